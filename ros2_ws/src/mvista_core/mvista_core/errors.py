@@ -1,0 +1,114 @@
+"""The one exception tree. Each class carries the numbered code that the ROS actions return.
+
+A message says what was wrong, what is allowed, and where to look. Codes are stable: they are
+part of the action interface (`mvista_interfaces/msg/Outcome`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MvistaError(Exception):
+    """Base of everything the stack raises on purpose."""
+
+    code: int = 1
+
+
+class ConfigError(MvistaError):
+    """A file, parameter or preset cannot be used as it stands."""
+
+    code = 10
+
+
+class RigError(ConfigError):
+    """A rig file is missing, malformed, or was refused by calibration's gate."""
+
+    code = 11
+
+
+class WeightsError(ConfigError):
+    """Weights are missing, truncated or altered."""
+
+    code = 12
+
+
+class InstructionError(MvistaError):
+    """The instruction is none the model was trained on."""
+
+    code = 20
+
+    @classmethod
+    def unknown(cls, instruction: str, templates: Sequence[str]) -> InstructionError:
+        listed = "; ".join(f'"{template}"' for template in templates)
+        return cls(f'unknown instruction "{instruction}"; this checkpoint knows: {listed}')
+
+
+class ObservationError(MvistaError):
+    """The observation cannot be used: a view is missing, stale or malformed."""
+
+    code = 30
+
+
+class CameraSilentError(ObservationError):
+    """A camera topic delivered nothing within the time allowed."""
+
+    code = 31
+
+
+class StaleFeedbackError(MvistaError):
+    """Joint feedback is missing or older than allowed: nothing may move."""
+
+    code = 32
+
+
+class RolloutError(MvistaError):
+    """The rollout asked for is not held by this planner (expired, or another process)."""
+
+    code = 40
+
+
+class TrajectoryError(MvistaError):
+    """A trajectory was refused whole before anything moved. `reason` is a stable number."""
+
+    code = 50
+
+    NOT_FINITE = 1
+    UNKNOWN_JOINT = 2
+    REPEATED_JOINT = 3
+    MISSING_JOINT = 4
+    TIMES_NOT_INCREASING = 5
+    POSITION_LIMIT = 6
+    VELOCITY_LIMIT = 7
+    ACCELERATION_LIMIT = 8
+    START_TOO_FAR = 9
+    EMPTY = 10
+    SHAPE = 11
+
+    def __init__(self, reason: int, message: str) -> None:
+        super().__init__(f"[{self.code}.{reason}] {message}")
+        self.reason = reason
+
+
+class BusyError(MvistaError):
+    """One task at a time: a second one is refused, never queued."""
+
+    code = 60
+
+
+class CancelledError(MvistaError):
+    """The caller cancelled; the arm holds."""
+
+    code = 61
+
+
+class OperatorRefusedError(MvistaError):
+    """The operator looked at the imagined rollout and declined to execute it."""
+
+    code = 62
+
+
+class ExecutionError(MvistaError):
+    """Execution began and could not be finished; the arm holds."""
+
+    code = 70

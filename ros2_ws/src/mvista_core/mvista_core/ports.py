@@ -1,0 +1,84 @@
+"""The seams a backend plugs into. A backend is one file behind one port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mvista_core.records import (
+    ActionTrajectory,
+    CameraFrame,
+    Episode,
+    InferredPlan,
+    JointCommand,
+    JointState,
+    Observation,
+    Rollout,
+)
+
+Progress = Callable[[str, float], bool]
+"""`progress(stage, fraction)`: called with fraction in [0, 1]; returns False to ask for a stop."""
+
+
+class Clock(Protocol):
+    """Wall time for stamps, monotonic time for intervals."""
+
+    def now_ns(self) -> int: ...
+
+    def monotonic_ns(self) -> int: ...
+
+    def sleep_until(self, monotonic_ns: int) -> None: ...
+
+
+class FrameSource(Protocol):
+    """Cameras, real, simulated or replayed."""
+
+    def cameras(self) -> Sequence[str]:
+        """Names of the cameras, in rig order."""
+
+    def latest(self, camera: str) -> CameraFrame | None:
+        """The newest frame of one camera, or None before the first."""
+
+
+class Arm(Protocol):
+    """One arm. A stop is a hold: no backend disables the motors."""
+
+    def state(self) -> JointState | None:
+        """The newest measured state, or None before the first feedback."""
+
+    def send(self, command: JointCommand) -> None:
+        """Track one set-point. Raises `StaleFeedbackError` when feedback is lost."""
+
+    def hold(self) -> None:
+        """Stop smoothly and keep the position."""
+
+
+class Planner(Protocol):
+    """Imagines a future, then recovers the actions that explain it."""
+
+    def imagine(
+        self,
+        observation: Observation,
+        source_camera: str,
+        target_cameras: Sequence[str],
+        seed: int,
+        progress: Progress,
+    ) -> Rollout: ...
+
+    def infer_actions(
+        self, rollout_id: str, initialisation: str, steps: int, progress: Progress
+    ) -> InferredPlan: ...
+
+
+class EpisodeSink(Protocol):
+    """Where recorded episodes go."""
+
+    def write(self, episode: Episode) -> str:
+        """Store one episode whole and return where it lies."""
+
+
+class TrajectoryExecutor(Protocol):
+    """Carries an action trajectory out on an arm."""
+
+    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> Sequence[JointCommand]:
+        """Returns what was really sent."""

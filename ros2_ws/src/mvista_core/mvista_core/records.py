@@ -1,0 +1,271 @@
+"""The frozen records that cross module boundaries. Shapes, units and frames are in the docs.
+
+Joint arrays are ordered by the `names` beside them, never by assumption. Revolute joints are in
+radians, the gripper is a prismatic joint whose position is its opening in metres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvista_core.errors import ObservationError, RigError, TrajectoryError
+from mvista_core.geometry import is_pose
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole camera, pixels; (0, 0) is the centre of the top-left pixel."""
+
+    width_px: int
+    height_px: int
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+    distortion: tuple[float, ...] = ()
+
+    @property
+    def matrix(self) -> Float64:
+        """K, [3, 3]."""
+        return np.array(
+            [[self.fx_px, 0.0, self.cx_px], [0.0, self.fy_px, self.cy_px], [0.0, 0.0, 1.0]]
+        )
+
+    def cropped(self, left_px: int, top_px: int, width_px: int, height_px: int) -> Intrinsics:
+        """The same camera seen through a window of the image."""
+        return Intrinsics(
+            width_px,
+            height_px,
+            self.fx_px,
+            self.fy_px,
+            self.cx_px - left_px,
+            self.cy_px - top_px,
+            self.distortion,
+        )
+
+    def scaled(self, factor: float) -> Intrinsics:
+        """The same camera at `factor` times the resolution (pixel centres at integers)."""
+        width, height = self.width_px * factor, self.height_px * factor
+        if abs(width - round(width)) > 1e-9 or abs(height - round(height)) > 1e-9:
+            raise ValueError(f"{self.width_px}x{self.height_px} times {factor} is not whole")
+        return Intrinsics(
+            round(width),
+            round(height),
+            self.fx_px * factor,
+            self.fy_px * factor,
+            (self.cx_px + 0.5) * factor - 0.5,
+            (self.cy_px + 0.5) * factor - 0.5,
+            self.distortion,
+        )
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """One RGB-D image: color uint8 [H, W, 3] RGB, depth_m float32 [H, W], 0 where invalid.
+
+    Depth is registered to colour and measured along z. `stamp_ns` is the capture time.
+    """
+
+    color: UInt8
+    depth_m: Float32
+    intrinsics: Intrinsics
+    stamp_ns: int
+    camera: str
+
+    def __post_init__(self) -> None:
+        expected = (self.intrinsics.height_px, self.intrinsics.width_px)
+        if self.color.shape != (*expected, 3) or self.color.dtype != np.uint8:
+            raise ObservationError(
+                f"{self.camera}: colour is {self.color.dtype} {self.color.shape}, "
+                f"its intrinsics say uint8 {(*expected, 3)}"
+            )
+        if self.depth_m.shape != expected or self.depth_m.dtype != np.float32:
+            raise ObservationError(
+                f"{self.camera}: depth is {self.depth_m.dtype} {self.depth_m.shape}, "
+                f"its intrinsics say float32 {expected} in metres"
+            )
+
+
+@dataclass(frozen=True)
+class JointState:
+    """Measured joints: positions and velocities [J] (rad, rad/s; gripper m, m/s)."""
+
+    names: tuple[str, ...]
+    positions: Float64
+    velocities: Float64
+    stamp_ns: int
+
+    def ordered(self, names: Sequence[str]) -> Float64:
+        """Positions in the order of `names`.
+
+        Raises:
+            ObservationError: a name is not among the measured joints.
+        """
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise ObservationError(f"no feedback for {missing}; measured: {list(self.names)}")
+        return self.positions[[self.names.index(name) for name in names]]
+
+
+@dataclass(frozen=True)
+class JointCommand:
+    """One set-point of the joint stream: positions [J] and the velocities [J] it moves with."""
+
+    names: tuple[str, ...]
+    positions: Float64
+    velocities: Float64
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot knows when it is asked: frames, joints, the rig they hang on, the words."""
+
+    frames: tuple[CameraFrame, ...]
+    joints: JointState
+    rig_hash: str
+    instruction: str
+
+    def frame(self, camera: str) -> CameraFrame:
+        """The frame of one camera; `ObservationError` names the cameras there are."""
+        for frame in self.frames:
+            if frame.camera == camera:
+                return frame
+        raise ObservationError(
+            f"no frame of camera '{camera}'; there are {[f.camera for f in self.frames]}"
+        )
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """An imagined future: V views by T frames at the model's own resolution.
+
+    color uint8 [V, T, H, W, 3]; depth_m float32 [V, T, H, W], 0 where invalid;
+    times_s [T] from the observation (times_s[0] = 0); base_from_camera [V, 4, 4].
+    """
+
+    rollout_id: str
+    instruction: str
+    cameras: tuple[str, ...]
+    intrinsics: tuple[Intrinsics, ...]
+    base_from_camera: Float64
+    color: UInt8
+    depth_m: Float32
+    times_s: Float64
+    seed: int
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a trajectory came from, enough to make it again."""
+
+    plan_id: str
+    weights_sha256: str
+    seed: int
+    initialisation: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class ActionTrajectory:
+    """Joint positions [T, J] at times_s [T] after the start; times strictly increasing, > 0."""
+
+    joint_names: tuple[str, ...]
+    positions: Float64
+    times_s: Float64
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        expected = (len(self.times_s), len(self.joint_names))
+        if self.positions.shape != expected:
+            raise TrajectoryError(
+                TrajectoryError.SHAPE,
+                f"positions are {self.positions.shape}, times and names say {expected}",
+            )
+
+
+@dataclass(frozen=True)
+class InferredPlan:
+    """The act stage's answer: the decoded prior, the refined actions, and how they were found.
+
+    `losses` [steps] is the value of Eq. 11 per optimisation step; `head_disagreement_rad` the mean
+    distance between the optimised and the action head's trajectories, a health check (large
+    values mean the rollout is not one the model can explain).
+    """
+
+    prior: ActionTrajectory
+    refined: ActionTrajectory
+    losses: Float64
+    head_disagreement_rad: float
+
+
+@dataclass(frozen=True)
+class CameraCalibration:
+    """One calibrated camera: base_from_camera [4, 4], covariance [6, 6] (m, rad) or None."""
+
+    name: str
+    base_from_camera: Float64
+    intrinsics: Intrinsics
+    serial: str = ""
+    covariance: Float64 | None = None
+
+    def __post_init__(self) -> None:
+        if not is_pose(self.base_from_camera):
+            raise RigError(
+                f"camera '{self.name}': base_from_camera is not a rigid transform "
+                "(orthonormal rotation, determinant +1, last row 0 0 0 1)"
+            )
+
+
+@dataclass(frozen=True)
+class RigCalibration:
+    """Calibrated cameras of one cell, all relative to `base_frame`."""
+
+    name: str
+    base_frame: str
+    cameras: tuple[CameraCalibration, ...]
+    date: str
+    verdict: str
+    content_hash: str = field(default="", compare=False)
+
+    def camera(self, name: str) -> CameraCalibration:
+        """One camera by name; `RigError` lists the names there are."""
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise RigError(f"rig '{self.name}' has no camera '{name}'; it has {self.names}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self.cameras)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration at the model's own resolution and rates.
+
+    color uint8 [V, T, H, W, 3] and depth_m float32 [V, T, H, W] of cameras V at frame_times_s [T];
+    actions [L, J] at action_times_s [L]; initial joint positions [J].
+    """
+
+    task: str
+    instruction: str
+    seed: int
+    success: bool
+    cameras: tuple[str, ...]
+    color: UInt8
+    depth_m: Float32
+    frame_times_s: Float64
+    joint_names: tuple[str, ...]
+    initial_positions: Float64
+    actions: Float64
+    action_times_s: Float64
