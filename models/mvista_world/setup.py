@@ -1,0 +1,33 @@
+"""ament_python package: see package.xml."""
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_world"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=[
+        "diffusers",
+        "fpsample",
+        "mvista_core",
+        "numpy",
+        "pyyaml",
+        "safetensors",
+        "scipy",
+        "tokenizers",
+        "torch",
+        "transformers",
+    ],
+    zip_safe=True,
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="The MVISTA-4D world model and all that is learned: imagine, infer actions, refine",
+    license="Apache-2.0",
+)
