@@ -62,6 +62,12 @@ class StaleFeedbackError(MvistaError):
     code = 32
 
 
+class ArmNotReadyError(MvistaError):
+    """The arm cannot start from where it is: it moves, or stands outside its limits."""
+
+    code = 33
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 
@@ -112,3 +118,21 @@ class ExecutionError(MvistaError):
     """Execution began and could not be finished; the arm holds."""
 
     code = 70
+
+
+class PathToleranceError(ExecutionError):
+    """The arm strayed farther from its set-points than allowed; it holds."""
+
+    code = 71
+
+
+class GoalToleranceError(ExecutionError):
+    """The arm did not come to rest at the last point in the time allowed; it holds."""
+
+    code = 72
+
+
+class UnavailableError(MvistaError):
+    """A node's service or action does not answer: it is not running, or on another domain."""
+
+    code = 80

@@ -1,0 +1,156 @@
+"""Stage 1: is this a trajectory for this arm, from where it stands? Refused whole or not at all."""
+
+from __future__ import annotations
+
+import numpy as np
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ArmNotReadyError, TrajectoryError
+from mvista_core.records import ActionTrajectory, Float64, JointState
+
+from mvista_executor.settings import ExecutorSettings, per_joint
+
+ROUNDING = 1e-6
+"""Rad or m by which a value may pass a limit through float32 rounding, and no more."""
+
+
+def ordered_points(trajectory: ActionTrajectory, arm: ArmModel) -> tuple[Float64, Float64]:
+    """Positions [T, J] in the arm's joint order and times_s [T] of a sound trajectory.
+
+    Checks names, size, finiteness, times, position limits, and the mean velocity between points.
+
+    Raises:
+        TrajectoryError: numbered; nothing of the trajectory may be used.
+    """
+    _check_names(trajectory.joint_names, arm)
+    positions = np.asarray(trajectory.positions, dtype=np.float64)
+    times_s = np.asarray(trajectory.times_s, dtype=np.float64)
+    if len(times_s) == 0:
+        raise TrajectoryError(TrajectoryError.EMPTY, "the trajectory has no points")
+    _check_finite(trajectory.joint_names, positions, times_s)
+    _check_times(times_s)
+    order = [trajectory.joint_names.index(name) for name in arm.joint_names]
+    positions = positions[:, order]
+    _check_position_limits(positions, arm)
+    _check_mean_velocity(positions, times_s, arm)
+    return np.clip(positions, arm.lower, arm.upper), times_s
+
+
+def start_pose(measured: JointState, arm: ArmModel, settings: ExecutorSettings) -> Float64:
+    """The pose to start from, [J]: the measured one.
+
+    A joint measured beyond its limit by less than `limit_slack` (sag, encoder offset) starts at
+    the limit instead: nothing outside the limits is ever sent.
+
+    Raises:
+        ObservationError: a joint is not measured.
+        ArmNotReadyError: the arm moves, stands outside its limits, or its feedback is not finite.
+    """
+    positions = measured.ordered(arm.joint_names)
+    order = [measured.names.index(name) for name in arm.joint_names]
+    velocities = measured.velocities[order]
+    if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
+        raise ArmNotReadyError("the measured joint state is not finite; see the arm's status")
+    rest = per_joint(arm, settings.rest_speed_rad_s, settings.rest_speed_m_s)
+    _refuse_where(
+        np.abs(velocities) > rest, arm, velocities, "moves at {:.3f}/s", "start from rest"
+    )
+    slack = per_joint(arm, settings.limit_slack_rad, settings.limit_slack_m)
+    outside = (positions < arm.lower - slack) | (positions > arm.upper + slack)
+    _refuse_where(outside, arm, positions, "stands at {:.4f}", "outside its limits: move it back")
+    return np.clip(positions, arm.lower, arm.upper)
+
+
+def check_start(points: Float64, start: Float64, arm: ArmModel, settings: ExecutorSettings) -> None:
+    """The first point must be near the pose the arm stands in, [J].
+
+    Raises:
+        TrajectoryError: `START_TOO_FAR`.
+    """
+    allowed = per_joint(arm, settings.refuse_above_rad, settings.refuse_above_m)
+    distance = np.abs(points[0] - start)
+    for index in np.flatnonzero(distance > allowed):
+        raise TrajectoryError(
+            TrajectoryError.START_TOO_FAR,
+            f"{arm.joint_names[index]} starts at {points[0, index]:.4f}, measured "
+            f"{start[index]:.4f}: {distance[index]:.4f} apart, at most {allowed[index]:.4f} "
+            "allowed; was the plan made for this pose?",
+        )
+
+
+def _check_names(names: tuple[str, ...], arm: ArmModel) -> None:
+    known = list(arm.joint_names)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise TrajectoryError(
+            TrajectoryError.UNKNOWN_JOINT, f"unknown joints {unknown}; {arm.name} has {known}"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise TrajectoryError(
+            TrajectoryError.REPEATED_JOINT, f"joints {repeated} appear more than once"
+        )
+    missing = [name for name in known if name not in names]
+    if missing:
+        raise TrajectoryError(
+            TrajectoryError.MISSING_JOINT, f"joints {missing} are missing; give all of {known}"
+        )
+
+
+def _check_finite(names: tuple[str, ...], positions: Float64, times_s: Float64) -> None:
+    bad = np.argwhere(~np.isfinite(positions))
+    if len(bad):
+        point, joint = bad[0]
+        raise TrajectoryError(
+            TrajectoryError.NOT_FINITE,
+            f"point {point}, {names[joint]}: {positions[point, joint]} is not a position",
+        )
+    if not np.isfinite(times_s).all():
+        raise TrajectoryError(TrajectoryError.NOT_FINITE, "a time is not finite")
+
+
+def _check_times(times_s: Float64) -> None:
+    if times_s[0] <= 0:
+        raise TrajectoryError(
+            TrajectoryError.TIMES_NOT_INCREASING,
+            f"the first point is due at {times_s[0]:.4f} s; times count from the start and are > 0",
+        )
+    falling = np.flatnonzero(np.diff(times_s) <= 0)
+    if len(falling):
+        index = int(falling[0])
+        raise TrajectoryError(
+            TrajectoryError.TIMES_NOT_INCREASING,
+            f"point {index + 1} at {times_s[index + 1]:.4f} s does not follow point {index} at "
+            f"{times_s[index]:.4f} s; times must increase strictly",
+        )
+
+
+def _check_position_limits(positions: Float64, arm: ArmModel) -> None:
+    bad = np.argwhere((positions < arm.lower - ROUNDING) | (positions > arm.upper + ROUNDING))
+    if len(bad):
+        point, joint = bad[0]
+        raise TrajectoryError(
+            TrajectoryError.POSITION_LIMIT,
+            f"point {point}, {arm.joint_names[joint]}: {positions[point, joint]:.4f} is outside "
+            f"[{arm.lower[joint]:.4f}, {arm.upper[joint]:.4f}] of the arm file",
+        )
+
+
+def _check_mean_velocity(positions: Float64, times_s: Float64, arm: ArmModel) -> None:
+    velocity = np.abs(np.diff(positions, axis=0)) / np.diff(times_s)[:, None]
+    bad = np.argwhere(velocity > arm.max_velocity * (1 + ROUNDING))
+    if len(bad):
+        point, joint = bad[0]
+        raise TrajectoryError(
+            TrajectoryError.VELOCITY_LIMIT,
+            f"points {point} to {point + 1} ask {arm.joint_names[joint]} for "
+            f"{velocity[point, joint]:.3f}/s, at most {arm.max_velocity[joint]:.3f}/s",
+        )
+
+
+def _refuse_where(bad: np.ndarray, arm: ArmModel, values: Float64, what: str, advice: str) -> None:
+    for index in np.flatnonzero(bad):
+        text = what.format(float(values[index]))
+        raise ArmNotReadyError(
+            f"{arm.joint_names[index]} {text} (limits {arm.lower[index]:.4f} to "
+            f"{arm.upper[index]:.4f}); {advice}"
+        )

@@ -1,0 +1,64 @@
+"""Stage 3: a smooth curve through the points. C2; C1 for a joint the C2 curve would push out."""
+
+from __future__ import annotations
+
+import numpy as np
+from mvista_core.arm import ArmModel
+from mvista_core.records import Float64
+from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
+
+_TINY = 1e-12
+_ROUNDING = 1e-9
+
+
+def curve_through(points: Float64, times_s: Float64, arm: ArmModel) -> PPoly:
+    """Piecewise cubic [J] through points [T, J] at times_s [T], T >= 2.
+
+    A natural cubic spline (C2). It overshoots near steps; where that would leave a joint's
+    position limits though no point does, that joint takes the monotone PCHIP curve (C1), which
+    stays between its points.
+    """
+    curve = PPoly(CubicSpline(times_s, points, bc_type="natural").c, times_s, extrapolate=False)
+    lowest, highest = extremes(curve)
+    outside = (lowest < arm.lower - _ROUNDING) | (highest > arm.upper + _ROUNDING)
+    if outside.any():
+        coefficients = curve.c.copy()
+        if len(times_s) > 2:
+            monotone = PchipInterpolator(times_s, points[:, outside])
+            coefficients[:, :, outside] = monotone.c
+        curve = PPoly(coefficients, times_s, extrapolate=False)
+    return curve
+
+
+def extremes(curve: PPoly) -> tuple[Float64, Float64]:
+    """Smallest and largest value of each joint over the whole curve, exact, ([J], [J])."""
+    width = np.diff(curve.x)[:, None]
+    cubic, square, slope, value = curve.c
+    root = np.sqrt(np.maximum(square**2 - 3.0 * cubic * slope, 0.0))
+    # Both roots of 3 c0 u^2 + 2 c1 u + c2, in the form that survives c0 -> 0.
+    q = -(square + np.where(square >= 0, root, -root))
+    first = q / np.where(np.abs(cubic) < _TINY, np.inf, 3.0 * cubic)
+    second = slope / np.where(np.abs(q) < _TINY, np.inf, q)
+    candidates = [np.zeros_like(slope), np.broadcast_to(width, slope.shape), first, second]
+    values = []
+    for at in candidates:
+        at = np.clip(at, 0.0, width)
+        values.append(((cubic * at + square) * at + slope) * at + value)
+    stacked = np.concatenate(values)
+    return stacked.min(axis=0), stacked.max(axis=0)
+
+
+def peaks(curve: PPoly) -> tuple[Float64, Float64]:
+    """Largest |velocity| and |acceleration| of each joint on the curve, exact, ([J], [J])."""
+    width = np.diff(curve.x)[:, None]
+    cubic, square, slope, _ = curve.c
+    vertex = np.clip(-square / np.where(np.abs(cubic) < _TINY, np.inf, 3.0 * cubic), 0.0, width)
+    speeds = [
+        np.abs((3.0 * cubic * at + 2.0 * square) * at + slope)
+        for at in (np.zeros_like(slope), np.broadcast_to(width, slope.shape), vertex)
+    ]
+    accelerations = [np.abs(2.0 * square), np.abs(6.0 * cubic * width + 2.0 * square)]
+    return (
+        np.concatenate(speeds).max(axis=0),
+        np.concatenate(accelerations).max(axis=0),
+    )

@@ -1,0 +1,165 @@
+"""Stage 4a: when each place on the curve is reached. Starts and ends at rest; slower if need be.
+
+The curve is never bent: only time along it changes. The rate of curve time rises from 0 to
+1/stretch over a ramp, stays, and falls to 0, so the arm leaves and arrives at rest whatever the
+points' own velocities. `stretch` is the uniform factor by which a trajectory that asks for more
+than the arm can do is slowed, before anything moves and stated in the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mvista_core.arm import ArmModel
+from mvista_core.errors import TrajectoryError
+from mvista_core.records import Float64
+from scipy.interpolate import PPoly
+
+from mvista_executor.interpolate import peaks
+from mvista_executor.motion import MotionState
+from mvista_executor.settings import ExecutorSettings
+
+_SHORTEST_RAMP_S = 0.02
+_RAMP_GROWTH = 1.15
+_STRETCH_GROWTH = 1.03
+_SAMPLES_PER_RAMP = 60
+
+
+@dataclass(frozen=True)
+class TimeLaw:
+    """Curve time as a function of time: smoothstep up to rate 1/stretch, steady, and down to 0."""
+
+    begin_s: float
+    end_s: float
+    stretch: float
+    ramp_up_s: float
+    ramp_down_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from rest to rest."""
+        return (self.end_s - self.begin_s) * self.stretch + 0.5 * (
+            self.ramp_up_s + self.ramp_down_s
+        )
+
+    def at(self, times_s: Float64) -> tuple[Float64, Float64, Float64]:
+        """Curve time and its first and second derivative at times_s [N]."""
+        times_s = np.clip(times_s, 0.0, self.duration_s)
+        left_s = self.duration_s - times_s
+        rising = times_s < self.ramp_up_s
+        falling = (left_s < self.ramp_down_s) & ~rising
+        up = _ramp(np.minimum(times_s, self.ramp_up_s), self.ramp_up_s)
+        down = _ramp(np.minimum(left_s, self.ramp_down_s), self.ramp_down_s)
+        rate = 1.0 / self.stretch
+        place = np.where(
+            falling,
+            self.end_s - rate * down[0],
+            self.begin_s + rate * (up[0] + np.maximum(times_s - self.ramp_up_s, 0.0)),
+        )
+        speed = np.where(falling, rate * down[1], rate * up[1])
+        acceleration = np.where(rising, rate * up[2], np.where(falling, -rate * down[2], 0.0))
+        return np.clip(place, self.begin_s, self.end_s), speed, acceleration
+
+
+@dataclass(frozen=True)
+class TimedCurve:
+    """A curve [J] driven by a time law: a motion from rest to rest through every point."""
+
+    curve: PPoly
+    law: TimeLaw
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from rest to rest."""
+        return self.law.duration_s
+
+    def at(self, time_s: float) -> MotionState:
+        """State [J] at `time_s` after the start."""
+        state = self.sampled(np.array([time_s]))
+        return MotionState(state.positions[0], state.velocities[0], state.accelerations[0])
+
+    def sampled(self, times_s: Float64) -> MotionState:
+        """States [N, J] at times_s [N]."""
+        place, speed, push = (column[..., None] for column in self.law.at(times_s))
+        slope = self.curve(place[:, 0], 1)
+        return MotionState(
+            self.curve(place[:, 0]),
+            slope * speed,
+            slope * push + self.curve(place[:, 0], 2) * speed**2,
+        )
+
+
+def timed(curve: PPoly, arm: ArmModel, settings: ExecutorSettings) -> TimedCurve:
+    """The fastest law that keeps the curve's own timing where it can and the limits everywhere.
+
+    Raises:
+        TrajectoryError: `VELOCITY_LIMIT` or `ACCELERATION_LIMIT` when even `max_time_stretch` does
+            not bring the curve within the limits; the message states the factor it would take.
+    """
+    speed, acceleration = peaks(curve)
+    by_speed = speed / (settings.limit_fraction * arm.max_velocity)
+    by_acceleration = np.sqrt(acceleration / (settings.limit_fraction * arm.max_acceleration))
+    needed = max(1.0, float(by_speed.max()), float(by_acceleration.max()))
+    stretch = needed
+    while stretch <= settings.max_time_stretch:
+        law = _with_ramps(curve, stretch, arm)
+        if law is not None:
+            return TimedCurve(curve, law)
+        stretch *= _STRETCH_GROWTH
+    fast = bool(by_speed.max() > by_acceleration.max())
+    joint = int(np.argmax(by_speed if fast else by_acceleration))
+    value, allowed, unit = (
+        (speed[joint], arm.max_velocity[joint], "/s")
+        if fast
+        else (acceleration[joint], arm.max_acceleration[joint], "/s2")
+    )
+    raise TrajectoryError(
+        TrajectoryError.VELOCITY_LIMIT if fast else TrajectoryError.ACCELERATION_LIMIT,
+        f"the curve asks {arm.joint_names[joint]} for {value:.3f}{unit}, at most "
+        f"{allowed:.3f}{unit}; it would have to be slowed {max(needed, stretch):.2f} times, "
+        f"at most {settings.max_time_stretch:.2f} (max_time_stretch) allowed",
+    )
+
+
+def _ramp(times_s: Float64, ramp_s: float) -> tuple[Float64, Float64, Float64]:
+    u = times_s / ramp_s
+    return (
+        ramp_s * u**3 * (1.0 - 0.5 * u),
+        u**2 * (3.0 - 2.0 * u),
+        6.0 * u * (1.0 - u) / ramp_s,
+    )
+
+
+def _with_ramps(curve: PPoly, stretch: float, arm: ArmModel) -> TimeLaw | None:
+    """The law with the shortest ramps that keep the limits, None if the curve is too short."""
+    begin_s, end_s = float(curve.x[0]), float(curve.x[-1])
+    longest_s = (end_s - begin_s) * stretch
+    ramp_up_s, ramp_down_s = (
+        _shortest_ramp(curve, longest_s, stretch, rising, arm) for rising in (True, False)
+    )
+    if max(ramp_up_s, ramp_down_s) > longest_s:
+        return None
+    return TimeLaw(begin_s, end_s, stretch, ramp_up_s, ramp_down_s)
+
+
+def _shortest_ramp(
+    curve: PPoly, longest_s: float, stretch: float, rising: bool, arm: ArmModel
+) -> float:
+    """Seconds; more than `longest_s` when none fits."""
+    ramp_s = min(_SHORTEST_RAMP_S, longest_s)
+    while ramp_s <= longest_s and not _ramp_fits(curve, ramp_s, stretch, rising, arm):
+        ramp_s *= _RAMP_GROWTH
+    return ramp_s
+
+
+def _ramp_fits(curve: PPoly, ramp_s: float, stretch: float, rising: bool, arm: ArmModel) -> bool:
+    run, rate, push = (
+        column[:, None] / stretch
+        for column in _ramp(np.linspace(0.0, ramp_s, _SAMPLES_PER_RAMP), ramp_s)
+    )
+    place = (curve.x[0] + run if rising else curve.x[-1] - run)[:, 0]
+    place = np.clip(place, curve.x[0], curve.x[-1])
+    sign = 1.0 if rising else -1.0
+    asked = curve(place, 1) * (sign * push) + curve(place, 2) * rate**2
+    return bool((np.abs(asked) <= 0.99 * arm.max_acceleration).all())

@@ -1,0 +1,148 @@
+"""Executor settings: one frozen record, checked across fields, read from `config/executor.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
+from mvista_core.records import Float64
+
+GRIPPER = "gripper"
+"""The one prismatic joint (metres of opening); every other joint is revolute."""
+
+
+_LOW, _HIGH = "minimum", "maximum"
+
+
+def _setting(default: float, text: str, low: float, high: float) -> Any:
+    # The metadata is what `mvista_ros.parameters.declare` shows for a ROS parameter.
+    return field(default=default, metadata={"text": text, _LOW: low, _HIGH: high})
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """How trajectories are checked, prepared and streamed. See `config/executor.yaml`.
+
+    `_rad` values hold for revolute joints, `_m` values for the gripper.
+    """
+
+    rate_hz: float = _setting(200.0, "Set-points per second", 50.0, 500.0)
+    stale_after_s: float = _setting(
+        0.1, "Joint feedback older than this: smooth stop, hold", 0.02, 1.0
+    )
+    stall_after_s: float = _setting(
+        0.05, "No tick for so long: hold where the last set-point was", 0.01, 1.0
+    )
+    approach_above_rad: float = _setting(
+        0.05, "A first point farther from the arm than this is approached slowly", 0.001, 0.5
+    )
+    approach_above_m: float = _setting(0.005, "The same for the gripper", 0.0005, 0.05)
+    refuse_above_rad: float = _setting(
+        0.5, "A first point farther from the arm than this is refused", 0.01, 3.2
+    )
+    refuse_above_m: float = _setting(0.08, "The same for the gripper", 0.001, 0.2)
+    approach_speed_rad_s: float = _setting(
+        0.4, "Largest joint speed of the slow approach", 0.01, 3.0
+    )
+    approach_speed_m_s: float = _setting(0.04, "The same for the gripper", 0.001, 0.2)
+    rest_speed_rad_s: float = _setting(
+        0.1, "A joint faster than this is moving: no start, not arrived", 0.005, 1.0
+    )
+    rest_speed_m_s: float = _setting(0.02, "The same for the gripper", 0.001, 0.2)
+    limit_slack_rad: float = _setting(
+        0.03, "A joint measured this little outside its limit starts at the limit", 0.0001, 0.1
+    )
+    limit_slack_m: float = _setting(0.003, "The same for the gripper", 0.0001, 0.01)
+    limit_fraction: float = _setting(
+        0.95, "Part of the arm's velocity and acceleration that plans use", 0.05, 0.99
+    )
+    max_time_stretch: float = _setting(
+        2.0, "A curve beyond the limits is slowed at most so many times", 1.0, 10.0
+    )
+    path_tolerance_rad: float = _setting(
+        0.4, "Farther from its set-point than this: smooth stop, hold", 0.01, 3.0
+    )
+    goal_tolerance_rad: float = _setting(
+        0.05, "At rest this near to the last point: done", 0.001, 1.0
+    )
+    goal_time_s: float = _setting(
+        1.0, "Not done so long after the last set-point: goal tolerance violated", 0.05, 30.0
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(ExecutorSettings):
+            value, low, high = getattr(self, item.name), item.metadata[_LOW], item.metadata[_HIGH]
+            if not low <= value <= high:
+                raise ConfigError(
+                    f"executor: {item.name} is {value}, allowed {low} to {high}: "
+                    f"{item.metadata['text']}"
+                )
+        if not self.period_s < self.stall_after_s <= self.stale_after_s:
+            raise ConfigError(
+                f"executor: needs 1/rate_hz < stall_after_s <= stale_after_s, got "
+                f"{self.period_s:.4f}, {self.stall_after_s}, {self.stale_after_s}"
+            )
+        for unit in ("rad", "m"):
+            slack, above, refuse = (
+                getattr(self, f"{name}_{unit}")
+                for name in ("limit_slack", "approach_above", "refuse_above")
+            )
+            if not slack < above < refuse:
+                raise ConfigError(
+                    f"executor: needs limit_slack_{unit} < approach_above_{unit} < "
+                    f"refuse_above_{unit}, got {slack}, {above}, {refuse}"
+                )
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two set-points."""
+        return 1.0 / self.rate_hz
+
+
+def per_joint(arm: ArmModel, revolute: float, gripper: float) -> Float64:
+    """One value per joint of the arm, [J]: `gripper` for the gripper, `revolute` for the rest."""
+    return np.array([gripper if name == GRIPPER else revolute for name in arm.joint_names])
+
+
+def settings_from(values: Mapping[str, object]) -> ExecutorSettings:
+    """Build settings from named values; absent ones keep their default.
+
+    Raises:
+        ConfigError: an unknown name, a value that is no number, or values that contradict.
+    """
+    known = {item.name for item in fields(ExecutorSettings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"executor: unknown parameters {unknown}; there are {sorted(known)}")
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f"executor: {name} is {value!r}, must be a number")
+        numbers[name] = float(value)
+    return ExecutorSettings(**numbers)
+
+
+def load_settings(path: Path | str) -> ExecutorSettings:
+    """Read the `executor` parameters of a ROS parameter file (`/**: ros__parameters: ...`).
+
+    Parameters of the node that are none of the stream's (`arm_file`) are passed over.
+
+    Raises:
+        ConfigError: no such file, malformed, or values that contradict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"no executor settings at {path}; see config/executor.yaml")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = dict(document["/**"]["ros__parameters"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not a ROS parameter file ({error!r})") from None
+    values.pop("arm_file", None)
+    return settings_from(values)

@@ -1,0 +1,91 @@
+"""A small arm that follows set-points with lag, under a clock that only moves when told."""
+
+from __future__ import annotations
+
+import numpy as np
+from mvista_core.arm import ArmModel
+from mvista_core.records import ActionTrajectory, Float64, JointCommand, JointState, Provenance
+from mvista_core.timing import ManualClock, ns_to_seconds
+
+
+class FollowerArm:
+    """First-order lag towards the newest set-point; behind the `Arm` port."""
+
+    def __init__(self, arm: ArmModel, clock: ManualClock, positions: Float64) -> None:
+        self.names = arm.joint_names
+        self.clock = clock
+        self.positions = np.array(positions, dtype=float)
+        self.velocities = np.zeros_like(self.positions)
+        self.commands: list[tuple[float, JointCommand]] = []
+        self.holds = 0
+        self.lag_s = 0.02
+        self.silent_after_s = np.inf
+        self._last_state: JointState | None = None
+        self._at_ns = clock.monotonic_ns()
+
+    def state(self) -> JointState | None:
+        now_ns = self.clock.monotonic_ns()
+        step_s = ns_to_seconds(now_ns - self._at_ns)
+        self._at_ns = now_ns
+        if self.commands and step_s > 0:
+            target = self.commands[-1][1].positions
+            moved = (target - self.positions) * (1 - np.exp(-step_s / self.lag_s))
+            self.positions = self.positions + moved
+            self.velocities = moved / step_s
+        if ns_to_seconds(now_ns) <= self.silent_after_s:
+            self._last_state = JointState(
+                self.names, self.positions.copy(), self.velocities.copy(), self.clock.now_ns()
+            )
+        return self._last_state
+
+    def send(self, command: JointCommand) -> None:
+        self.commands.append((ns_to_seconds(self.clock.monotonic_ns()), command))
+
+    def hold(self) -> None:
+        self.holds += 1
+
+    @property
+    def sent(self) -> tuple[Float64, Float64]:
+        return (
+            np.array([time_s for time_s, _ in self.commands]),
+            np.array([command.positions for _, command in self.commands]),
+        )
+
+
+def smooth_points(arm: ArmModel, seed: int, count: int = 96, reach: float = 0.6) -> Float64:
+    """Points [count, J] from home along slow waves into the room each joint has; never a kink.
+
+    Joints with room on both sides also get a sine, so that they begin and end while moving.
+    """
+    random = np.random.default_rng(seed)
+    times_s = np.arange(1, count + 1)[:, None] / 15.0
+    up, down = arm.upper - arm.home, arm.home - arm.lower
+    room = np.where(up > down, up, -down)
+    points = np.tile(arm.home, (count, 1))
+    for _ in range(2):
+        rate = 2 * np.pi * random.uniform(0.05, 0.4, len(room))
+        points += (
+            random.uniform(0, 0.4 * reach, len(room)) * room * 0.5 * (1 - np.cos(rate * times_s))
+        )
+    free = np.minimum(up, down)
+    rate = 2 * np.pi * random.uniform(0.05, 0.4, len(room))
+    return points + random.uniform(-0.15, 0.15, len(room)) * reach * free * np.sin(rate * times_s)
+
+
+def trajectory_of(
+    arm: ArmModel, points: Float64, times_s: Float64 | None = None
+) -> ActionTrajectory:
+    times_s = np.arange(1, len(points) + 1) / 15.0 if times_s is None else times_s
+    return ActionTrajectory(arm.joint_names, points, times_s, Provenance("plan", "sha", 0))
+
+
+def assert_within_limits(arm: ArmModel, times_s: Float64, sent: Float64) -> None:
+    """Position, velocity and acceleration of what was sent, by divided differences."""
+    assert (sent >= arm.lower - 1e-12).all() and (sent <= arm.upper + 1e-12).all()
+    steps = np.diff(times_s)[:, None]
+    velocity = np.diff(sent, axis=0) / steps
+    assert (np.abs(velocity) <= arm.max_velocity * (1 + 1e-5)).all()
+    acceleration = 2 * np.diff(velocity, axis=0) / (steps[1:] + steps[:-1])
+    assert (np.abs(acceleration) <= arm.max_acceleration * (1 + 1e-5) + 1e-6).all()
+    if len(velocity):
+        assert (np.abs(velocity[0]) / steps[0] <= arm.max_acceleration * (1 + 1e-5) + 1e-6).all()
