@@ -1,0 +1,50 @@
+# One verb per job. `make demo`, `make test`, `make lint` and `make bench` run setup when needed.
+#   make setup [PYTHON=python3.12]   make demo [TASK=touch_cube SEED=0]   make test [ARGS="-k core"]
+PYTHON ?= python3
+PY := .venv/bin/python
+STAMP := .venv/.setup
+SETUP_INPUTS := requirements.lock $(wildcard ros2_ws/tools/*.py \
+  ros2_ws/src/*/package.xml ros2_ws/src/*/setup.py ros2_ws/src/*/CMakeLists.txt \
+  ros2_ws/src/*/msg/*.msg ros2_ws/src/*/srv/*.srv ros2_ws/src/*/action/*.action \
+  ros2_ws/pip_underlay/*/package.xml ros2_ws/pip_underlay/*/CMakeLists.txt \
+  ros2_ws/pip_underlay/*/msg/*.msg ros2_ws/pip_underlay/*/action/*.action \
+  models/*/package.xml models/*/setup.py calibration/*/package.xml calibration/*/setup.py)
+TASK ?= touch_cube
+SEED ?= 0
+UV ?= uv
+
+.PHONY: setup demo test lint bench clean lock
+
+setup: $(STAMP)
+
+$(STAMP): $(SETUP_INPUTS)
+	$(PYTHON) ros2_ws/tools/setup_workspace.py
+	@touch $@
+
+# Imagine, infer and execute one task on the simulated cell -> build/demo/report.html
+demo: $(STAMP)
+	.venv/bin/mvista demo --task "$(TASK)" --seed "$(SEED)"
+
+test: $(STAMP)
+	$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+bench: $(STAMP)
+	.venv/bin/mvista bench planner --json build/bench/planner.json
+
+clean:
+	rm -rf .venv build ros2_ws/build ros2_ws/install ros2_ws/log
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Pins every dependency for Linux on Python 3.10 to 3.13. torch brings its own CUDA packages where
+# its build needs them, so they are not pinned here: a CPU build must not pull them.
+lock:
+	$(UV) pip compile --quiet --universal --python-version 3.10 --no-python-downloads \
+	  --no-emit-index-url --no-header --no-annotate --output-file requirements.lock requirements.in
+	sed -i -E "/^(nvidia-|cuda-|triton)|sys_platform == '(win32|emscripten)'/d" requirements.lock
+	sed -i "1i # Made by 'make lock' from requirements.in; do not edit." requirements.lock

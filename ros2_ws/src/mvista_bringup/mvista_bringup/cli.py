@@ -1,0 +1,93 @@
+"""The `mvista` command: finds a command in one table and imports only that one."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mvista_core.errors import MvistaError
+
+EXIT_OK = 0
+EXIT_REFUSED = 2
+"""Bad input or a failed stage: one line on standard error says which."""
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """`mvista <words...>` runs `mvista_bringup.commands.<module>.run`."""
+
+    words: tuple[str, ...]
+    module: str
+    help: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(("demo",), "demo", "imagine, infer and execute one task on the simulated cell"),
+    Command(("plan",), "plan", "one sample observation in, a trajectory out, no robot"),
+    Command(("train",), "train", "train one network of the world model"),
+    Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
+    Command(("dataset",), "dataset", "collect expert episodes in the cell, or describe a data set"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0, 2 refused, 130 interrupted)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = find_command(words)
+    if command is None:
+        return _run_overview(words)
+    try:
+        module = importlib.import_module(f"mvista_bringup.commands.{command.module}")
+        parser = argparse.ArgumentParser(
+            prog=f"mvista {' '.join(command.words)}", description=_capitalised(command.help)
+        )
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(words[len(command.words) :])))
+    except MvistaError as error:
+        print(f"mvista: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        print("mvista: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`mvista ... | head`): say nothing more, not even at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def find_command(words: Sequence[str]) -> Command | None:
+    """The command whose words `words` begins with, or None."""
+    for command in COMMANDS:
+        if tuple(words[: len(command.words)]) == command.words:
+            return command
+    return None
+
+
+def _run_overview(words: Sequence[str]) -> int:
+    """`mvista`, `mvista --help`, `mvista eval` or an unknown command: list what there is."""
+    group = [c for c in COMMANDS if words and c.words[0] == words[0]]
+    shown = group or list(COMMANDS)
+    lines = [f"  mvista {' '.join(c.words):<18} {c.help}" for c in shown]
+    text = "\n".join(["commands (each has --help):", *lines])
+    asked = [word for word in words if word not in ("-h", "--help")]
+    if len(asked) < len(words) and (not asked or group):
+        print(text)
+        return EXIT_OK
+    if not words:
+        print(text)
+        return EXIT_REFUSED
+    print(f"mvista: no command '{' '.join(asked)}'; {text}", file=sys.stderr)
+    return EXIT_REFUSED
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module per `mvista` command: `add_arguments(parser)` and `run(args) -> exit code`."""

@@ -1,0 +1,41 @@
+"""ament_python package: see package.xml. Also installs the repository's launch/ and config/."""
+
+import os
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_bringup"
+# colcon may run a link to this file from a build folder: resolve it before looking around.
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """(target folder, files) for launch/, config/ and checkpoints, keeping their sub-folders."""
+    groups: dict[str, list[str]] = {}
+    for folder in ("launch", "config", "models/checkpoints"):
+        for path in sorted((REPOSITORY / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                target = f"share/{NAME}/{path.parent.relative_to(REPOSITORY).as_posix()}"
+                groups.setdefault(target, []).append(os.path.relpath(path))
+    return list(groups.items())
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *shared_files(),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="Launch files, configuration and the mvista command of the MVISTA-4D stack",
+    license="Apache-2.0",
+    entry_points={"console_scripts": ["mvista = mvista_bringup.cli:main"]},
+)
