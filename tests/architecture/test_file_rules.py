@@ -1,0 +1,85 @@
+"""Rules about single files; the layers between packages are import-linter's (pyproject.toml)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from source_tree import ROOT, calls, imported_modules, package_of, shipped_files
+
+STAGES = ("encode", "layout", "denoise", "decode", "latent_optimisation", "refine")
+"""Stages of the world model: only planner.py (and training) composes them."""
+CLOCK_CALLS = ("time.time", "time.time_ns", "time.sleep", "time.monotonic", "time.perf_counter")
+
+
+def may_use_ros(path: Path) -> bool:
+    return package_of(path) in {"mvista_ros", "mvista_bringup"} or path.name.endswith("node.py")
+
+
+def may_use_open3d(path: Path) -> bool:
+    return package_of(path) == "mvista_calibration" or path.name == "fusion.py"
+
+
+HOMES: dict[str, Callable[[Path], bool]] = {
+    "rclpy": may_use_ros,
+    "mvista_interfaces": may_use_ros,
+    "torch": lambda path: package_of(path) == "mvista_world",
+    "diffusers": lambda path: package_of(path) == "mvista_world",
+    "mujoco": lambda path: package_of(path) == "mvista_sim",
+    "open3d": may_use_open3d,
+    "piper_sdk": lambda path: package_of(path) == "mvista_piper",
+    "can": lambda path: package_of(path) == "mvista_piper",
+    "pyorbbecsdk": lambda path: package_of(path) == "mvista_cameras",
+    "tests": lambda path: False,
+}
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    strays = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in shipped_files()
+        if not HOMES[library](path)
+        for module, line in imported_modules(path)
+        if module.split(".")[0] == library
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_stages_of_the_world_model_do_not_import_each_other() -> None:
+    stages = {f"mvista_world.{name}" for name in STAGES}
+    strays = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in shipped_files()
+        if package_of(path) == "mvista_world" and path.stem in STAGES
+        for module, line in imported_modules(path)
+        if module in stages
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_the_core_reads_the_clock_in_one_file() -> None:
+    strays = [
+        f"{path.relative_to(ROOT)}:{line} calls {callee}"
+        for path in shipped_files()
+        if package_of(path) != "mvista_bringup" and path.name != "timing.py"
+        for callee, line in calls(path)
+        if callee in CLOCK_CALLS
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_every_file_parses_on_the_oldest_python_supported() -> None:
+    for path in [*shipped_files(), *(ROOT / "tests").rglob("*.py")]:
+        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+
+
+def test_every_shipped_module_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in shipped_files()
+        if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    ]
+    assert not silent, f"no module docstring: {silent}"

@@ -1,0 +1,65 @@
+"""Every package is a complete ament package, so the tree also builds on an apt ROS."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from source_tree import PACKAGE_FOLDERS, ROOT, imported_modules
+
+MANIFESTS = sorted(p for folder in PACKAGE_FOLDERS for p in (ROOT / folder).glob("*/package.xml"))
+PYTHON_MANIFESTS = [path for path in MANIFESTS if (path.parent / "setup.py").is_file()]
+ROSDEP_KEYS = {
+    "PIL": "python3-pil",
+    "cv2": "python3-opencv",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "scipy": "python3-scipy",
+    "torch": "python3-pytorch-pip",
+    "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}
+NO_ROSDEP_KEY = {
+    "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "safetensors", "tokenizers",
+    "transformers",
+}  # fmt: skip
+"""On an apt ROS these come from pip; CONTRIBUTING.md says how."""
+
+
+def name_of(manifest: Path) -> str:
+    return manifest.parent.name
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=name_of)
+def test_a_manifest_names_its_folder_its_licence_and_its_build_type(manifest: Path) -> None:
+    package = ElementTree.parse(manifest).getroot()
+    assert package.findtext("name") == name_of(manifest)
+    assert package.findtext("license") == "Apache-2.0"
+    maintainer = package.find("maintainer")
+    assert maintainer is not None
+    assert maintainer.get("email") == "maintainers@mvista4d.org"
+    assert package.findtext("export/build_type") in {"ament_cmake", "ament_python"}
+
+
+@pytest.mark.parametrize("manifest", PYTHON_MANIFESTS, ids=name_of)
+def test_a_python_package_is_registered_typed_and_described(manifest: Path) -> None:
+    name = name_of(manifest)
+    for needed in (f"resource/{name}", f"{name}/py.typed", "setup.cfg"):
+        assert (manifest.parent / needed).is_file(), f"{name} lacks {needed}"
+
+
+@pytest.mark.parametrize("manifest", PYTHON_MANIFESTS, ids=name_of)
+def test_what_a_package_imports_its_manifest_declares(manifest: Path) -> None:
+    name = name_of(manifest)
+    tags = ("depend", "exec_depend")
+    declared = {e.text for tag in tags for e in ElementTree.parse(manifest).getroot().iter(tag)}
+    used = {
+        module.split(".")[0]
+        for path in (manifest.parent / name).rglob("*.py")
+        for module, _ in imported_modules(path)
+    }
+    used -= {name, "__future__", *sys.stdlib_module_names, *NO_ROSDEP_KEY}
+    missing = sorted(key for key in (ROSDEP_KEYS.get(m, m) for m in used) if key not in declared)
+    assert not missing, f"{manifest.relative_to(ROOT)} does not declare {missing}"

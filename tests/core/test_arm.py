@@ -1,0 +1,88 @@
+"""The Piper's kinematics against the maker's reference, and the refusals of arm files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvista_core.arm import ArmModel, load_arm
+from mvista_core.errors import ConfigError
+from mvista_core.geometry import is_pose
+
+PIPER = Path(__file__).parents[2] / "config" / "arms" / "piper.yaml"
+
+
+@pytest.fixture(scope="module")
+def piper() -> ArmModel:
+    return load_arm(PIPER)
+
+
+def test_zero_pose_is_the_makers(piper: ArmModel) -> None:
+    flange = piper.base_from_flange(np.zeros(6))
+    np.testing.assert_allclose(flange[:3, 3] * 1000, [56.128, 0.0, 213.266], atol=5e-4)
+    pitch_rad = np.arctan2(-flange[2, 0], np.hypot(flange[0, 0], flange[1, 0]))
+    assert np.rad2deg(pitch_rad) == pytest.approx(85.0, abs=1e-6)
+
+
+def test_home_reaches_over_the_table(piper: ArmModel) -> None:
+    tip = piper.base_from_tip(piper.home)[:3, 3]
+    np.testing.assert_allclose(tip, [0.30, 0.0, 0.23], atol=0.02)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=7, max_size=7))
+def test_every_reachable_pose_is_rigid_and_within_the_links(fractions: list[float]) -> None:
+    arm = load_arm(PIPER)
+    positions = arm.lower + np.array(fractions) * (arm.upper - arm.lower)
+    flange, tip = arm.base_from_flange(positions), arm.base_from_tip(positions)
+    assert is_pose(flange)
+    reach_m = sum(abs(row.a_m) + abs(row.d_m) for row in arm.dh)
+    assert np.linalg.norm(flange[:3, 3]) <= reach_m
+    offset_m = np.linalg.norm(tip[:3, 3] - flange[:3, 3])
+    assert offset_m == pytest.approx(arm.flange_from_tip_m)
+
+
+@given(st.floats(-2.0, 2.0))
+def test_the_first_joint_turns_everything_about_the_base_axis(angle_rad: float) -> None:
+    arm = load_arm(PIPER)
+    positions = arm.home.copy()
+    positions[0] = angle_rad
+    turned, home = arm.base_from_tip(positions)[:3, 3], arm.base_from_tip(arm.home)[:3, 3]
+    assert turned[2] == pytest.approx(home[2])
+    assert np.hypot(*turned[:2]) == pytest.approx(np.hypot(*home[:2]))
+
+
+def test_a_missing_file_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no arm file at .*absent.yaml"):
+        load_arm(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lower": 4.0}, "lower < upper"),
+        ({"max_velocity": 0.0}, "positive velocity"),
+        ({"home": 9.0}, "outside the joint limits"),
+        ({"upper": "far"}, "not an arm file"),
+    ],
+)
+def test_bad_limits_are_refused(
+    tmp_path: Path, change: dict[str, float | str], message: str
+) -> None:
+    document = yaml.safe_load(PIPER.read_text(encoding="utf-8"))
+    document["joints"]["joint2"].update(change)
+    path = tmp_path / "arm.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_arm(path)
+
+
+def test_text_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text("- just\n- a list\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not an arm file"):
+        load_arm(path)
