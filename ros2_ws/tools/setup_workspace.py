@@ -157,9 +157,8 @@ def build_workspace() -> str:
 
 def write_entry_points() -> str:
     """A `.pth` so that every package imports with nothing sourced, and the `mvista` command."""
-    site = Path(
-        _output([VENV / "bin" / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
-    )
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(_output([VENV / "bin" / "python", "-c", where]))
     template = (WORKSPACE / "tools" / "workspace_paths.py").read_text(encoding="utf-8")
     module = template.replace("@WORKSPACE@", str(ROOT))
     (site / "_mvista_workspace.py").write_text(module, encoding="utf-8")
@@ -177,9 +176,9 @@ def write_entry_points() -> str:
 
 def _build_environment() -> dict[str, str]:
     """The environment without a sourced ROS and without make's job server, plus the prefix."""
-    dropped = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH")
-    dropped += ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-    environment = {key: value for key, value in os.environ.items() if key not in dropped}
+    sourced = {"AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH"}
+    dropped = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    environment = {key: value for key, value in os.environ.items() if key not in sourced | dropped}
     environment.update(
         VIRTUAL_ENV=str(VENV),
         AMENT_PREFIX_PATH=str(VENV),

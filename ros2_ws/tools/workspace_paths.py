@@ -2,8 +2,8 @@
 
 `setup_workspace.py` copies this file into site-packages as `_mvista_workspace.py` with
 `WORKSPACE` filled in, next to a `.pth` file that imports it at interpreter start. It must run
-before the ROS wheels' own bootstrapper (their `.pth` sorts after ours), because that one re-executes
-the interpreter once so that a changed LD_LIBRARY_PATH takes effect.
+before the ROS wheels' own bootstrapper (their `.pth` sorts after ours), because that one
+re-executes the interpreter once so that a changed LD_LIBRARY_PATH takes effect.
 """
 
 from __future__ import annotations

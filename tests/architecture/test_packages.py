@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from source_tree import PACKAGE_FOLDERS, ROOT, imported_modules
+
+from tests.architecture.source_tree import PACKAGE_FOLDERS, ROOT, imported_modules
 
 MANIFESTS = sorted(p for folder in PACKAGE_FOLDERS for p in (ROOT / folder).glob("*/package.xml"))
 PYTHON_MANIFESTS = [path for path in MANIFESTS if (path.parent / "setup.py").is_file()]

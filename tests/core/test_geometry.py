@@ -80,7 +80,7 @@ def test_look_at_puts_the_target_on_the_axis_and_up_in_the_image() -> None:
     x, y, z = g.transform_points(camera_from_base, target)
     assert (x, y) == pytest.approx((0.0, 0.0), abs=1e-12)
     assert z == pytest.approx(np.linalg.norm(target - eye))
-    above = g.transform_points(camera_from_base, target + [0.0, 0.0, 0.1])
+    above = g.transform_points(camera_from_base, target + np.array([0.0, 0.0, 0.1]))
     assert above[1] < 0  # image rows grow downwards
 
 

@@ -48,7 +48,9 @@ def test_reduced_depth_is_one_of_its_blocks_valid_depths(depth_m: Float32) -> No
 @given(DEPTHS, st.sampled_from([0.5, 2.0]))
 def test_reducing_depth_commutes_with_scaling(depth_m: Float32, factor: float) -> None:
     scale = np.float32(factor)
-    np.testing.assert_array_equal(reduce_depth(depth_m * scale, 3), reduce_depth(depth_m, 3) * scale)
+    np.testing.assert_array_equal(
+        reduce_depth(depth_m * scale, 3), reduce_depth(depth_m, 3) * scale
+    )
 
 
 def test_an_edge_is_never_smeared_into_a_surface_that_is_not_there() -> None:

@@ -19,9 +19,7 @@ CAMERA = Intrinsics(4, 2, 10.0, 10.0, 1.5, 0.5)
 
 
 def make_frame(name: str = "cam0") -> CameraFrame:
-    return CameraFrame(
-        np.zeros((2, 4, 3), np.uint8), np.zeros((2, 4), np.float32), CAMERA, 0, name
-    )
+    return CameraFrame(np.zeros((2, 4, 3), np.uint8), np.zeros((2, 4), np.float32), CAMERA, 0, name)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where configuration, weights and outputs lie, in the source tree and in an installed share folder.
+"""Where configuration, weights and outputs lie, in the source tree and when installed.
 
 In a source tree (also one built with `--symlink-install`) the repository's own folders win, so an
 edited YAML takes effect at once; elsewhere it is `share/mvista_bringup` of the ament prefix.

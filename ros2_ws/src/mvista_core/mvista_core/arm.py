@@ -64,7 +64,8 @@ def load_arm(path: Path | str) -> ArmModel:
     try:
         arm = _parse(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: not an arm file ({error!r}); see config/arms/piper.yaml") from None
+        message = f"{path}: not an arm file ({error!r}); see config/arms/piper.yaml"
+        raise ConfigError(message) from None
     if not ((arm.lower < arm.upper).all() and (arm.max_velocity > 0).all()):
         raise ConfigError(f"{path}: every joint needs lower < upper and a positive velocity limit")
     if not ((arm.lower <= arm.home) & (arm.home <= arm.upper)).all():

@@ -1,4 +1,4 @@
-"""Rig files (`config/rigs/<rig>.yaml`): read and checked here, written by calibration or the simulator."""
+"""Rig files (`config/rigs/<rig>.yaml`): checked here, written by calibration or the simulator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def load_rig(path: Path | str, allow_failed: bool = False) -> RigCalibration:
         document = yaml.safe_load(text)
         rig = _parse(document, hashlib.sha256(text).hexdigest())
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise RigError(f"{path}: not a rig file ({error!r}); see config/rigs/sim_cell.yaml") from None
+        message = f"{path}: not a rig file ({error!r}); see config/rigs/sim_cell.yaml"
+        raise RigError(message) from None
     if rig.verdict != "pass" and not allow_failed:
         raise RigError(f"{path}: calibration verdict is '{rig.verdict}', only 'pass' may be used")
     return rig
