@@ -64,3 +64,8 @@ def test_what_a_package_imports_its_manifest_declares(manifest: Path) -> None:
     used -= {name, "__future__", *sys.stdlib_module_names, *NO_ROSDEP_KEY}
     missing = sorted(key for key in (ROSDEP_KEYS.get(m, m) for m in used) if key not in declared)
     assert not missing, f"{manifest.relative_to(ROOT)} does not declare {missing}"
+
+
+def test_the_guide_says_how_to_get_what_rosdep_has_no_key_for() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split()
+    assert set(guide) >= NO_ROSDEP_KEY
