@@ -1,0 +1,53 @@
+"""Attention for WanAttention modules on a CPU: explicit softmax(q k) v.
+
+At a few hundred tokens this is faster than the fused kernel, whose CPU backward is slow; the
+projections, norms and weights are the module's own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+
+
+def rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding of x [B, L, H, D] on adjacent pairs; cosine, sine [1, L, 1, D/2]."""
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack(
+        [first * cosine - second * sine, first * sine + second * cosine], dim=-1
+    ).flatten(-2)
+
+
+def rms_norm(norm: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
+    """The module's RMS norm with its weight in x's precision, which takes the fused kernel."""
+    return F.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
+
+
+class ExplicitAttention:
+    """A processor for diffusers' WanAttention."""
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: Rotary | None = None,
+    ) -> torch.Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query = rms_norm(attn.norm_q, attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
+        key = rms_norm(attn.norm_k, attn.to_k(context)).unflatten(2, (attn.heads, -1))
+        value = attn.to_v(context).unflatten(2, (attn.heads, -1))
+        if rotary_emb is not None:
+            cosine, sine = rotary_emb[0][..., 0::2], rotary_emb[1][..., 1::2]
+            query = rotate(query, cosine.to(query.dtype), sine.to(query.dtype))
+            key = rotate(key, cosine.to(key.dtype), sine.to(key.dtype))
+        query = (query * query.shape[-1] ** -0.5).transpose(1, 2)
+        scores = query @ key.permute(0, 2, 3, 1)
+        with torch.autocast(scores.device.type, enabled=False):
+            weights = scores.softmax(dim=-1)
+        mixed = weights @ value.transpose(1, 2).to(weights.dtype)
+        return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))

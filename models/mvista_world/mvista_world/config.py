@@ -1,0 +1,239 @@
+"""What a world model is made of, in one frozen record, with the traps checked in one place.
+
+The backbone drops rows and frames that do not fit its strides without a word (a 15-row latent
+loses its last row); here such a configuration is refused. Values that the paper leaves open are
+marked "our choice".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mvista_core.errors import ConfigError
+from mvista_core.imaging import ModelWindow
+
+JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
+ROPE_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """Metric range of the depth codec (our choice; the paper is silent)."""
+
+    near_m: float = 0.3
+    far_m: float = 2.0
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """The video autoencoder behind `codec.VideoCodec`."""
+
+    kind: str = "stacked2d"
+    latent_channels: int = 24
+    spatial_stride: int = 8
+    temporal_stride: int = 4
+    width: int = 96
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Arguments of diffusers' WanTransformer3DModel."""
+
+    num_layers: int = 6
+    num_attention_heads: int = 8
+    attention_head_dim: int = 32
+    ffn_dim: int = 768
+    freq_dim: int = 128
+    patch: tuple[int, int, int] = (1, 2, 2)
+    qk_norm: str = "rms_norm_across_heads"
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The instruction encoder; `kind` "bert" is trained with the model, "umt5" is Wan's own."""
+
+    kind: str = "bert"
+    hidden: int = 128
+    layers: int = 2
+    heads: int = 4
+    max_tokens: int = 12
+
+
+@dataclass(frozen=True)
+class TrajectoryConfig:
+    """The TCN-VAE of Eq. 9-10: `action_count` actions to `tokens` x `channels` (C = 32, paper)."""
+
+    action_count: int = 96
+    action_rate_hz: float = 15.0
+    stages: int = 4
+    channels: int = 32
+    width: int = 96
+    beta: float = 1e-3
+
+    @property
+    def tokens(self) -> int:
+        """S, our choice: one token per 2^stages actions."""
+        return self.action_count // 2**self.stages
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Euler solver of the probability flow (our choice: steps and shift)."""
+
+    steps: int = 10
+    shift: float = 3.0
+
+
+@dataclass(frozen=True)
+class OptimisationConfig:
+    """Eq. 11: Adam on z; `lambda_z` is the paper's lambda (value our choice)."""
+
+    learning_rate: float = 0.1
+    lambda_z: float = 3e-3
+    t_low: float = 0.2
+    t_high: float = 0.9
+    draws: int = 2
+    head_draws: int = 6
+    head_t_low: float = 0.3
+    head_t_high: float = 0.7
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One preset: everything that shapes tensors or the method."""
+
+    name: str
+    window: ModelWindow = field(default_factory=lambda: ModelWindow(96, 64, 2))
+    frame_count: int = 9
+    frame_period_s: float = 0.8
+    max_views: int = 3
+    joint_names: tuple[str, ...] = JOINT_NAMES
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def latent_frames(self) -> int:
+        return 1 + (self.frame_count - 1) // self.codec.temporal_stride
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """(h, w) of one modality of one view on the latent grid."""
+        stride = self.codec.spatial_stride
+        return self.window.height_px // stride, self.window.width_px // stride
+
+    @property
+    def inner_dim(self) -> int:
+        return self.transformer.num_attention_heads * self.transformer.attention_head_dim
+
+
+def validate(config: ModelConfig) -> None:
+    """Refuse what the backbone would silently truncate.
+
+    Raises:
+        ConfigError: with the value, what is allowed, and the field's name.
+    """
+    stride, patch = config.codec.spatial_stride, config.transformer.patch
+    for axis, size, step in (
+        ("height", config.window.height_px, stride * patch[1]),
+        ("width", config.window.width_px, stride * patch[2]),
+    ):
+        if size % step:
+            raise ConfigError(
+                f"window {axis} {size} px is not a multiple of {step} (codec stride {stride} times "
+                "patch): the backbone would drop rows; see window in the model config"
+            )
+    if (config.frame_count - 1) % config.codec.temporal_stride:
+        raise ConfigError(
+            f"frame_count {config.frame_count} is not {config.codec.temporal_stride}k+1: "
+            "the codec would drop frames"
+        )
+    if config.max_views < 1:
+        raise ConfigError(f"max_views {config.max_views}: at least the source view is needed")
+    rows = config.max_views * config.latent_size[0] // patch[1]
+    if rows > ROPE_LIMIT:
+        raise ConfigError(f"{rows} token rows exceed the rotary table of {ROPE_LIMIT}")
+    if config.trajectory.action_count % 2**config.trajectory.stages:
+        raise ConfigError(
+            f"action_count {config.trajectory.action_count} is not a multiple of "
+            f"{2**config.trajectory.stages} (2^stages)"
+        )
+    if not 0 < config.depth.near_m < config.depth.far_m:
+        raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
+
+
+def tiny() -> ModelConfig:
+    """The shipped checkpoint: runs on two CPU cores."""
+    return ModelConfig("tiny")
+
+
+def wan22_ti2v_5b() -> ModelConfig:
+    """Wan2.2-TI2V-5B's own shape; 1280x720 is cropped to 1280x640 so that 160 rows divide by 32."""
+    return ModelConfig(
+        "wan22_ti2v_5b",
+        window=ModelWindow(320, 160, 4),
+        frame_count=33,
+        frame_period_s=0.2,
+        codec=CodecConfig("wan", 48, 16, 4, 160),
+        transformer=TransformerConfig(30, 24, 128, 14336, 256),
+        text=TextConfig("umt5", 4096, 24, 64, 512),
+        sampler=SamplerConfig(40, 5.0),
+    )
+
+
+PRESETS = {"tiny": tiny, "wan22_ti2v_5b": wan22_ti2v_5b}
+
+
+def preset(name: str) -> ModelConfig:
+    """A preset by name; `ConfigError` lists the names there are."""
+    if name not in PRESETS:
+        raise ConfigError(f"no model preset '{name}'; there are {sorted(PRESETS)}")
+    return PRESETS[name]()
+
+
+def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> None:
+    """Write the config and the instruction templates it was trained on as JSON."""
+    document = {"model": dataclasses.asdict(config), "templates": list(templates)}
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Read what `save_config` wrote.
+
+    Raises:
+        ConfigError: unknown or missing fields, or values that do not fit together.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        model = document["model"]
+        config = ModelConfig(
+            name=model["name"],
+            window=ModelWindow(**model["window"]),
+            frame_count=model["frame_count"],
+            frame_period_s=model["frame_period_s"],
+            max_views=model["max_views"],
+            joint_names=tuple(model["joint_names"]),
+            depth=DepthConfig(**model["depth"]),
+            codec=CodecConfig(**model["codec"]),
+            transformer=TransformerConfig(
+                **{**model["transformer"], "patch": tuple(model["transformer"]["patch"])}
+            ),
+            text=TextConfig(**model["text"]),
+            trajectory=TrajectoryConfig(**model["trajectory"]),
+            sampler=SamplerConfig(**model["sampler"]),
+            optimisation=OptimisationConfig(**model["optimisation"]),
+        )
+        return config, tuple(document["templates"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ConfigError(f"{path}: not a model config ({error!r})") from None

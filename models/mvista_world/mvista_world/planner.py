@@ -1,0 +1,365 @@
+"""The one place that composes the stages: encode, denoise, decode, optimise, refine.
+
+Implements `mvista_core.ports.Planner` on NumPy records; torch stays inside.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from mvista_core import instructions
+from mvista_core.arm import ArmModel
+from mvista_core.errors import CancelledError, ConfigError, RolloutError, WeightsError
+from mvista_core.ports import Clock, Progress
+from mvista_core.records import (
+    ActionTrajectory,
+    CameraFrame,
+    Float64,
+    InferredPlan,
+    JointState,
+    Observation,
+    Provenance,
+    RigCalibration,
+    Rollout,
+)
+from safetensors.torch import load_file
+
+from mvista_world import weights
+from mvista_world.action_head import read_latent
+from mvista_world.cameras import camera_embedding
+from mvista_world.codec import StackedCodec, VideoCodec
+from mvista_world.config import ModelConfig, load_config
+from mvista_world.denoise import solve
+from mvista_world.depth_codec import decode_depth, encode_depth
+from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.latent_optimisation import optimise_latent
+from mvista_world.layout import clean_mask, from_grid, to_grid
+from mvista_world.refine import ResidualRefiner, load_refiner, refine
+from mvista_world.text import InstructionEncoder, load_tokenizer
+from mvista_world.trajectory import TrajectoryVae
+
+KEPT_ROLLOUTS = 4
+INITIALISATIONS = ("head", "random")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The frozen networks of one checkpoint."""
+
+    codec: VideoCodec
+    text: InstructionEncoder
+    generator: MultiViewGenerator
+    trajectory: TrajectoryVae
+    refiner: ResidualRefiner | None
+
+
+@dataclass(frozen=True)
+class HeldRollout:
+    """A rollout as it stays with the generator: its latents and what it was imagined from."""
+
+    rollout: Rollout
+    latents: torch.Tensor
+    conditions: Conditions
+    joints: JointState
+
+
+class WorldModelPlanner:
+    """Imagines with the null style, then explains what it imagined (Sec. 4.4)."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        templates: Sequence[str],
+        networks: Networks,
+        rig: RigCalibration,
+        arm: ArmModel,
+        clock: Clock,
+        weights_sha256: str,
+    ) -> None:
+        self.config = config
+        self.templates = tuple(templates)
+        self.weights_sha256 = weights_sha256
+        self._networks = networks
+        self._rig = rig
+        self._arm = arm
+        self._clock = clock
+        self._held: OrderedDict[str, HeldRollout] = OrderedDict()
+        poses = np.stack([camera.base_from_camera for camera in rig.cameras])
+        # Eq. 6 over the whole rig, so that a camera's token does not depend on who else is asked.
+        self._embeddings = dict(zip(rig.names, camera_embedding(poses), strict=True))
+
+    def imagine(
+        self,
+        observation: Observation,
+        source_camera: str,
+        target_cameras: Sequence[str],
+        seed: int,
+        progress: Progress,
+    ) -> Rollout:
+        """Text-only imagination of the source and target views (mode 1).
+
+        Raises:
+            InstructionError, ObservationError, RigError, ConfigError, CancelledError.
+        """
+        instruction = instructions.check(observation.instruction, self.templates)
+        names = self._views(source_camera, target_cameras)
+        frame = self.config.window.frame(observation.frame(source_camera))
+        _proceed(progress, "encode", 0.0)
+        clean, given = self._source_latents(frame, len(names))
+        conditions = self._conditions(instruction, names)
+        rng = torch.Generator().manual_seed(seed)
+        noise = torch.randn(given.shape, generator=rng)
+        sampler = self.config.sampler
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            latents = solve(
+                self._networks.generator,
+                given,
+                clean,
+                conditions,
+                noise,
+                sampler.steps,
+                sampler.shift,
+                lambda fraction: progress("imagine", fraction),
+            )
+        _proceed(progress, "decode", 0.0)
+        rollout = self._decode(latents, names, instruction, seed)
+        self.hold(rollout, latents, conditions, observation.joints)
+        _proceed(progress, "decode", 1.0)
+        return rollout
+
+    def adopt(
+        self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
+    ) -> Rollout:
+        """Take what really happened, frames [V][T], as a rollout: the truth in place of
+        imagination, to measure what imagination costs."""
+        names = [view[0].camera for view in frames]
+        windows = [[self.config.window.frame(frame) for frame in view] for view in frames]
+        color = np.stack([np.stack([f.color for f in view]) for view in windows])
+        depth = np.stack([np.stack([f.depth_m for f in view]) for view in windows])
+        latents = to_grid(self._encode(color, depth)[None])
+        rollout = self._record(color, depth, names, instruction, 0)
+        conditions = self._conditions(instructions.check(instruction, self.templates), names)
+        self.hold(rollout, latents, conditions, joints)
+        return rollout
+
+    def hold(
+        self, rollout: Rollout, latents: torch.Tensor, conditions: Conditions, joints: JointState
+    ) -> None:
+        """Keep a rollout for `infer_actions`; the oldest beyond `KEPT_ROLLOUTS` is dropped."""
+        self._held[rollout.rollout_id] = HeldRollout(rollout, latents, conditions, joints)
+        while len(self._held) > KEPT_ROLLOUTS:
+            self._held.popitem(last=False)
+
+    def infer_actions(
+        self, rollout_id: str, initialisation: str, steps: int, progress: Progress
+    ) -> InferredPlan:
+        """z* by Eq. 11 from the action head ("head") or from N(0, 1) ("random"), decoded, refined.
+
+        Zero steps decodes the start itself.
+
+        Raises:
+            RolloutError: the rollout is not held here. ConfigError: unknown initialisation.
+        """
+        held = self._held.get(rollout_id)
+        if held is None:
+            raise RolloutError(
+                f"no rollout '{rollout_id}'; this planner holds {list(self._held)} "
+                f"(the newest {KEPT_ROLLOUTS} are kept)"
+            )
+        if initialisation not in INITIALISATIONS:
+            raise ConfigError(f"initialisation '{initialisation}' is none of {INITIALISATIONS}")
+        rng = torch.Generator().manual_seed(held.rollout.seed + 1)
+        clean = self._source_mask(len(held.rollout.cameras))
+        generator, config = self._networks.generator, self.config.optimisation
+        _proceed(progress, "action head", 0.0)
+        with torch.autocast("cpu", torch.bfloat16):
+            head = read_latent(generator, held.latents, clean, held.conditions, config, rng)
+            start = head if initialisation == "head" else torch.randn(head.shape, generator=rng)
+            found = optimise_latent(
+                generator,
+                held.latents,
+                clean,
+                held.conditions,
+                start,
+                steps,
+                config,
+                rng,
+                lambda fraction: progress("optimise", fraction),
+            )
+        _proceed(progress, "refine", 0.0)
+        provenance = Provenance(
+            uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
+        )
+        prior = self._trajectory(found.z, provenance)
+        gap = float(np.abs(prior.positions - self._trajectory(head, provenance).positions).mean())
+        refined = self._refine(held, prior)
+        _proceed(progress, "refine", 1.0)
+        return InferredPlan(prior, refined, np.array(found.losses), gap)
+
+    def decode_actions(self, z: torch.Tensor, seed: int) -> ActionTrajectory:
+        """The TCN decoder's actions of any latent [1, S, C]."""
+        return self._trajectory(z, Provenance("decoded", self.weights_sha256, seed))
+
+    def _refine(self, held: HeldRollout, prior: ActionTrajectory) -> ActionTrajectory:
+        if self._networks.refiner is None:
+            return prior
+        initial = held.joints.ordered(self.config.joint_names)
+        return refine(self._networks.refiner, held.rollout, prior, initial, self._arm)
+
+    def _trajectory(self, z: torch.Tensor, provenance: Provenance) -> ActionTrajectory:
+        with torch.no_grad():
+            positions = self._networks.trajectory.decode(z.float())[0].double().numpy()
+        # A joint may be decoded a hair outside its range; the arm's range is the truth there.
+        positions = np.clip(positions, self._arm.lower, self._arm.upper)
+        count = self.config.trajectory.action_count
+        times = (1.0 + np.arange(count)) / self.config.trajectory.action_rate_hz
+        return ActionTrajectory(self.config.joint_names, positions, times, provenance)
+
+    def _views(self, source: str, targets: Sequence[str]) -> list[str]:
+        names = [source, *targets]
+        for name in names:
+            self._rig.camera(name)
+        if len(set(names)) != len(names):
+            raise ConfigError(f"a view is named twice: source '{source}', targets {list(targets)}")
+        if len(names) > self.config.max_views:
+            raise ConfigError(
+                f"{len(names)} views asked for; this model was trained on at most "
+                f"{self.config.max_views}"
+            )
+        return names
+
+    def _conditions(self, instruction: str, names: Sequence[str]) -> Conditions:
+        cameras = torch.from_numpy(np.stack([self._embeddings[name] for name in names]))[None]
+        with torch.no_grad():
+            text = self._networks.text([instruction])
+        return Conditions(text, cameras, self._networks.generator.null(1).detach())
+
+    def _source_mask(self, views: int) -> torch.Tensor:
+        """Token mask [L]: the first frame of the first view is given."""
+        known = torch.zeros(views, self.config.latent_frames, dtype=torch.bool)
+        known[0, 0] = True
+        patch = self.config.transformer.patch
+        rows, columns = (n // p for n, p in zip(self.config.latent_size, patch[1:], strict=True))
+        return clean_mask(views, 2, self.config.latent_frames, rows, columns, known)
+
+    def _source_latents(self, frame: CameraFrame, views: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token mask and the latent grid with the observed frame in place, zero elsewhere."""
+        first = self._encode(frame.color[None, None], frame.depth_m[None, None])[0]
+        shape = (1, views, 2, first.shape[1], self.config.latent_frames, *first.shape[3:])
+        given = torch.zeros(shape)
+        given[:, 0, :, :, 0] = first[:, :, 0]
+        return self._source_mask(views), to_grid(given)
+
+    def _encode(self, color: np.ndarray, depth_m: np.ndarray) -> torch.Tensor:
+        """[V, T, H, W(, 3)] to latents [V, 2, C, T', h, w]."""
+        rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
+        depth = encode_depth(torch.from_numpy(np.ascontiguousarray(depth_m)), self.config.depth)
+        pixels = torch.stack([rgb, depth], dim=1).permute(0, 1, 5, 2, 3, 4)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            latents = self._networks.codec.encode(pixels.flatten(0, 1))
+        return latents.float().unflatten(0, (-1, 2))
+
+    def _decode(
+        self, latents: torch.Tensor, names: Sequence[str], instruction: str, seed: int
+    ) -> Rollout:
+        maps = from_grid(latents, len(names))[0].flatten(0, 1)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            pixels = self._networks.codec.decode(maps).float().unflatten(0, (-1, 2))
+        rgb = ((pixels[:, 0].movedim(1, -1) + 1.0) * 127.5).round().clamp(0, 255)
+        depth = decode_depth(pixels[:, 1].movedim(1, -1), self.config.depth)
+        return self._record(
+            rgb.to(torch.uint8).numpy(), depth.numpy(), names, instruction, seed
+        )
+
+    def _record(
+        self,
+        color: np.ndarray,
+        depth_m: np.ndarray,
+        names: Sequence[str],
+        instruction: str,
+        seed: int,
+    ) -> Rollout:
+        cameras = [self._rig.camera(name) for name in names]
+        times: Float64 = np.arange(self.config.frame_count) * self.config.frame_period_s
+        return Rollout(
+            uuid.uuid4().hex[:12],
+            instruction,
+            tuple(names),
+            tuple(self.config.window.intrinsics(camera.intrinsics) for camera in cameras),
+            np.stack([camera.base_from_camera for camera in cameras]),
+            color,
+            depth_m.astype(np.float32),
+            times,
+            seed,
+            self._clock.now_ns(),
+        )
+
+
+def _proceed(progress: Progress, stage: str, fraction: float) -> None:
+    if not progress(stage, fraction):
+        raise CancelledError(f"cancelled at stage '{stage}'")
+
+
+def build_networks(
+    config: ModelConfig, folder: Path, refiner: ResidualRefiner | None
+) -> Networks:
+    """Construct the networks of a checkpoint folder and load their weights.
+
+    Raises:
+        WeightsError: a file does not fit the configuration beside it.
+    """
+    codec = StackedCodec(config.codec)
+    text = InstructionEncoder(config.text, load_tokenizer(folder))
+    generator = MultiViewGenerator(config)
+    trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
+    for name, module in (
+        ("codec", codec),
+        ("text", text),
+        ("generator", generator),
+        ("trajectory", trajectory),
+    ):
+        path = folder / f"{name}.safetensors"
+        try:
+            module.load_state_dict(load_file(path))
+        except (RuntimeError, OSError) as error:
+            raise WeightsError(f"{path} does not fit its config.json: {error}") from None
+        module.eval().requires_grad_(False)
+    generator.use_explicit_attention()
+    codec.to(memory_format=torch.channels_last)
+    return Networks(codec, text, generator, trajectory, refiner)
+
+
+def load_planner(
+    checkpoint: Path, rig: RigCalibration, arm: ArmModel, clock: Clock
+) -> WorldModelPlanner:
+    """Verify and load a checkpoint folder.
+
+    Raises:
+        WeightsError: missing, truncated or altered files. ConfigError: a config that does not fit.
+    """
+    sha = weights.verify(checkpoint)
+    config, templates = load_config(checkpoint / "config.json")
+    has_refiner = (checkpoint / "refine.safetensors").is_file()
+    refiner = load_refiner(checkpoint) if has_refiner else None
+    networks = build_networks(config, checkpoint, refiner)
+    return WorldModelPlanner(config, templates, networks, rig, arm, clock, sha)
+
+
+def without_refiner(planner: WorldModelPlanner) -> WorldModelPlanner:
+    """The same planner with the residual IDM left out (an ablation of Table 3)."""
+    bare = replace(planner._networks, refiner=None)
+    return WorldModelPlanner(
+        planner.config,
+        planner.templates,
+        bare,
+        planner._rig,
+        planner._arm,
+        planner._clock,
+        planner.weights_sha256,
+    )

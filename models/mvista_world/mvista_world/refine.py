@@ -1,0 +1,333 @@
+"""Residual inverse dynamics (Sec. 4.4, App. A): a point-based correction of a trajectory prior.
+
+Clouds P_k, P_{k+1} of two consecutive frames, each seen from where the *prior* puts the finger
+tip at that frame, go through a PointNet; with the prior's joints at both frames it predicts the
+correction of the joints at frame k+1. In the tip's own frame a correct prior always shows the
+same hand, so what is learnt is local alignment. The corrections are spread over the action steps
+by a C1 curve that starts at zero, since the start is measured. The paper leaves open: the crop
+(a ball around the tip here, a 2D window there) and how a correction per frame becomes one per
+action.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import fpsample
+import numpy as np
+import torch
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError, ObservationError, TrajectoryError, WeightsError
+from mvista_core.records import ActionTrajectory, Float32, Float64, JointState, Rollout, UInt8
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
+from torch import Tensor, nn
+
+from mvista_world.fusion import FusionConfig, PointCloud, fuse
+
+POINT_FEATURES = 7
+"""Per point: x, y, z in the prior's tip frame over `scale_m`, r, g, b, height in the base."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Sizes of the residual IDM; the defaults are `tiny`, `paper_refine_config()` is the paper's.
+
+    points: per cloud after farthest point sampling. candidates: a cloud is thinned evenly to at
+    most this many points before that (0: never). radius_m: points farther from the prior's tip
+    are dropped. scale_m: length that is 1 to the network; errors are millimetres, so well below
+    the radius. min_points: with fewer, that frame's correction is zero. keypoints: learnt soft
+    keypoints per frame beside the max-pooled feature (0: the paper's plain PointNet). On a
+    simulated hand they halved what was left of the tip error, max pooling being coarse.
+    """
+
+    points: int = 512
+    candidates: int = 1536
+    radius_m: float = 0.2
+    scale_m: float = 0.05
+    min_points: int = 16
+    point_widths: tuple[int, ...] = (64, 128, 256)
+    keypoints: int = 16
+    hidden: int = 256
+    joints: int = 7
+    workspace: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        sizes = (self.points, self.min_points, self.hidden, self.joints, *self.point_widths)
+        lengths_m = (self.radius_m, self.scale_m)
+        if min(sizes) < 1 or min(lengths_m) <= 0 or not self.point_widths or self.keypoints < 0:
+            raise ConfigError(f"sizes of the refiner must be positive: {self}")
+        if 0 < self.candidates < self.points:
+            raise ConfigError(
+                f"candidates ({self.candidates}) must be 0 or at least points ({self.points})"
+            )
+
+
+def paper_refine_config() -> RefineConfig:
+    """8,192 points per cloud and no soft keypoints (App. A)."""
+    return RefineConfig(points=8192, candidates=0, keypoints=0, point_widths=(64, 128, 1024))
+
+
+class ResidualRefiner(nn.Module):
+    """PointNet over two clouds plus the prior at both frames -> joint residual at the second.
+
+    The last layer starts at zero: an untrained refiner returns the prior exactly. The buffers
+    `prior_mean`, `prior_std`, `residual_std` [J] are statistics of the training data.
+    """
+
+    prior_mean: Tensor
+    prior_std: Tensor
+    residual_std: Tensor
+
+    def __init__(self, config: RefineConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        width = POINT_FEATURES + 1
+        for out in config.point_widths:
+            layers += [nn.Linear(width, out), nn.ReLU()]
+            width = out
+        self.point_mlp = nn.Sequential(*layers)
+        self.keypoint = nn.Linear(width, config.keypoints) if config.keypoints else None
+        pooled = width + 2 * 3 * config.keypoints
+        last = nn.Linear(config.hidden, config.joints)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.head = nn.Sequential(
+            nn.Linear(pooled + 2 * config.joints, config.hidden),
+            nn.ReLU(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.ReLU(),
+            last,
+        )
+        self.register_buffer("prior_mean", torch.zeros(config.joints))
+        self.register_buffer("prior_std", torch.ones(config.joints))
+        self.register_buffer("residual_std", torch.ones(config.joints))
+
+    def forward(self, clouds: Tensor, prior: Tensor) -> Tensor:
+        """Residuals [B, T-1, J] at frames 1..T-1 (rad; gripper m).
+
+        clouds [B, T, N, POINT_FEATURES] from `local_clouds`; prior [B, T, J] at the frame times.
+        """
+        pairs = torch.stack([clouds[:, :-1], clouds[:, 1:]], dim=2)
+        flag = torch.zeros_like(pairs[..., :1])
+        flag[:, :, 1] = 1.0
+        points = self.point_mlp(torch.cat([pairs, flag], dim=-1))
+        pooled = [points.amax(dim=(2, 3))]
+        if self.keypoint is not None:
+            weights = self.keypoint(points).float().softmax(dim=3)
+            keys = torch.einsum("bifnk,bifnd->bifkd", weights, pairs[..., :3])
+            pooled.append(keys.flatten(2))
+        scaled = (prior - self.prior_mean) / self.prior_std
+        both = torch.cat([*pooled, scaled[:, :-1], scaled[:, 1:]], dim=-1)
+        residual: Tensor = self.head(both).float() * self.residual_std
+        return residual
+
+
+def refine(
+    model: ResidualRefiner,
+    rollout: Rollout,
+    prior: ActionTrajectory,
+    initial: JointState | NDArray[np.floating],
+    arm: ArmModel,
+) -> ActionTrajectory:
+    """The prior plus the residual IDM's correction; nothing is clipped (the executor checks).
+
+    `initial` is the measured joint vector [J] at t = 0, or the joint state it stands in.
+
+    Raises:
+        TrajectoryError: the prior's joints are not the arm's, or it ends before the last frame.
+        ObservationError: the rollout is malformed, or the initial state lacks a joint.
+    """
+    frame_prior = prior_at_frames(prior, initial_positions(initial, arm), rollout.times_s, arm)
+    clouds = fuse(rollout, model.config.workspace)
+    features, usable = local_clouds(clouds, tip_poses(arm, frame_prior), model.config)
+    device = model.prior_mean.device
+    with torch.inference_mode():
+        residual = model(
+            torch.from_numpy(features)[None].to(device),
+            torch.from_numpy(frame_prior.astype(np.float32))[None].to(device),
+        )
+    knots = np.zeros_like(frame_prior)
+    knots[1:] = residual[0].cpu().numpy() * usable[1:, None]
+    correction = spread_correction(knots, rollout.times_s, prior.times_s)
+    return replace(prior, positions=prior.positions + correction)
+
+
+def initial_positions(initial: JointState | NDArray[np.floating], arm: ArmModel) -> Float64:
+    """The measured start [J] in the arm's joint order."""
+    if isinstance(initial, JointState):
+        return initial.ordered(arm.joint_names)
+    positions = np.asarray(initial, dtype=np.float64)
+    if positions.shape != (len(arm.joint_names),):
+        raise ObservationError(
+            f"the initial joint vector is {positions.shape}, arm '{arm.name}' has "
+            f"{len(arm.joint_names)} joints: {list(arm.joint_names)}"
+        )
+    return positions
+
+
+def prior_at_frames(
+    prior: ActionTrajectory, initial: Float64, frame_times_s: Float64, arm: ArmModel
+) -> Float64:
+    """Prior joint positions [T, J] at the frame times, `initial` at t = 0, linear between steps.
+
+    Raises:
+        TrajectoryError: joints other than the arm's, or a frame after the prior's last step.
+    """
+    if prior.joint_names != arm.joint_names:
+        raise TrajectoryError(
+            TrajectoryError.UNKNOWN_JOINT,
+            f"the prior moves {list(prior.joint_names)}, arm '{arm.name}' has "
+            f"{list(arm.joint_names)} in this order",
+        )
+    if frame_times_s[-1] > prior.times_s[-1] + 1e-6:
+        raise TrajectoryError(
+            TrajectoryError.SHAPE,
+            f"the prior ends at {prior.times_s[-1]:.3f} s, the last frame is at "
+            f"{frame_times_s[-1]:.3f} s; it must cover all frames",
+        )
+    times_s = np.concatenate([[0.0], prior.times_s])
+    positions = np.concatenate([initial[None], prior.positions])
+    columns = [np.interp(frame_times_s, times_s, column) for column in positions.T]
+    return np.stack(columns, axis=1)
+
+
+def spread_correction(knots: Float64, knot_times_s: Float64, times_s: Float64) -> Float64:
+    """Corrections [L, J] at `times_s` from corrections `knots` [T, J] at the frame times.
+
+    Shape-preserving cubic (PCHIP) with both end slopes set to zero: C1 also against the measured
+    start before it and the hold after it, monotone between knots (no overshoot), zero for zero.
+    """
+    slopes = PchipInterpolator(knot_times_s, knots, axis=0).derivative()(knot_times_s)
+    slopes[[0, -1]] = 0.0
+    curve = CubicHermiteSpline(knot_times_s, knots, slopes, axis=0)
+    clamped = np.clip(times_s, knot_times_s[0], knot_times_s[-1])
+    return np.asarray(curve(clamped), dtype=np.float64)
+
+
+def tip_poses(arm: ArmModel, positions: NDArray[np.floating]) -> Float64:
+    """`base_from_tip` [..., 4, 4] of joint positions [..., J]; `ArmModel.base_from_tip` batched."""
+    positions = np.asarray(positions, dtype=np.float64)
+    pose = np.broadcast_to(np.eye(4), (*positions.shape[:-1], 4, 4))
+    for index, row in enumerate(arm.dh):
+        theta = positions[..., index] + row.theta_offset_rad
+        ct, st = np.cos(theta), np.sin(theta)
+        ca, sa = np.cos(row.alpha_rad), np.sin(row.alpha_rad)
+        link = np.zeros((*theta.shape, 4, 4))
+        link[..., 0, 0], link[..., 0, 1], link[..., 0, 3] = ct, -st, row.a_m
+        link[..., 1, 0], link[..., 1, 1] = st * ca, ct * ca
+        link[..., 1, 2], link[..., 1, 3] = -sa, -sa * row.d_m
+        link[..., 2, 0], link[..., 2, 1] = st * sa, ct * sa
+        link[..., 2, 2], link[..., 2, 3] = ca, ca * row.d_m
+        link[..., 3, 3] = 1.0
+        pose = pose @ link
+    tip = np.eye(4)
+    tip[2, 3] = arm.flange_from_tip_m
+    return np.asarray(pose @ tip)
+
+
+def local_clouds(
+    clouds: Sequence[PointCloud], base_from_tip: Float64, config: RefineConfig
+) -> tuple[Float32, NDArray[np.bool_]]:
+    """Network input of T clouds (base frame) and the prior's tip poses [T, 4, 4].
+
+    Returns features [T, points, POINT_FEATURES] and which frames had `min_points` in reach
+    (the others are zeros). Deterministic.
+    """
+    features = np.zeros((len(clouds), config.points, POINT_FEATURES), dtype=np.float32)
+    usable = np.zeros(len(clouds), dtype=bool)
+    for t, cloud in enumerate(clouds):
+        local = _near(cloud.points_m, cloud.color, base_from_tip[t], config)
+        usable[t] = len(local) >= config.min_points
+        if usable[t]:
+            features[t] = _sample(local, config)
+    return features, usable
+
+
+def save_refiner(model: ResidualRefiner, directory: Path) -> Path:
+    """Write `refine.safetensors` and `refine.json` (config and sha256) and return the former."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = directory / "refine.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
+    document = {
+        "format": _FORMAT,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "config": asdict(model.config),
+    }
+    (directory / "refine.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return weights
+
+
+def load_refiner(directory: Path) -> ResidualRefiner:
+    """Read what `save_refiner` wrote, in evaluation mode.
+
+    Raises:
+        WeightsError: a file is missing, truncated, altered, or does not fit its configuration.
+    """
+    weights, description = directory / "refine.safetensors", directory / "refine.json"
+    for path in (weights, description):
+        if not path.is_file():
+            raise WeightsError(f"no refiner at {path}; train it with mvista_world.training.refine")
+    try:
+        document = json.loads(description.read_text(encoding="utf-8"))
+        expected = str(document["sha256"])
+        config = _config_from(document["config"])
+    except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+        raise WeightsError(f"{description} is not a refiner's description ({error!r})") from None
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if found != expected:
+        raise WeightsError(f"{weights} has sha256 {found}, expected {expected}; fetch it again")
+    model = ResidualRefiner(config)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{weights} does not fit {description}: {error}") from None
+    return model.eval()
+
+
+def _config_from(document: dict[str, object]) -> RefineConfig:
+    box = document["workspace"]
+    if not isinstance(box, dict):
+        raise TypeError(f"workspace is {box!r}, wanted a mapping")
+    workspace = FusionConfig(tuple(box["lower_m"]), tuple(box["upper_m"]), float(box["voxel_m"]))
+    widths = document["point_widths"]
+    if not isinstance(widths, list):
+        raise TypeError(f"point_widths is {widths!r}, wanted a list")
+    plain = {k: v for k, v in document.items() if k not in ("workspace", "point_widths")}
+    return RefineConfig(workspace=workspace, point_widths=tuple(widths), **plain)  # type: ignore[arg-type]
+
+
+def _near(
+    points_m: Float32, color: UInt8, base_from_tip: Float64, config: RefineConfig
+) -> Float32:
+    """Features [n, POINT_FEATURES] of the points within the radius of the tip."""
+    offset = points_m - base_from_tip[:3, 3].astype(np.float32)
+    near = np.einsum("nd,nd->n", offset, offset) <= config.radius_m**2
+    features = np.empty((int(near.sum()), POINT_FEATURES), dtype=np.float32)
+    features[:, :3] = offset[near] @ (base_from_tip[:3, :3] / config.scale_m).astype(np.float32)
+    features[:, 3:6] = color[near].astype(np.float32) / 255.0 - 0.5
+    features[:, 6] = points_m[near, 2] / config.scale_m
+    return features
+
+
+def _sample(features: Float32, config: RefineConfig) -> Float32:
+    """Exactly `points` rows: thinned, then farthest point sampling, or repeated when too few."""
+    count = len(features)
+    if count <= config.points:
+        return features[np.arange(config.points) % count]
+    if 0 < config.candidates < count:
+        features = features[np.linspace(0, count - 1, config.candidates).astype(np.int64)]
+    if len(features) == config.points:
+        return features
+    xyz = np.ascontiguousarray(features[:, :3])
+    chosen = fpsample.bucket_fps_kdline_sampling(xyz, config.points, h=3, start_idx=0)
+    return features[chosen.astype(np.int64)]

@@ -1,0 +1,73 @@
+"""The instruction encoder of the `tiny` preset: a small BERT whose word-level tokenizer travels
+in the checkpoint. Trained together with the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mvista_core.instructions import expand
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from torch import nn
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from mvista_world.config import TextConfig
+
+SPECIAL = ("[PAD]", "[UNK]")
+
+
+def build_tokenizer(templates: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Word-level tokenizer over every word the templates can produce."""
+    words = sorted({word for t in templates for s in expand(t) for word in s.split()})
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer saved beside the weights."""
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]"
+    )
+
+
+class InstructionEncoder(nn.Module):
+    """Instruction strings -> token features [B, n, hidden]; padding is zero, as in Wan's T5."""
+
+    def __init__(self, config: TextConfig, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.max_tokens = config.max_tokens
+        self.bert = BertModel(
+            BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=2 * config.hidden,
+                max_position_embeddings=config.max_tokens,
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+            ),
+            add_pooling_layer=False,
+        )
+
+    def forward(self, instructions: Sequence[str]) -> torch.Tensor:
+        batch = self.tokenizer(
+            list(instructions),
+            padding="max_length",
+            max_length=self.max_tokens,
+            truncation=False,
+            return_tensors="pt",
+            return_token_type_ids=False,
+        )
+        mask = batch["attention_mask"].to(self.bert.device)
+        ids = batch["input_ids"].to(self.bert.device)
+        hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden * mask.unsqueeze(-1)

@@ -1,0 +1,1 @@
+"""One command per network: data, losses and loops. Every run is resumable and seeded."""

@@ -1,0 +1,265 @@
+"""Trains the generator: grounding, one view, then three views, in one resumable run.
+
+Three kinds of step, mixed by a schedule:
+  ground  one clean first frame and an instruction -> z by the head (cheap: 48 tokens). Language
+          grounding is where a small model breaks, and this is where it is learnt;
+  one     the source view alone, flow matching (Eq. 2) and consistency loss;
+  many    two or three views, the same losses: the model that ships.
+Trajectory dropout (App. A) rises from `null_start` to `null_end`; half the null samples sit at
+t > 0.8, where the instruction alone decides. Half of a share of the steps gives the whole source
+video with random frames masked, as App. A does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from mvista_core.records import RigCalibration
+from safetensors.torch import save_file
+from torch import nn
+
+from mvista_world.cameras import camera_embedding
+from mvista_world.config import ModelConfig
+from mvista_world.denoise import denoising_error, shifted
+from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.layout import clean_mask, to_grid
+from mvista_world.text import InstructionEncoder
+from mvista_world.training import data
+from mvista_world.training.loop import MovingAverage, Schedule, load_state, log, save_state
+from mvista_world.trajectory import TrajectoryVae
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    steps: int = 12000
+    learning_rate: float = 8e-4
+    seed: int = 0
+    ema: float = 0.998
+    consistency: float = 0.1
+    head_on_null: float = 1.0
+    null_start: float = 0.3
+    null_end: float = 0.6
+    full_source: float = 0.1
+    ground_batch: int = 64
+    one_batch: int = 24
+    many_batch: int = 12
+    ground_until: int = 1500
+    one_until: int = 4000
+    state_every: int = 200
+
+
+class Networks(nn.Module):
+    """What is optimised together: generator and instruction encoder."""
+
+    def __init__(self, generator: MultiViewGenerator, text: InstructionEncoder) -> None:
+        super().__init__()
+        self.generator = generator
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Latents to train on, the frozen TCN-VAE, and the rig they were seen by."""
+
+    video: tuple[data.LatentSet, ...]
+    grounding: data.LatentSet
+    trajectory: TrajectoryVae
+    cameras: np.ndarray
+    background: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """x0 [B, C, T, V*h, 2*w], clean [L], z [B, S, C], weights like x0, instructions, cameras."""
+
+    x0: torch.Tensor
+    weight: torch.Tensor
+    clean: torch.Tensor
+    z: torch.Tensor
+    instructions: list[str]
+    cameras: torch.Tensor
+
+
+def make_sources(
+    video: Sequence[data.LatentSet],
+    grounding: data.LatentSet,
+    trajectory: TrajectoryVae,
+    rig: RigCalibration,
+) -> Sources:
+    """Precompute the camera embeddings (Eq. 7) and the background latents."""
+    cameras = camera_embedding(np.stack([c.base_from_camera for c in rig.cameras]))
+    background = torch.from_numpy(video[0].latents[:256].astype(np.float32)).mean(dim=(0, 4))
+    return Sources(tuple(video), grounding, trajectory.eval(), cameras, background)
+
+
+def kind_of(step: int, training: GeneratorTraining) -> str:
+    """Which kind of step comes at `step`: a fixed pattern, denser in its own phase."""
+    if step < training.ground_until:
+        return "ground"
+    if step < training.one_until:
+        return ("one", "one", "ground", "many")[step % 4]
+    return ("many", "many", "one", "many", "many", "ground")[step % 6]
+
+
+def draw_batch(
+    kind: str, sources: Sources, config: ModelConfig, training: GeneratorTraining, step: int
+) -> Batch:
+    """The batch of one step: a function of (seed, step) alone."""
+    rng = np.random.default_rng((training.seed, step))
+    if kind == "ground":
+        return _grounding_batch(sources, config, training.ground_batch, rng)
+    size = training.one_batch if kind == "one" else training.many_batch
+    views = 1 if kind == "one" else int(rng.choice([2, 3, 3]))
+    share = [0.6, 0.2, 0.2][: len(sources.video)]
+    chosen = sources.video[int(rng.choice(len(share), p=np.array(share) / sum(share)))]
+    index = rng.integers(len(chosen), size=size)
+    order = np.argsort(rng.random((size, len(sources.cameras))), axis=1)[:, :views]
+    latents = torch.from_numpy(chosen.latents[index[:, None], order].astype(np.float32))
+    background = sources.background[torch.from_numpy(order)].unsqueeze(4)
+    weight = 1.0 + 3.0 * (latents - background).abs().clamp(max=2.0)
+    known = torch.zeros(views, config.latent_frames, dtype=torch.bool)
+    known[0, 0] = True
+    if rng.random() < training.full_source:
+        known[0] |= torch.from_numpy(rng.random(config.latent_frames) < rng.random())
+    actions = torch.from_numpy(chosen.actions[index, 0])
+    return Batch(
+        to_grid(latents),
+        to_grid(weight),
+        token_mask(config, views, config.latent_frames, known),
+        encode_actions(sources.trajectory, actions),
+        [chosen.instructions[i][0] for i in index],
+        torch.from_numpy(sources.cameras[order]),
+    )
+
+
+def _grounding_batch(
+    sources: Sources, config: ModelConfig, size: int, rng: np.random.Generator
+) -> Batch:
+    scenes = sources.grounding
+    index = rng.integers(len(scenes), size=size)
+    word = rng.integers(scenes.actions.shape[1], size=size)
+    camera = rng.integers(len(sources.cameras), size=(size, 1))
+    latents = torch.from_numpy(scenes.latents[index[:, None], camera].astype(np.float32))
+    grid = to_grid(latents)
+    known = torch.ones(1, 1, dtype=torch.bool)
+    return Batch(
+        grid,
+        torch.ones_like(grid),
+        token_mask(config, 1, 1, known),
+        encode_actions(sources.trajectory, torch.from_numpy(scenes.actions[index, word])),
+        [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
+        torch.from_numpy(sources.cameras[camera]),
+    )
+
+
+def token_mask(
+    config: ModelConfig, views: int, frames: int, known: torch.Tensor
+) -> torch.Tensor:
+    """Token mask [L] of the known (view, latent frame) pairs."""
+    rows = config.latent_size[0] // config.transformer.patch[1]
+    columns = config.latent_size[1] // config.transformer.patch[2]
+    return clean_mask(views, 2, frames, rows, columns, known)
+
+
+@torch.no_grad()
+def encode_actions(trajectory: TrajectoryVae, actions: torch.Tensor) -> torch.Tensor:
+    return trajectory.encode(actions.float())
+
+
+def losses(
+    networks: Networks, batch: Batch, training: GeneratorTraining, progress: float
+) -> dict[str, torch.Tensor]:
+    """Velocity loss, consistency loss, their sum; null and told samples share a batch."""
+    generator = networks.generator
+    size = len(batch.x0)
+    if bool(batch.clean.all()):
+        told = Conditions(networks.text(batch.instructions), batch.cameras, generator.null(size))
+        hidden = generator(batch.x0, torch.zeros(size), batch.clean, told).hidden
+        error = (generator.head(hidden).float() - batch.z).pow(2).mean()
+        return {"total": error, "grounding": error.detach()}
+    share = training.null_start + (training.null_end - training.null_start) * progress
+    null = torch.rand(size) < share
+    t = shifted(torch.rand(size), generator.config.sampler.shift)
+    late = null & (torch.rand(size) < 0.5)
+    t = torch.where(late, 0.8 + 0.2 * torch.rand(size), t)
+    style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.z)
+    told = Conditions(networks.text(batch.instructions), batch.cameras, style)
+    error, prediction = denoising_error(
+        generator, batch.x0, torch.randn_like(batch.x0), t, batch.clean, told, batch.weight
+    )
+    head = (generator.head(prediction.hidden).float() - batch.z).pow(2).mean(dim=(1, 2))
+    factor = torch.where(null, training.head_on_null, training.consistency)
+    total = error.mean() + (factor * head).mean()
+    return {
+        "total": total,
+        "velocity": error.detach().mean(),
+        "head_null": (head.detach() * null).sum() / null.sum().clamp(min=1),
+        "head_told": (head.detach() * ~null).sum() / (~null).sum().clamp(min=1),
+    }
+
+
+def train_generator(
+    networks: Networks,
+    sources: Sources,
+    out: Path,
+    training: GeneratorTraining,
+    resume: bool = True,
+) -> MovingAverage:
+    """Writes `out/generator.safetensors` and `out/text.safetensors` (the moving average) at every
+    state, so that a run may be stopped at any time. Resumes weights, optimiser, average, data
+    order and noise."""
+    out.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16")
+    config = networks.generator.config
+    optimiser = torch.optim.AdamW(
+        networks.parameters(), lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    average = MovingAverage(networks, training.ema)
+    state = out / "generator.state"
+    parts = {"networks": networks, "optimiser": optimiser, "average": average.model}
+    first = load_state(state, **parts) if resume else 0
+    prepared, optimiser = accelerator.prepare(networks, optimiser)
+    schedule = Schedule(training.learning_rate, training.steps)
+    seen: dict[str, list[float]] = {}
+    for step in range(first, training.steps):
+        torch.manual_seed(training.seed * 1_000_003 + step)
+        batch = draw_batch(kind_of(step, training), sources, config, training, step)
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.at(step)
+        with accelerator.autocast():
+            parts_of = losses(prepared, batch, training, step / training.steps)
+        optimiser.zero_grad(set_to_none=True)
+        accelerator.backward(parts_of["total"])
+        accelerator.clip_grad_norm_(networks.parameters(), 1.0)
+        optimiser.step()
+        average.update(networks, step)
+        for key, value in parts_of.items():
+            seen.setdefault(f"{len(batch.cameras[0])}v-{key}", []).append(float(value))
+        if step % 50 == 49:
+            log("generator", step + 1, **{k: float(np.mean(v)) for k, v in seen.items()})
+            seen.clear()
+        if step % training.state_every == training.state_every - 1:
+            save_state(state, step + 1, networks=networks, optimiser=optimiser, average=average.model)
+            export(average.model, out)
+    export(average.model, out)
+    return average
+
+
+def export(networks: nn.Module, out: Path) -> None:
+    """The shipped files of generator and instruction encoder."""
+    for name in ("generator", "text"):
+        tensors = {k: v.contiguous() for k, v in getattr(networks, name).state_dict().items()}
+        partial = out / f"{name}.partial"
+        save_file(tensors, partial)
+        partial.replace(out / f"{name}.safetensors")
+
+
+def describe(training: GeneratorTraining) -> dict[str, object]:
+    """The hyperparameters, for the model card."""
+    return dataclasses.asdict(training)

@@ -1,0 +1,402 @@
+"""Train the residual inverse dynamics model on recorded episodes (App. A, L_refine).
+
+    python -m mvista_world.training.refine --data build/data/touch --out build/train/refine
+
+The target is the true action minus a prior. Priors are the true actions bent by smooth random
+curves, as far off at the tip as decoded latents are, and, where a priors file is given, what the
+planner really inferred on training episodes, with the clouds it imagined. Every sample is a
+function of (seed, step, place in the batch) alone, so a resumed run repeats an unbroken one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mvista_core.arm import ArmModel, load_arm
+from mvista_core.errors import ConfigError
+from mvista_core.imaging import ModelWindow
+from mvista_core.records import Float32, Float64, Intrinsics, RigCalibration
+from mvista_core.rig import load_rig
+from mvista_core.timing import SystemClock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mvista_world.fusion import PointCloud, back_project_views, in_box
+from mvista_world.refine import RefineConfig, ResidualRefiner, local_clouds, save_refiner, tip_poses
+from mvista_world.training.refine_data import (
+    Augmentation,
+    EpisodeSet,
+    augment,
+    bend,
+    load_episodes,
+    load_priors,
+)
+
+Log = Callable[[str], None]
+VALIDATION_EVERY = 10
+"""One episode in this many is held out; the choice does not depend on the seed."""
+
+
+@dataclass(frozen=True)
+class RefineTraining:
+    """How long and how hard. `error_m` is the range of a bent prior's tip error at its worst
+    frame; `real_share` how often a real prior is used where there are any."""
+
+    batch: int = 12
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 1e-2
+    error_m: tuple[float, float] = (0.0, 0.04)
+    views: int = 3
+    real_share: float = 0.5
+    validation_episodes: int = 48
+    validate_every: int = 200
+    save_every: int = 100
+
+
+@dataclass(frozen=True)
+class TipError:
+    """Mean over frames and mean at the last frame of the tip's distance from the truth, mm."""
+
+    prior_mean_mm: float
+    refined_mean_mm: float
+    prior_end_mm: float
+    refined_end_mm: float
+
+    def __str__(self) -> str:
+        return (
+            f"mean {self.prior_mean_mm:.1f} -> {self.refined_mean_mm:.1f} mm, "
+            f"end {self.prior_end_mm:.1f} -> {self.refined_end_mm:.1f} mm"
+        )
+
+
+class SampleMaker:
+    """Turns (seed, step, slot) into one training or validation sample."""
+
+    def __init__(
+        self,
+        episodes: EpisodeSet,
+        rig: RigCalibration,
+        arm: ArmModel,
+        config: RefineConfig,
+        training: RefineTraining,
+    ) -> None:
+        cameras = [rig.camera(name) for name in episodes.cameras]
+        height, width = episodes.color.shape[3:5]
+        self.episodes, self.arm = episodes, arm
+        self.config, self.training = config, training
+        self.poses: Float64 = np.stack([camera.base_from_camera for camera in cameras])
+        self.intrinsics = tuple(
+            _window(camera.intrinsics, height, width) for camera in cameras
+        )
+        held_out = np.arange(len(episodes)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
+        self.train_indices = np.flatnonzero(~held_out)
+        self.validation_indices = np.flatnonzero(held_out)
+
+    def train(self, rng: np.random.Generator) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
+        """(clouds [T, N, F], prior [T, J], residual [T-1, J], usable [T-1]) of a random episode."""
+        real = self.episodes.priors
+        if real is not None and rng.random() < self.training.real_share:
+            known = np.flatnonzero(np.isin(real.episodes, self.train_indices))
+            if len(known):
+                return self.real(int(rng.choice(known)), rng)
+        index = int(rng.choice(self.train_indices))
+        return self.bent(index, rng, Augmentation.drawn(rng))
+
+    def bent(
+        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
+        """A sample whose prior is the truth of episode `index`, bent."""
+        truth = self.episodes.at_frames(self.episodes.actions[index], index)
+        prior = bend(truth, self.arm, rng, self.training.error_m)
+        views = np.sort(rng.permutation(len(self.poses))[: self.training.views])
+        color = self.episodes.color[index, views]
+        depth_m = self.episodes.depth_mm[index, views].astype(np.float32) * np.float32(1e-3)
+        if augmentation is not None:
+            color, depth_m = augment(color, depth_m, augmentation, rng)
+        return self._sample(color, depth_m, views, prior, truth)
+
+    def real(
+        self, row: int, rng: np.random.Generator
+    ) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
+        """A sample of row `row` of the priors file, with the clouds imagined there if kept."""
+        priors = self.episodes.priors
+        assert priors is not None
+        index = int(priors.episodes[row])
+        truth = self.episodes.at_frames(self.episodes.actions[index], index)
+        prior = self.episodes.at_frames(priors.positions[row], index)
+        if priors.color is not None and priors.depth_mm is not None and priors.views is not None:
+            views = priors.views[row]
+            color, depth_mm = priors.color[row], priors.depth_mm[row]
+        else:
+            views = np.sort(rng.permutation(len(self.poses))[: self.training.views])
+            color, depth_mm = self.episodes.color[index, views], self.episodes.depth_mm[index, views]
+        depth_m = depth_mm.astype(np.float32) * np.float32(1e-3)
+        return self._sample(color, depth_m, views, prior, truth)
+
+    def _sample(
+        self,
+        color: NDArray[np.uint8],
+        depth_m: Float32,
+        views: NDArray[np.integer],
+        prior: Float64,
+        truth: Float64,
+    ) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
+        intrinsics = tuple(self.intrinsics[v] for v in views)
+        points_m = back_project_views(depth_m, intrinsics, self.poses[views])
+        inside = (depth_m > 0) & in_box(points_m, self.config.workspace)
+        clouds = [
+            PointCloud(points_m[:, t][inside[:, t]], color[:, t][inside[:, t]])
+            for t in range(points_m.shape[1])
+        ]
+        features, usable = local_clouds(clouds, tip_poses(self.arm, prior), self.config)
+        residual = (truth - prior)[1:].astype(np.float32)
+        return features, prior.astype(np.float32), residual, usable[1:]
+
+
+def train_refiner(
+    data_dirs: Sequence[Path],
+    out_dir: Path,
+    config: RefineConfig,
+    steps: int,
+    seed: int,
+    resume: bool,
+    *,
+    rig: RigCalibration,
+    arm: ArmModel,
+    training: RefineTraining | None = None,
+    priors: Path | None = None,
+    max_episodes: int | None = None,
+    log: Log = print,
+) -> ResidualRefiner:
+    """Train for `steps` optimiser steps in all and write the refiner to `out_dir`.
+
+    `train_state.pt` beside it holds weights, optimiser and step; with `resume` the run goes on
+    from there and ends as if it had never stopped. One thread: other work shares the machine.
+
+    Raises:
+        ConfigError: no episodes, malformed shards, or a state of another configuration.
+    """
+    training = training or RefineTraining()
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    episodes = load_episodes(data_dirs, max_episodes)
+    if priors is not None:
+        episodes = episodes.with_priors(load_priors(priors, episodes))
+    maker = SampleMaker(episodes, rig, arm, config, training)
+    model = ResidualRefiner(config)
+    _set_statistics(model, maker, seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    run_key = _run_key(config, training, seed, steps)
+    first = _restore(out_dir, model, optimizer, run_key) if resume else 0
+    log(
+        f"refine: {len(maker.train_indices)} training and {len(maker.validation_indices)} held-out "
+        f"episodes, {sum(p.numel() for p in model.parameters()):,} parameters, "
+        f"steps {first}..{steps}"
+    )
+    _loop(model, optimizer, maker, range(first, steps), steps, seed, out_dir, run_key, log)
+    save_refiner(model.eval(), out_dir)
+    for name, error in validate(model, maker).items():
+        log(f"refine: held-out {name}: {error}")
+    return model
+
+
+def _loop(
+    model: ResidualRefiner,
+    optimizer: torch.optim.Optimizer,
+    maker: SampleMaker,
+    todo: range,
+    steps: int,
+    seed: int,
+    out_dir: Path,
+    run_key: str,
+    log: Log,
+) -> None:
+    training, clock = maker.training, SystemClock()
+    started_ns, recent = clock.monotonic_ns(), 1.0
+    model.train()
+    for step in todo:
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rate * _schedule(step, steps, training.warmup_steps)
+        loss = train_step(model, optimizer, _batch(maker, seed, step))
+        recent += (loss - recent) * (1.0 if step == todo.start else 0.05)
+        done = step + 1
+        if done % 50 == 0 or done == steps:
+            elapsed_s = (clock.monotonic_ns() - started_ns) * 1e-9
+            log(f"refine: step {done}/{steps} loss {recent:.4f} {elapsed_s:.0f} s")
+        if done % training.save_every == 0 or done == steps:
+            _save_state(out_dir, model, optimizer, done, run_key)
+        if done % training.validate_every == 0 and done < steps:
+            for name, error in validate(model, maker).items():
+                log(f"refine: step {done} held-out {name}: {error}")
+            model.train()
+
+
+def train_step(
+    model: ResidualRefiner, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, ...]
+) -> float:
+    """One step on L_refine: mean squared residual error over joints, in standard deviations."""
+    clouds, prior, residual, usable = batch
+    error = (model(clouds, prior) - residual) / model.residual_std
+    weight = usable[..., None].float()
+    loss = (error.square() * weight).sum() / (weight.sum() * error.shape[-1]).clamp(min=1.0)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def validate(model: ResidualRefiner, maker: SampleMaker) -> dict[str, TipError]:
+    """Tip error before and after on held-out episodes, always the same samples.
+
+    "clean" are the recorded clouds, "smeared" the same under augmentation, "real" real priors.
+    """
+    model.eval()
+    chosen = maker.validation_indices[: maker.training.validation_episodes]
+    clean, smeared, real = [], [], []
+    for index in chosen:
+        clean.append(maker.bent(int(index), np.random.default_rng([7, int(index)]), None))
+        rng = np.random.default_rng([7, int(index)])
+        smeared.append(maker.bent(int(index), rng, Augmentation.drawn(rng)))
+    priors = maker.episodes.priors
+    if priors is not None:
+        rows = np.flatnonzero(np.isin(priors.episodes, maker.validation_indices))
+        for row in rows[: maker.training.validation_episodes]:
+            real.append(maker.real(int(row), np.random.default_rng([7, int(row)])))
+    named = {"clean": clean, "smeared": smeared, "real": real}
+    return {name: _tip_error(model, maker.arm, rows) for name, rows in named.items() if rows}
+
+
+def _tip_error(
+    model: ResidualRefiner,
+    arm: ArmModel,
+    samples: list[tuple[Float32, Float32, Float32, NDArray[np.bool_]]],
+) -> TipError:
+    before, after = [], []
+    for clouds, prior, residual, usable in samples:
+        with torch.inference_mode():
+            found = model(torch.from_numpy(clouds)[None], torch.from_numpy(prior)[None])[0].numpy()
+        start = prior[1:].astype(np.float64)
+        truth = tip_poses(arm, start + residual)[..., :3, 3]
+        refined = tip_poses(arm, start + found * usable[:, None])[..., :3, 3]
+        before.append(np.linalg.norm(tip_poses(arm, start)[..., :3, 3] - truth, axis=-1) * 1e3)
+        after.append(np.linalg.norm(refined - truth, axis=-1) * 1e3)
+    b, a = np.stack(before), np.stack(after)
+    return TipError(
+        float(b.mean()), float(a.mean()), float(b[:, -1].mean()), float(a[:, -1].mean())
+    )
+
+
+def _batch(maker: SampleMaker, seed: int, step: int) -> tuple[Tensor, ...]:
+    samples = [
+        maker.train(np.random.default_rng([seed, step, slot]))
+        for slot in range(maker.training.batch)
+    ]
+    return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
+
+
+def _set_statistics(model: ResidualRefiner, maker: SampleMaker, seed: int) -> None:
+    """Scale of priors and residuals, from bent training episodes (no clouds needed)."""
+    rng = np.random.default_rng([seed, 0xCAFE])
+    priors, residuals = [], []
+    for index in rng.choice(maker.train_indices, 128):
+        truth = maker.episodes.at_frames(maker.episodes.actions[index], int(index))
+        prior = bend(truth, maker.arm, rng, maker.training.error_m)
+        priors.append(prior)
+        residuals.append((truth - prior)[1:])
+    stacked = np.concatenate(priors)
+    spread = np.maximum(np.concatenate(residuals).std(axis=0), 1e-4)
+    model.prior_mean.copy_(torch.from_numpy(stacked.mean(axis=0)))
+    model.prior_std.copy_(torch.from_numpy(np.maximum(stacked.std(axis=0), 1e-3)))
+    model.residual_std.copy_(torch.from_numpy(spread))
+
+
+def _schedule(step: int, steps: int, warmup_steps: int) -> float:
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup_steps) / max(steps - warmup_steps, 1)))
+
+
+def _window(intrinsics: Intrinsics, height: int, width: int) -> Intrinsics:
+    """Intrinsics of the shards' images: the model's window, whose reduction is 2 (DESIGN)."""
+    return ModelWindow(width, height, 2).intrinsics(intrinsics)
+
+
+def _run_key(config: RefineConfig, training: RefineTraining, seed: int, steps: int) -> str:
+    text = repr((asdict(config), asdict(training), seed, steps))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _save_state(
+    out_dir: Path, model: ResidualRefiner, optimizer: torch.optim.Optimizer, step: int, key: str
+) -> None:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "run_key": key,
+    }
+    partial = out_dir / "train_state.pt.partial"
+    torch.save(state, partial)
+    partial.replace(out_dir / "train_state.pt")
+
+
+def _restore(
+    out_dir: Path, model: ResidualRefiner, optimizer: torch.optim.Optimizer, key: str
+) -> int:
+    path = out_dir / "train_state.pt"
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["run_key"] != key:
+        raise ConfigError(
+            f"{path} is of a run with other sizes, seed or steps; use them, or another --out"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line: see --help."""
+    parser = argparse.ArgumentParser(description="Train the residual inverse dynamics model")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="shard directories")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rig", type=Path, default=Path("config/rigs/sim_cell.yaml"))
+    parser.add_argument("--arm", type=Path, default=Path("config/arms/piper.yaml"))
+    parser.add_argument("--priors", type=Path, help="npz of real priors (refine_data.Priors)")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=RefineTraining.batch)
+    parser.add_argument("--max-episodes", type=int, help="per directory; default all")
+    parser.add_argument("--resume", action="store_true")
+    given = parser.parse_args(argv)
+    train_refiner(
+        given.data,
+        given.out,
+        RefineConfig(),
+        given.steps,
+        given.seed,
+        given.resume,
+        rig=load_rig(given.rig),
+        arm=load_arm(given.arm),
+        training=RefineTraining(batch=given.batch),
+        priors=given.priors,
+        max_episodes=given.max_episodes,
+        log=lambda line: print(line, flush=True),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Eq. 9-10: the TCN-VAE that turns an action sequence into S style tokens of C channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mvista_world.config import TrajectoryConfig
+
+
+class TcnBlock(nn.Module):
+    """Residual pair of dilated temporal convolutions."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class TrajectoryVae(nn.Module):
+    """Actions [B, L, J] (rad, m) <-> latent [B, S, C]. Standardisation is part of the weights."""
+
+    def __init__(self, config: TrajectoryConfig, joints: int) -> None:
+        super().__init__()
+        self.config = config
+        w = config.width
+        down: list[nn.Module] = [nn.Conv1d(joints, w, 3, padding=1)]
+        up: list[nn.Module] = [nn.Conv1d(config.channels, w, 3, padding=1)]
+        for _ in range(config.stages):
+            down += [TcnBlock(w, 1), TcnBlock(w, 2), nn.Conv1d(w, w, 4, stride=2, padding=1)]
+            up += [TcnBlock(w, 1), TcnBlock(w, 2), nn.ConvTranspose1d(w, w, 4, stride=2, padding=1)]
+        self.encoder = nn.Sequential(*down, TcnBlock(w, 1), nn.Conv1d(w, 2 * config.channels, 1))
+        self.decoder = nn.Sequential(*up, TcnBlock(w, 1), nn.Conv1d(w, joints, 3, padding=1))
+        self.register_buffer("mean", torch.zeros(joints))
+        self.register_buffer("std", torch.ones(joints))
+
+    def posterior(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log-variance [B, S, C] of q(z | a)."""
+        x = ((actions - self.mean) / self.std).transpose(1, 2)
+        mean, log_variance = self.encoder(x).transpose(1, 2).chunk(2, dim=-1)
+        return mean, log_variance.clamp(-12.0, 4.0)
+
+    def encode(self, actions: torch.Tensor) -> torch.Tensor:
+        """The mode of q(z | a), [B, S, C]."""
+        return self.posterior(actions)[0]
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Actions [B, L, J] of a latent [B, S, C]."""
+        return self.decoder(z.transpose(1, 2)).transpose(1, 2) * self.std + self.mean
+
+    def loss(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eq. 10 on standardised actions: (loss, mean absolute error in rad)."""
+        mean, log_variance = self.posterior(actions)
+        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        decoded = self.decode(z)
+        reconstruction = F.mse_loss((decoded - self.mean) / self.std, (actions - self.mean) / self.std)
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).mean()
+        return reconstruction + self.config.beta * kl, (decoded - actions).abs().mean()

@@ -1,0 +1,62 @@
+"""Checkpoints: safetensors files listed with their sha256 in a manifest.
+
+`manifest.json` holds {"files": {name: sha256}}. Anything missing, truncated or altered is refused
+by name before a tensor is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mvista_core.errors import WeightsError
+
+MANIFEST = "manifest.json"
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(folder: Path, names: Sequence[str]) -> str:
+    """Record the sha256 of the named files; returns the digest of the manifest itself."""
+    files = {name: sha256_of(folder / name) for name in sorted(names)}
+    text = json.dumps({"files": files}, indent=1)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def verify(folder: Path) -> str:
+    """Check every file of a checkpoint; returns the sha256 that identifies the whole.
+
+    Raises:
+        WeightsError: naming the file, and the expected and found sha256.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise WeightsError(
+            f"no checkpoint at {folder}: {MANIFEST} is missing; see models/checkpoints/ or "
+            "train one with `mvista train`"
+        )
+    text = manifest.read_text(encoding="utf-8")
+    try:
+        files: dict[str, str] = json.loads(text)["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{manifest} is not a checkpoint manifest ({error!r})") from None
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise WeightsError(f"{path} is missing; expected sha256 {expected}")
+        found = sha256_of(path)
+        if found != expected:
+            raise WeightsError(
+                f"{path} was truncated or altered: expected sha256 {expected}, found {found}"
+            )
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,242 @@
+"""The cell in process: physics, the arm's own motion limits, cameras; no ROS.
+
+`SimCell` is both the `FrameSource` and the `Arm` port. Time passes only in `advance`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from mvista_core.arm import ArmModel
+from mvista_core.errors import TrajectoryError
+from mvista_core.records import (
+    ActionTrajectory,
+    CameraFrame,
+    Float64,
+    JointCommand,
+    JointState,
+    RigCalibration,
+)
+from mvista_core.timing import NS_PER_S
+from scipy.interpolate import CubicSpline
+
+from mvista_sim import experts, tasks
+from mvista_sim.cameras import CellRenderer, TofNoise
+from mvista_sim.scene import TIMESTEP_S, build_model
+from mvista_sim.tasks import SceneLayout
+
+CONTROL_HZ = 200.0
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """Whether the task is done, and the numbers behind it."""
+
+    success: bool
+    detail: str
+
+
+class SimCell:
+    """One arm, one table, four cameras."""
+
+    def __init__(
+        self, arm: ArmModel, rig: RigCalibration, noise: TofNoise | None = None, start_ns: int = 0
+    ) -> None:
+        self.arm = arm
+        self.rig = rig
+        self._noise = noise or TofNoise()
+        self._start_ns = start_ns
+        self._renderer: CellRenderer | None = None
+        self.reset("touch_cube", 0)
+
+    def reset(self, task: str, seed: int, instruction: str | None = None) -> str:
+        """Lay a scene out and put the arm at its start; returns the instruction."""
+        self.layout: SceneLayout = tasks.make_layout(task, seed)
+        asked = instruction or self.layout.default_instruction
+        self.instruction = tasks.check_instruction(task, asked)
+        self.model = build_model(self.layout, self.arm, self.rig)
+        self.data = mujoco.MjData(self.model)
+        self._rng = np.random.default_rng((seed, 7))
+        self._close_renderer()
+        self._index()
+        start = self.arm.home.copy()
+        start[:6] += self.layout.start_offset_rad
+        self._set_point, self._set_velocity = start.copy(), np.zeros_like(start)
+        self._target = start.copy()
+        self.data.qpos[self._qpos] = start[:6]
+        self.data.qpos[self._fingers] = start[6] / 2
+        self._touched: list[str] = []
+        mujoco.mj_forward(self.model, self.data)
+        self._settle()
+        return self.instruction
+
+    # FrameSource
+    def cameras(self) -> tuple[str, ...]:
+        return self.rig.names
+
+    def latest(self, camera: str) -> CameraFrame:
+        """Render one camera now."""
+        self.rig.camera(camera)
+        if self._renderer is None:
+            self._renderer = CellRenderer(self.model, self.rig, self._noise)
+        return self._renderer.frame(self.data, camera, self.now_ns(), self._rng)
+
+    # Arm
+    def state(self) -> JointState:
+        """Measured joints now; the gripper is its opening in metres."""
+        q = np.append(self.data.qpos[self._qpos], 2 * self.data.qpos[self._fingers[0]])
+        v = np.append(self.data.qvel[self._qvel], 2 * self.data.qvel[self._finger_speeds[0]])
+        return JointState(self.arm.joint_names, q, v, self.now_ns())
+
+    def send(self, command: JointCommand) -> None:
+        """Track one set-point with at most the arm's velocity and acceleration.
+
+        Raises:
+            TrajectoryError: not finite, or a joint the arm does not have.
+        """
+        if not np.isfinite(command.positions).all():
+            raise TrajectoryError(TrajectoryError.NOT_FINITE, "the command holds NaN or infinity")
+        for name, position in zip(command.names, command.positions, strict=True):
+            if name not in self.arm.joint_names:
+                raise TrajectoryError(
+                    TrajectoryError.UNKNOWN_JOINT,
+                    f"no joint '{name}'; the arm has {list(self.arm.joint_names)}",
+                )
+            self._target[self.arm.joint_names.index(name)] = position
+
+    def hold(self) -> None:
+        """Brake within the acceleration limit and stay there."""
+        stop = self._set_velocity * np.abs(self._set_velocity) / (2 * self.arm.max_acceleration)
+        self._target = np.clip(self._set_point + stop, self.arm.lower, self.arm.upper)
+
+    # Time
+    def now_ns(self) -> int:
+        return self._start_ns + round(self.data.time * NS_PER_S)
+
+    def advance(self, seconds: float) -> None:
+        """Let physics run for a whole number of steps (at least one)."""
+        for _ in range(max(round(seconds / TIMESTEP_S), 1)):
+            self._drive()
+            mujoco.mj_step(self.model, self.data)
+            self._note_contacts()
+
+    def expert(self, instruction: str | None = None) -> ActionTrajectory:
+        """The scripted expert's actions from where the arm is."""
+        return experts.plan(
+            self.model,
+            self.arm,
+            self.layout,
+            instruction or self.instruction,
+            self.state().positions,
+            self.data.qpos.copy(),
+        )
+
+    def run_actions(
+        self, actions: ActionTrajectory, frame_times_s: Float64 | None = None
+    ) -> list[list[CameraFrame]]:
+        """Execute 15 Hz targets by a C2 spline at 200 Hz; frames [T][V] at the given times."""
+        start = self.state().ordered(actions.joint_names)
+        times = np.concatenate([[0.0], actions.times_s])
+        rows = np.vstack([start, actions.positions])
+        curve = CubicSpline(times, rows, bc_type="clamped")
+        due = [] if frame_times_s is None else list(frame_times_s)
+        frames: list[list[CameraFrame]] = []
+        for k in range(round(actions.times_s[-1] * CONTROL_HZ) + 1):
+            now = k / CONTROL_HZ
+            while due and due[0] <= now + 1e-9:
+                frames.append([self.latest(name) for name in self.cameras()])
+                due.pop(0)
+            target, speed = curve(now), curve(now, 1)
+            self.send(JointCommand(actions.joint_names, target, speed, self.now_ns()))
+            self.advance(1.0 / CONTROL_HZ)
+        return frames
+
+    # Tasks
+    def tip(self) -> Float64:
+        """Tip position [3] in the base frame."""
+        return self.data.site("tip").xpos.copy()
+
+    def approached_object(self) -> str:
+        """The cube nearest to the tip now (for the right-object rate)."""
+        cubes = [o.name for o in self.layout.objects if o.kind == "cube"]
+        return min(cubes, key=lambda n: np.linalg.norm(self.data.body(n).xpos - self.tip()))
+
+    def evaluate(self, instruction: str | None = None) -> TaskResult:
+        """Success on simulator state, for the instruction given at reset or another one."""
+        wanted = tasks.check_instruction(self.layout.task, instruction or self.instruction)
+        if self.layout.task == "touch_cube":
+            return self._evaluate_touch(f"{wanted.split()[2]}_cube")
+        if self.layout.task == "open_drawer":
+            opened = float(self.data.joint("drawer").qpos[0])
+            return TaskResult(
+                opened >= tasks.DRAWER_OPENED_M,
+                f"the drawer is {opened * 1000:.0f} mm open, {tasks.DRAWER_OPENED_M * 1000:.0f} asked",
+            )
+        return self._evaluate_orange()
+
+    def close(self) -> None:
+        self._close_renderer()
+
+    def _evaluate_touch(self, name: str) -> TaskResult:
+        order = ", ".join(self._touched) or "nothing"
+        gap = np.linalg.norm(self.data.body(name).xpos - self.tip()) * 1000
+        done = bool(self._touched) and self._touched[0] == name
+        return TaskResult(done, f"touched in order: {order}; tip {gap:.0f} mm from the {name}'s centre")
+
+    def _evaluate_orange(self) -> TaskResult:
+        orange, bowl = self.data.body("orange").xpos, self.data.body("bowl").xpos
+        aside = float(np.hypot(*(orange - bowl)[:2]))
+        above = float(orange[2] - bowl[2])
+        released = self.state().positions[6] > 2 * tasks.ORANGE_RADIUS_M
+        inside = aside < tasks.BOWL_RADIUS_M - 0.01 and above < tasks.ORANGE_RADIUS_M + 0.025
+        return TaskResult(
+            inside and bool(released),
+            f"the orange lies {aside * 1000:.0f} mm from the bowl's centre, {above * 1000:.0f} mm up, "
+            f"{'released' if released else 'still held'}",
+        )
+
+    def _drive(self) -> None:
+        """Move the set-point toward the target within velocity and acceleration limits."""
+        gap = self._target - self._set_point
+        # The speed from which the arm can still brake to rest on the target.
+        brake = np.sqrt(2 * self.arm.max_acceleration * np.abs(gap))
+        wanted = np.sign(gap) * np.minimum(np.minimum(brake, np.abs(gap) / TIMESTEP_S), self.arm.max_velocity)
+        change = self.arm.max_acceleration * TIMESTEP_S
+        self._set_velocity += np.clip(wanted - self._set_velocity, -change, change)
+        self._set_point = self._set_point + self._set_velocity * TIMESTEP_S
+        self.data.ctrl[:6] = self._set_point[:6]
+        self.data.ctrl[6] = self._set_point[6] / 2
+
+    def _index(self) -> None:
+        names = self.arm.joint_names[:-1]
+        self._qpos = [int(self.model.joint(n).qposadr[0]) for n in names]
+        self._qvel = [int(self.model.joint(n).dofadr[0]) for n in names]
+        fingers = ("finger_left", "finger_right")
+        self._fingers = [int(self.model.joint(n).qposadr[0]) for n in fingers]
+        self._finger_speeds = [int(self.model.joint(n).dofadr[0]) for n in fingers]
+        self._is_hand = np.zeros(self.model.ngeom, dtype=bool)
+        self._is_hand[[int(self.model.geom(n).id) for n in (*fingers, "palm")]] = True
+        self._cube_geoms = {
+            int(self.model.geom(o.name).id): o.name for o in self.layout.objects if o.kind == "cube"
+        }
+
+    def _note_contacts(self) -> None:
+        pairs = self.data.contact.geom
+        for pair in pairs[self._is_hand[pairs].any(axis=1)]:
+            for geom in pair:
+                name = self._cube_geoms.get(int(geom))
+                if name is not None and name not in self._touched:
+                    self._touched.append(name)
+
+    def _settle(self) -> None:
+        for _ in range(round(0.2 / TIMESTEP_S)):
+            self._drive()
+            mujoco.mj_step(self.model, self.data)
+        self.data.time = 0.0
+
+    def _close_renderer(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,154 @@
+"""Collects training episodes from the cell: shards of NumPy arrays and a manifest.
+
+`shard-00000.npz` holds 50 episodes: color uint8 [N, 4, 9, 64, 96, 3], depth_mm uint16
+[N, 4, 9, 64, 96], actions float32 [N, 96, 7], initial float32 [N, 7], seed, instruction. Images
+are the model's window of real 320x180 renders. Episodes the expert fails are dropped and counted.
+
+With `grounding`, nothing is executed: first frames only (no time axis) and the expert's actions for
+every instruction of the scene, actions [N, K, 96, 7] and instructions [N, K].
+
+Seeds: episode i is `FIRST_SEED + i`; evaluation uses 10000 and up, below `FIRST_SEED`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from mvista_core import instructions
+from mvista_core.arm import load_arm
+from mvista_core.errors import MvistaError
+from mvista_core.imaging import ModelWindow
+from mvista_core.records import CameraFrame
+from mvista_core.rig import load_rig
+from numpy.typing import NDArray
+
+from mvista_sim.cell import SimCell
+from mvista_sim.tasks import TEMPLATES
+
+FIRST_SEED = 1_000_000
+SHARD_EPISODES = 50
+FRAME_TIMES_S = np.arange(9) * 0.8
+WINDOW = ModelWindow(96, 64, 2)
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What to collect and where to."""
+
+    task: str
+    episodes: int
+    out: Path
+    rig: Path
+    arm: Path
+    grounding: bool = False
+    first_seed: int = FIRST_SEED
+    workers: int = 2
+
+
+def collect(job: Collection) -> None:
+    """Write every shard that is not there yet, then the manifest."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    count = -(-job.episodes // SHARD_EPISODES)
+    missing = [k for k in range(count) if not _shard_path(job, k).is_file()]
+    # GL contexts do not survive a fork.
+    with ProcessPoolExecutor(job.workers, mp_context=get_context("spawn")) as pool:
+        for done, _ in enumerate(pool.map(_write_shard, [job] * len(missing), missing), start=1):
+            sys.stdout.write(f"{job.out.name}: {count - len(missing) + done}/{count} shards\n")
+            sys.stdout.flush()
+    _write_manifest(job, count)
+
+
+def _shard_path(job: Collection, index: int) -> Path:
+    return job.out / f"shard-{index:05d}.npz"
+
+
+def _write_shard(job: Collection, index: int) -> None:
+    cell = SimCell(load_arm(job.arm), load_rig(job.rig))
+    first = job.first_seed + index * SHARD_EPISODES
+    seeds = range(first, min(first + SHARD_EPISODES, job.first_seed + job.episodes))
+    rows = [row for seed in seeds if (row := _episode(cell, job, seed)) is not None]
+    cell.close()
+    partial = _shard_path(job, index).with_suffix(".partial.npz")
+    np.savez(partial, **{key: np.stack([row[key] for row in rows]) for key in rows[0]})
+    partial.rename(_shard_path(job, index))
+
+
+def _episode(cell: SimCell, job: Collection, seed: int) -> Arrays | None:
+    """One episode's arrays, or None when the expert fails."""
+    cell.reset(job.task, seed)
+    initial = cell.state().positions.astype(np.float32)
+    try:
+        if job.grounding:
+            return {**_grounding(cell, job.task), "initial": initial, "seed": np.array(seed)}
+        actions = cell.expert()
+    except MvistaError:
+        return None
+    frames = cell.run_actions(actions, FRAME_TIMES_S)
+    if not cell.evaluate().success:
+        return None
+    color, depth_mm = _images(frames)
+    return {
+        "color": color.transpose(1, 0, 2, 3, 4),
+        "depth_mm": depth_mm.transpose(1, 0, 2, 3),
+        "actions": actions.positions.astype(np.float32),
+        "initial": initial,
+        "seed": np.array(seed),
+        "instruction": np.array(cell.instruction),
+    }
+
+
+def _grounding(cell: SimCell, task: str) -> Arrays:
+    words = instructions.expand(TEMPLATES[task])
+    plans = np.stack([cell.expert(word).positions for word in words]).astype(np.float32)
+    color, depth_mm = _images([[cell.latest(name) for name in cell.cameras()]])
+    return {
+        "color": color[0],
+        "depth_mm": depth_mm[0],
+        "actions": plans,
+        "instructions": np.array(words),
+    }
+
+
+def _images(
+    frames: Sequence[Sequence[CameraFrame]],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Windows of frames [T][V]: color [T, V, H, W, 3], depth in millimetres [T, V, H, W]."""
+    windows = [[WINDOW.frame(frame) for frame in row] for row in frames]
+    color = np.stack([np.stack([f.color for f in row]) for row in windows])
+    depth = np.stack([np.stack([f.depth_m for f in row]) for row in windows])
+    return color, np.round(depth * 1000.0).astype(np.uint16)
+
+
+def _write_manifest(job: Collection, shards: int) -> None:
+    kept = 0
+    for index in range(shards):
+        with np.load(_shard_path(job, index)) as shard:
+            kept += len(shard["seed"])
+    rig = load_rig(job.rig)
+    document = {
+        "task": job.task,
+        "grounding": job.grounding,
+        "templates": [TEMPLATES[job.task]],
+        "episodes": kept,
+        "dropped": job.episodes - kept,
+        "first_seed": job.first_seed,
+        "rig": rig.name,
+        "rig_hash": rig.content_hash,
+        "cameras": list(rig.names),
+        "window": [WINDOW.width_px, WINDOW.height_px, WINDOW.reduce],
+        "frame_times_s": FRAME_TIMES_S.tolist(),
+        "joint_names": list(load_arm(job.arm).joint_names),
+        "mujoco": mujoco.__version__,
+        "numpy": np.__version__,
+    }
+    (job.out / "manifest.json").write_text(json.dumps(document, indent=1), encoding="utf-8")

@@ -1,0 +1,23 @@
+"""ament_python package: see package.xml."""
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_sim"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=["mujoco", "mink", "daqp", "numpy", "scipy"],
+    zip_safe=True,
+    entry_points={"console_scripts": ["sim_node = mvista_sim.sim_node:main"]},
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="MuJoCo cell for the MVISTA-4D stack",
+    license="Apache-2.0",
+)
