@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.geometry import back_project, invert, look_at, project, transform_points
 from mvista_core.records import Intrinsics, Rollout
@@ -34,7 +35,7 @@ def make_rollout(
         np.stack([look_at(eye, np.array([0.35, 0.0, 0.03])) for eye in eyes]),
         rng.integers(0, 256, (views, frames, height, width, 3), dtype=np.uint8),
         depth_m,
-        np.arange(frames) * 0.8,
+        np.linspace(0.0, 0.8 * (frames - 1), frames),
         seed,
         0,
     )
@@ -53,7 +54,9 @@ def test_every_point_projects_back_to_its_pixel_and_keeps_its_colour(seed: int) 
             camera = transform_points(invert(rollout.base_from_camera[v]), cloud.points_m[part])
             pixels = project(camera, rollout.intrinsics[v].matrix)
             np.testing.assert_allclose(pixels, np.stack([columns, rows], 1), atol=1e-3)
-            np.testing.assert_allclose(camera[:, 2], rollout.depth_m[v, t][rows, columns], atol=1e-5)
+            np.testing.assert_allclose(
+                camera[:, 2], rollout.depth_m[v, t][rows, columns], atol=1e-5
+            )
             np.testing.assert_array_equal(cloud.color[part], rollout.color[v, t][rows, columns])
         assert start == len(cloud)
 

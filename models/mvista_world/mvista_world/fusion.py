@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.geometry import is_pose
 from mvista_core.records import Float32, Intrinsics, Rollout, UInt8
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,7 @@ def delta1(predicted_m: NDArray[np.floating], target_m: NDArray[np.floating]) ->
     return float(np.mean(np.maximum(d / truth, truth / d) < 1.25)) if d.size else float("nan")
 
 
-def valid_agreement(
-    predicted_m: NDArray[np.floating], target_m: NDArray[np.floating]
-) -> float:
+def valid_agreement(predicted_m: NDArray[np.floating], target_m: NDArray[np.floating]) -> float:
     """Intersection over union of the two validity masks (depth > 0); 1 when both are empty.
 
     The depth metrics look only where both are valid, so report this beside them.

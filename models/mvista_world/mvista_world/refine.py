@@ -20,15 +20,15 @@ from pathlib import Path
 import fpsample
 import numpy as np
 import torch
-from mvista_core.arm import ArmModel
-from mvista_core.errors import ConfigError, ObservationError, TrajectoryError, WeightsError
-from mvista_core.records import ActionTrajectory, Float32, Float64, JointState, Rollout, UInt8
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from torch import Tensor, nn
 
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError, ObservationError, TrajectoryError, WeightsError
+from mvista_core.records import ActionTrajectory, Float32, Float64, JointState, Rollout, UInt8
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 
 POINT_FEATURES = 7
@@ -306,9 +306,7 @@ def _config_from(document: dict[str, object]) -> RefineConfig:
     return RefineConfig(workspace=workspace, point_widths=tuple(widths), **plain)  # type: ignore[arg-type]
 
 
-def _near(
-    points_m: Float32, color: UInt8, base_from_tip: Float64, config: RefineConfig
-) -> Float32:
+def _near(points_m: Float32, color: UInt8, base_from_tip: Float64, config: RefineConfig) -> Float32:
     """Features [n, POINT_FEATURES] of the points within the radius of the tip."""
     offset = points_m - base_from_tip[:3, 3].astype(np.float32)
     near = np.einsum("nd,nd->n", offset, offset) <= config.radius_m**2
@@ -330,4 +328,4 @@ def _sample(features: Float32, config: RefineConfig) -> Float32:
         return features
     xyz = np.ascontiguousarray(features[:, :3])
     chosen = fpsample.bucket_fps_kdline_sampling(xyz, config.points, h=3, start_idx=0)
-    return features[chosen.astype(np.int64)]
+    return np.asarray(features[chosen.astype(np.int64)], dtype=np.float32)

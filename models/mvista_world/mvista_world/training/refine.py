@@ -19,35 +19,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mvista_core.arm import ArmModel, load_arm
-from mvista_core.errors import ConfigError
-from mvista_core.imaging import ModelWindow
-from mvista_core.records import Float32, Float64, Intrinsics, RigCalibration
-from mvista_core.rig import load_rig
-from mvista_core.timing import SystemClock
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mvista_world.fusion import PointCloud, back_project_views, in_box
-from mvista_world.refine import RefineConfig, ResidualRefiner, local_clouds, save_refiner, tip_poses
+from mvista_core.arm import ArmModel, load_arm
+from mvista_core.errors import ConfigError
+from mvista_core.records import RigCalibration
+from mvista_core.rig import load_rig
+from mvista_core.timing import SystemClock
+from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner, tip_poses
 from mvista_world.training.refine_data import (
     Augmentation,
-    EpisodeSet,
-    augment,
+    Sample,
+    SampleMaker,
     bend,
     load_episodes,
     load_priors,
 )
 
 Log = Callable[[str], None]
-VALIDATION_EVERY = 10
-"""One episode in this many is held out; the choice does not depend on the seed."""
 
 
 @dataclass(frozen=True)
 class RefineTraining:
     """How long and how hard. `error_m` is the range of a bent prior's tip error at its worst
-    frame; `real_share` how often a real prior is used where there are any."""
+    frame; `real_share` how often a real prior is used where there are any; `bf16` halves the time
+    of a step on processors with AMX and costs time elsewhere."""
 
     batch: int = 12
     learning_rate: float = 1e-3
@@ -59,6 +55,7 @@ class RefineTraining:
     validation_episodes: int = 48
     validate_every: int = 200
     save_every: int = 100
+    bf16: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,88 +74,14 @@ class TipError:
         )
 
 
-class SampleMaker:
-    """Turns (seed, step, slot) into one training or validation sample."""
-
-    def __init__(
-        self,
-        episodes: EpisodeSet,
-        rig: RigCalibration,
-        arm: ArmModel,
-        config: RefineConfig,
-        training: RefineTraining,
-    ) -> None:
-        cameras = [rig.camera(name) for name in episodes.cameras]
-        height, width = episodes.color.shape[3:5]
-        self.episodes, self.arm = episodes, arm
-        self.config, self.training = config, training
-        self.poses: Float64 = np.stack([camera.base_from_camera for camera in cameras])
-        self.intrinsics = tuple(
-            _window(camera.intrinsics, height, width) for camera in cameras
-        )
-        held_out = np.arange(len(episodes)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
-        self.train_indices = np.flatnonzero(~held_out)
-        self.validation_indices = np.flatnonzero(held_out)
-
-    def train(self, rng: np.random.Generator) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
-        """(clouds [T, N, F], prior [T, J], residual [T-1, J], usable [T-1]) of a random episode."""
-        real = self.episodes.priors
-        if real is not None and rng.random() < self.training.real_share:
-            known = np.flatnonzero(np.isin(real.episodes, self.train_indices))
-            if len(known):
-                return self.real(int(rng.choice(known)), rng)
-        index = int(rng.choice(self.train_indices))
-        return self.bent(index, rng, Augmentation.drawn(rng))
-
-    def bent(
-        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
-    ) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
-        """A sample whose prior is the truth of episode `index`, bent."""
-        truth = self.episodes.at_frames(self.episodes.actions[index], index)
-        prior = bend(truth, self.arm, rng, self.training.error_m)
-        views = np.sort(rng.permutation(len(self.poses))[: self.training.views])
-        color = self.episodes.color[index, views]
-        depth_m = self.episodes.depth_mm[index, views].astype(np.float32) * np.float32(1e-3)
-        if augmentation is not None:
-            color, depth_m = augment(color, depth_m, augmentation, rng)
-        return self._sample(color, depth_m, views, prior, truth)
-
-    def real(
-        self, row: int, rng: np.random.Generator
-    ) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
-        """A sample of row `row` of the priors file, with the clouds imagined there if kept."""
-        priors = self.episodes.priors
-        assert priors is not None
-        index = int(priors.episodes[row])
-        truth = self.episodes.at_frames(self.episodes.actions[index], index)
-        prior = self.episodes.at_frames(priors.positions[row], index)
-        if priors.color is not None and priors.depth_mm is not None and priors.views is not None:
-            views = priors.views[row]
-            color, depth_mm = priors.color[row], priors.depth_mm[row]
-        else:
-            views = np.sort(rng.permutation(len(self.poses))[: self.training.views])
-            color, depth_mm = self.episodes.color[index, views], self.episodes.depth_mm[index, views]
-        depth_m = depth_mm.astype(np.float32) * np.float32(1e-3)
-        return self._sample(color, depth_m, views, prior, truth)
-
-    def _sample(
-        self,
-        color: NDArray[np.uint8],
-        depth_m: Float32,
-        views: NDArray[np.integer],
-        prior: Float64,
-        truth: Float64,
-    ) -> tuple[Float32, Float32, Float32, NDArray[np.bool_]]:
-        intrinsics = tuple(self.intrinsics[v] for v in views)
-        points_m = back_project_views(depth_m, intrinsics, self.poses[views])
-        inside = (depth_m > 0) & in_box(points_m, self.config.workspace)
-        clouds = [
-            PointCloud(points_m[:, t][inside[:, t]], color[:, t][inside[:, t]])
-            for t in range(points_m.shape[1])
-        ]
-        features, usable = local_clouds(clouds, tip_poses(self.arm, prior), self.config)
-        residual = (truth - prior)[1:].astype(np.float32)
-        return features, prior.astype(np.float32), residual, usable[1:]
+@dataclass(frozen=True)
+class _Run:
+    training: RefineTraining
+    seed: int
+    steps: int
+    out_dir: Path
+    key: str
+    log: Log
 
 
 def train_refiner(
@@ -190,7 +113,9 @@ def train_refiner(
     episodes = load_episodes(data_dirs, max_episodes)
     if priors is not None:
         episodes = episodes.with_priors(load_priors(priors, episodes))
-    maker = SampleMaker(episodes, rig, arm, config, training)
+    maker = SampleMaker(
+        episodes, rig, arm, config, training.views, training.error_m, training.real_share
+    )
     model = ResidualRefiner(config)
     _set_statistics(model, maker, seed)
     optimizer = torch.optim.AdamW(
@@ -203,9 +128,10 @@ def train_refiner(
         f"episodes, {sum(p.numel() for p in model.parameters()):,} parameters, "
         f"steps {first}..{steps}"
     )
-    _loop(model, optimizer, maker, range(first, steps), steps, seed, out_dir, run_key, log)
+    run = _Run(training, seed, steps, out_dir, run_key, log)
+    _loop(model, optimizer, maker, run, first)
     save_refiner(model.eval(), out_dir)
-    for name, error in validate(model, maker).items():
+    for name, error in validate(model, maker, training.validation_episodes).items():
         log(f"refine: held-out {name}: {error}")
     return model
 
@@ -214,55 +140,58 @@ def _loop(
     model: ResidualRefiner,
     optimizer: torch.optim.Optimizer,
     maker: SampleMaker,
-    todo: range,
-    steps: int,
-    seed: int,
-    out_dir: Path,
-    run_key: str,
-    log: Log,
+    run: _Run,
+    first: int,
 ) -> None:
-    training, clock = maker.training, SystemClock()
+    training, steps, log, clock = run.training, run.steps, run.log, SystemClock()
     started_ns, recent = clock.monotonic_ns(), 1.0
     model.train()
-    for step in todo:
+    for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * _schedule(step, steps, training.warmup_steps)
-        loss = train_step(model, optimizer, _batch(maker, seed, step))
-        recent += (loss - recent) * (1.0 if step == todo.start else 0.05)
+        loss = train_step(
+            model, optimizer, _batch(maker, training.batch, run.seed, step), training.bf16
+        )
+        recent += (loss - recent) * (1.0 if step == first else 0.05)
         done = step + 1
         if done % 50 == 0 or done == steps:
             elapsed_s = (clock.monotonic_ns() - started_ns) * 1e-9
             log(f"refine: step {done}/{steps} loss {recent:.4f} {elapsed_s:.0f} s")
         if done % training.save_every == 0 or done == steps:
-            _save_state(out_dir, model, optimizer, done, run_key)
+            _save_state(run.out_dir, model, optimizer, done, run.key)
         if done % training.validate_every == 0 and done < steps:
-            for name, error in validate(model, maker).items():
+            for name, error in validate(model, maker, training.validation_episodes).items():
                 log(f"refine: step {done} held-out {name}: {error}")
             model.train()
 
 
 def train_step(
-    model: ResidualRefiner, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, ...]
+    model: ResidualRefiner,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, ...],
+    bf16: bool = False,
 ) -> float:
     """One step on L_refine: mean squared residual error over joints, in standard deviations."""
     clouds, prior, residual, usable = batch
-    error = (model(clouds, prior) - residual) / model.residual_std
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        found = model(clouds, prior)
+    error = (found - residual) / model.residual_std
     weight = usable[..., None].float()
     loss = (error.square() * weight).sum() / (weight.sum() * error.shape[-1]).clamp(min=1.0)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return float(loss.detach())
 
 
-def validate(model: ResidualRefiner, maker: SampleMaker) -> dict[str, TipError]:
+def validate(model: ResidualRefiner, maker: SampleMaker, count: int) -> dict[str, TipError]:
     """Tip error before and after on held-out episodes, always the same samples.
 
     "clean" are the recorded clouds, "smeared" the same under augmentation, "real" real priors.
     """
     model.eval()
-    chosen = maker.validation_indices[: maker.training.validation_episodes]
+    chosen = maker.validation_indices[:count]
     clean, smeared, real = [], [], []
     for index in chosen:
         clean.append(maker.bent(int(index), np.random.default_rng([7, int(index)]), None))
@@ -271,7 +200,7 @@ def validate(model: ResidualRefiner, maker: SampleMaker) -> dict[str, TipError]:
     priors = maker.episodes.priors
     if priors is not None:
         rows = np.flatnonzero(np.isin(priors.episodes, maker.validation_indices))
-        for row in rows[: maker.training.validation_episodes]:
+        for row in rows[:count]:
             real.append(maker.real(int(row), np.random.default_rng([7, int(row)])))
     named = {"clean": clean, "smeared": smeared, "real": real}
     return {name: _tip_error(model, maker.arm, rows) for name, rows in named.items() if rows}
@@ -280,7 +209,7 @@ def validate(model: ResidualRefiner, maker: SampleMaker) -> dict[str, TipError]:
 def _tip_error(
     model: ResidualRefiner,
     arm: ArmModel,
-    samples: list[tuple[Float32, Float32, Float32, NDArray[np.bool_]]],
+    samples: list[Sample],
 ) -> TipError:
     before, after = [], []
     for clouds, prior, residual, usable in samples:
@@ -297,11 +226,8 @@ def _tip_error(
     )
 
 
-def _batch(maker: SampleMaker, seed: int, step: int) -> tuple[Tensor, ...]:
-    samples = [
-        maker.train(np.random.default_rng([seed, step, slot]))
-        for slot in range(maker.training.batch)
-    ]
+def _batch(maker: SampleMaker, size: int, seed: int, step: int) -> tuple[Tensor, ...]:
+    samples = [maker.train(np.random.default_rng([seed, step, slot])) for slot in range(size)]
     return tuple(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
 
 
@@ -311,7 +237,7 @@ def _set_statistics(model: ResidualRefiner, maker: SampleMaker, seed: int) -> No
     priors, residuals = [], []
     for index in rng.choice(maker.train_indices, 128):
         truth = maker.episodes.at_frames(maker.episodes.actions[index], int(index))
-        prior = bend(truth, maker.arm, rng, maker.training.error_m)
+        prior = bend(truth, maker.arm, rng, maker.error_m)
         priors.append(prior)
         residuals.append((truth - prior)[1:])
     stacked = np.concatenate(priors)
@@ -325,11 +251,6 @@ def _schedule(step: int, steps: int, warmup_steps: int) -> float:
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup_steps) / max(steps - warmup_steps, 1)))
-
-
-def _window(intrinsics: Intrinsics, height: int, width: int) -> Intrinsics:
-    """Intrinsics of the shards' images: the model's window, whose reduction is 2 (DESIGN)."""
-    return ModelWindow(width, height, 2).intrinsics(intrinsics)
 
 
 def _run_key(config: RefineConfig, training: RefineTraining, seed: int, steps: int) -> str:
@@ -381,6 +302,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=RefineTraining.batch)
     parser.add_argument("--max-episodes", type=int, help="per directory; default all")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--bf16", action="store_true", help="autocast; for processors with AMX")
     given = parser.parse_args(argv)
     train_refiner(
         given.data,
@@ -391,7 +313,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         given.resume,
         rig=load_rig(given.rig),
         arm=load_arm(given.arm),
-        training=RefineTraining(batch=given.batch),
+        training=RefineTraining(batch=given.batch, bf16=given.bf16),
         priors=given.priors,
         max_episodes=given.max_episodes,
         log=lambda line: print(line, flush=True),

@@ -6,21 +6,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from mvista_core.arm import ArmModel
-from mvista_core.errors import ConfigError
-from mvista_core.records import Float32, Float64, UInt8
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import uniform_filter
 
-from mvista_world.refine import tip_poses
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
+from mvista_core.imaging import ModelWindow
+from mvista_core.records import Float32, Float64, RigCalibration, UInt8
+from mvista_world.fusion import PointCloud, back_project_views, in_box
+from mvista_world.refine import RefineConfig, local_clouds, tip_poses
 
 JOINT_SPREAD = np.array([0.06, 0.05, 0.05, 0.10, 0.08, 0.15, 0.0])
 """Relative sizes (rad) of the random bends of joints 1..6: wrists err more than shoulders."""
 GRIPPER_SPREAD_M = 0.004
 LARGEST_BEND_RAD = 0.25
+VALIDATION_EVERY = 10
+"""One episode in this many is held out; the choice does not depend on the seed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class EpisodeSet:
         """
         stride = len(actions) // (self.color.shape[2] - 1)
         frames = actions[stride - 1 :: stride]
-        return np.concatenate([self.initial[index][None], frames]).astype(np.float64)
+        joints = np.concatenate([self.initial[index][None], frames])
+        return np.asarray(joints, dtype=np.float64)
 
     def with_priors(self, priors: Priors) -> EpisodeSet:
         """The same episodes with real priors beside them."""
@@ -180,7 +186,7 @@ def bend(
     prior = truth + scale * direction
     if joints > len(arm.dh):
         prior[:, -1] += GRIPPER_SPREAD_M * rng.random() * curve[:, -1]
-    return prior
+    return np.asarray(prior, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -253,3 +259,102 @@ def _interpolation(size: int, grain: int) -> Float32:
     position = np.arange(size) / grain
     nodes = np.arange(math.ceil(size / grain) + 1)
     return np.maximum(1.0 - np.abs(position[:, None] - nodes), 0.0).astype(np.float32)
+
+
+class Sample(NamedTuple):
+    """clouds [T, N, POINT_FEATURES], prior [T, J], residual [T-1, J], usable [T-1]."""
+
+    clouds: Float32
+    prior: Float32
+    residual: Float32
+    usable: NDArray[np.bool_]
+
+
+class SampleMaker:
+    """Turns a random generator into one training or validation sample.
+
+    views: how many of the cameras a sample sees. error_m: range of a bent prior's largest tip
+    error. real_share: how often a real prior is used where there are any.
+    """
+
+    def __init__(
+        self,
+        episodes: EpisodeSet,
+        rig: RigCalibration,
+        arm: ArmModel,
+        config: RefineConfig,
+        views: int,
+        error_m: tuple[float, float],
+        real_share: float,
+    ) -> None:
+        cameras = [rig.camera(name) for name in episodes.cameras]
+        height, width = episodes.color.shape[3:5]
+        self.episodes, self.arm = episodes, arm
+        self.config, self.views = config, views
+        self.error_m, self.real_share = error_m, real_share
+        self.poses: Float64 = np.stack([camera.base_from_camera for camera in cameras])
+        # The recorder's window is reduced by two (`ModelWindow(96, 64, reduce=2)`).
+        window = ModelWindow(width, height, reduce=2)
+        self.intrinsics = tuple(window.intrinsics(camera.intrinsics) for camera in cameras)
+        held_out = np.arange(len(episodes)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
+        self.train_indices = np.flatnonzero(~held_out)
+        self.validation_indices = np.flatnonzero(held_out)
+
+    def train(self, rng: np.random.Generator) -> Sample:
+        """A random training episode, bent and smeared, or a real prior."""
+        real = self.episodes.priors
+        if real is not None and rng.random() < self.real_share:
+            known = np.flatnonzero(np.isin(real.episodes, self.train_indices))
+            if len(known):
+                return self.real(int(rng.choice(known)), rng)
+        index = int(rng.choice(self.train_indices))
+        return self.bent(index, rng, Augmentation.drawn(rng))
+
+    def bent(
+        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> Sample:
+        """A sample whose prior is the truth of episode `index`, bent."""
+        truth = self.episodes.at_frames(self.episodes.actions[index], index)
+        prior = bend(truth, self.arm, rng, self.error_m)
+        views = np.sort(rng.permutation(len(self.poses))[: self.views])
+        color = self.episodes.color[index, views]
+        depth_m = self.episodes.depth_mm[index, views].astype(np.float32) * np.float32(1e-3)
+        if augmentation is not None:
+            color, depth_m = augment(color, depth_m, augmentation, rng)
+        return self._sample(color, depth_m, views, prior, truth)
+
+    def real(self, row: int, rng: np.random.Generator) -> Sample:
+        """A sample of row `row` of the priors file, with the clouds imagined there if kept."""
+        priors = self.episodes.priors
+        assert priors is not None
+        index = int(priors.episodes[row])
+        truth = self.episodes.at_frames(self.episodes.actions[index], index)
+        prior = self.episodes.at_frames(priors.positions[row], index)
+        if priors.color is not None and priors.depth_mm is not None and priors.views is not None:
+            views = priors.views[row]
+            color, depth_mm = priors.color[row], priors.depth_mm[row]
+        else:
+            views = np.sort(rng.permutation(len(self.poses))[: self.views])
+            color = self.episodes.color[index, views]
+            depth_mm = self.episodes.depth_mm[index, views]
+        depth_m = depth_mm.astype(np.float32) * np.float32(1e-3)
+        return self._sample(color, depth_m, views, prior, truth)
+
+    def _sample(
+        self,
+        color: UInt8,
+        depth_m: Float32,
+        views: NDArray[np.integer],
+        prior: Float64,
+        truth: Float64,
+    ) -> Sample:
+        intrinsics = tuple(self.intrinsics[v] for v in views)
+        points_m = back_project_views(depth_m, intrinsics, self.poses[views])
+        inside = (depth_m > 0) & in_box(points_m, self.config.workspace)
+        clouds = [
+            PointCloud(points_m[:, t][inside[:, t]], color[:, t][inside[:, t]])
+            for t in range(points_m.shape[1])
+        ]
+        features, usable = local_clouds(clouds, tip_poses(self.arm, prior), self.config)
+        residual = (truth - prior)[1:].astype(np.float32)
+        return Sample(features, prior.astype(np.float32), residual, usable[1:])
