@@ -1,0 +1,139 @@
+"""Images and camera infos.
+
+Image data crosses as `array.array('B')`: rclpy copies it in one piece, where `bytes` or a list is
+checked element by element (1-2 ms against 100 ms for a 1280x720 image).
+Depth crosses as 16UC1 millimetres with 0 = invalid (REP-118); depths beyond 65.535 m become 0.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+
+from mvista_core.errors import ObservationError
+from mvista_core.records import CameraFrame, Float32, Intrinsics, UInt8
+from mvista_ros.convert.stamps import header, stamp_to_ns
+
+_MM_PER_M = 1000.0
+
+
+def color_to_msg(color: UInt8, stamp_ns: int, frame_id: str) -> Image:
+    """uint8 [H, W, 3] RGB to an rgb8 image."""
+    return _image(np.ascontiguousarray(color, dtype=np.uint8), "rgb8", stamp_ns, frame_id)
+
+
+def depth_to_msg(depth_m: Float32, stamp_ns: int, frame_id: str) -> Image:
+    """float32 [H, W] metres (0, NaN or infinite = invalid) to a 16UC1 image in millimetres."""
+    return _image(depth_to_mm(depth_m), "16UC1", stamp_ns, frame_id)
+
+
+def depth_to_mm(depth_m: Float32) -> NDArray[np.uint16]:
+    """Metres [...] to whole millimetres; what 16 bits cannot hold becomes 0, never wraps."""
+    millimetres = np.rint(np.asarray(depth_m) * np.float32(_MM_PER_M))
+    representable = (millimetres > 0) & (millimetres <= 65535)
+    return np.where(representable, millimetres, 0).astype("<u2")
+
+
+def color_from_msg(message: Image) -> UInt8:
+    """uint8 [H, W, 3] RGB of an rgb8 image.
+
+    Raises:
+        ObservationError: another encoding, or fewer bytes than height times step.
+    """
+    pixels = _pixels(message, ("rgb8",), np.dtype(np.uint8), channels=3)
+    return np.array(pixels, dtype=np.uint8)
+
+
+def depth_from_msg(message: Image) -> Float32:
+    """float32 [H, W] metres, 0 = invalid, of a 16UC1 (or mono16) image in millimetres.
+
+    Raises:
+        ObservationError: another encoding, or fewer bytes than height times step.
+    """
+    kind = np.dtype(np.uint16).newbyteorder(">" if message.is_bigendian else "<")
+    pixels = _pixels(message, ("16UC1", "mono16"), kind, channels=1)
+    return pixels[..., 0].astype(np.float32) / np.float32(_MM_PER_M)
+
+
+def camera_info_to_msg(intrinsics: Intrinsics, stamp_ns: int, frame_id: str) -> CameraInfo:
+    """Intrinsics of an already rectified or plumb_bob-distorted pinhole camera."""
+    k = intrinsics.matrix
+    projection = np.hstack([k, np.zeros((3, 1))])
+    return CameraInfo(
+        header=header(stamp_ns, frame_id),
+        width=intrinsics.width_px,
+        height=intrinsics.height_px,
+        # REP-104: 5 coefficients are plumb_bob, 8 are rational_polynomial; zeros mean none.
+        distortion_model="rational_polynomial" if len(intrinsics.distortion) > 5 else "plumb_bob",
+        d=list(intrinsics.distortion) or [0.0] * 5,
+        k=k.ravel().tolist(),
+        r=np.eye(3).ravel().tolist(),
+        p=projection.ravel().tolist(),
+    )
+
+
+def intrinsics_from_msg(message: CameraInfo) -> Intrinsics:
+    """Intrinsics of a camera info; all-zero distortion reads as none."""
+    k = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
+    distortion = tuple(float(d) for d in message.d)
+    return Intrinsics(
+        int(message.width),
+        int(message.height),
+        float(k[0, 0]),
+        float(k[1, 1]),
+        float(k[0, 2]),
+        float(k[1, 2]),
+        distortion if any(distortion) else (),
+    )
+
+
+def frame_from_msgs(camera: str, color: Image, depth: Image, intrinsics: Intrinsics) -> CameraFrame:
+    """A frame from a registered colour and depth pair; stamped with the colour's capture time.
+
+    Raises:
+        ObservationError: an encoding or a size that does not fit the intrinsics.
+    """
+    return CameraFrame(
+        color_from_msg(color),
+        depth_from_msg(depth),
+        intrinsics,
+        stamp_to_ns(color.header.stamp),
+        camera,
+    )
+
+
+def _image(pixels: NDArray[Any], encoding: str, stamp_ns: int, frame_id: str) -> Image:
+    return Image(
+        header=header(stamp_ns, frame_id),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.strides[0],
+        data=array.array("B", pixels.tobytes()),
+    )
+
+
+def _pixels(
+    message: Image, encodings: Sequence[str], kind: np.dtype[Any], channels: int
+) -> NDArray[Any]:
+    """[H, W, channels] view of an image's data, row padding skipped."""
+    if message.encoding not in encodings:
+        raise ObservationError(
+            f"{message.header.frame_id}: encoding is '{message.encoding}', "
+            f"readable are {list(encodings)}"
+        )
+    height, width, step = message.height, message.width, message.step
+    row = width * channels * kind.itemsize
+    if step < row or len(message.data) < height * step:
+        raise ObservationError(
+            f"{message.header.frame_id}: {len(message.data)} bytes with step {step} cannot hold "
+            f"{width}x{height} {message.encoding} ({row} bytes a row)"
+        )
+    rows = np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)
+    return np.ascontiguousarray(rows[:, :row]).view(kind).reshape(height, width, channels)

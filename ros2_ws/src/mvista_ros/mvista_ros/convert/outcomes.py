@@ -1,0 +1,46 @@
+"""Errors to outcomes and back."""
+
+from __future__ import annotations
+
+from mvista_interfaces.msg import Outcome
+
+from mvista_core.errors import MvistaError, TrajectoryError
+
+
+def outcome_ok(message: str = "") -> Outcome:
+    """The outcome of work that went well."""
+    return Outcome(code=0, reason=0, message=message)
+
+
+def outcome_from_error(error: BaseException) -> Outcome:
+    """The outcome of an error: its class's code, a trajectory's reason, its message."""
+    if not isinstance(error, MvistaError):
+        return Outcome(code=MvistaError.code, message=f"{type(error).__name__}: {error}")
+    return Outcome(code=error.code, reason=getattr(error, "reason", 0), message=str(error))
+
+
+def error_from_outcome(outcome: Outcome) -> MvistaError | None:
+    """The error an outcome stands for, with its message; None for code 0."""
+    if outcome.code == 0:
+        return None
+    if outcome.code == TrajectoryError.code:
+        prefix = f"[{outcome.code}.{outcome.reason}] "
+        return TrajectoryError(outcome.reason, outcome.message.removeprefix(prefix))
+    return _error_classes().get(outcome.code, MvistaError)(outcome.message)
+
+
+def raise_outcome(outcome: Outcome) -> None:
+    """Raise the error an outcome stands for; return for code 0."""
+    error = error_from_outcome(outcome)
+    if error is not None:
+        raise error
+
+
+def _error_classes() -> dict[int, type[MvistaError]]:
+    found: dict[int, type[MvistaError]] = {}
+    pending: list[type[MvistaError]] = [MvistaError]
+    while pending:
+        kind = pending.pop()
+        found[kind.code] = kind
+        pending.extend(kind.__subclasses__())
+    return found

@@ -1,0 +1,45 @@
+"""Every ROS test runs on its own domain, in its own context."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+
+DOMAIN_ID = 1 + os.getpid() % 101
+
+
+@pytest.fixture
+def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The domain of this test run, in the environment of the processes it starts too."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN_ID))
+    return DOMAIN_ID
+
+
+@pytest.fixture
+def spinning(domain_id: int) -> Iterator[Callable[[Node], Node]]:
+    """Call it with a node to have it spun by a multi-threaded executor until the test ends."""
+    rclpy.init(domain_id=domain_id)
+    executor = MultiThreadedExecutor(6)
+    thread = threading.Thread(target=executor.spin)
+    nodes: list[Node] = []
+
+    def spin(node: Node) -> Node:
+        nodes.append(node)
+        executor.add_node(node)
+        if not thread.is_alive():
+            thread.start()
+        return node
+
+    yield spin
+    executor.shutdown(5.0)
+    if thread.is_alive():
+        thread.join(5.0)
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()

@@ -1,0 +1,61 @@
+"""A real publisher and a real subscriber: frames pair over DDS, a silent camera is named in 2 s."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import JointState as JointStateMsg
+from test_observation import RIG, frame_messages, joints_at
+
+from mvista_core.errors import CameraSilentError
+from mvista_core.timing import SystemClock
+from mvista_ros import qos
+from mvista_ros.convert import joint_state_to_msg
+from mvista_ros.observation import CameraTopics, ObservationSource
+
+CLOCK = SystemClock()
+
+
+class _Cameras(Node):
+    def __init__(self, cameras: tuple[str, ...]) -> None:
+        super().__init__("cameras")
+        topics = [CameraTopics.of(camera) for camera in cameras]
+        self._out = [
+            (
+                self.create_publisher(CameraInfo, names.info, qos.SENSOR_OUT),
+                self.create_publisher(Image, names.color, qos.SENSOR_OUT),
+                self.create_publisher(Image, names.depth, qos.SENSOR_OUT),
+            )
+            for names in topics
+        ]
+        self._joints = self.create_publisher(JointStateMsg, "piper/joint_states", qos.SENSOR_OUT)
+        self.create_timer(1 / 15, self._tick)
+
+    def _tick(self) -> None:
+        stamp_ns = CLOCK.now_ns()
+        self._joints.publish(joint_state_to_msg(joints_at(stamp_ns)))
+        for publishers in self._out:
+            for publisher, message in zip(publishers, frame_messages(stamp_ns), strict=True):
+                publisher.publish(message)
+
+
+def test_frames_newer_than_asked_arrive(spinning) -> None:
+    source = ObservationSource(spinning(Node("eyes")), RIG, CLOCK)
+    spinning(_Cameras(RIG.names))
+    source.buffer.wait(0, timeout_s=10.0)  # discovery
+    asked_ns = CLOCK.now_ns()
+    seen = source.observe(asked_ns, "open the drawer")
+    assert all(frame.stamp_ns > asked_ns for frame in seen.frames)
+    assert {frame.camera for frame in seen.frames} == {"cam0", "cam1"}
+
+
+def test_a_silent_camera_is_named_within_two_seconds(spinning) -> None:
+    source = ObservationSource(spinning(Node("eyes")), RIG, CLOCK)
+    spinning(_Cameras(("cam0",)))
+    start_s = time.monotonic()
+    with pytest.raises(CameraSilentError, match="cam1/color/image_raw"):
+        source.observe(CLOCK.now_ns())
+    assert time.monotonic() - start_s < 2.0
