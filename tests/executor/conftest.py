@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from mvista_core.arm import ArmModel, load_arm
 from mvista_executor.settings import ExecutorSettings, load_settings
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ArmNotReadyError, TrajectoryError
 from mvista_core.records import ActionTrajectory, Float64, JointState
-
 from mvista_executor.settings import ExecutorSettings, per_joint
 
 ROUNDING = 1e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from mvista_core.errors import StaleFeedbackError
 from mvista_core.ports import Clock
 from mvista_core.records import JointState

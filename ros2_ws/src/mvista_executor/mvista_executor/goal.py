@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
     ExecutionError,
@@ -13,7 +14,6 @@ from mvista_core.errors import (
     TrajectoryError,
 )
 from mvista_core.records import ActionTrajectory, Float64, JointState
-
 from mvista_executor.approach import needs_approach
 from mvista_executor.report import Tolerances
 from mvista_executor.settings import ExecutorSettings
@@ -95,7 +95,7 @@ def without_start_point(
 
 
 def _over(default: Float64, given: Sequence[tuple[str, float]], arm: ArmModel) -> Float64:
-    values = default.copy()
+    values: Float64 = default.copy()
     for name, position in given:
         if name not in arm.joint_names:
             raise TrajectoryError(

@@ -9,7 +9,6 @@ from mvista_core.errors import StaleFeedbackError
 from mvista_core.ports import Arm, Clock, Progress
 from mvista_core.records import ActionTrajectory, JointCommand
 from mvista_core.timing import seconds_to_ns
-
 from mvista_executor.report import ExecutionReport, Tick, Tolerances
 from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
+
 from mvista_core.arm import ArmModel
 from mvista_core.records import Float64
-from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
 
 _TINY = 1e-12
 _ROUNDING = 1e-9

@@ -7,11 +7,11 @@ stream stops into a hold.
 from __future__ import annotations
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ExecutionError, TrajectoryError
 from mvista_core.records import Float64
 from mvista_core.timing import ns_to_seconds
-
 from mvista_executor.retime import TimedCurve
 
 _RELATIVE = 1e-6

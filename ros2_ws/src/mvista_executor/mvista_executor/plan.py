@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
 from mvista_core.records import ActionTrajectory, Float64, JointState
-
 from mvista_executor.approach import Approach, approach, needs_approach
 from mvista_executor.check import check_start, ordered_points, start_pose
 from mvista_executor.interpolate import curve_through
 from mvista_executor.limit import verify
 from mvista_executor.motion import MotionState
-from mvista_executor.retime import TimedCurve, timed
+from mvista_executor.retime import TimedCurve, resumed, timed
 from mvista_executor.settings import ExecutorSettings
 
 _LEADS = 8
@@ -50,6 +50,20 @@ class ExecutionPlan:
     def duration_s(self) -> float:
         """Seconds from the first command until the last point is commanded, at rest."""
         return self.approach_s + (self.follow.duration_s if self.follow else 0.0)
+
+    def resumed(self, time_s: float, settings: ExecutorSettings) -> ExecutionPlan:
+        """What is left at `time_s`, begun again from rest there."""
+        here = self.at(time_s).positions
+        if self.approach and time_s < self.approach_s:
+            move = approach(here, self.approach.target, self.arm, settings)
+            return replace(self, start=here, approach=move)
+        if self.follow is not None and time_s < self.duration_s:
+            place, _, _ = self.follow.law.at(np.array([time_s - self.approach_s]))
+            follow = resumed(self.follow, float(place[0]), self.arm)
+            if follow is not None:
+                return replace(self, start=here, approach=None, follow=follow)
+        move = approach(here, self.end, self.arm, settings)
+        return replace(self, start=here, approach=move, follow=None)
 
     def at(self, time_s: float) -> MotionState:
         """State [J] at `time_s` after the first command; at rest at the end afterwards."""

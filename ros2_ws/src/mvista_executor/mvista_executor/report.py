@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError
 from mvista_core.records import Float64, JointCommand
-
 from mvista_executor.plan import ExecutionPlan
 from mvista_executor.settings import GRIPPER, ExecutorSettings, per_joint
 
@@ -69,12 +69,14 @@ class ExecutionReport:
     """What really happened. Times count from the first command.
 
     times_s [N]; sent, sent_velocities, measured [N, J] (NaN where there was no fresh feedback),
-    in the order of joint_names.
+    in the order of joint_names. `pauses` counts restarts from rest after the stream was not called
+    for longer than `stall_after_s`; `plan` is the plan as first made.
     """
 
     status: Status
     error: MvistaError | None
     plan: ExecutionPlan
+    pauses: int
     joint_names: tuple[str, ...]
     commands: Sequence[JointCommand]
     times_s: Float64
@@ -102,5 +104,7 @@ class ExecutionReport:
             words.append(f"slowed {plan.stretch:.3f} times to keep the limits")
         if plan.lead_s:
             words.append(f"first point {plan.lead_s:.3f} s later")
+        if self.pauses:
+            words.append(f"{self.pauses} times begun again after a stall")
         words.append(f"tracking within {self.max_tracking_error_rad:.4f} rad")
         return "; ".join(words) + (f"; {self.error}" if self.error else "")

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import PPoly
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
 from mvista_core.records import Float64
-from scipy.interpolate import PPoly
-
 from mvista_executor.interpolate import peaks
 from mvista_executor.motion import MotionState
 from mvista_executor.settings import ExecutorSettings
@@ -90,6 +90,15 @@ class TimedCurve:
         )
 
 
+def resumed(follow: TimedCurve, place_s: float, arm: ArmModel) -> TimedCurve | None:
+    """The same curve at the same stretch, from rest at curve time `place_s`.
+
+    None when what is left is too short to start and stop on.
+    """
+    law = _with_ramps(follow.curve, place_s, follow.law.stretch, arm)
+    return None if law is None else TimedCurve(follow.curve, law)
+
+
 def timed(curve: PPoly, arm: ArmModel, settings: ExecutorSettings) -> TimedCurve:
     """The fastest law that keeps the curve's own timing where it can and the limits everywhere.
 
@@ -103,7 +112,7 @@ def timed(curve: PPoly, arm: ArmModel, settings: ExecutorSettings) -> TimedCurve
     needed = max(1.0, float(by_speed.max()), float(by_acceleration.max()))
     stretch = needed
     while stretch <= settings.max_time_stretch:
-        law = _with_ramps(curve, stretch, arm)
+        law = _with_ramps(curve, float(curve.x[0]), stretch, arm)
         if law is not None:
             return TimedCurve(curve, law)
         stretch *= _STRETCH_GROWTH
@@ -131,35 +140,30 @@ def _ramp(times_s: Float64, ramp_s: float) -> tuple[Float64, Float64, Float64]:
     )
 
 
-def _with_ramps(curve: PPoly, stretch: float, arm: ArmModel) -> TimeLaw | None:
+def _with_ramps(curve: PPoly, begin_s: float, stretch: float, arm: ArmModel) -> TimeLaw | None:
     """The law with the shortest ramps that keep the limits, None if the curve is too short."""
-    begin_s, end_s = float(curve.x[0]), float(curve.x[-1])
+    end_s = float(curve.x[-1])
     longest_s = (end_s - begin_s) * stretch
-    ramp_up_s, ramp_down_s = (
-        _shortest_ramp(curve, longest_s, stretch, rising, arm) for rising in (True, False)
-    )
-    if max(ramp_up_s, ramp_down_s) > longest_s:
-        return None
-    return TimeLaw(begin_s, end_s, stretch, ramp_up_s, ramp_down_s)
+    ramps_s = []
+    for origin_s, direction in ((begin_s, 1.0), (end_s, -1.0)):
+        ramp_s = min(_SHORTEST_RAMP_S, longest_s)
+        while not _ramp_fits(curve, origin_s, direction, ramp_s, stretch, arm):
+            ramp_s *= _RAMP_GROWTH
+            if not 0.0 < ramp_s <= longest_s:
+                return None
+        ramps_s.append(ramp_s)
+    return TimeLaw(begin_s, end_s, stretch, *ramps_s)
 
 
-def _shortest_ramp(
-    curve: PPoly, longest_s: float, stretch: float, rising: bool, arm: ArmModel
-) -> float:
-    """Seconds; more than `longest_s` when none fits."""
-    ramp_s = min(_SHORTEST_RAMP_S, longest_s)
-    while ramp_s <= longest_s and not _ramp_fits(curve, ramp_s, stretch, rising, arm):
-        ramp_s *= _RAMP_GROWTH
-    return ramp_s
-
-
-def _ramp_fits(curve: PPoly, ramp_s: float, stretch: float, rising: bool, arm: ArmModel) -> bool:
+def _ramp_fits(
+    curve: PPoly, origin_s: float, direction: float, ramp_s: float, stretch: float, arm: ArmModel
+) -> bool:
+    if ramp_s <= 0.0:
+        return False
     run, rate, push = (
-        column[:, None] / stretch
-        for column in _ramp(np.linspace(0.0, ramp_s, _SAMPLES_PER_RAMP), ramp_s)
+        column / stretch for column in _ramp(np.linspace(0.0, ramp_s, _SAMPLES_PER_RAMP), ramp_s)
     )
-    place = (curve.x[0] + run if rising else curve.x[-1] - run)[:, 0]
-    place = np.clip(place, curve.x[0], curve.x[-1])
-    sign = 1.0 if rising else -1.0
-    asked = curve(place, 1) * (sign * push) + curve(place, 2) * rate**2
+    place = np.clip(origin_s + direction * run, curve.x[0], curve.x[-1])
+    bend = curve(place, 2) * rate[:, None] ** 2
+    asked = curve(place, 1) * (direction * push[:, None]) + bend
     return bool((np.abs(asked) <= 0.99 * arm.max_acceleration).all())

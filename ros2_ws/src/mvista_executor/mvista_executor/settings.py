@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.records import Float64
@@ -37,7 +38,10 @@ class ExecutorSettings:
         0.1, "Joint feedback older than this: smooth stop, hold", 0.02, 1.0
     )
     stall_after_s: float = _setting(
-        0.05, "No tick for so long: hold where the last set-point was", 0.01, 1.0
+        0.05, "No tick for so long: go on from rest at the last set-point", 0.01, 1.0
+    )
+    give_up_after_s: float = _setting(
+        1.0, "No tick for so long: hold at the last set-point, aborted", 0.1, 10.0
     )
     approach_above_rad: float = _setting(
         0.05, "A first point farther from the arm than this is approached slowly", 0.001, 0.5
@@ -83,10 +87,10 @@ class ExecutorSettings:
                     f"executor: {item.name} is {value}, allowed {low} to {high}: "
                     f"{item.metadata['text']}"
                 )
-        if not self.period_s < self.stall_after_s <= self.stale_after_s:
+        if not self.period_s < self.stall_after_s < self.give_up_after_s:
             raise ConfigError(
-                f"executor: needs 1/rate_hz < stall_after_s <= stale_after_s, got "
-                f"{self.period_s:.4f}, {self.stall_after_s}, {self.stale_after_s}"
+                f"executor: needs 1/rate_hz < stall_after_s < give_up_after_s, got "
+                f"{self.period_s:.4f}, {self.stall_after_s}, {self.give_up_after_s}"
             )
         for unit in ("rad", "m"):
             slack, above, refuse = (

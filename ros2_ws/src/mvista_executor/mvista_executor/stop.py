@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.records import Float64
-
 from mvista_executor.motion import MotionState
 
 _PEAK = 1.5

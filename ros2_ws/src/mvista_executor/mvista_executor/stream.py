@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
     BusyError,
@@ -17,7 +18,6 @@ from mvista_core.errors import (
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Float64, JointCommand, JointState
 from mvista_core.timing import ns_to_seconds
-
 from mvista_executor.feedback import FeedbackWatch
 from mvista_executor.limit import SendGate
 from mvista_executor.motion import Motion, MotionState
@@ -31,8 +31,8 @@ class ExecutionStream:
     """One trajectory at a time, as a stream of set-points: check, approach, run, hold.
 
     Not thread-safe: `start`, `cancel` and `tick` belong to one thread. Call `tick` at `rate_hz`;
-    uneven ticks sample the same curve, and a gap longer than `stall_after_s` ends in a hold where
-    the last set-point was, because by then the arm has stopped there by itself.
+    uneven ticks sample the same curve. After a gap longer than `stall_after_s` the arm has stopped
+    at the last set-point by itself: the curve goes on from rest there, once feedback is fresh.
     """
 
     def __init__(self, arm: ArmModel, settings: ExecutorSettings, clock: Clock) -> None:
@@ -47,6 +47,11 @@ class ExecutionStream:
         self._error: MvistaError | None = None
         self._asked_to_stop: MvistaError | None = None
         self._plan: ExecutionPlan | None = None
+        self._first_plan: ExecutionPlan | None = None
+        self._paused_ns: int | None = None
+        self._resume_s = 0.0
+        self._pauses = 0
+        self._progress = 0.0
         self._motion: Motion | None = None
         self._motion_start_ns = 0
         self._first_ns: int | None = None
@@ -80,7 +85,8 @@ class ExecutionStream:
         fresh = self._watch.fresh(measured)
         plan = prepare(trajectory, fresh, self._arm, self._settings)
         self._tolerances = tolerances or Tolerances.default(self._arm, self._settings)
-        self._plan = self._motion = plan
+        self._plan = self._first_plan = self._motion = plan
+        self._paused_ns, self._pauses, self._progress = None, 0, 0.0
         self._error = self._asked_to_stop = None
         self._first_ns = self._last = None
         self._commands, self._log = [], []
@@ -101,7 +107,8 @@ class ExecutionStream:
         if self._first_ns is None:
             self._first_ns = self._motion_start_ns = now_ns
         was_final = self._status.final
-        actual = self._feedback(measured)
+        self._notice_stall(now_ns)
+        actual = self._feedback(measured, now_ns)
         self._judge(actual, now_ns)
         state = self._send(now_ns)
         self._advance(actual, measured, now_ns)
@@ -113,9 +120,8 @@ class ExecutionStream:
             self._commands.append(command)
             missing = np.full_like(state.positions, np.nan)
             self._log.append((elapsed_s, missing if actual is None else actual))
-        progress = min(1.0, elapsed_s / max(self._plan.duration_s, self._settings.period_s))
         error = None if actual is None else actual - state.positions
-        return Tick(self._status, command, progress, error, self._error)
+        return Tick(self._status, command, self._progress, error, self._error)
 
     def report(self) -> ExecutionReport:
         """What has been sent and measured since `start`.
@@ -123,13 +129,14 @@ class ExecutionStream:
         Raises:
             ExecutionError: nothing was started.
         """
-        if self._plan is None:
+        if self._first_plan is None:
             raise ExecutionError("nothing was executed yet")
         shape = (len(self._log), len(self._arm.joint_names))
         return ExecutionReport(
             self._status,
             self._error,
-            self._plan,
+            self._first_plan,
+            self._pauses,
             self._arm.joint_names,
             tuple(self._commands),
             np.array([time_s for time_s, _ in self._log]),
@@ -138,31 +145,49 @@ class ExecutionStream:
             np.array([actual for _, actual in self._log]).reshape(shape),
         )
 
-    def _feedback(self, measured: JointState | None) -> Float64 | None:
-        """Measured positions [J] when they may be trusted; when not, a stop is asked for."""
+    def _notice_stall(self, now_ns: int) -> None:
+        """After a gap: hold where the last set-point was, and go on from there or give up."""
+        if self._last is None or self._status in (Status.HOLDING, Status.DONE, Status.ABORTED):
+            return
+        gap_s = ns_to_seconds(now_ns - self._last_ns)
+        if gap_s <= self._settings.stall_after_s:
+            return
+        if self._status is Status.STOPPING or gap_s > self._settings.give_up_after_s:
+            error = ExecutionError(
+                f"no set-point went out for {gap_s:.3f} s, at most "
+                f"{self._settings.give_up_after_s} s allowed; the machine is overloaded or was "
+                "suspended; the arm holds"
+            )
+            self._halt(error, now_ns)
+        elif self._paused_ns is None:
+            self._resume_s = ns_to_seconds(self._last_ns - self._motion_start_ns)
+            self._rest_at_last(now_ns)
+            self._paused_ns = now_ns
+            self._pauses += 1
+
+    def _feedback(self, measured: JointState | None, now_ns: int) -> Float64 | None:
+        """Measured positions [J] when they may be trusted; when not, a stop is asked for.
+
+        After a stall this process's own feedback is old too: it has `stale_after_s` to arrive.
+        """
         try:
             return self._watch.fresh(measured).ordered(self._arm.joint_names)
         except (StaleFeedbackError, ObservationError) as error:
-            self.cancel(error)
+            paused_ns = self._paused_ns
+            waited_s = 0.0 if paused_ns is None else ns_to_seconds(now_ns - paused_ns)
+            if paused_ns is None or waited_s > self._settings.stale_after_s:
+                self.cancel(error)
             return None
 
     def _judge(self, actual: Float64 | None, now_ns: int) -> None:
-        """Begin a stop where there is reason for one."""
-        if self._status.final:
+        """Begin a stop where there is reason for one; go on after a pause."""
+        if self._status.final or self._status is Status.STOPPING:
             return
-        gap_s = ns_to_seconds(now_ns - self._last_ns)
-        if self._last is not None and gap_s > self._settings.stall_after_s:
-            self._halt(
-                ExecutionError(
-                    f"no set-point went out for {gap_s:.3f} s, at most "
-                    f"{self._settings.stall_after_s} s allowed; the machine is overloaded or "
-                    "was suspended; the arm holds"
-                ),
-                now_ns,
-            )
-        elif self._status is Status.STOPPING:
-            return
-        elif self._asked_to_stop is not None:
+        if self._paused_ns is not None and actual is not None and self._asked_to_stop is None:
+            assert self._plan is not None
+            self._plan = self._motion = self._plan.resumed(self._resume_s, self._settings)
+            self._motion_start_ns, self._paused_ns = now_ns, None
+        if self._asked_to_stop is not None:
             self._begin_stop(self._asked_to_stop, now_ns)
         elif actual is not None and self._last is not None:
             distance = np.abs(actual - self._last.positions)
@@ -184,10 +209,14 @@ class ExecutionStream:
 
     def _halt(self, error: MvistaError, now_ns: int) -> None:
         """Hold at once where the last set-point was."""
-        assert self._last is not None
         self._error = self._error or error
         self._status = Status.ABORTED
+        self._rest_at_last(now_ns)
+
+    def _rest_at_last(self, now_ns: int) -> None:
+        assert self._last is not None
         self._motion, self._motion_start_ns = hold(self._last.positions, self._arm), now_ns
+        self._last = self._motion.at(0.0)
         self._gate.restart()
 
     def _send(self, now_ns: int) -> MotionState:
@@ -214,13 +243,21 @@ class ExecutionStream:
         if self._status is Status.STOPPING:
             if elapsed_s >= self._motion.duration_s:
                 self._status = Status.ABORTED
+        elif self._paused_ns is not None:
+            return
         elif self._status is Status.HOLDING:
             self._settle(actual, measured, elapsed_s - self._plan.duration_s)
         elif not self._status.final:
+            self._count_progress(self._plan.duration_s - elapsed_s)
             if elapsed_s >= self._plan.duration_s:
                 self._status = Status.HOLDING
             elif elapsed_s >= self._plan.approach_s:
                 self._status = Status.RUNNING
+
+    def _count_progress(self, left_s: float) -> None:
+        assert self._first_plan is not None
+        total_s = max(self._first_plan.duration_s, self._settings.period_s)
+        self._progress = float(np.clip(1.0 - left_s / total_s, self._progress, 1.0))
 
     def _settle(self, actual: Float64 | None, measured: JointState | None, waited_s: float) -> None:
         """DONE once the arm rests at the last point; ABORTED when it takes too long."""

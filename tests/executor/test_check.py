@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from executor_rig import FollowerArm, smooth_points, trajectory_of
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
     ArmNotReadyError,
@@ -20,6 +20,7 @@ from mvista_core.timing import ManualClock
 from mvista_executor.in_process import execute_in_process
 from mvista_executor.settings import ExecutorSettings, load_settings, settings_from
 from mvista_executor.stream import ExecutionStream
+from tests.executor.rig import FollowerArm, smooth_points, trajectory_of
 
 NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
 E = TrajectoryError
@@ -154,7 +155,7 @@ def test_second_start_is_refused_and_the_first_goes_on(
     [
         {"rate_hz": 0.0},
         {"rate_hz": 10.0},
-        {"stale_after_s": 0.01},
+        {"give_up_after_s": 0.04},
         {"approach_above_rad": 0.6},
         {"limit_fraction": 1.0},
         {"max_time_stretch": 0.5},

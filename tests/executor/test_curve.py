@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from executor_rig import smooth_points, trajectory_of
 from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
 from mvista_core.records import JointState
@@ -15,6 +15,7 @@ from mvista_executor.approach import approach
 from mvista_executor.interpolate import curve_through, extremes, peaks
 from mvista_executor.plan import ExecutionPlan, prepare
 from mvista_executor.settings import ExecutorSettings
+from tests.executor.rig import smooth_points, trajectory_of
 
 seeds = st.integers(0, 2**31 - 1)
 few = run(max_examples=20, deadline=None, derandomize=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.records import ActionTrajectory, Float64, JointCommand, JointState, Provenance
 from mvista_core.timing import ManualClock, ns_to_seconds
@@ -89,3 +90,13 @@ def assert_within_limits(arm: ArmModel, times_s: Float64, sent: Float64) -> None
     assert (np.abs(acceleration) <= arm.max_acceleration * (1 + 1e-5) + 1e-6).all()
     if len(velocity):
         assert (np.abs(velocity[0]) / steps[0] <= arm.max_acceleration * (1 + 1e-5) + 1e-6).all()
+
+
+def assert_within_limits_between_stalls(
+    arm: ArmModel, times_s: Float64, sent: Float64, stall_s: float
+) -> None:
+    """The same between gaps longer than `stall_s`; across such a gap nothing moves."""
+    stalls = np.flatnonzero(np.diff(times_s) > stall_s)
+    for begin, end in zip([0, *(stalls + 1)], [*(stalls + 1), len(sent)], strict=True):
+        assert_within_limits(arm, times_s[begin:end], sent[begin:end])
+    assert np.array_equal(sent[stalls], sent[stalls + 1])
