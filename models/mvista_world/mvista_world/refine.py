@@ -34,6 +34,10 @@ from mvista_world.fusion import FusionConfig, PointCloud, fuse
 POINT_FEATURES = 7
 """Per point: x, y, z in the prior's tip frame over `scale_m`, r, g, b, height in the base."""
 
+ABOVE_TABLE = FusionConfig(lower_m=(0.0, -0.5, 0.012))
+"""The default crop leaves the table top (z = 0) out: it is three points in four around a hand
+that reaches down, and says nothing about where the hand is."""
+
 _FORMAT = 1
 
 
@@ -51,14 +55,14 @@ class RefineConfig:
 
     points: int = 512
     candidates: int = 1536
-    radius_m: float = 0.2
+    radius_m: float = 0.15
     scale_m: float = 0.05
     min_points: int = 16
     point_widths: tuple[int, ...] = (64, 128, 256)
     keypoints: int = 16
     hidden: int = 256
     joints: int = 7
-    workspace: FusionConfig = field(default_factory=FusionConfig)
+    workspace: FusionConfig = field(default_factory=lambda: ABOVE_TABLE)
 
     def __post_init__(self) -> None:
         sizes = (self.points, self.min_points, self.hidden, self.joints, *self.point_widths)

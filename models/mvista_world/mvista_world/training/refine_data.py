@@ -84,9 +84,9 @@ def load_episodes(data_dirs: Sequence[Path], max_episodes: int | None = None) ->
     """
     color, depth_mm, actions, initial = [], [], [], []
     for directory in data_dirs:
-        shards = sorted(Path(directory).glob("shard-*.npz"))
+        shards = sorted(Path(directory).glob("shard-?????.npz"))
         if not shards:
-            raise ConfigError(f"no shard-*.npz in {directory}; collect episodes first")
+            raise ConfigError(f"no shard-00000.npz in {directory}; collect episodes first")
         left = max_episodes if max_episodes is not None else 1 << 60
         for path in shards:
             if left <= 0:
