@@ -36,7 +36,7 @@ class CodecConfig:
     latent_channels: int = 24
     spatial_stride: int = 8
     temporal_stride: int = 4
-    width: int = 96
+    width: int = 64
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -202,9 +202,12 @@ class WorldModelPlanner:
         _proceed(progress, "refine", 1.0)
         return InferredPlan(prior, refined, np.array(found.losses), gap)
 
-    def decode_actions(self, z: torch.Tensor, seed: int) -> ActionTrajectory:
-        """The TCN decoder's actions of any latent [1, S, C]."""
-        return self._trajectory(z, Provenance("decoded", self.weights_sha256, seed))
+    def reconstruct(self, actions: ActionTrajectory) -> ActionTrajectory:
+        """decode(encode(actions)): the ceiling that the trajectory latent sets."""
+        given = torch.from_numpy(actions.positions.astype(np.float32))[None]
+        with torch.no_grad():
+            z = self._networks.trajectory.encode(given)
+        return self._trajectory(z, actions.provenance)
 
     def _refine(self, held: HeldRollout, prior: ActionTrajectory) -> ActionTrajectory:
         if self._networks.refiner is None:
@@ -349,17 +352,3 @@ def load_planner(
     refiner = load_refiner(checkpoint) if has_refiner else None
     networks = build_networks(config, checkpoint, refiner)
     return WorldModelPlanner(config, templates, networks, rig, arm, clock, sha)
-
-
-def without_refiner(planner: WorldModelPlanner) -> WorldModelPlanner:
-    """The same planner with the residual IDM left out (an ablation of Table 3)."""
-    bare = replace(planner._networks, refiner=None)
-    return WorldModelPlanner(
-        planner.config,
-        planner.templates,
-        bare,
-        planner._rig,
-        planner._arm,
-        planner._clock,
-        planner.weights_sha256,
-    )

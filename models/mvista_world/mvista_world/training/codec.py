@@ -19,9 +19,9 @@ from mvista_world.training.loop import Schedule, load_state, log, save_state
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
-    steps: int = 4000
-    batch: int = 16
-    learning_rate: float = 1e-3
+    steps: int = 1600
+    batch: int = 8
+    learning_rate: float = 1.5e-3
     foreground: float = 6.0
     latent_noise: float = 0.03
     seed: int = 0
@@ -88,8 +88,8 @@ def train_codec(
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimiser.step()
         if step % 100 == 0:
-            log("codec", step, loss=float(loss))
-        if step % 500 == 499:
+            log("codec", step, loss=float(loss.detach()))
+        if step % 200 == 199:
             save_state(state, step + 1, codec=codec, optimiser=optimiser)
     _standardise(codec, color[:cut], depth[:cut], config)
     evaluate(codec, color[cut:], depth[cut:], config)

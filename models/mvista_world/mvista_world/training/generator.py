@@ -240,7 +240,7 @@ def train_generator(
         optimiser.step()
         average.update(networks, step)
         for key, value in parts_of.items():
-            seen.setdefault(f"{len(batch.cameras[0])}v-{key}", []).append(float(value))
+            seen.setdefault(f"{len(batch.cameras[0])}v-{key}", []).append(float(value.detach()))
         if step % 50 == 49:
             log("generator", step + 1, **{k: float(np.mean(v)) for k, v in seen.items()})
             seen.clear()

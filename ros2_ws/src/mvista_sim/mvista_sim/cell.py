@@ -240,3 +240,21 @@ class SimCell:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+class SimClock:
+    """The `Clock` port of a cell in process: sleeping is what makes simulated time pass."""
+
+    def __init__(self, cell: SimCell) -> None:
+        self._cell = cell
+
+    def now_ns(self) -> int:
+        return self._cell.now_ns()
+
+    def monotonic_ns(self) -> int:
+        return self._cell.now_ns()
+
+    def sleep_until(self, monotonic_ns: int) -> None:
+        behind = monotonic_ns - self._cell.now_ns()
+        if behind > 0:
+            self._cell.advance(behind / NS_PER_S)

@@ -1,0 +1,135 @@
+"""The recipe of each network: which data, how long, and how the checkpoint is put together."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
+from mvista_core.records import RigCalibration
+from safetensors.torch import load_file
+
+from mvista_world import weights
+from mvista_world.codec import StackedCodec
+from mvista_world.config import ModelConfig, save_config
+from mvista_world.generator import MultiViewGenerator
+from mvista_world.text import InstructionEncoder, build_tokenizer
+from mvista_world.training import codec, data, generator, trajectory
+from mvista_world.trajectory import TrajectoryVae
+
+VIDEO = ("touch", "drawer", "orange")
+GROUNDING = "grounding"
+HELD_OUT = 32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `mvista train` was asked for."""
+
+    config: ModelConfig
+    data: Path
+    out: Path
+    rig: RigCalibration
+    arm: ArmModel
+    seed: int
+    steps: int | None
+    resume: bool
+    threads: int
+
+    def video_folders(self) -> list[Path]:
+        """The video data sets that are there, `touch` first."""
+        return [self.data / name for name in VIDEO if (self.data / name).is_dir()]
+
+
+def run(network: str, recipe: Recipe, checkpoint: Path) -> None:
+    """Train one network, or `pack` what was trained into a checkpoint folder."""
+    torch.set_num_threads(recipe.threads)
+    jobs: dict[str, Callable[[], object]] = {
+        "codec": lambda: train_codec(recipe),
+        "trajectory": lambda: train_trajectory(recipe),
+        "generator": lambda: train_generator(recipe),
+        "pack": lambda: pack(recipe, checkpoint),
+    }
+    if network not in jobs:
+        raise ConfigError(f"no network '{network}'; there are {sorted(jobs)}")
+    jobs[network]()
+
+
+def train_codec(recipe: Recipe) -> None:
+    """The video autoencoder."""
+    training = codec.CodecTraining(seed=recipe.seed)
+    if recipe.steps is not None:
+        training = replace(training, steps=recipe.steps)
+    codec.train_codec(recipe.video_folders(), recipe.out, recipe.config, training, recipe.resume)
+
+
+def train_trajectory(recipe: Recipe) -> None:
+    """The TCN-VAE, on executed episodes and on the plans of grounding scenes."""
+    training = trajectory.TrajectoryTraining(seed=recipe.seed)
+    if recipe.steps is not None:
+        training = replace(training, steps=recipe.steps)
+    folders = [*recipe.video_folders(), recipe.data / GROUNDING]
+    trajectory.train_trajectory(
+        folders, recipe.out, recipe.config, training, recipe.arm, recipe.resume
+    )
+
+
+def train_generator(recipe: Recipe) -> None:
+    """Generator and instruction encoder, on cached latents."""
+    torch.manual_seed(recipe.seed)
+    training = generator.GeneratorTraining(seed=recipe.seed)
+    if recipe.steps is not None:
+        training = replace(training, steps=recipe.steps)
+    sources = load_sources(recipe)
+    networks = new_networks(recipe)
+    generator.train_generator(networks, sources, recipe.out, training, recipe.resume)
+
+
+def new_networks(recipe: Recipe) -> generator.Networks:
+    """Seeded fresh generator and instruction encoder; the tokenizer is written beside them."""
+    tokenizer = build_tokenizer(data.templates(recipe.video_folders()))
+    recipe.out.mkdir(parents=True, exist_ok=True)
+    tokenizer.backend_tokenizer.save(str(recipe.out / "tokenizer.json"))
+    model = MultiViewGenerator(recipe.config)
+    model.use_explicit_attention()
+    return generator.Networks(model, InstructionEncoder(recipe.config.text, tokenizer))
+
+
+def load_sources(recipe: Recipe) -> generator.Sources:
+    """Frozen autoencoders, and every data set's latents (the last of each held out)."""
+    config, out = recipe.config, recipe.out
+    autoencoder = StackedCodec(config.codec).to(memory_format=torch.channels_last)
+    autoencoder.load_state_dict(load_file(out / "codec.safetensors"))
+    autoencoder.eval()
+    vae = TrajectoryVae(config.trajectory, len(config.joint_names))
+    vae.load_state_dict(load_file(out / "trajectory.safetensors"))
+    sha = weights.sha256_of(out / "codec.safetensors")
+
+    def latents(folder: Path) -> data.LatentSet:
+        whole = data.load_latents([folder], out / "latents", autoencoder, config, sha)
+        return whole.split(HELD_OUT)[0]
+
+    video = [latents(folder) for folder in recipe.video_folders()]
+    return generator.make_sources(video, latents(recipe.data / GROUNDING), vae, recipe.rig)
+
+
+def pack(recipe: Recipe, checkpoint: Path) -> None:
+    """Assemble the checkpoint folder and its manifest of sha256."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    names = [f"{n}.safetensors" for n in ("codec", "trajectory", "generator", "text")]
+    names.append("tokenizer.json")
+    for name in names:
+        shutil.copyfile(recipe.out / name, checkpoint / name)
+    save_config(
+        recipe.config, data.templates(recipe.video_folders()), checkpoint / "config.json"
+    )
+    names.append("config.json")
+    for name in ("refine.safetensors", "refine.json"):
+        if (recipe.out / "refine" / name).is_file():
+            shutil.copyfile(recipe.out / "refine" / name, checkpoint / name)
+            names.append(name)
+    weights.write_manifest(checkpoint, names)
