@@ -114,6 +114,12 @@ class OperatorRefusedError(MvistaError):
     code = 62
 
 
+class GateError(MvistaError):
+    """The plan was refused between inference and execution: too old, or not explained."""
+
+    code = 63
+
+
 class ExecutionError(MvistaError):
     """Execution began and could not be finished; the arm holds."""
 

@@ -1,0 +1,1 @@
+"""Imagine, infer, gate, execute: the planning process and the task node."""

@@ -1,0 +1,113 @@
+"""The task node: action `run_task` and the operator's service `confirm`. No maths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mvista_interfaces.action import RunTask
+from mvista_interfaces.msg import Outcome, StageReport
+from std_srvs.srv import SetBool
+
+from mvista_core.errors import MvistaError
+from mvista_core.ports import Progress
+from mvista_planning.confirmation import Confirmation
+from mvista_planning.task import GateLimits, Task, TaskReport, TaskRequest
+from mvista_planning.task_steps_node import Optimisation, RosSteps
+from mvista_ros.actions import WorkServer
+from mvista_ros.base_node import Health, HouseNode, run_node
+from mvista_ros.convert import outcome_from_error, outcome_ok, trajectory_to_msg
+from mvista_ros.convert.joints import doubles
+from mvista_ros.parameters import declare, parameter
+
+THREADS = 6
+
+
+@dataclass(frozen=True)
+class TaskParameters:
+    """Parameters of the task node."""
+
+    source_camera: str = parameter("cam1", "The view the model sees when a goal names none")
+    target_cameras: tuple[str, ...] = parameter(("cam0", "cam2"), "The views imagined beside it")
+    arm: str = parameter("piper", "Namespace of the arm that executes")
+    initialisation: str = parameter("head", "Start of the optimisation: head or random")
+    steps: int = parameter(15, "Optimisation steps", 0, 1000)
+    confirm: bool = parameter(False, "Whether every plan waits for the service `confirm`")
+    confirm_timeout_s: float = parameter(
+        120.0, "An operator silent for so long has declined", 1.0, 3600.0
+    )
+    plan_age_limit_s: float = parameter(240.0, "Oldest plan that is executed", 1.0, 3600.0)
+    head_disagreement_limit_rad: float = parameter(
+        0.5, "Largest mean distance of the optimised from the action head's actions", 0.0, 10.0
+    )
+
+
+class TaskNode(HouseNode):
+    """Carries tasks out, one at a time, with the arm that its parameters name."""
+
+    def __init__(self) -> None:
+        super().__init__("task")
+        self._settings = declare(self, TaskParameters)
+        settings, clock = self._settings, self.system_clock
+        self._operator = Confirmation(clock, settings.confirm_timeout_s)
+        optimisation = Optimisation(settings.initialisation, settings.steps)
+        steps = RosSteps(self, clock, settings.arm, optimisation, self._operator)
+        limits = GateLimits(settings.plan_age_limit_s, settings.head_disagreement_limit_rad)
+        self._task = Task(steps, limits, clock)
+        self.create_service(SetBool, "confirm", self._confirm)
+        self._server = WorkServer(self, RunTask, "run_task", self._run)
+
+    def health(self) -> Health:
+        """The stage of the running task."""
+        stage = self._task.stage
+        return Health(message=f"at stage {stage.value}" if stage else "idle")
+
+    def stop(self) -> None:
+        """Cancel the running task; the arm stops smoothly."""
+        self._server.stop()
+
+    def _run(self, request: RunTask.Goal, progress: Progress) -> RunTask.Result:
+        asked = TaskRequest(
+            request.instruction,
+            request.source_camera or self._settings.source_camera,
+            tuple(request.target_cameras) or self._settings.target_cameras,
+            request.seed,
+            request.confirm or self._settings.confirm,
+        )
+        report = self._task.run(asked, progress)
+        for stage in report.stages:
+            words = f"{stage.stage.value}: {stage.duration_s:.2f} s"
+            self.get_logger().info(words if stage.error is None else f"{words}, {stage.error}")
+        return to_result(report)
+
+    def _confirm(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success, response.message = self._operator.answer(request.data)
+        return response
+
+
+def to_result(report: TaskReport) -> RunTask.Result:
+    """A task's report as the action's result; what was never found stays empty."""
+    result = RunTask.Result(
+        outcome=_outcome(report.error),
+        stages=[
+            StageReport(name=s.stage.value, outcome=_outcome(s.error), duration_s=s.duration_s)
+            for s in report.stages
+        ],
+        rollout_id=report.rollout_id,
+    )
+    if report.plan is not None:
+        result.plan_id = report.plan.refined.provenance.plan_id
+        result.weights_sha256 = report.plan.refined.provenance.weights_sha256
+        result.prior = trajectory_to_msg(report.plan.prior)
+        result.refined = trajectory_to_msg(report.plan.refined)
+        result.losses = doubles(report.plan.losses)
+        result.head_disagreement_rad = report.plan.head_disagreement_rad
+    return result
+
+
+def _outcome(error: MvistaError | None) -> Outcome:
+    return outcome_ok() if error is None else outcome_from_error(error)
+
+
+def main() -> None:
+    """Entry point of the `task_node` executable."""
+    run_node(TaskNode, THREADS)

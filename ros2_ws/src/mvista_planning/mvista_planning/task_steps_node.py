@@ -1,0 +1,122 @@
+"""The steps of a task over ROS: clients of the planner's actions and of the arm's executor."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from control_msgs.action import FollowJointTrajectory
+from mvista_interfaces.action import Imagine, InferActions
+from mvista_interfaces.msg import Outcome
+from rclpy.action import ActionClient
+from rclpy.node import Node
+
+from mvista_core.errors import ExecutionError, MvistaError
+from mvista_core.ports import Clock, Progress
+from mvista_core.records import ActionTrajectory, InferredPlan, Provenance
+from mvista_core.timing import seconds_to_ns
+from mvista_planning.confirmation import Confirmation
+from mvista_planning.relay import Relay
+from mvista_planning.task import Stage, TaskRequest
+from mvista_ros.actions import call_action, succeeded
+from mvista_ros.convert import (
+    error_from_outcome,
+    raise_outcome,
+    trajectory_from_msg,
+    trajectory_to_msg,
+)
+
+_NUMBERED = re.compile(r"^\[(\d+)(?:\.(\d+))?\] ")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How actions are inferred: initialisation "head" or "random", and how many steps."""
+
+    initialisation: str
+    steps: int
+
+
+class RosSteps:
+    """`TaskSteps` whose every stage is an action of another node, cancelled with the task."""
+
+    def __init__(
+        self,
+        node: Node,
+        clock: Clock,
+        arm: str,
+        optimisation: Optimisation,
+        confirmation: Confirmation,
+    ) -> None:
+        self._clock = clock
+        self._optimisation = optimisation
+        self._confirmation = confirmation
+        self._imagine = ActionClient(node, Imagine, "imagine")
+        self._infer = ActionClient(node, InferActions, "infer_actions")
+        self._follow = ActionClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
+
+    def imagine(self, request: TaskRequest, progress: Progress) -> str:
+        """Action `imagine`; returns the rollout id."""
+        goal = Imagine.Goal(
+            instruction=request.instruction,
+            source_camera=request.source_camera,
+            target_cameras=list(request.target_cameras),
+            seed=request.seed,
+        )
+        return str(self._ask(self._imagine, goal, Stage.IMAGINE, progress).rollout_id)
+
+    def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan:
+        """Action `infer_actions`."""
+        start, steps = self._optimisation.initialisation, self._optimisation.steps
+        goal = InferActions.Goal(rollout_id=rollout_id, initialisation=start, steps=steps)
+        found = self._ask(self._infer, goal, Stage.INFER, progress)
+        made = Provenance(found.plan_id, found.weights_sha256, int(found.seed), start, steps)
+        prior, refined = (trajectory_from_msg(t, made) for t in (found.prior, found.refined))
+        return InferredPlan(
+            prior, refined, np.array(found.losses), float(found.head_disagreement_rad)
+        )
+
+    def confirm(self, progress: Progress) -> None:
+        """The operator's service call."""
+        self._confirmation.ask(progress)
+
+    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> None:
+        """Action `follow_joint_trajectory` of the arm; cancelling it is a smooth stop and hold."""
+        relay = Relay(progress, Stage.EXECUTE.value, self._clock)
+        start_ns = self._clock.monotonic_ns()
+        duration_ns = seconds_to_ns(float(trajectory.times_s[-1]))
+
+        def watch() -> bool:
+            # The action's feedback has no fraction; the plan's own duration is close to it.
+            relay.update((self._clock.monotonic_ns() - start_ns) / duration_ns)
+            return relay.keep_going()
+
+        goal = FollowJointTrajectory.Goal(trajectory=trajectory_to_msg(trajectory))
+        status, result = call_action(self._follow, goal, self._clock, keep_going=watch)
+        if not succeeded(status):
+            raise error_of(str(result.error_string))
+
+    def _ask(self, client: ActionClient, goal: Any, stage: Stage, progress: Progress) -> Any:
+        relay = Relay(progress, stage.value, self._clock)
+        _, result = call_action(
+            client,
+            goal,
+            self._clock,
+            on_feedback=lambda feedback: relay.update(feedback.progress),
+            keep_going=relay.keep_going,
+        )
+        raise_outcome(result.outcome)
+        return result
+
+
+def error_of(text: str) -> MvistaError:
+    """The error in an executor's `error_string`, "[50.7] ..." or "[32] ..."."""
+    numbered = _NUMBERED.match(text)
+    if numbered is None:
+        return ExecutionError(text or "the executor gave no reason")
+    outcome = Outcome(
+        code=int(numbered[1]), reason=int(numbered[2] or 0), message=text[numbered.end() :]
+    )
+    return error_from_outcome(outcome) or ExecutionError(text)

@@ -1,0 +1,59 @@
+"""Steps of a task whose durations and failures a test chooses, on a clock that it moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mvista_core.errors import CancelledError, MvistaError
+from mvista_core.ports import Progress
+from mvista_core.records import ActionTrajectory, InferredPlan, Provenance
+from mvista_core.timing import ManualClock
+from mvista_planning.task import TaskRequest
+
+JOINTS = ("joint1", "joint2", "gripper")
+
+
+def make_plan(disagreement_rad: float = 0.05, value: float = 0.1) -> InferredPlan:
+    times_s = np.arange(1, 6) / 15.0
+    made = Provenance("plan", "sha", 7, "head", 15)
+    positions = np.full((5, len(JOINTS)), value)
+    prior = ActionTrajectory(JOINTS, np.zeros_like(positions), times_s, made)
+    refined = ActionTrajectory(JOINTS, positions, times_s, made)
+    return InferredPlan(prior, refined, np.array([2.0, 1.0]), disagreement_rad)
+
+
+@dataclass
+class Steps:
+    """Every stage takes `seconds[stage]` and then raises `errors[stage]`, if there is one."""
+
+    clock: ManualClock
+    plan: InferredPlan = field(default_factory=make_plan)
+    seconds: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, MvistaError] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    executed: list[ActionTrajectory] = field(default_factory=list)
+
+    def imagine(self, request: TaskRequest, progress: Progress) -> str:
+        self._pass("imagine", progress)
+        return f"rollout of {request.instruction}"
+
+    def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan:
+        self._pass("infer", progress)
+        return self.plan
+
+    def confirm(self, progress: Progress) -> None:
+        self._pass("confirm", progress)
+
+    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> None:
+        self._pass("execute", progress)
+        self.executed.append(trajectory)
+
+    def _pass(self, stage: str, progress: Progress) -> None:
+        self.calls.append(stage)
+        self.clock.advance(self.seconds.get(stage, 1.0))
+        if not progress(stage, 0.5):
+            raise CancelledError(f"cancelled at {stage}")
+        if stage in self.errors:
+            raise self.errors[stage]
