@@ -152,3 +152,21 @@ def test_sagging_joint_starts_at_its_limit(arm: ArmModel, settings: ExecutorSett
     measured[6] = -0.001
     plan = prepare(trajectory_of(arm, smooth_points(arm, 3)), _at(arm, measured), arm, settings)
     assert plan.start[6] == 0.0
+
+
+def test_jitter_is_smoothed_within_the_tolerance_instead_of_slowed(
+    arm: ArmModel, settings: ExecutorSettings
+) -> None:
+    random = np.random.default_rng(5)
+    points = smooth_points(arm, 1, reach=0.3)
+    noisy = points + random.normal(0, 0.003, points.shape) * (np.arange(7) != 6)
+    noisy = np.clip(noisy, arm.lower, arm.upper)
+    plan = prepare(trajectory_of(arm, noisy), _at(arm, arm.home), arm, settings)
+    exact = ExecutorSettings(smooth_within_rad=1e-6, max_time_stretch=10.0)
+    slowed = prepare(trajectory_of(arm, noisy), _at(arm, arm.home), arm, exact)
+    assert slowed.stretch > 1.3 and slowed.off_points.max() < 1e-9
+    assert plan.stretch < 1.05
+    assert 0 < plan.off_points[:6].max() <= settings.smooth_within_rad
+    assert np.allclose(plan.at(0.0).positions, arm.home, atol=1e-12)
+    assert plan.follow is not None
+    assert np.allclose(plan.follow.curve(plan.follow.law.end_s), noisy[-1], atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from control_msgs.action import FollowJointTrajectory
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -23,12 +25,19 @@ from mvista_ros.convert.joints import doubles
 _UNKNOWN = Provenance("", "", 0)
 
 
+class Goal(NamedTuple):
+    """What a goal asks for."""
+
+    trajectory: ActionTrajectory
+    tolerances: Tolerances
+
+
 def goal_from_msg(
     goal: FollowJointTrajectory.Goal,
     measured: JointState | None,
     arm: ArmModel,
     settings: ExecutorSettings,
-) -> tuple[ActionTrajectory, Tolerances]:
+) -> Goal:
     """The points and the tolerances of a goal.
 
     Raises:
@@ -41,7 +50,7 @@ def goal_from_msg(
     goal_time_s = ns_to_seconds(stamp_to_ns(goal.goal_time_tolerance))
     tolerances = tolerances_of(path, end, goal_time_s, arm, settings)
     trajectory = trajectory_from_msg(goal.trajectory, _UNKNOWN)
-    return without_start_point(trajectory, measured, arm, settings), tolerances
+    return Goal(without_start_point(trajectory, measured, arm, settings), tolerances)
 
 
 def feedback_to_msg(tick: Tick) -> FollowJointTrajectory.Feedback:

@@ -1,8 +1,7 @@
 """The executor node: `follow_joint_trajectory` in, `joint_command` at `rate_hz` out. No maths.
 
-One thread does everything: a multi-threaded rclpy executor was measured to be up to 0.4 s late on
-a busy two-core machine, a single-threaded one 0.04 s. So no callback waits: a goal is started
-where it is accepted, and concluded (`goal.execute`) by the tick that finds it finished.
+One thread: a multi-threaded rclpy executor was measured to be 0.4 s late on two busy cores, a
+single-threaded one 0.04 s. So no callback waits: ticks start goals and conclude them.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from sensor_msgs.msg import JointState as JointStateMsg
 from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core.arm import load_arm
-from mvista_core.errors import CancelledError, MvistaError, ObservationError
+from mvista_core.errors import CancelledError, MvistaError, ObservationError, StaleFeedbackError
 from mvista_core.records import JointState
-from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_core.timing import seconds_to_ns
 from mvista_executor import action_messages
+from mvista_executor.gaps import GapMeter
 from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_ros import qos
@@ -30,6 +30,7 @@ from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg
 from mvista_ros.parameters import declare, parameter
 
 FEEDBACK_EVERY_TICKS = 10
+FEEDBACK_WAIT_S = 0.5
 STOP_TIMEOUT_S = 3.0
 
 
@@ -48,10 +49,11 @@ class ExecutorNode(HouseNode):
         self._settings = declare(self, ExecutorParameters)
         self._arm = load_arm(self._settings.arm_file)
         self._stream = ExecutionStream(self._arm, self._settings, self.system_clock)
-        self._stopping = threading.Event()
+        self._stopping, self._idle = threading.Event(), threading.Event()
         self._goal: ServerGoalHandle | None = None
         self._measured: JointState | None = None
-        self._ticks = self._last_ns = self._largest_gap_ns = 0
+        self._start_by_ns: int | None = None
+        self._ticks, self._gaps = 0, GapMeter()
         self._commands = self.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
         self._executed = self.create_publisher(JointTrajectory, "executed", qos.STATIC)
         self.create_subscription(JointStateMsg, "joint_states", self._on_state, qos.SENSOR_IN)
@@ -68,18 +70,15 @@ class ExecutorNode(HouseNode):
 
     def health(self) -> Health:
         """The stream's status, and the largest gap between two ticks in the last second."""
-        largest_s, self._largest_gap_ns = ns_to_seconds(self._largest_gap_ns), 0
-        level = Level.WARN if largest_s > self._settings.stall_after_s else Level.OK
-        values = (("largest gap between ticks (s)", f"{largest_s:.4f}"),)
-        return Health(level, self._stream.status.value, values)
+        gap_s, said = self._gaps.take_s(), self._stream.status.value
+        level = Level.WARN if gap_s > self._settings.stall_after_s else Level.OK
+        return Health(level, said, (("largest gap between ticks (s)", f"{gap_s:.4f}"),))
 
     def stop(self) -> None:
         """Stop the arm smoothly; the last set-point is a hold."""
-        clock = self.system_clock
         self._stopping.set()
-        deadline_ns = clock.monotonic_ns() + seconds_to_ns(STOP_TIMEOUT_S)
-        while self._goal is not None and clock.monotonic_ns() < deadline_ns:
-            clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(self._settings.period_s))
+        if self._goal is not None:
+            self._idle.wait(STOP_TIMEOUT_S)
 
     def _on_state(self, message: JointStateMsg) -> None:
         try:
@@ -95,19 +94,25 @@ class ExecutorNode(HouseNode):
 
     def _begin(self, goal: ServerGoalHandle) -> None:
         self._goal = goal
-        measured = self._measured
+        self._idle.clear()
+        self._start_by_ns = self.system_clock.monotonic_ns() + seconds_to_ns(FEEDBACK_WAIT_S)
+
+    def _start(self, goal: ServerGoalHandle, last_try: bool) -> None:
+        arm, settings, measured = self._arm, self._settings, self._measured
         try:
-            trajectory, tolerances = action_messages.goal_from_msg(
-                goal.request, measured, self._arm, self._settings
-            )
-            self._stream.start(trajectory, measured, tolerances)
+            wanted = action_messages.goal_from_msg(goal.request, measured, arm, settings)
+            self._stream.start(wanted.trajectory, measured, wanted.tolerances)
         except MvistaError as error:
+            if isinstance(error, StaleFeedbackError) and not last_try:
+                return  # the next tick tries again
             goal.execute(partial(self._conclude, error=error))
+        self._start_by_ns = None
 
     def _tick(self) -> None:
-        now_ns = self.system_clock.monotonic_ns()
-        gap_ns, self._last_ns = now_ns - (self._last_ns or now_ns), now_ns
-        self._largest_gap_ns = max(self._largest_gap_ns, gap_ns)
+        self._ticks, now_ns = self._ticks + 1, self.system_clock.monotonic_ns()
+        self._gaps.tick(now_ns)
+        if self._start_by_ns is not None and self._goal is not None:
+            self._start(self._goal, last_try=now_ns > self._start_by_ns)
         moving = not self._stream.status.final
         if self._stopping.is_set():
             self._stream.cancel(CancelledError("the executor is shutting down; the arm holds"))
@@ -116,18 +121,14 @@ class ExecutorNode(HouseNode):
         tick = self._stream.tick(self._measured)
         if tick.command is not None:
             self._commands.publish(joint_command_to_msg(tick.command))
-        self._ticks += 1
         if moving and self._goal is not None:
             if self._ticks % FEEDBACK_EVERY_TICKS == 0:
                 self._goal.publish_feedback(action_messages.feedback_to_msg(tick))
             if tick.status.final:
-                self._finish(self._goal)
-
-    def _finish(self, goal: ServerGoalHandle) -> None:
-        report = self._stream.report()
-        self._executed.publish(action_messages.executed_to_msg(report))
-        self.get_logger().info(report.summary)
-        goal.execute(partial(self._conclude, error=report.error))
+                report = self._stream.report()
+                self._executed.publish(action_messages.executed_to_msg(report))
+                self.get_logger().info(report.summary)
+                self._goal.execute(partial(self._conclude, error=report.error))
 
     def _conclude(
         self, goal: ServerGoalHandle, error: MvistaError | None = None
@@ -140,6 +141,7 @@ class ExecutorNode(HouseNode):
             self.get_logger().error(f"{type(error).__name__}: {error}")
             goal.abort()
         self._goal = None
+        self._idle.set()
         return action_messages.result_to_msg(error)
 
 

@@ -11,13 +11,13 @@ from mvista_core.errors import TrajectoryError
 from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_executor.approach import Approach, approach, needs_approach
 from mvista_executor.check import check_start, ordered_points, start_pose
-from mvista_executor.interpolate import curve_through
 from mvista_executor.limit import verify
 from mvista_executor.motion import MotionState
 from mvista_executor.retime import TimedCurve, resumed, timed
 from mvista_executor.settings import ExecutorSettings
+from mvista_executor.smooth import fitted_curve
 
-_LEADS = 8
+_LEADS = 5
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class ExecutionPlan:
 
     `stretch` is the uniform factor the trajectory is slowed by (1 = its own timing); `lead_s` the
     time added before its first point so that a small gap to the measured pose is crossed within
-    the limits. `start` and `end` [J] are the poses it begins and ends in, at rest.
+    the limits; `off_points` [J] how far smoothing leaves the points at most. `start` and `end` [J]
+    are the poses it begins and ends in, at rest.
     """
 
     start: Float64
@@ -35,6 +36,7 @@ class ExecutionPlan:
     follow: TimedCurve | None
     lead_s: float
     arm: ArmModel
+    off_points: Float64
 
     @property
     def approach_s(self) -> float:
@@ -107,8 +109,8 @@ def _approached(
     move = approach(start, points[0], arm, settings)
     follow = None
     if len(points) > 1:
-        follow = timed(curve_through(points, times_s, arm), arm, settings)
-    return ExecutionPlan(start, points[-1], move, follow, 0.0, arm)
+        follow = timed(fitted_curve(points, times_s, arm, settings), arm, settings)
+    return ExecutionPlan(start, points[-1], move, follow, 0.0, arm, _off(follow, points, times_s))
 
 
 def _spliced(
@@ -122,11 +124,12 @@ def _spliced(
         knots = np.vstack([start, points])
         knot_times_s = np.concatenate([[0.0], times_s + lead_s])
         try:
-            follow = timed(curve_through(knots, knot_times_s, arm), arm, settings)
+            follow = timed(fitted_curve(knots, knot_times_s, arm, settings), arm, settings)
         except TrajectoryError as error:
             refusal = refusal or error
             continue
-        plans.append(ExecutionPlan(start, points[-1], None, follow, float(lead_s), arm))
+        off = _off(follow, knots, knot_times_s)
+        plans.append(ExecutionPlan(start, points[-1], None, follow, float(lead_s), arm, off))
         if follow.law.stretch == 1.0:
             break
     if not plans:
@@ -139,3 +142,10 @@ def _crossing_s(gap: Float64, arm: ArmModel, settings: ExecutorSettings) -> floa
     """Twice the seconds that crossing a gap [J] takes bang-bang at the arm's acceleration."""
     acceleration = settings.limit_fraction * arm.max_acceleration
     return float(4.0 * np.sqrt(np.abs(gap) / acceleration).max())
+
+
+def _off(follow: TimedCurve | None, points: Float64, times_s: Float64) -> Float64:
+    """How far the curve passes from the points at most, [J]."""
+    if follow is None:
+        return np.zeros(points.shape[1])
+    return np.asarray(np.abs(follow.curve(times_s) - points).max(axis=0))

@@ -104,6 +104,9 @@ class ExecutionReport:
             words.append(f"slowed {plan.stretch:.3f} times to keep the limits")
         if plan.lead_s:
             words.append(f"first point {plan.lead_s:.3f} s later")
+        off = plan.off_points[[name != GRIPPER for name in self.joint_names]].max()
+        if off > 1e-6:
+            words.append(f"jitter smoothed by up to {off:.4f} rad")
         if self.pauses:
             words.append(f"{self.pauses} times begun again after a stall")
         words.append(f"tracking within {self.max_tracking_error_rad:.4f} rad")

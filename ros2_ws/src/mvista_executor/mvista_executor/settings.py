@@ -66,6 +66,10 @@ class ExecutorSettings:
     limit_fraction: float = _setting(
         0.95, "Part of the arm's velocity and acceleration that plans use", 0.05, 0.99
     )
+    smooth_within_rad: float = _setting(
+        0.01, "Jitter beyond the acceleration limit is smoothed by at most this", 1e-6, 0.05
+    )
+    smooth_within_m: float = _setting(0.001, "The same for the gripper", 1e-7, 0.005)
     max_time_stretch: float = _setting(
         2.0, "A curve beyond the limits is slowed at most so many times", 1.0, 10.0
     )

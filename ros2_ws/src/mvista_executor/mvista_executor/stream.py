@@ -18,6 +18,7 @@ from mvista_core.errors import (
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Float64, JointCommand, JointState
 from mvista_core.timing import ns_to_seconds
+from mvista_executor.check import ordered_points
 from mvista_executor.feedback import FeedbackWatch
 from mvista_executor.limit import SendGate
 from mvista_executor.motion import Motion, MotionState
@@ -82,11 +83,14 @@ class ExecutionStream:
             raise BusyError(
                 f"a trajectory is being executed ({self._status.value}); cancel it first"
             )
+        ordered_points(trajectory, self._arm)
         fresh = self._watch.fresh(measured)
         plan = prepare(trajectory, fresh, self._arm, self._settings)
         self._tolerances = tolerances or Tolerances.default(self._arm, self._settings)
-        self._plan = self._first_plan = self._motion = plan
-        self._paused_ns, self._pauses, self._progress = None, 0, 0.0
+        self._plan = self._first_plan = plan
+        # Making the plan took time: it waits, like after a stall, until feedback is fresh again.
+        self._motion, self._resume_s = hold(plan.start, self._arm), 0.0
+        self._paused_ns, self._pauses, self._progress = self._clock.monotonic_ns(), 0, 0.0
         self._error = self._asked_to_stop = None
         self._first_ns = self._last = None
         self._commands, self._log = [], []
@@ -168,7 +172,7 @@ class ExecutionStream:
     def _feedback(self, measured: JointState | None, now_ns: int) -> Float64 | None:
         """Measured positions [J] when they may be trusted; when not, a stop is asked for.
 
-        After a stall this process's own feedback is old too: it has `stale_after_s` to arrive.
+        While paused this process's own feedback may be old too: it has `stale_after_s` to arrive.
         """
         try:
             return self._watch.fresh(measured).ordered(self._arm.joint_names)
@@ -185,7 +189,9 @@ class ExecutionStream:
             return
         if self._paused_ns is not None and actual is not None and self._asked_to_stop is None:
             assert self._plan is not None
-            self._plan = self._motion = self._plan.resumed(self._resume_s, self._settings)
+            if self._resume_s > 0.0:
+                self._plan = self._plan.resumed(self._resume_s, self._settings)
+            self._motion = self._plan
             self._motion_start_ns, self._paused_ns = now_ns, None
         if self._asked_to_stop is not None:
             self._begin_stop(self._asked_to_stop, now_ns)
