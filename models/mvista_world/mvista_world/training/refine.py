@@ -55,6 +55,7 @@ class RefineTraining:
     validation_episodes: int = 48
     validate_every: int = 200
     save_every: int = 100
+    log_every: int = 20
     bf16: bool = False
 
 
@@ -154,7 +155,7 @@ def _loop(
         )
         recent += (loss - recent) * (1.0 if step == first else 0.05)
         done = step + 1
-        if done % 50 == 0 or done == steps:
+        if done % training.log_every == 0 or done == steps:
             elapsed_s = (clock.monotonic_ns() - started_ns) * 1e-9
             log(f"refine: step {done}/{steps} loss {recent:.4f} {elapsed_s:.0f} s")
         if done % training.save_every == 0 or done == steps:
@@ -300,6 +301,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=RefineTraining.batch)
+    parser.add_argument("--points", type=int, default=RefineConfig.points, help="per cloud")
     parser.add_argument("--max-episodes", type=int, help="per directory; default all")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--bf16", action="store_true", help="autocast; for processors with AMX")
@@ -307,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train_refiner(
         given.data,
         given.out,
-        RefineConfig(),
+        RefineConfig(points=given.points),
         given.steps,
         given.seed,
         given.resume,
