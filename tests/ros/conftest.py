@@ -1,4 +1,4 @@
-"""Every ROS test runs on its own domain, in its own context."""
+"""Spins real nodes for the tests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
-DOMAIN_ID = 1 + os.getpid() % 101
-
 
 @pytest.fixture
-def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The domain of this test run, in the environment of the processes it starts too."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN_ID))
-    return DOMAIN_ID
+def domain_id() -> int:
+    """The domain of this test run; the processes it starts find it in their environment."""
+    return int(os.environ["ROS_DOMAIN_ID"])
 
 
 @pytest.fixture

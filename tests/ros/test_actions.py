@@ -16,6 +16,7 @@ from mvista_core.ports import Progress
 from mvista_core.timing import SystemClock
 from mvista_ros.actions import WorkServer, call_action, succeeded
 from mvista_ros.convert import error_from_outcome
+from tests.ros.typing_aliases import Spin
 
 WAIT_S = 20.0
 CLOCK = SystemClock()
@@ -44,7 +45,7 @@ class _Bench:
 
 
 @pytest.fixture
-def bench(spinning) -> Iterator[_Bench]:
+def bench(spinning: Spin) -> Iterator[_Bench]:
     bench = _Bench(spinning(Node("server")))
     yield bench
     bench.server.stop()
@@ -52,7 +53,7 @@ def bench(spinning) -> Iterator[_Bench]:
 
 
 @pytest.fixture
-def ask(spinning) -> Ask:
+def ask(spinning: Spin) -> Ask:
     client = ActionClient(spinning(Node("client")), Imagine, "imagine")
 
     def asker(instruction: str, **arguments: Any) -> tuple[int, Any]:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,14 @@ from std_srvs.srv import Trigger
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.actions import call_service
+from tests.ros.typing_aliases import Spin, Start
 
 PROBE = Path(__file__).with_name("probe_node.py")
 WAIT_S = 20.0
 
 
 @pytest.fixture
-def probe(domain_id: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def probe(domain_id: int) -> Iterator[Start]:
     """Start the probe process with arguments; it is ended with the test whatever happens."""
     started: list[subprocess.Popen[str]] = []
 
@@ -42,15 +43,16 @@ def probe(domain_id: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_process_with_zero_and_no_traceback(probe, number: int) -> None:
+def test_a_signal_ends_the_process_with_zero_and_no_traceback(probe: Start, number: int) -> None:
     process = probe()
+    assert process.stdout is not None
     assert process.stdout.readline().startswith("serving")
     process.send_signal(number)
     out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, out.strip(), err) == (0, "stopped", "")
 
 
-def test_a_bad_parameter_is_one_line_and_exit_two(probe) -> None:
+def test_a_bad_parameter_is_one_line_and_exit_two(probe: Start) -> None:
     process = probe("--ros-args", "-p", "rate_hz:=99.0")
     out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, out) == (2, "")
@@ -58,7 +60,7 @@ def test_a_bad_parameter_is_one_line_and_exit_two(probe) -> None:
     assert "rate_hz" in err and "from 1.0 to 60.0" in err
 
 
-def test_health_is_told_and_a_failing_callback_ends_the_process(probe, spinning) -> None:
+def test_health_is_told_and_a_failing_callback_ends_the_node(probe: Start, spinning: Spin) -> None:
     process = probe("--ros-args", "-r", "__ns:=/piper")
     node = spinning(Node("listener"))
     heard = threading.Event()
@@ -77,7 +79,7 @@ def test_health_is_told_and_a_failing_callback_ends_the_process(probe, spinning)
     assert "asked to fail" in err and "stopped" in out
 
 
-def test_a_service_that_is_not_there_is_named(spinning) -> None:
+def test_a_service_that_is_not_there_is_named(spinning: Spin) -> None:
     node = spinning(Node("caller"))
     client = node.create_client(Trigger, "nobody")
     with pytest.raises(Exception, match=r"no service '/nobody' within 0\.1 s"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import math
-import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ ROTATION_TOLERANCE = 1e-9
 INTRINSICS = Intrinsics(32, 18, 18.7, 18.7, 15.5, 9.3)
 
 
-def _across_the_wire(message):
+def _across_the_wire(message: Any) -> Any:
     return deserialize_message(serialize_message(message), type(message))
 
 
@@ -81,14 +81,12 @@ def test_a_wrong_encoding_or_a_short_image_is_refused() -> None:
         convert.color_from_msg(message)
 
 
-def test_a_full_size_image_converts_in_milliseconds() -> None:
-    color = np.zeros((720, 1280, 3), np.uint8)
-    best_s = math.inf
-    for _ in range(5):
-        start_s = time.perf_counter()
-        convert.color_from_msg(convert.color_to_msg(color, 0, "f"))
-        best_s = min(best_s, time.perf_counter() - start_s)
-    assert best_s < 0.03
+def test_bulk_data_takes_rclpys_fast_path() -> None:
+    """rclpy copies an `array.array` in one piece and checks anything else element by element."""
+    color = convert.color_to_msg(np.zeros((4, 4, 3), np.uint8), 0, "f")
+    cloud = convert.cloud_to_msg(np.zeros((5, 3)), np.zeros((5, 3), np.uint8), 0, "f")
+    for data in (color.data, cloud.data):
+        assert isinstance(data, array.array) and data.typecode == "B"
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import pytest
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
-from test_observation import RIG, frame_messages, joints_at
 
 from mvista_core.errors import CameraSilentError
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import joint_state_to_msg
 from mvista_ros.observation import CameraTopics, ObservationSource
+from tests.ros.test_observation import RIG, frame_messages, joints_at
+from tests.ros.typing_aliases import Spin
 
 CLOCK = SystemClock()
 
@@ -42,7 +43,7 @@ class _Cameras(Node):
                 publisher.publish(message)
 
 
-def test_frames_newer_than_asked_arrive(spinning) -> None:
+def test_frames_newer_than_asked_arrive(spinning: Spin) -> None:
     source = ObservationSource(spinning(Node("eyes")), RIG, CLOCK)
     spinning(_Cameras(RIG.names))
     source.buffer.wait(0, timeout_s=10.0)  # discovery
@@ -52,7 +53,7 @@ def test_frames_newer_than_asked_arrive(spinning) -> None:
     assert {frame.camera for frame in seen.frames} == {"cam0", "cam1"}
 
 
-def test_a_silent_camera_is_named_within_two_seconds(spinning) -> None:
+def test_a_silent_camera_is_named_within_two_seconds(spinning: Spin) -> None:
     source = ObservationSource(spinning(Node("eyes")), RIG, CLOCK)
     spinning(_Cameras(("cam0",)))
     start_s = time.monotonic()

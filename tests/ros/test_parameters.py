@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import rclpy
-from probe_node import ProbeParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mvista_core.errors import ConfigError
 from mvista_ros.parameters import declare, load_parameter_file, read_file
+from tests.ros.probe_node import ProbeParameters
+from tests.ros.typing_aliases import Write
 
 LAYOUT = "/**:\n  ros__parameters:\n"
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Write:
     def writer(*lines: str) -> Path:
         path = tmp_path / "probe.yaml"
         path.write_text(LAYOUT + "".join(f"    {line}\n" for line in lines), encoding="utf-8")
@@ -27,7 +29,7 @@ def write(tmp_path: Path):
 
 
 @pytest.fixture
-def context(domain_id: int):
+def context(domain_id: int) -> Iterator[rclpy.Context]:
     context = rclpy.Context()
     context.init(domain_id=domain_id)
     yield context
@@ -43,14 +45,14 @@ def _declared_from(context: rclpy.Context, path: Path) -> ProbeParameters:
         node.destroy_node()
 
 
-def test_a_file_reads_the_same_with_and_without_ros(write, context: rclpy.Context) -> None:
+def test_a_file_reads_the_same_with_and_without_ros(write: Write, context: rclpy.Context) -> None:
     path = write("rate_hz: 30.0", "count: 2", "label: a", "cameras: [cam1, cam2]", "weights: [0.5]")
     expected = ProbeParameters(30.0, 2, "a", ("cam1", "cam2"), (0.5,), False)
     assert read_file(ProbeParameters, path) == expected
     assert _declared_from(context, path) == expected
 
 
-def test_an_empty_file_means_the_defaults(write, context: rclpy.Context) -> None:
+def test_an_empty_file_means_the_defaults(write: Write, context: rclpy.Context) -> None:
     path = write("loud: true")
     assert read_file(ProbeParameters, path) == _declared_from(context, path)
     assert read_file(ProbeParameters, path, {"count": 5}).count == 5
@@ -66,7 +68,7 @@ def test_an_empty_file_means_the_defaults(write, context: rclpy.Context) -> None
     ],
 )
 def test_a_wrong_file_is_refused_with_and_without_ros(
-    write, context: rclpy.Context, line: str, named: str
+    write: Write, context: rclpy.Context, line: str, named: str
 ) -> None:
     path = write(line)
     for read in (lambda: read_file(ProbeParameters, path), lambda: _declared_from(context, path)):

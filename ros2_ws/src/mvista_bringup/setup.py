@@ -37,5 +37,10 @@ setup(
     maintainer_email="maintainers@mvista4d.org",
     description="Launch files, configuration and the mvista command of the MVISTA-4D stack",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["mvista = mvista_bringup.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "mvista = mvista_bringup.cli:main",
+            "rig_publisher_node = mvista_bringup.rig_publisher_node:main",
+        ]
+    },
 )

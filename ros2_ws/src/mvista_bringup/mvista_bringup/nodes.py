@@ -1,0 +1,139 @@
+"""The list of nodes and parameters, written once: the supervisor and the launch files read it.
+
+A graph is a tuple of `NodeSpec`. What differs from run to run is a `RunOption`; a parameter refers
+to one as `Template("{seed}", int)`, and to the shared files as `Template("{share}/config/...")`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mvista_core.errors import ConfigError
+
+Literal = bool | int | float | str
+SHARE = "share"
+DDS_PROFILE = "config/dds/fastdds.xml"
+_REFERENCE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class RunOption:
+    """What a run may choose: a launch argument, an option of the demo."""
+
+    name: str
+    default: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """A parameter value with references to run options and to `{share}`."""
+
+    text: str
+    kind: type[str] | type[int] = str
+
+    def parts(self) -> tuple[tuple[bool, str], ...]:
+        """(is a reference, text or name) in order."""
+        split = _REFERENCE.split(self.text)
+        return tuple((bool(i % 2), part) for i, part in enumerate(split) if part)
+
+    def resolve(self, values: Mapping[str, str]) -> str | int:
+        """The value once the options are known.
+
+        Raises:
+            ConfigError: a reference without a value, or a value of another kind.
+        """
+        try:
+            return self.kind("".join(values[p] if ref else p for ref, p in self.parts()))
+        except KeyError as error:
+            raise ConfigError(
+                f"'{self.text}': no option {error}; there are {sorted(values)}"
+            ) from None
+        except ValueError:
+            raise ConfigError(
+                f"'{self.text}' must be a whole number; the options are {dict(values)}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process. `executable` is also the module `<package>.<executable>` with a `main()`."""
+
+    package: str
+    executable: str
+    name: str
+    namespace: str = "/"
+    parameter_file: str = ""
+    parameters: tuple[tuple[str, Literal | Template], ...] = ()
+    remappings: tuple[tuple[str, str], ...] = ()
+    required: bool = True
+
+    @property
+    def full_name(self) -> str:
+        """The node's fully qualified name: how its diagnostics are signed."""
+        return f"{self.namespace.rstrip('/')}/{self.name}"
+
+
+SIM_DEMO_OPTIONS = (
+    RunOption("task", "touch_cube", "scene to lay out: touch_cube, open_drawer, put_orange"),
+    RunOption("seed", "0", "object poses and distractors"),
+    RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml"),
+    RunOption("checkpoint", "tiny", "a folder of models/checkpoints/"),
+)
+
+_ARM_FILE = ("arm_file", Template("{share}/config/arms/piper.yaml"))
+_RIG_FILE = ("rig_file", Template("{share}/config/rigs/{rig}.yaml"))
+
+SIM_DEMO = (
+    NodeSpec(
+        "mvista_sim",
+        "sim_node",
+        "sim",
+        parameter_file="config/sim.yaml",
+        parameters=(
+            _ARM_FILE,
+            _RIG_FILE,
+            ("task", Template("{task}")),
+            ("seed", Template("{seed}", int)),
+        ),
+    ),
+    NodeSpec("mvista_bringup", "rig_publisher_node", "rig_publisher", parameters=(_RIG_FILE,)),
+    NodeSpec(
+        "mvista_executor",
+        "executor_node",
+        "executor",
+        namespace="/piper",
+        parameter_file="config/executor.yaml",
+        parameters=(_ARM_FILE,),
+    ),
+    NodeSpec(
+        "mvista_planning",
+        "planning_node",
+        "planning",
+        parameter_file="config/planning.yaml",
+        parameters=(
+            _ARM_FILE,
+            _ARM_FILE,
+            _RIG_FILE,
+            ("checkpoint", Template("{share}/models/checkpoints/{checkpoint}")),
+        ),
+    ),
+    NodeSpec("mvista_planning", "task_node", "task", parameter_file="config/task.yaml"),
+)
+
+
+def option_values(
+    options: tuple[RunOption, ...], chosen: Mapping[str, str], share: str
+) -> dict[str, str]:
+    """Every reference a template may hold: the defaults, what was chosen, and `{share}`.
+
+    Raises:
+        ConfigError: something was chosen that is no option.
+    """
+    defaults = {option.name: option.default for option in options}
+    unknown = sorted(set(chosen) - set(defaults))
+    if unknown:
+        raise ConfigError(f"no run options {unknown}; there are {sorted(defaults)}")
+    return {**defaults, **chosen, SHARE: share}

@@ -1,0 +1,160 @@
+"""The simulated cell behind the topics of the hardware: four RGB-D cameras and one arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from mvista_interfaces.srv import EvaluateTask, ResetScene
+from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import JointState as JointStateMsg
+
+from mvista_core.arm import load_arm
+from mvista_core.errors import MvistaError
+from mvista_core.records import CameraFrame, JointState
+from mvista_core.rig import load_rig
+from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_ros import convert, qos
+from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.observation import CameraTopics
+from mvista_ros.parameters import declare, parameter
+from mvista_sim.cameras import TofNoise
+from mvista_sim.cell import SimCell
+from mvista_sim.live_cell import LiveCell
+
+STATUS_PERIOD_S = 0.1
+COMMAND_FRESH_S = 0.1
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """See config/sim.yaml."""
+
+    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
+    rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: where the cameras are")
+    arm: str = parameter("piper", "Namespace of the arm's topics")
+    task: str = parameter("touch_cube", "What is laid out: touch_cube, open_drawer, put_orange")
+    seed: int = parameter(0, "Object poses and distractors", 0, 2**32 - 1)
+    joint_rate_hz: float = parameter(200.0, "Joint states per second", 50.0, 500.0)
+    frame_rate_hz: float = parameter(15.0, "Images per second and camera", 1.0, 30.0)
+    depth_noise_floor_m: float = parameter(0.0, "Depth noise, standard deviation at 0 m", 0.0, 0.1)
+    depth_noise_slope_per_m: float = parameter(0.0, "Added times depth squared", 0.0, 0.1)
+    depth_edge_m: float = parameter(1000.0, "Depth is lost beside steps above this", 0.0, 1000.0)
+
+    @property
+    def noise(self) -> TofNoise:
+        """The cameras' depth noise."""
+        return TofNoise(self.depth_noise_floor_m, self.depth_noise_slope_per_m, self.depth_edge_m)
+
+
+class SimNode(HouseNode):
+    """Serves the cell in real time; a command that stops coming is a hold."""
+
+    def __init__(self) -> None:
+        super().__init__("sim")
+        settings = declare(self, SimParameters)
+        arm, rig = load_arm(settings.arm_file), load_rig(settings.rig_file)
+        cell = SimCell(arm, rig, settings.noise)
+        self._instruction = cell.reset(settings.task, settings.seed)
+        self._scene = f"{settings.task} {settings.seed}"
+        self._commanded_ns = 0
+        self._states = self._frames = 0
+        self._counted_ns = self.system_clock.monotonic_ns()
+        self._images = {
+            name: (
+                self.create_publisher(Image, topics.color, qos.SENSOR_OUT),
+                self.create_publisher(Image, topics.depth, qos.SENSOR_OUT),
+                self.create_publisher(CameraInfo, topics.info, qos.SENSOR_OUT),
+            )
+            for name, topics in ((name, CameraTopics.of(name)) for name in rig.names)
+        }
+        prefix = settings.arm
+        self._joints = self.create_publisher(
+            JointStateMsg, f"{prefix}/joint_states", qos.SENSOR_OUT
+        )
+        self._status = self.create_publisher(DiagnosticStatus, f"{prefix}/status", qos.STATUS)
+        self.create_subscription(
+            JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND
+        )
+        self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
+        self.create_service(EvaluateTask, "sim/evaluate_task", self._on_evaluate)
+        self._live = LiveCell(
+            cell,
+            self.system_clock,
+            self._publish_state,
+            self._publish_frame,
+            settings.joint_rate_hz,
+            settings.frame_rate_hz,
+            settings.noise,
+        )
+        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self._live.start()
+
+    def health(self) -> Health:
+        """The scene, and the rates that were really kept since the last report."""
+        now_ns = self.system_clock.monotonic_ns()
+        elapsed_s = max(ns_to_seconds(now_ns - self._counted_ns), 1e-6)
+        rates = self._states / elapsed_s, self._frames / elapsed_s / len(self._images)
+        self._states, self._frames, self._counted_ns = 0, 0, now_ns
+        values = (
+            ("joint states (Hz)", f"{rates[0]:.1f}"),
+            ("images per camera (Hz)", f"{rates[1]:.1f}"),
+        )
+        return Health(Level.OK, f"scene {self._scene}: {self._instruction}", values)
+
+    def stop(self) -> None:
+        """End the cell's threads."""
+        self._live.stop()
+
+    def _publish_state(self, state: JointState) -> None:
+        self._joints.publish(convert.joint_state_to_msg(state))
+        self._states += 1
+
+    def _publish_frame(self, frame: CameraFrame) -> None:
+        color, depth, info = self._images[frame.camera]
+        frame_id = convert.optical_frame(frame.camera)
+        info.publish(convert.camera_info_to_msg(frame.intrinsics, frame.stamp_ns, frame_id))
+        color.publish(convert.color_to_msg(frame.color, frame.stamp_ns, frame_id))
+        depth.publish(convert.depth_to_msg(frame.depth_m, frame.stamp_ns, frame_id))
+        self._frames += 1
+
+    def _publish_status(self) -> None:
+        self._live.check()
+        age_ns = self.system_clock.monotonic_ns() - self._commanded_ns
+        mode = "tracking" if age_ns < seconds_to_ns(COMMAND_FRESH_S) else "holding"
+        values = [KeyValue(key="scene", value=self._scene)]
+        status = DiagnosticStatus(level=Level.OK.value, name="piper", message=mode, values=values)
+        self._status.publish(status)
+
+    def _on_command(self, message: JointStateMsg) -> None:
+        try:
+            self._live.send(convert.joint_command_from_msg(message))
+            self._commanded_ns = self.system_clock.monotonic_ns()
+        except MvistaError as error:
+            self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
+
+    def _on_reset(
+        self, request: ResetScene.Request, response: ResetScene.Response
+    ) -> ResetScene.Response:
+        try:
+            self._instruction = self._live.reset(request.task, request.seed)
+            self._scene = f"{request.task} {request.seed}"
+            response.instruction, response.outcome = self._instruction, convert.outcome_ok()
+        except MvistaError as error:
+            response.outcome = convert.outcome_from_error(error)
+        return response
+
+    def _on_evaluate(
+        self, request: EvaluateTask.Request, response: EvaluateTask.Response
+    ) -> EvaluateTask.Response:
+        try:
+            result = self._live.evaluate(request.instruction or None)
+            response.success, response.detail = result.success, result.detail
+        except MvistaError as error:
+            response.success, response.detail = False, str(error)
+        return response
+
+
+def main() -> None:
+    """Entry point of the `sim_node` executable."""
+    run_node(SimNode)

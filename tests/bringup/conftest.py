@@ -1,0 +1,46 @@
+"""What the supervisor's tests start: real processes of the node table, and odd ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
+from mvista_bringup.paths import share_root
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def values() -> dict[str, str]:
+    """The options' defaults."""
+    return option_values(SIM_DEMO_OPTIONS, {}, str(share_root()))
+
+
+@pytest.fixture
+def rig_publisher() -> NodeSpec:
+    """The lightest node of the table."""
+    return next(spec for spec in SIM_DEMO if spec.name == "rig_publisher")
+
+
+@pytest.fixture
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> NodeSpec:
+    """A process that ignores SIGINT and SIGTERM and has a child."""
+    found = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
+    return NodeSpec("odd_nodes", "stubborn_node", "stubborn", required=False)
+
+
+@pytest.fixture(autouse=True)
+def restored_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor puts its process on its own domain: undo that after each test."""
+    for name in (
+        "ROS_DOMAIN_ID",
+        "ROS_AUTOMATIC_DISCOVERY_RANGE",
+        "FASTDDS_DEFAULT_PROFILES_FILE",
+    ):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        if not os.environ[name]:
+            monkeypatch.delenv(name)
