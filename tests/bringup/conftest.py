@@ -31,16 +31,3 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> NodeSpec:
     found = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
     return NodeSpec("odd_nodes", "stubborn_node", "stubborn", required=False)
-
-
-@pytest.fixture(autouse=True)
-def restored_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A supervisor puts its process on its own domain: undo that after each test."""
-    for name in (
-        "ROS_DOMAIN_ID",
-        "ROS_AUTOMATIC_DISCOVERY_RANGE",
-        "FASTDDS_DEFAULT_PROFILES_FILE",
-    ):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-        if not os.environ[name]:
-            monkeypatch.delenv(name)

@@ -50,6 +50,7 @@ def test_nodes_get_ready_write_logs_and_end(
     rig_publisher: NodeSpec, values: dict[str, str], tmp_path: Path
 ) -> None:
     heard: list[str] = []
+    domain_before = os.environ["ROS_DOMAIN_ID"]
     with Supervisor([rig_publisher], values, tmp_path) as supervisor:
         supervisor.wait_ready(READY_S, heard.append)
         supervisor.check()
@@ -57,6 +58,7 @@ def test_nodes_get_ready_write_logs_and_end(
         assert all(_alive(pid) for pid in pids)
         assert os.environ["ROS_DOMAIN_ID"] == str(supervisor.domain_id)
     assert heard == ["/rig_publisher"]
+    assert os.environ["ROS_DOMAIN_ID"] == domain_before
     assert not any(_alive(pid) for pid in pids)
     assert (tmp_path / "logs" / "rig_publisher.log").read_text() == ""
 

@@ -67,6 +67,7 @@ class Supervisor:
         self._logs = run_dir / "logs"
         self._clock: Clock = clock or SystemClock()
         self._children: list[_Child] = []
+        self._environment_before: dict[str, str | None] = {}
         self.domain_id = free_domain_id() if domain_id is None else domain_id
 
     def __enter__(self) -> Supervisor:
@@ -91,14 +92,16 @@ class Supervisor:
         return tuple(child.process.pid for child in self._children)
 
     def start(self) -> None:
-        """Start every process. The calling process joins the run's domain and DDS profile.
+        """Start every process. Until `stop` the calling process has the run's environment too.
 
         Raises:
             ConfigError: a parameter file is missing or an option does not fit.
         """
         commands = [command_line(spec, self._values) for spec in self._graph]
         self._logs.mkdir(parents=True, exist_ok=True)
-        os.environ.update(run_environment(self.domain_id, self._values[SHARE]))
+        variables = run_environment(self.domain_id, self._values[SHARE])
+        self._environment_before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         for spec, command in zip(self._graph, commands, strict=True):
             log = self._logs / f"{spec.full_name.strip('/').replace('/', '_')}.log"
             with log.open("wb") as output:
@@ -165,6 +168,11 @@ class Supervisor:
         # A leader that is gone may have left members of its group.
         for child in self._children:
             _signal_group(child.process.pid, signal.SIGKILL)
+        for name, value in self._environment_before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     def _wait_ended(self, children: Sequence[_Child], grace_s: float) -> None:
         deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(grace_s)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from scipy.interpolate import CubicSpline
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
 from mvista_core.records import (
@@ -20,8 +22,6 @@ from mvista_core.records import (
     RigCalibration,
 )
 from mvista_core.timing import NS_PER_S
-from scipy.interpolate import CubicSpline
-
 from mvista_sim import experts, tasks
 from mvista_sim.cameras import CellRenderer, TofNoise
 from mvista_sim.scene import TIMESTEP_S, build_model
@@ -52,10 +52,16 @@ class SimCell:
         self.reset("touch_cube", 0)
 
     def reset(self, task: str, seed: int, instruction: str | None = None) -> str:
-        """Lay a scene out and put the arm at its start; returns the instruction."""
-        self.layout: SceneLayout = tasks.make_layout(task, seed)
-        asked = instruction or self.layout.default_instruction
-        self.instruction = tasks.check_instruction(task, asked)
+        """Lay a scene out and put the arm at its start; returns the instruction.
+
+        Raises:
+            ConfigError: no such task, or a negative seed. InstructionError: not one of the task's.
+            Either way the present scene stays as it is.
+        """
+        layout = tasks.make_layout(task, seed)
+        wanted = tasks.check_instruction(task, instruction or layout.default_instruction)
+        self.layout: SceneLayout = layout
+        self.instruction = wanted
         self.model = build_model(self.layout, self.arm, self.rig)
         self.data = mujoco.MjData(self.model)
         self._rng = np.random.default_rng((seed, 7))
@@ -98,12 +104,13 @@ class SimCell:
         """
         if not np.isfinite(command.positions).all():
             raise TrajectoryError(TrajectoryError.NOT_FINITE, "the command holds NaN or infinity")
+        unknown = [name for name in command.names if name not in self.arm.joint_names]
+        if unknown:
+            raise TrajectoryError(
+                TrajectoryError.UNKNOWN_JOINT,
+                f"no joints {unknown}; the arm has {list(self.arm.joint_names)}",
+            )
         for name, position in zip(command.names, command.positions, strict=True):
-            if name not in self.arm.joint_names:
-                raise TrajectoryError(
-                    TrajectoryError.UNKNOWN_JOINT,
-                    f"no joint '{name}'; the arm has {list(self.arm.joint_names)}",
-                )
             self._target[self.arm.joint_names.index(name)] = position
 
     def hold(self) -> None:
@@ -172,7 +179,8 @@ class SimCell:
             opened = float(self.data.joint("drawer").qpos[0])
             return TaskResult(
                 opened >= tasks.DRAWER_OPENED_M,
-                f"the drawer is {opened * 1000:.0f} mm open, {tasks.DRAWER_OPENED_M * 1000:.0f} asked",
+                f"the drawer is {opened * 1000:.0f} mm open, "
+                f"{tasks.DRAWER_OPENED_M * 1000:.0f} asked",
             )
         return self._evaluate_orange()
 
@@ -183,7 +191,9 @@ class SimCell:
         order = ", ".join(self._touched) or "nothing"
         gap = np.linalg.norm(self.data.body(name).xpos - self.tip()) * 1000
         done = bool(self._touched) and self._touched[0] == name
-        return TaskResult(done, f"touched in order: {order}; tip {gap:.0f} mm from the {name}'s centre")
+        return TaskResult(
+            done, f"touched in order: {order}; tip {gap:.0f} mm from the {name}'s centre"
+        )
 
     def _evaluate_orange(self) -> TaskResult:
         orange, bowl = self.data.body("orange").xpos, self.data.body("bowl").xpos
@@ -193,8 +203,8 @@ class SimCell:
         inside = aside < tasks.BOWL_RADIUS_M - 0.01 and above < tasks.ORANGE_RADIUS_M + 0.025
         return TaskResult(
             inside and bool(released),
-            f"the orange lies {aside * 1000:.0f} mm from the bowl's centre, {above * 1000:.0f} mm up, "
-            f"{'released' if released else 'still held'}",
+            f"the orange lies {aside * 1000:.0f} mm from the bowl's centre, "
+            f"{above * 1000:.0f} mm up, {'released' if released else 'still held'}",
         )
 
     def _drive(self) -> None:
@@ -202,7 +212,8 @@ class SimCell:
         gap = self._target - self._set_point
         # The speed from which the arm can still brake to rest on the target.
         brake = np.sqrt(2 * self.arm.max_acceleration * np.abs(gap))
-        wanted = np.sign(gap) * np.minimum(np.minimum(brake, np.abs(gap) / TIMESTEP_S), self.arm.max_velocity)
+        speed = np.minimum(np.minimum(brake, np.abs(gap) / TIMESTEP_S), self.arm.max_velocity)
+        wanted = np.sign(gap) * speed
         change = self.arm.max_acceleration * TIMESTEP_S
         self._set_velocity += np.clip(wanted - self._set_velocity, -change, change)
         self._set_point = self._set_point + self._set_velocity * TIMESTEP_S
