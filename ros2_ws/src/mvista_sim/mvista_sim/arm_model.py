@@ -6,10 +6,13 @@ rotation and translation along z commute: body i is placed by the row at q = 0 a
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from numpy.typing import NDArray
+
 from mvista_core.arm import ArmModel
 from mvista_core.geometry import invert, quaternion_xyzw
-from numpy.typing import NDArray
 
 MASSES_KG = (0.9, 1.1, 0.7, 0.45, 0.4, 0.15)
 FINGER_LENGTH_M = 0.06
@@ -43,7 +46,7 @@ def link_places(arm: ArmModel) -> list[NDArray[np.float64]]:
         for row_pose in _row_poses(arm, zero)[: i + 1]:
             partial = partial @ row_pose
         poses.append(partial)
-    return [invert(a) @ b for a, b in zip(poses, poses[1:], strict=False)]
+    return [invert(a) @ b for a, b in pairwise(poses)]
 
 
 def actuators(arm: ArmModel) -> str:
@@ -61,7 +64,9 @@ def actuators(arm: ArmModel) -> str:
     )
 
 
-EQUALITY = '<equality><joint joint1="finger_right" joint2="finger_left" polycoef="0 1 0 0 0"/></equality>'
+EQUALITY = (
+    '<equality><joint joint1="finger_right" joint2="finger_left" polycoef="0 1 0 0 0"/></equality>'
+)
 
 
 def _row_poses(arm: ArmModel, angles: NDArray[np.float64]) -> list[NDArray[np.float64]]:
@@ -88,18 +93,20 @@ def _link_geom(index: int, places: list[NDArray[np.float64]]) -> str:
     if np.linalg.norm(end) < 1e-3:
         return joint
     x, y, z = end
-    return joint + f'<geom type="capsule" fromto="0 0 0 {x:.6g} {y:.6g} {z:.6g}" size="0.032" {look}/>'
+    return joint + (
+        f'<geom type="capsule" fromto="0 0 0 {x:.6g} {y:.6g} {z:.6g}" size="0.032" {look}/>'
+    )
 
 
 def _gripper(arm: ArmModel) -> str:
-    """A palm and two fingers that part along the flange's y axis; the tips meet at the tip point."""
+    """A palm and two fingers that part along the flange's y axis and meet at the tip point."""
     tip, half = arm.flange_from_tip_m, FINGER_LENGTH_M / 2
     centre = tip - half
     palm = tip - FINGER_LENGTH_M
     hx, hy = FINGER_HALF_M
     text = (
-        f'<geom name="palm" type="box" pos="0 0 {palm / 2:.4f}" size="0.02 0.045 {palm / 2:.4f}" '
-        f'rgba="{DARK}" mass="0.25" friction="1 0.01 0.001"/>'
+        f'<geom name="palm" type="box" pos="0 0 {palm / 2:.4f}" '
+        f'size="0.02 0.045 {palm / 2:.4f}" rgba="{DARK}" mass="0.25" friction="1 0.01 0.001"/>'
         f'<site name="tip" pos="0 0 {tip}" size="0.004" rgba="0 0 0 0"/>'
     )
     for side, sign in (("left", 1), ("right", -1)):
@@ -107,8 +114,9 @@ def _gripper(arm: ArmModel) -> str:
             f'<body name="finger_{side}" pos="0 {sign * hy} {centre:.4f}" gravcomp="1">'
             f'<joint name="finger_{side}" type="slide" axis="0 {sign} 0" '
             f'range="0 {arm.upper[-1] / 2}" damping="8" armature="0.02"/>'
-            f'<geom name="finger_{side}" type="box" size="{hx} {hy} {half}" rgba="{DARK}" mass="0.06" '
-            'friction="1.6 0.05 0.002" condim="4" solimp="0.95 0.99 0.001" solref="0.01 1"/>'
+            f'<geom name="finger_{side}" type="box" size="{hx} {hy} {half}" rgba="{DARK}" '
+            'mass="0.06" friction="1.6 0.05 0.002" condim="4" solimp="0.95 0.99 0.001" '
+            'solref="0.01 1"/>'
             "</body>"
         )
     return text

@@ -6,24 +6,29 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+
 from mvista_core.records import CameraFrame, Float32, RigCalibration
 
 
 @dataclass(frozen=True)
 class TofNoise:
-    """Time-of-flight imperfections: noise sd = floor + slope * z^2, holes at depth edges."""
+    """Time-of-flight imperfections: noise sd = floor + slope * z^2, holes at depth edges.
+
+    The default adds nothing; depth is quantised to whole millimetres all the same.
+    """
 
     floor_m: float = 0.0
     slope_per_m: float = 0.0
     edge_m: float = float("inf")
 
     def apply(self, depth_m: Float32, rng: np.random.Generator) -> Float32:
-        """Noisy depth, quantised to millimetres; pixels beside a step above `edge_m` are lost."""
+        """Noisy depth, quantised to millimetres; pixels beside a step above `edge_m` are 0."""
         sigma = self.floor_m + self.slope_per_m * depth_m**2
         noisy = depth_m + sigma * rng.standard_normal(depth_m.shape)
         step_u = np.abs(np.diff(depth_m, axis=1, prepend=depth_m[:, :1]))
         step_v = np.abs(np.diff(depth_m, axis=0, prepend=depth_m[:1]))
-        noisy[np.maximum(step_u, step_v) > self.edge_m] = 0.0
+        lost = (depth_m <= 0) | (np.maximum(step_u, step_v) > self.edge_m)
+        noisy = np.where(lost, 0.0, np.maximum(noisy, 0.0))
         return (np.round(noisy * 1000.0) / 1000.0).astype(np.float32)
 
 

@@ -8,6 +8,10 @@ With `grounding`, nothing is executed: first frames only (no time axis) and the 
 every instruction of the scene, actions [N, K, 96, 7] and instructions [N, K].
 
 Seeds: episode i is `FIRST_SEED + i`; evaluation uses 10000 and up, below `FIRST_SEED`.
+
+Shards that are there are not made again, so an interrupted collection goes on where it stopped and
+a longer one adds to a shorter one. `attempted` in a shard is the number of its seeds that were
+tried: what is missing from it was dropped, and the manifest says how many.
 """
 
 from __future__ import annotations
@@ -22,19 +26,20 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
+
 from mvista_core import instructions
 from mvista_core.arm import load_arm
-from mvista_core.errors import MvistaError
+from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame
 from mvista_core.rig import load_rig
-from numpy.typing import NDArray
-
 from mvista_sim.cell import SimCell
 from mvista_sim.tasks import TEMPLATES
 
 FIRST_SEED = 1_000_000
 SHARD_EPISODES = 50
+MANIFEST = "manifest.json"
 FRAME_TIMES_S = np.arange(9) * 0.8
 WINDOW = ModelWindow(96, 64, 2)
 
@@ -54,18 +59,73 @@ class Collection:
     first_seed: int = FIRST_SEED
     workers: int = 2
 
+    def __post_init__(self) -> None:
+        if self.task not in TEMPLATES:
+            raise ConfigError(f"no task '{self.task}'; there are {sorted(TEMPLATES)}")
+        if self.episodes < 1 or self.workers < 1 or self.first_seed < 0:
+            raise ConfigError(
+                f"{self.episodes} episodes from seed {self.first_seed} by {self.workers} workers: "
+                "at least 1 episode and 1 worker, seeds count from 0"
+            )
+
 
 def collect(job: Collection) -> None:
-    """Write every shard that is not there yet, then the manifest."""
+    """Write every shard that is not there yet; the manifest says at any time what is there.
+
+    Raises:
+        ConfigError: the folder holds another collection, or no episode of a shard succeeded.
+    """
+    _refuse_mixture(job)
     job.out.mkdir(parents=True, exist_ok=True)
     count = -(-job.episodes // SHARD_EPISODES)
-    missing = [k for k in range(count) if not _shard_path(job, k).is_file()]
+    missing = [k for k in range(count) if not _is_complete(job, k)]
+    _write_manifest(job)
     # GL contexts do not survive a fork.
     with ProcessPoolExecutor(job.workers, mp_context=get_context("spawn")) as pool:
         for done, _ in enumerate(pool.map(_write_shard, [job] * len(missing), missing), start=1):
             sys.stdout.write(f"{job.out.name}: {count - len(missing) + done}/{count} shards\n")
             sys.stdout.flush()
-    _write_manifest(job, count)
+    _write_manifest(job)
+
+
+def _refuse_mixture(job: Collection) -> None:
+    path = job.out / MANIFEST
+    if not path.is_file():
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    wanted = _identity(job)
+    other = {key: there.get(key) for key, value in wanted.items() if there.get(key) != value}
+    if other:
+        raise ConfigError(
+            f"{path} is of another collection: it has {other}, asked is "
+            f"{ {key: wanted[key] for key in other} }; choose another folder with --out"
+        )
+
+
+def _identity(job: Collection) -> dict[str, object]:
+    """What all shards of one folder share."""
+    return {
+        "task": job.task,
+        "grounding": job.grounding,
+        "first_seed": job.first_seed,
+        "rig_hash": load_rig(job.rig).content_hash,
+    }
+
+
+def _seeds(job: Collection, index: int) -> range:
+    first = job.first_seed + index * SHARD_EPISODES
+    return range(first, min(first + SHARD_EPISODES, job.first_seed + job.episodes))
+
+
+def _attempted(path: Path) -> int:
+    """How many seeds a shard tried; early shards do not say, and were whole."""
+    with np.load(path) as shard:
+        return int(shard["attempted"]) if "attempted" in shard else SHARD_EPISODES
+
+
+def _is_complete(job: Collection, index: int) -> bool:
+    path = _shard_path(job, index)
+    return path.is_file() and _attempted(path) >= len(_seeds(job, index))
 
 
 def _shard_path(job: Collection, index: int) -> Path:
@@ -74,13 +134,20 @@ def _shard_path(job: Collection, index: int) -> Path:
 
 def _write_shard(job: Collection, index: int) -> None:
     cell = SimCell(load_arm(job.arm), load_rig(job.rig))
-    first = job.first_seed + index * SHARD_EPISODES
-    seeds = range(first, min(first + SHARD_EPISODES, job.first_seed + job.episodes))
+    seeds = _seeds(job, index)
     rows = [row for seed in seeds if (row := _episode(cell, job, seed)) is not None]
     cell.close()
-    partial = _shard_path(job, index).with_suffix(".partial.npz")
-    np.savez(partial, **{key: np.stack([row[key] for row in rows]) for key in rows[0]})
-    partial.rename(_shard_path(job, index))
+    if not rows:
+        raise ConfigError(
+            f"the expert failed in all {len(seeds)} scenes from seed {seeds[0]} of {job.task}; "
+            "`mvista eval experts` says why"
+        )
+    arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    path = _shard_path(job, index)
+    # A leading dot: readers look for shard-*.npz, and must not find half a file.
+    partial = path.with_name(f".{path.name}")
+    np.savez(partial, attempted=np.array(len(seeds)), **arrays)
+    partial.rename(path)
 
 
 def _episode(cell: SimCell, job: Collection, seed: int) -> Arrays | None:
@@ -129,21 +196,20 @@ def _images(
     return color, np.round(depth * 1000.0).astype(np.uint16)
 
 
-def _write_manifest(job: Collection, shards: int) -> None:
-    kept = 0
-    for index in range(shards):
-        with np.load(_shard_path(job, index)) as shard:
+def _write_manifest(job: Collection) -> None:
+    """What lies in the folder now, whichever call made it."""
+    kept = attempted = 0
+    for path in sorted(job.out.glob("shard-*.npz")):
+        with np.load(path) as shard:
             kept += len(shard["seed"])
+        attempted += _attempted(path)
     rig = load_rig(job.rig)
     document = {
-        "task": job.task,
-        "grounding": job.grounding,
+        **_identity(job),
         "templates": [TEMPLATES[job.task]],
         "episodes": kept,
-        "dropped": job.episodes - kept,
-        "first_seed": job.first_seed,
+        "dropped": attempted - kept,
         "rig": rig.name,
-        "rig_hash": rig.content_hash,
         "cameras": list(rig.names),
         "window": [WINDOW.width_px, WINDOW.height_px, WINDOW.reduce],
         "frame_times_s": FRAME_TIMES_S.tolist(),
@@ -151,4 +217,4 @@ def _write_manifest(job: Collection, shards: int) -> None:
         "mujoco": mujoco.__version__,
         "numpy": np.__version__,
     }
-    (job.out / "manifest.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (job.out / MANIFEST).write_text(json.dumps(document, indent=1), encoding="utf-8")

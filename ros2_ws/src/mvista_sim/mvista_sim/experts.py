@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import mink
 import mujoco
 import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
+
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError
 from mvista_core.records import ActionTrajectory, Float64, Provenance
-from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter1d
-
 from mvista_sim import tasks
 from mvista_sim.tasks import SceneLayout
 
@@ -28,7 +28,7 @@ SMOOTHING_ACTIONS = 3.0
 
 @dataclass(frozen=True)
 class Waypoint:
-    """Where the tip is at `time_s`: position [3] in the base frame, opening, yaw of the fingers."""
+    """Where the tip is at `time_s`: position [3] and tool direction [3] in the base frame."""
 
     time_s: float
     tip_m: tuple[float, float, float]
@@ -37,7 +37,7 @@ class Waypoint:
 
 
 class IkSolver:
-    """Tip position exactly, tool direction softly (joint 5 cannot point straight down everywhere)."""
+    """Tip position exactly, tool direction softly: not every place can be reached from above."""
 
     def __init__(self, model: mujoco.MjModel, arm: ArmModel) -> None:
         self._arm = arm
@@ -60,7 +60,9 @@ class IkSolver:
         self._posture.set_target(home)
         target = np.array(waypoint.tip_m)
         self._position.set_target(mink.SE3.from_translation(target))
-        self._direction.set_target(mink.SE3.from_rotation(_tool_rotation(target, waypoint.approach)))
+        self._direction.set_target(
+            mink.SE3.from_rotation(_tool_rotation(target, waypoint.approach))
+        )
         tasks_ = [self._position, self._direction, self._posture]
         for _ in range(40):
             velocity = mink.solve_ik(
@@ -72,7 +74,10 @@ class IkSolver:
                 break
         tip = self._configuration.get_transform_frame_to_world("tip", "site").translation()
         if np.linalg.norm(tip - target) > 3e-3:
-            raise MvistaError(f"the tip cannot reach {target.round(3).tolist()}, stops at {tip.round(3)}")
+            raise MvistaError(
+                f"the tip cannot reach {target.round(3).tolist()} m within 3 mm, it stops at "
+                f"{tip.round(3).tolist()}; see the layout ranges in mvista_sim/tasks.py"
+            )
         return self._configuration.q[self._joints].copy()
 
 
@@ -171,10 +176,10 @@ def spline(times_s: Float64, rows: Float64, arm: ArmModel) -> ActionTrajectory:
     """Monotone interpolation through the waypoints, smoothed so that velocity has no corners."""
     due = (1.0 + np.arange(ACTION_COUNT)) / ACTION_RATE_HZ
     pad = int(4 * SMOOTHING_ACTIONS)
-    wide = np.concatenate(
-        [(1.0 + np.arange(-pad, 0)) / ACTION_RATE_HZ, due, due[-1] + (1 + np.arange(pad)) / ACTION_RATE_HZ]
-    )
+    before = (1.0 + np.arange(-pad, 0)) / ACTION_RATE_HZ
+    after = due[-1] + (1 + np.arange(pad)) / ACTION_RATE_HZ
+    wide = np.concatenate([before, due, after])
     curve = PchipInterpolator(times_s, rows)(np.clip(wide, 0.0, times_s[-1]))
-    smooth = gaussian_filter1d(curve, SMOOTHING_ACTIONS, axis=0, mode="nearest")[pad : pad + ACTION_COUNT]
-    positions = np.clip(smooth, arm.lower, arm.upper)
+    smooth = gaussian_filter1d(curve, SMOOTHING_ACTIONS, axis=0, mode="nearest")
+    positions = np.clip(smooth[pad : pad + ACTION_COUNT], arm.lower, arm.upper)
     return ActionTrajectory(arm.joint_names, positions, due, Provenance("expert", "", 0))

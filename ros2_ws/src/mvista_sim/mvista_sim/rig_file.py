@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+
 from mvista_core.geometry import look_at
 from mvista_core.records import CameraCalibration, Intrinsics, RigCalibration
 from mvista_core.rig import save_rig

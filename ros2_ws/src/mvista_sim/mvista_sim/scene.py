@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.geometry import quaternion_xyzw
 from mvista_core.records import RigCalibration
-
 from mvista_sim.arm_model import EQUALITY, actuators, arm_bodies
 from mvista_sim.tasks import (
     BOWL_HEIGHT_M,
@@ -32,7 +32,7 @@ def build_model(layout: SceneLayout, arm: ArmModel, rig: RigCalibration) -> mujo
 
 
 def scene_xml(layout: SceneLayout, arm: ArmModel, rig: RigCalibration) -> str:
-    """The cell as MJCF. Contacts: table and objects, fingers and palm; arm links collide with none."""
+    """The cell as MJCF. Table, objects, fingers and palm collide; the arm's links do not."""
     objects = "".join(_object(item) for item in layout.objects)
     return f"""
 <mujoco model="mvista_cell">
@@ -96,7 +96,8 @@ def _object(item: Placed) -> str:
 def _free(item: Placed, height_m: float, geoms: str, damping: str = "") -> str:
     return (
         f'<body name="{item.name}" pos="{item.x_m} {item.y_m} {height_m}" '
-        f'euler="0 0 {item.yaw_rad}"><joint name="{item.name}" type="free" {damping}/>{geoms}</body>'
+        f'euler="0 0 {item.yaw_rad}"><joint name="{item.name}" type="free" {damping}/>'
+        f"{geoms}</body>"
     )
 
 
@@ -157,7 +158,8 @@ def _drawer(item: Placed) -> str:
     drawer = (
         '<body name="drawer_box"><joint name="drawer" type="slide" axis="-1 0 0" range="0 0.1" '
         'damping="3" frictionloss="0.4"/>'
-        f'<geom type="box" size="0.006 {inner} {h - 2.5 * t}" pos="{-d} 0 {h}" {front} mass="0.15"/>'
+        f'<geom type="box" size="0.006 {inner} {h - 2.5 * t}" pos="{-d} 0 {h}" {front} '
+        'mass="0.15"/>'
         f'<geom type="box" size="{d - t} {inner} 0.004" pos="0 0 {2.5 * t}" {front} mass="0.15"/>'
         f'{posts}<geom name="handle" type="box" size="0.006 0.05 0.008" pos="{bar_x} 0 {h}" '
         'rgba="0.15 0.15 0.17 1" mass="0.03" friction="1.2 0.02 0.001"/></body>'

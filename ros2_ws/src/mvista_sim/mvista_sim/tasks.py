@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mvista_core import instructions
 from mvista_core.errors import ConfigError
-from numpy.typing import NDArray
 
 COLORS = {
     "red": "0.85 0.08 0.08 1",
@@ -65,7 +66,11 @@ class SceneLayout:
 
 
 def check_instruction(task: str, instruction: str) -> str:
-    """The normalised instruction, if it is one of the task's own."""
+    """The normalised instruction, if it is one of the task's own.
+
+    Raises:
+        InstructionError: it is not; the message lists the task's template.
+    """
     return instructions.check(instruction, [TEMPLATES[task]])
 
 
@@ -76,9 +81,15 @@ def task_of(instruction: str) -> str:
 
 
 def make_layout(task: str, seed: int) -> SceneLayout:
-    """The scene of one task and seed."""
+    """The scene of one task and seed.
+
+    Raises:
+        ConfigError: no such task, or a negative seed.
+    """
     if task not in TEMPLATES:
         raise ConfigError(f"no task '{task}'; there are {sorted(TEMPLATES)}")
+    if seed < 0:
+        raise ConfigError(f"seed {seed} is negative; seeds count from 0")
     rng = np.random.default_rng((seed, list(TEMPLATES).index(task)))
     offset = rng.uniform(-0.03, 0.03, size=6)
     if task == "touch_cube":
