@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
-
-from mvista_bringup import paths
 
 NETWORKS = ("codec", "trajectory", "generator", "refine", "pack")
 
