@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -32,7 +33,7 @@ from mvista_core import instructions
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.imaging import ModelWindow
-from mvista_core.records import CameraFrame
+from mvista_core.records import CameraFrame, Float64
 from mvista_core.rig import load_rig
 from mvista_sim.cell import SimCell
 from mvista_sim.tasks import TEMPLATES
@@ -40,7 +41,7 @@ from mvista_sim.tasks import TEMPLATES
 FIRST_SEED = 1_000_000
 SHARD_EPISODES = 50
 MANIFEST = "manifest.json"
-FRAME_TIMES_S = np.arange(9) * 0.8
+FRAME_TIMES_S: Float64 = np.asarray(np.arange(9) * 0.8, np.float64)
 WINDOW = ModelWindow(96, 64, 2)
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -142,7 +143,7 @@ def _write_shard(job: Collection, index: int) -> None:
             f"the expert failed in all {len(seeds)} scenes from seed {seeds[0]} of {job.task}; "
             "`mvista eval experts` says why"
         )
-    arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    arrays: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     path = _shard_path(job, index)
     # A leading dot: readers look for shard-*.npz, and must not find half a file.
     partial = path.with_name(f".{path.name}")

@@ -174,7 +174,7 @@ def plan(
 
 def spline(times_s: Float64, rows: Float64, arm: ArmModel) -> ActionTrajectory:
     """Monotone interpolation through the waypoints, smoothed so that velocity has no corners."""
-    due = (1.0 + np.arange(ACTION_COUNT)) / ACTION_RATE_HZ
+    due: Float64 = np.asarray((1.0 + np.arange(ACTION_COUNT)) / ACTION_RATE_HZ, np.float64)
     pad = int(4 * SMOOTHING_ACTIONS)
     before = (1.0 + np.arange(-pad, 0)) / ACTION_RATE_HZ
     after = due[-1] + (1 + np.arange(pad)) / ACTION_RATE_HZ

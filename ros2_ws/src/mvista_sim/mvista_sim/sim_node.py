@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from mvista_interfaces.srv import EvaluateTask, ResetScene
 from sensor_msgs.msg import CameraInfo, Image
@@ -17,34 +15,13 @@ from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.observation import CameraTopics
-from mvista_ros.parameters import declare, parameter
-from mvista_sim.cameras import TofNoise
+from mvista_ros.parameters import declare
 from mvista_sim.cell import SimCell
 from mvista_sim.live_cell import LiveCell
+from mvista_sim.sim_parameters import SimParameters
 
 STATUS_PERIOD_S = 0.1
 COMMAND_FRESH_S = 0.1
-
-
-@dataclass(frozen=True)
-class SimParameters:
-    """See config/sim.yaml."""
-
-    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
-    rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: where the cameras are")
-    arm: str = parameter("piper", "Namespace of the arm's topics")
-    task: str = parameter("touch_cube", "What is laid out: touch_cube, open_drawer, put_orange")
-    seed: int = parameter(0, "Object poses and distractors", 0, 2**32 - 1)
-    joint_rate_hz: float = parameter(200.0, "Joint states per second", 50.0, 500.0)
-    frame_rate_hz: float = parameter(15.0, "Images per second and camera", 1.0, 30.0)
-    depth_noise_floor_m: float = parameter(0.0, "Depth noise, standard deviation at 0 m", 0.0, 0.1)
-    depth_noise_slope_per_m: float = parameter(0.0, "Added times depth squared", 0.0, 0.1)
-    depth_edge_m: float = parameter(1000.0, "Depth is lost beside steps above this", 0.0, 1000.0)
-
-    @property
-    def noise(self) -> TofNoise:
-        """The cameras' depth noise."""
-        return TofNoise(self.depth_noise_floor_m, self.depth_noise_slope_per_m, self.depth_edge_m)
 
 
 class SimNode(HouseNode):
