@@ -1,0 +1,71 @@
+"""The scripted experts: they succeed, keep within the arm, and depend on scene and words alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mvista_core import instructions
+from mvista_core.arm import ArmModel
+from mvista_core.errors import InstructionError
+from mvista_sim import tasks
+from mvista_sim.cell import SimCell
+from mvista_sim.experts import ACTION_COUNT, ACTION_RATE_HZ
+
+TASKS = sorted(tasks.TEMPLATES)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("seed", [10_000, 10_001, 10_002])
+def test_the_expert_succeeds(cell: SimCell, task: str, seed: int) -> None:
+    cell.reset(task, seed)
+    cell.run_actions(cell.expert())
+    result = cell.evaluate()
+    assert result.success, result.detail
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_plan_is_96_targets_at_15_hz_that_the_arm_can_follow(
+    cell: SimCell, arm: ArmModel, task: str
+) -> None:
+    for seed in range(2):
+        cell.reset(task, seed)
+        plan = cell.expert()
+        assert plan.joint_names == arm.joint_names
+        assert plan.positions.shape == (ACTION_COUNT, 7)
+        np.testing.assert_allclose(plan.times_s, (1 + np.arange(96)) / ACTION_RATE_HZ)
+        assert ((plan.positions >= arm.lower) & (plan.positions <= arm.upper)).all()
+        cell.run_actions(plan)
+        if task == "open_drawer":  # the handle holds the hand back
+            continue
+        aimed = arm.base_from_tip(plan.positions[-1])[:3, 3]
+        np.testing.assert_allclose(cell.tip(), aimed, atol=0.015)
+
+
+def test_the_same_words_in_the_same_scene_are_the_same_motion(cell: SimCell) -> None:
+    plans = []
+    for _ in range(2):
+        cell.reset("touch_cube", 7, "touch the green cube")
+        plans.append(cell.expert().positions)
+    np.testing.assert_array_equal(plans[0], plans[1])
+
+
+def test_each_word_ends_on_its_own_cube(cell: SimCell, arm: ArmModel) -> None:
+    cell.reset("touch_cube", 7)
+    for words in instructions.expand(tasks.TEMPLATES["touch_cube"]):
+        tip = arm.base_from_tip(cell.expert(words).positions[-1])[:3, 3]
+        cube = cell.layout.named(f"{words.split()[2]}_cube")
+        np.testing.assert_allclose(tip[:2], (cube.x_m, cube.y_m), atol=5e-3)
+
+
+def test_the_expert_refuses_words_of_another_task(cell: SimCell) -> None:
+    with pytest.raises(InstructionError, match="touch the"):
+        cell.expert("open the drawer")
+
+
+def test_frames_come_at_the_times_asked_for(cell: SimCell) -> None:
+    start_ns = cell.now_ns()
+    frames = cell.run_actions(cell.expert(), np.array([0.0, 3.2, 6.4]))
+    assert [[f.camera for f in row] for row in frames] == [list(cell.cameras())] * 3
+    stamps = [(row[0].stamp_ns - start_ns) / 1e9 for row in frames]
+    np.testing.assert_allclose(stamps, [0.0, 3.2, 6.4], atol=2e-3)
