@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from mvista_world.config import OptimisationConfig
-from mvista_world.denoise import known_latents, noised
+from mvista_world.flow import known_latents, noised
 from mvista_world.generator import Conditions, MultiViewGenerator
 
 

@@ -7,6 +7,7 @@ projections, norms and weights are the module's own.
 from __future__ import annotations
 
 import torch
+from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import nn
 from torch.nn import functional as F
 
@@ -31,7 +32,7 @@ class ExplicitAttention:
 
     def __call__(
         self,
-        attn: nn.Module,
+        attn: WanAttention,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,

@@ -50,6 +50,8 @@ def camera_embedding(base_from_camera: NDArray[np.floating]) -> NDArray[np.float
     rows: list[Sequence[float]] = []
     for pose in base_from_camera:
         *angles, rho = spherical(pose, point)
-        features = [f(2**k * a) for a in angles for k in range(FREQUENCIES) for f in (np.sin, np.cos)]
+        features = [
+            f(2**k * a) for a in angles for k in range(FREQUENCIES) for f in (np.sin, np.cos)
+        ]
         rows.append([*features, np.log(max(rho, 1e-6))])
     return np.array(rows, dtype=np.float32)

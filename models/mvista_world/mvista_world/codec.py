@@ -43,7 +43,13 @@ class ResBlock(nn.Module):
 
 
 class StackedCodec(nn.Module):
-    """2D autoencoder of `temporal_stride` stacked frames at spatial stride 8."""
+    """2D autoencoder of `temporal_stride` stacked frames at spatial stride 8.
+
+    The buffers `mean`, `std` [C] standardise the latents; training sets them.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -73,6 +79,11 @@ class StackedCodec(nn.Module):
         )
         self.register_buffer("mean", torch.zeros(c))
         self.register_buffer("std", torch.ones(c))
+
+    def channels_last(self) -> StackedCodec:
+        """Itself, with weights in the memory layout CPU convolutions like best (same values)."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         """Standardised latents; the first frame is a group by itself."""
@@ -115,6 +126,9 @@ class StackedCodec(nn.Module):
 class WanCodec(nn.Module):
     """AutoencoderKLWan with the latent statistics that belong to it."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, vae: AutoencoderKLWan) -> None:
         super().__init__()
         self.vae = vae
@@ -122,8 +136,8 @@ class WanCodec(nn.Module):
         self.register_buffer("std", torch.tensor(vae.config.latents_std), persistent=False)
         if len(vae.config.latents_mean) != vae.config.z_dim:
             raise ValueError(
-                f"the VAE has {vae.config.z_dim} channels but {len(vae.config.latents_mean)} latent "
-                "means: these statistics belong to another VAE (see its config.json)"
+                f"the VAE has {vae.config.z_dim} channels but {len(vae.config.latents_mean)} "
+                "latent means: these statistics belong to another VAE (see its config.json)"
             )
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:

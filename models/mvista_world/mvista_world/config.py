@@ -65,14 +65,21 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class TrajectoryConfig:
-    """The TCN-VAE of Eq. 9-10: `action_count` actions to `tokens` x `channels` (C = 32, paper)."""
+    """The TCN-VAE of Eq. 9-10: `action_count` actions to `tokens` x `channels` (C = 32, paper).
+
+    What is decoded jitters by a few milliradians, which at 15 Hz asks for tens of rad/s^2: it is
+    smoothed over `smoothing_actions` (standard deviation) and led from the measured pose into the
+    decoded motion over `anchor_s` (both our choice; the paper only says "interpolate").
+    """
 
     action_count: int = 96
     action_rate_hz: float = 15.0
     stages: int = 4
     channels: int = 32
-    width: int = 96
+    width: int = 64
     beta: float = 1e-3
+    smoothing_actions: float = 3.0
+    anchor_s: float = 1.2
 
     @property
     def tokens(self) -> int:
@@ -158,6 +165,11 @@ def validate(config: ModelConfig) -> None:
         raise ConfigError(
             f"frame_count {config.frame_count} is not {config.codec.temporal_stride}k+1: "
             "the codec would drop frames"
+        )
+    if config.latent_frames % patch[0]:
+        raise ConfigError(
+            f"{config.latent_frames} latent frames (frame_count {config.frame_count}) are not a "
+            f"multiple of the temporal patch {patch[0]}: the backbone would drop frames"
         )
     if config.max_views < 1:
         raise ConfigError(f"max_views {config.max_views}: at least the source view is needed")

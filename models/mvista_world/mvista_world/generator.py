@@ -12,7 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformerBlock
+from diffusers.models.transformers.transformer_wan import (
+    WanAttention,
+    WanAttnProcessor,
+    WanTransformerBlock,
+)
 from torch import nn
 from torch.nn import functional as F
 
@@ -41,15 +45,24 @@ class Prediction:
     hidden: torch.Tensor
 
 
+def cross_attention(dim: int, heads: int) -> WanAttention:
+    """diffusers' attention module between sequences of width `dim`, with its default processor."""
+    return WanAttention(
+        dim,
+        heads,
+        dim // heads,
+        cross_attention_dim_head=dim // heads,
+        processor=WanAttnProcessor(),
+    )
+
+
 class StyleAttention(nn.Module):
     """Cross-attention to the S style tokens (Sec. 4.3); zero-initialised output."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.attention = WanAttention(
-            dim, heads, dim // heads, cross_attention_dim_head=dim // heads
-        )
+        self.attention = cross_attention(dim, heads)
         nn.init.zeros_(self.attention.to_out[0].weight)
         nn.init.zeros_(self.attention.to_out[0].bias)
 
@@ -68,9 +81,7 @@ class ConsistencyHead(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(tokens, dim) * dim**-0.5)
         self.norm = nn.LayerNorm(dim)
-        self.attention = WanAttention(
-            dim, heads, dim // heads, cross_attention_dim_head=dim // heads
-        )
+        self.attention = cross_attention(dim, heads)
         self.project = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, channels)
         )
@@ -154,9 +165,7 @@ class MultiViewGenerator(nn.Module):
     def _owners(self, views: int, grid: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
         frames, height, width = grid
         columns = self.config.latent_size[1] // self.config.transformer.patch[2]
-        view, modality, _ = token_owner(
-            views, width // columns, frames, height // views, columns
-        )
+        view, modality, _ = token_owner(views, width // columns, frames, height // views, columns)
         device = self.null_style.device
         return view.to(device), modality.to(device)
 

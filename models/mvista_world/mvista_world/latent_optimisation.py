@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from mvista_world.config import OptimisationConfig
-from mvista_world.denoise import denoising_error
+from mvista_world.flow import denoising_error
 from mvista_world.generator import Conditions, MultiViewGenerator
 
 
@@ -56,7 +56,7 @@ def optimise_latent(
         loss = error.mean() + config.lambda_z * (z**2).mean()
         (z.grad,) = torch.autograd.grad(loss, z)
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         if on_step is not None and not on_step((step + 1) / steps):
             break
     return Optimised(z.detach(), losses)

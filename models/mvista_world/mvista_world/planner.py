@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CancelledError, ConfigError, RolloutError, WeightsError
@@ -28,8 +31,6 @@ from mvista_core.records import (
     RigCalibration,
     Rollout,
 )
-from safetensors.torch import load_file
-
 from mvista_world import weights
 from mvista_world.action_head import read_latent
 from mvista_world.cameras import camera_embedding
@@ -42,7 +43,7 @@ from mvista_world.latent_optimisation import optimise_latent
 from mvista_world.layout import clean_mask, from_grid, to_grid
 from mvista_world.refine import ResidualRefiner, load_refiner, refine
 from mvista_world.text import InstructionEncoder, load_tokenizer
-from mvista_world.trajectory import TrajectoryVae
+from mvista_world.trajectory import TrajectoryVae, smooth_from
 
 KEPT_ROLLOUTS = 4
 INITIALISATIONS = ("head", "random")
@@ -125,7 +126,7 @@ class WorldModelPlanner:
                 noise,
                 sampler.steps,
                 sampler.shift,
-                lambda fraction: progress("imagine", fraction),
+                lambda fraction: _proceed(progress, "imagine", fraction),
             )
         _proceed(progress, "decode", 0.0)
         rollout = self._decode(latents, names, instruction, seed)
@@ -190,24 +191,25 @@ class WorldModelPlanner:
                 steps,
                 config,
                 rng,
-                lambda fraction: progress("optimise", fraction),
+                lambda fraction: _proceed(progress, "optimise", fraction),
             )
         _proceed(progress, "refine", 0.0)
         provenance = Provenance(
             uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
         )
-        prior = self._trajectory(found.z, provenance)
-        gap = float(np.abs(prior.positions - self._trajectory(head, provenance).positions).mean())
+        prior = self._trajectory(found.z, held.joints, provenance)
+        first = self._trajectory(head, held.joints, provenance)
+        gap = float(np.abs(prior.positions - first.positions).mean())
         refined = self._refine(held, prior)
         _proceed(progress, "refine", 1.0)
         return InferredPlan(prior, refined, np.array(found.losses), gap)
 
-    def reconstruct(self, actions: ActionTrajectory) -> ActionTrajectory:
+    def reconstruct(self, actions: ActionTrajectory, joints: JointState) -> ActionTrajectory:
         """decode(encode(actions)): the ceiling that the trajectory latent sets."""
         given = torch.from_numpy(actions.positions.astype(np.float32))[None]
         with torch.no_grad():
             z = self._networks.trajectory.encode(given)
-        return self._trajectory(z, actions.provenance)
+        return self._trajectory(z, joints, actions.provenance)
 
     def _refine(self, held: HeldRollout, prior: ActionTrajectory) -> ActionTrajectory:
         if self._networks.refiner is None:
@@ -215,14 +217,19 @@ class WorldModelPlanner:
         initial = held.joints.ordered(self.config.joint_names)
         return refine(self._networks.refiner, held.rollout, prior, initial, self._arm)
 
-    def _trajectory(self, z: torch.Tensor, provenance: Provenance) -> ActionTrajectory:
+    def _trajectory(
+        self, z: torch.Tensor, joints: JointState, provenance: Provenance
+    ) -> ActionTrajectory:
         with torch.no_grad():
-            positions = self._networks.trajectory.decode(z.float())[0].double().numpy()
+            decoded = self._networks.trajectory.decode(z.float())[0].double().numpy()
+        start = joints.ordered(self.config.joint_names)
+        smooth = smooth_from(start, decoded, self.config.trajectory)
         # A joint may be decoded a hair outside its range; the arm's range is the truth there.
-        positions = np.clip(positions, self._arm.lower, self._arm.upper)
+        within: Float64 = np.clip(smooth, self._arm.lower, self._arm.upper)
         count = self.config.trajectory.action_count
-        times = (1.0 + np.arange(count)) / self.config.trajectory.action_rate_hz
-        return ActionTrajectory(self.config.joint_names, positions, times, provenance)
+        rate_hz = self.config.trajectory.action_rate_hz
+        times = np.arange(1.0, count + 1.0, dtype=np.float64) / rate_hz
+        return ActionTrajectory(self.config.joint_names, within, times, provenance)
 
     def _views(self, source: str, targets: Sequence[str]) -> list[str]:
         names = [source, *targets]
@@ -276,9 +283,7 @@ class WorldModelPlanner:
             pixels = self._networks.codec.decode(maps).float().unflatten(0, (-1, 2))
         rgb = ((pixels[:, 0].movedim(1, -1) + 1.0) * 127.5).round().clamp(0, 255)
         depth = decode_depth(pixels[:, 1].movedim(1, -1), self.config.depth)
-        return self._record(
-            rgb.to(torch.uint8).numpy(), depth.numpy(), names, instruction, seed
-        )
+        return self._record(rgb.to(torch.uint8).numpy(), depth.numpy(), names, instruction, seed)
 
     def _record(
         self,
@@ -289,7 +294,7 @@ class WorldModelPlanner:
         seed: int,
     ) -> Rollout:
         cameras = [self._rig.camera(name) for name in names]
-        times: Float64 = np.arange(self.config.frame_count) * self.config.frame_period_s
+        times = np.arange(self.config.frame_count, dtype=np.float64) * self.config.frame_period_s
         return Rollout(
             uuid.uuid4().hex[:12],
             instruction,
@@ -304,19 +309,25 @@ class WorldModelPlanner:
         )
 
 
-def _proceed(progress: Progress, stage: str, fraction: float) -> None:
+def _proceed(progress: Progress, stage: str, fraction: float) -> bool:
+    """Report; True to go on. Raises where it is asked to stop, since it may be asked only once."""
     if not progress(stage, fraction):
-        raise CancelledError(f"cancelled at stage '{stage}'")
+        raise CancelledError(f"cancelled at stage '{stage}' ({fraction:.0%} of it done)")
+    return True
 
 
-def build_networks(
-    config: ModelConfig, folder: Path, refiner: ResidualRefiner | None
-) -> Networks:
+def build_networks(config: ModelConfig, folder: Path, refiner: ResidualRefiner | None) -> Networks:
     """Construct the networks of a checkpoint folder and load their weights.
 
     Raises:
         WeightsError: a file does not fit the configuration beside it.
+        ConfigError: networks that this loader does not build.
     """
+    if (config.codec.kind, config.text.kind) != ("stacked2d", "bert"):
+        raise ConfigError(
+            f"config '{config.name}' wants codec '{config.codec.kind}' and text "
+            f"'{config.text.kind}'; checkpoint folders hold 'stacked2d' and 'bert' (preset tiny)"
+        )
     codec = StackedCodec(config.codec)
     text = InstructionEncoder(config.text, load_tokenizer(folder))
     generator = MultiViewGenerator(config)
@@ -330,11 +341,11 @@ def build_networks(
         path = folder / f"{name}.safetensors"
         try:
             module.load_state_dict(load_file(path))
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, SafetensorError) as error:
             raise WeightsError(f"{path} does not fit its config.json: {error}") from None
         module.eval().requires_grad_(False)
     generator.use_explicit_attention()
-    codec.to(memory_format=torch.channels_last)
+    codec.channels_last()
     return Networks(codec, text, generator, trajectory, refiner)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import nn
 from torch.nn import functional as F
 
+from mvista_core.records import Float64
 from mvista_world.config import TrajectoryConfig
 
 
@@ -29,6 +32,9 @@ class TcnBlock(nn.Module):
 
 class TrajectoryVae(nn.Module):
     """Actions [B, L, J] (rad, m) <-> latent [B, S, C]. Standardisation is part of the weights."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, config: TrajectoryConfig, joints: int) -> None:
         super().__init__()
@@ -63,6 +69,24 @@ class TrajectoryVae(nn.Module):
         mean, log_variance = self.posterior(actions)
         z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         decoded = self.decode(z)
-        reconstruction = F.mse_loss((decoded - self.mean) / self.std, (actions - self.mean) / self.std)
+        reconstruction = F.mse_loss(
+            (decoded - self.mean) / self.std, (actions - self.mean) / self.std
+        )
         kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).mean()
         return reconstruction + self.config.beta * kl, (decoded - actions).abs().mean()
+
+
+def smooth_from(start: Float64, actions: Float64, config: TrajectoryConfig) -> Float64:
+    """Decoded actions [L, J] as a motion from the measured pose `start` [J].
+
+    The gap between the pose and the decoded beginning is added back and fades over `anchor_s`
+    (raised cosine); then a Gaussian over time, with the pose held before the first action and the
+    last action held after it.
+    """
+    times_s = np.arange(1.0, len(actions) + 1.0) / config.action_rate_hz
+    fade = 0.5 * (1.0 + np.cos(np.pi * np.clip(times_s / config.anchor_s, 0.0, 1.0)))
+    anchored = actions + fade[:, None] * (start - actions[0])
+    pad = int(4 * config.smoothing_actions) + 1
+    held = np.concatenate([np.tile(start, (pad, 1)), anchored])
+    smooth: Float64 = gaussian_filter1d(held, config.smoothing_actions, axis=0, mode="nearest")
+    return smooth[pad:]

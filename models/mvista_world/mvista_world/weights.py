@@ -47,7 +47,7 @@ def verify(folder: Path) -> str:
         )
     text = manifest.read_text(encoding="utf-8")
     try:
-        files: dict[str, str] = json.loads(text)["files"]
+        files: dict[str, str] = dict(json.loads(text)["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{manifest} is not a checkpoint manifest ({error!r})") from None
     for name, expected in files.items():

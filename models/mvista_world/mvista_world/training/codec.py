@@ -65,7 +65,7 @@ def train_codec(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(training.seed)
-    codec = StackedCodec(config.codec).to(memory_format=torch.channels_last)
+    codec = StackedCodec(config.codec).channels_last()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
     schedule = Schedule(training.learning_rate, training.steps)
     state = out / "codec.state"
@@ -75,6 +75,8 @@ def train_codec(
     cut = len(color) - 16
     picks = data.batches(cut, training.batch, training.seed, first)
     for step in range(first, training.steps):
+        # Latent noise too is a function of (seed, step): a resumed run repeats an unbroken one.
+        torch.manual_seed(training.seed * 1_000_003 + step)
         rng = np.random.default_rng((training.seed, step))
         index = next(picks)
         camera = rng.integers(color.shape[1], size=len(index))

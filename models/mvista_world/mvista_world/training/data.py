@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mvista_core.errors import ConfigError
 from numpy.typing import NDArray
 
+from mvista_core.errors import ConfigError
 from mvista_world.codec import VideoCodec
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
@@ -35,7 +35,7 @@ class Shard:
 
 def shard_paths(folders: Sequence[Path]) -> list[Path]:
     """Every shard under the folders, in order; `ConfigError` where there is none."""
-    paths = [path for folder in folders for path in sorted(Path(folder).glob("shard-*.npz"))]
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("shard-?????.npz"))]
     if not paths:
         raise ConfigError(
             f"no shard-*.npz under {[str(f) for f in folders]}; run `mvista dataset collect`"
@@ -73,7 +73,8 @@ def to_pixels(
     rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
     metres = torch.from_numpy(depth_mm.astype(np.float32) / 1000.0)
     both = torch.stack(
-        [rgb.reshape(-1, t, h, w, 3), encode_depth(metres.reshape(-1, t, h, w), config.depth)], dim=1
+        [rgb.reshape(-1, t, h, w, 3), encode_depth(metres.reshape(-1, t, h, w), config.depth)],
+        dim=1,
     )
     return both.permute(0, 1, 5, 2, 3, 4)
 
@@ -120,7 +121,9 @@ def load_latents(
 ) -> LatentSet:
     """Latents of every shard, encoded on first use and cached per shard and autoencoder."""
     cache.mkdir(parents=True, exist_ok=True)
-    parts, actions, words = [], [], []
+    parts: list[NDArray[np.float16]] = []
+    actions: list[NDArray[np.float32]] = []
+    words: list[tuple[str, ...]] = []
     for path in shard_paths(folders):
         shard = load_shard(path)
         stored = cache / f"{path.parent.name}-{path.stem}-{codec_sha[:12]}.npy"

@@ -8,22 +8,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
-from safetensors.torch import load_file
-
 from mvista_world import weights
 from mvista_world.codec import StackedCodec
 from mvista_world.config import ModelConfig, save_config
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.refine import RefineConfig
 from mvista_world.text import InstructionEncoder, build_tokenizer
-from mvista_world.training import codec, data, generator, trajectory
+from mvista_world.training import codec, data, generator, refine, trajectory
 from mvista_world.trajectory import TrajectoryVae
 
 VIDEO = ("touch", "drawer", "orange")
 GROUNDING = "grounding"
 HELD_OUT = 32
+REFINE_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def run(network: str, recipe: Recipe, checkpoint: Path) -> None:
         "codec": lambda: train_codec(recipe),
         "trajectory": lambda: train_trajectory(recipe),
         "generator": lambda: train_generator(recipe),
+        "refine": lambda: train_refine(recipe),
         "pack": lambda: pack(recipe, checkpoint),
     }
     if network not in jobs:
@@ -89,6 +92,23 @@ def train_generator(recipe: Recipe) -> None:
     generator.train_generator(networks, sources, recipe.out, training, recipe.resume)
 
 
+def train_refine(recipe: Recipe) -> None:
+    """The residual refiner into `out/refine`; real priors join where `priors.npz` lies there."""
+    out = recipe.out / "refine"
+    priors = out / "priors.npz"
+    refine.train_refiner(
+        recipe.video_folders(),
+        out,
+        RefineConfig(),
+        REFINE_STEPS if recipe.steps is None else recipe.steps,
+        recipe.seed,
+        recipe.resume,
+        rig=recipe.rig,
+        arm=recipe.arm,
+        priors=priors if priors.is_file() else None,
+    )
+
+
 def new_networks(recipe: Recipe) -> generator.Networks:
     """Seeded fresh generator and instruction encoder; the tokenizer is written beside them."""
     tokenizer = build_tokenizer(data.templates(recipe.video_folders()))
@@ -102,7 +122,7 @@ def new_networks(recipe: Recipe) -> generator.Networks:
 def load_sources(recipe: Recipe) -> generator.Sources:
     """Frozen autoencoders, and every data set's latents (the last of each held out)."""
     config, out = recipe.config, recipe.out
-    autoencoder = StackedCodec(config.codec).to(memory_format=torch.channels_last)
+    autoencoder = StackedCodec(config.codec).channels_last()
     autoencoder.load_state_dict(load_file(out / "codec.safetensors"))
     autoencoder.eval()
     vae = TrajectoryVae(config.trajectory, len(config.joint_names))
@@ -114,7 +134,9 @@ def load_sources(recipe: Recipe) -> generator.Sources:
         return whole.split(HELD_OUT)[0]
 
     video = [latents(folder) for folder in recipe.video_folders()]
-    return generator.make_sources(video, latents(recipe.data / GROUNDING), vae, recipe.rig)
+    return generator.make_sources(
+        video, latents(recipe.data / GROUNDING), vae, recipe.rig, recipe.arm, config
+    )
 
 
 def pack(recipe: Recipe, checkpoint: Path) -> None:
@@ -124,9 +146,7 @@ def pack(recipe: Recipe, checkpoint: Path) -> None:
     names.append("tokenizer.json")
     for name in names:
         shutil.copyfile(recipe.out / name, checkpoint / name)
-    save_config(
-        recipe.config, data.templates(recipe.video_folders()), checkpoint / "config.json"
-    )
+    save_config(recipe.config, data.templates(recipe.video_folders()), checkpoint / "config.json")
     names.append("config.json")
     for name in ("refine.safetensors", "refine.json"):
         if (recipe.out / "refine" / name).is_file():

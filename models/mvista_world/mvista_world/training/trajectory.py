@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mvista_core.arm import ArmModel
 from safetensors.torch import save_file
 
+from mvista_core.arm import ArmModel
 from mvista_world.config import ModelConfig
 from mvista_world.training import data
 from mvista_world.training.loop import Schedule, load_state, log, save_state
@@ -19,9 +19,9 @@ from mvista_world.trajectory import TrajectoryVae
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryTraining:
-    steps: int = 6000
-    batch: int = 64
-    learning_rate: float = 1e-3
+    steps: int = 2200
+    batch: int = 48
+    learning_rate: float = 2e-3
     seed: int = 0
 
 
@@ -61,6 +61,8 @@ def train_trajectory(
     held = torch.arange(len(actions)) % 50 == 0
     weights[held] = 0.0
     for step in range(first, training.steps):
+        # The samples of Eq. 10 too are a function of (seed, step), so a resumed run is the same.
+        torch.manual_seed(training.seed * 1_000_003 + step)
         rng = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
         index = torch.multinomial(weights, training.batch, replacement=True, generator=rng)
         for group in optimiser.param_groups:
@@ -72,7 +74,7 @@ def train_trajectory(
         optimiser.step()
         if step % 250 == 0:
             log("trajectory", step, loss=float(loss.detach()), mean_error=float(error.detach()))
-        if step % 1000 == 999:
+        if step % 250 == 249:
             save_state(state, step + 1, vae=vae, optimiser=optimiser)
     evaluate(vae, actions[held][:400], arm)
     path = out / "trajectory.safetensors"

@@ -1,0 +1,80 @@
+"""The validator refuses what the backbone would silently truncate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mvista_core.errors import ConfigError
+from mvista_core.imaging import ModelWindow
+from mvista_world.config import (
+    PRESETS,
+    DepthConfig,
+    TransformerConfig,
+    load_config,
+    preset,
+    save_config,
+)
+from tests.world.tiny import CONFIG, TEMPLATES
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": ModelWindow(48, 40, 2)}, "window height 40 px is not a multiple of 16"),
+        ({"window": ModelWindow(40, 32, 2)}, "window width 40 px is not a multiple of 16"),
+        ({"frame_count": 6}, r"frame_count 6 is not 4k\+1"),
+        ({"max_views": 0}, "max_views 0: at least the source view"),
+        ({"max_views": 600}, "1200 token rows exceed the rotary table of 1024"),
+        (
+            {"trajectory": replace(CONFIG.trajectory, action_count=30)},
+            r"action_count 30 is not a multiple of 4 \(2\^stages\)",
+        ),
+        ({"depth": DepthConfig(1.0, 0.5)}, "needs 0 < near_m < far_m"),
+        ({"depth": DepthConfig(0.0, 0.5)}, "needs 0 < near_m < far_m"),
+        (
+            {"transformer": TransformerConfig(patch=(2, 2, 2)), "frame_count": 9},
+            "3 latent frames .* not a multiple of the temporal patch 2",
+        ),
+    ],
+)
+def test_a_shape_that_would_be_truncated_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(CONFIG, **change)
+
+
+def test_a_wan_stride_makes_the_window_step_32() -> None:
+    wan = preset("wan22_ti2v_5b")
+    with pytest.raises(ConfigError, match="height 720 px is not a multiple of 32"):
+        replace(wan, window=ModelWindow(1280, 720, 1))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_survive_json(name: str, tmp_path: Path) -> None:
+    config = preset(name)
+    save_config(config, TEMPLATES, tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json") == (config, TEMPLATES)
+
+
+def test_an_unknown_preset_lists_the_presets() -> None:
+    with pytest.raises(ConfigError, match=r"no model preset 'huge'.*tiny.*wan22_ti2v_5b"):
+        preset("huge")
+
+
+@pytest.mark.parametrize("damage", ["unknown field", "missing field", "not json", "no file"])
+def test_a_damaged_config_file_is_refused_by_name(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    save_config(CONFIG, TEMPLATES, path)
+    document = json.loads(path.read_text())
+    if damage == "unknown field":
+        document["model"]["sampler"]["order"] = 2
+    elif damage == "missing field":
+        del document["model"]["frame_count"]
+    path.write_text("{" if damage == "not json" else json.dumps(document))
+    if damage == "no file":
+        path.unlink()
+    with pytest.raises(ConfigError, match=r"config\.json: not a model config"):
+        load_config(path)
