@@ -23,7 +23,7 @@ from mvista_executor.settings import ExecutorSettings
 _SHORTEST_RAMP_S = 0.02
 _RAMP_GROWTH = 1.15
 _STRETCH_GROWTH = 1.03
-_SAMPLES_PER_RAMP = 60
+_SAMPLES_PER_RAMP = 500
 
 
 @dataclass(frozen=True)
@@ -166,4 +166,4 @@ def _ramp_fits(
     place = np.clip(origin_s + direction * run, curve.x[0], curve.x[-1])
     bend = curve(place, 2) * rate[:, None] ** 2
     asked = curve(place, 1) * (direction * push[:, None]) + bend
-    return bool((np.abs(asked) <= 0.99 * arm.max_acceleration).all())
+    return bool((np.abs(asked) <= 0.98 * arm.max_acceleration).all())
