@@ -25,6 +25,7 @@ class CodecTraining:
     foreground: float = 6.0
     latent_noise: float = 0.03
     seed: int = 0
+    state_every: int = 200
 
 
 def _pixels(folders: Sequence[Path], limit: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +92,7 @@ def train_codec(
         optimiser.step()
         if step % 100 == 0:
             log("codec", step, loss=float(loss.detach()))
-        if step % 200 == 199:
+        if step % training.state_every == training.state_every - 1:
             save_state(state, step + 1, codec=codec, optimiser=optimiser)
     _standardise(codec, color[:cut], depth[:cut], config)
     evaluate(codec, color[cut:], depth[cut:], config)

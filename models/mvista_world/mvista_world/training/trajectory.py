@@ -23,6 +23,7 @@ class TrajectoryTraining:
     batch: int = 48
     learning_rate: float = 2e-3
     seed: int = 0
+    state_every: int = 250
 
 
 def _actions(folders: Sequence[Path]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,7 +75,7 @@ def train_trajectory(
         optimiser.step()
         if step % 250 == 0:
             log("trajectory", step, loss=float(loss.detach()), mean_error=float(error.detach()))
-        if step % 250 == 249:
+        if step % training.state_every == training.state_every - 1:
             save_state(state, step + 1, vae=vae, optimiser=optimiser)
     evaluate(vae, actions[held][:400], arm)
     path = out / "trajectory.safetensors"

@@ -1,0 +1,199 @@
+"""Closed-loop trials in process: plan on the cell's views, stream through the executor, judge.
+
+Every way of planning starts from the same observation and the same imagined rollout. Ways named
+`true-*` replace a stage by the truth; what they gain is what that stage costs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from mvista_bringup import paths
+from mvista_core.arm import ArmModel, load_arm
+from mvista_core.errors import MvistaError
+from mvista_core.records import ActionTrajectory, InferredPlan, Observation, Rollout
+from mvista_core.rig import load_rig
+from mvista_executor.in_process import execute_in_process
+from mvista_sim import tasks
+from mvista_sim.cell import SimCell, SimClock
+from mvista_world.planner import WorldModelPlanner, load_planner
+
+HEAD_STEPS = 15
+RANDOM_STEPS = 100
+FRAME_TIMES_S = np.arange(9) * 0.8
+CAMERAS = ("cam1", "cam2", "cam0")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one way of planning did in one episode; `tip_error_mm` is to the expert's last tip."""
+
+    way: str
+    seed: int
+    instruction: str
+    success: bool
+    right_object: bool
+    refused: bool
+    tip_error_mm: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """The trials of one scene: which ways, and for which words (None: the scene's own)."""
+
+    task: str
+    seed: int
+    checkpoint: Path
+    ways: tuple[str, ...]
+    instructions: tuple[str | None, ...] = (None,)
+
+
+class Scene:
+    """One scene, one instruction, and the plans made for it, each inferred once."""
+
+    def __init__(
+        self, cell: SimCell, planner: WorldModelPlanner, job: Job, instruction: str | None
+    ) -> None:
+        self.cell = cell
+        self._planner = planner
+        self._job = job
+        self._asked = instruction
+        self._plans: dict[tuple[str, str, int], InferredPlan] = {}
+        self.reset()
+        self.expert: ActionTrajectory = cell.expert()
+
+    def reset(self) -> None:
+        self.cell.reset(self._job.task, self._job.seed, self._asked)
+
+    @cached_property
+    def imagined(self) -> Rollout:
+        """Text-only imagination, seeded by the scene."""
+        self.reset()
+        frames = tuple(self.cell.latest(name) for name in self.cell.cameras())
+        observation = Observation(
+            frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
+        )
+        source, *targets = CAMERAS
+        return self._planner.imagine(observation, source, targets, self._job.seed, _quiet)
+
+    @cached_property
+    def true(self) -> Rollout:
+        """The expert's own future, filmed."""
+        self.reset()
+        joints = self.cell.state()
+        rows = self.cell.run_actions(self.expert, FRAME_TIMES_S)
+        views = [[next(f for f in row if f.camera == name) for row in rows] for name in CAMERAS]
+        return self._planner.adopt(views, joints, self.cell.instruction)
+
+    def plan(self, source: str, start: str, steps: int) -> InferredPlan:
+        """Actions inferred from the imagined or the true rollout."""
+        key = (source, start, steps)
+        if key not in self._plans:
+            rollout = self.imagined if source == "imagined" else self.true
+            self._plans[key] = self._planner.infer_actions(rollout.rollout_id, start, steps, _quiet)
+        return self._plans[key]
+
+    def reconstructed(self) -> ActionTrajectory:
+        self.reset()
+        return self._planner.reconstruct(self.expert, self.cell.state())
+
+
+WAYS: dict[str, Callable[[Scene], ActionTrajectory]] = {
+    "full: +ActionInit, refined": lambda s: s.plan("imagined", "head", HEAD_STEPS).refined,
+    "+ActionInit": lambda s: s.plan("imagined", "head", HEAD_STEPS).prior,
+    "head alone, refined": lambda s: s.plan("imagined", "head", 0).refined,
+    "head alone": lambda s: s.plan("imagined", "head", 0).prior,
+    "100 steps from random, refined": lambda s: s.plan("imagined", "random", RANDOM_STEPS).refined,
+    "100 steps from random": lambda s: s.plan("imagined", "random", RANDOM_STEPS).prior,
+    "random latent, refined": lambda s: s.plan("imagined", "random", 0).refined,
+    "random latent": lambda s: s.plan("imagined", "random", 0).prior,
+    "true-rollout, +ActionInit, refined": lambda s: s.plan("true", "head", HEAD_STEPS).refined,
+    "true-rollout, +ActionInit": lambda s: s.plan("true", "head", HEAD_STEPS).prior,
+    "true-rollout, head alone": lambda s: s.plan("true", "head", 0).prior,
+    "true-latent": lambda s: s.reconstructed(),
+    "true-actions": lambda s: s.expert,
+}
+FULL = next(iter(WAYS))
+
+
+def run_jobs(jobs: Sequence[Job], workers: int) -> list[Trial]:
+    """All trials, in the order of the jobs; each worker holds its own cell and planner."""
+    if workers == 1:
+        return _gather(map(run_job, jobs), len(jobs))
+    # GL contexts do not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return _gather(pool.map(run_job, jobs), len(jobs))
+
+
+def _gather(results: Iterable[list[Trial]], count: int) -> list[Trial]:
+    """Collect trials as they come, with one plain line of progress a scene."""
+    trials: list[Trial] = []
+    for done, found in enumerate(results, start=1):
+        trials += found
+        ways = dict.fromkeys(t.way for t in trials)
+        wins = ", ".join(str(sum(t.success for t in trials if t.way == way)) for way in ways)
+        sys.stdout.write(f"{done}/{count} scenes: {wins}\n")
+        sys.stdout.flush()
+    return trials
+
+
+def run_job(job: Job) -> list[Trial]:
+    """Every way and word of one scene."""
+    cell, planner, arm = _process(job.checkpoint)
+    trials = []
+    for instruction in job.instructions:
+        scene = Scene(cell, planner, job, instruction)
+        trials += [_trial(scene, arm, job, way) for way in job.ways]
+    return trials
+
+
+_HELD: dict[Path, tuple[SimCell, WorldModelPlanner, ArmModel]] = {}
+
+
+def _process(checkpoint: Path) -> tuple[SimCell, WorldModelPlanner, ArmModel]:
+    """This process's cell and planner, made at the first job."""
+    if checkpoint not in _HELD:
+        rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
+        arm = load_arm(paths.config_file("arms", "piper.yaml"))
+        cell = SimCell(arm, rig)
+        _HELD[checkpoint] = (cell, load_planner(checkpoint, rig, arm, SimClock(cell)), arm)
+    return _HELD[checkpoint]
+
+
+def _trial(scene: Scene, arm: ArmModel, job: Job, way: str) -> Trial:
+    actions = WAYS[way](scene)
+    goal = arm.base_from_tip(scene.expert.positions[-1])[:3, 3]
+    aimed = arm.base_from_tip(actions.positions[-1])[:3, 3]
+    error_mm = float(np.linalg.norm(goal - aimed) * 1000)
+    scene.reset()
+    cell = scene.cell
+    words = cell.instruction
+    try:
+        execute_in_process(cell, actions, arm, SimClock(cell))
+    except MvistaError as error:
+        sys.stderr.write(f"seed {job.seed}, '{way}': refused: {error}\n")
+        return Trial(way, job.seed, words, False, False, True, error_mm)
+    named = job.task == "touch_cube" and cell.approached_object() == f"{words.split()[2]}_cube"
+    return Trial(way, job.seed, words, cell.evaluate().success, named, False, error_mm)
+
+
+def pair_jobs(first_seed: int, count: int, checkpoint: Path) -> list[Job]:
+    """The same touch_cube scene asked for two different colours."""
+    jobs = []
+    for seed in range(first_seed, first_seed + count):
+        picks = np.random.default_rng(seed).permutation(list(tasks.COLORS))[:2]
+        words = tuple(f"touch the {color} cube" for color in picks)
+        jobs.append(Job("touch_cube", seed, checkpoint, (FULL,), words))
+    return jobs
+
+
+def _quiet(stage: str, fraction: float) -> bool:
+    return True
