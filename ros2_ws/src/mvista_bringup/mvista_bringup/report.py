@@ -231,10 +231,16 @@ def _joints(record: RunRecord) -> str:
     if record.prior is None or record.refined is None:
         return ""
     image = pictures.joint_plots(record.prior, record.refined, record.sent, record.measured)
+    corrected = not np.array_equal(record.prior.positions, record.refined.positions)
+    plan = (
+        "the refined plan is what the residual inverse dynamics model makes of it on the imagined "
+        "clouds"
+        if corrected
+        else "this checkpoint has no residual inverse dynamics model, so the plan is the prior"
+    )
     return _section(
         "Prior, refined and executed joints",
-        "The prior is the decoded latent; the refined plan is what the residual inverse dynamics "
-        "model makes of it on the imagined clouds; executed is what the executor sent and what "
+        f"The prior is the decoded latent; {plan}; executed is what the executor sent and what "
         "the arm measured. Zero is the plan's start; before it the arm approaches slowly where it "
         "has to.",
         _image(image, "joint positions over time", "wide"),

@@ -145,7 +145,8 @@ def cloud_views(clouds: Sequence[Cloud]) -> str:
             axes.set_zlim(lower[2], upper[2])
             axes.set_box_aspect(upper - lower, zoom=zoom)
             axes.set_axis_off()
-            axes.set_title(f"{cloud.time_s:.1f} s, {words}", fontsize=9, color="#374151", y=0.95)
+            title = axes.set_title(f"{cloud.time_s:.1f} s, {words}", fontsize=9, y=0.95)
+            title.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2})
     figure.subplots_adjust(0, 0, 1, 1, 0, 0)
     return _figure(figure)
 

@@ -1,0 +1,212 @@
+"""The whole graph as a user meets it: real processes, tasks through `run_task`, Ctrl-C.
+
+The weights are the committed checkpoint, or random ones of the same shape where it is absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mvista_interfaces.action import Imagine, RunTask
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState as JointStateMsg
+
+from mvista_bringup import nodes, paths
+from mvista_bringup.supervisor import Supervisor
+from mvista_core.errors import (
+    BusyError,
+    CameraSilentError,
+    CancelledError,
+    InstructionError,
+    MvistaError,
+)
+from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
+from mvista_ros import qos
+from mvista_ros.actions import call_action
+from mvista_ros.convert import error_from_outcome
+from tests.fakes.random_checkpoint import write_random_checkpoint
+
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
+
+CLOCK = SystemClock()
+START_TIMEOUT_S = 180.0
+STEPS = 2
+"""Of the optimisation: enough to go through it."""
+STAGES = ["imagine", "infer", "gate", "execute"]
+
+
+class Operator(Node):
+    """Sends tasks, and knows how fast the arm moves."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("operator", context=context)
+        self._tasks = ActionClient(self, RunTask, "run_task")
+        self._imagine = ActionClient(self, Imagine, "imagine")
+        self.speed = 0.0
+        self.create_subscription(JointStateMsg, "piper/joint_states", self._hear, qos.SENSOR_IN)
+
+    def run_task(
+        self,
+        instruction: str,
+        on_stage: Callable[[str, float], None] = lambda stage, fraction: None,
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> tuple[RunTask.Result, MvistaError | None]:
+        goal = RunTask.Goal(instruction=instruction, seed=1)
+
+        def hear(feedback: RunTask.Feedback) -> None:
+            on_stage(feedback.stage, feedback.progress)
+
+        _, result = call_action(self._tasks, goal, CLOCK, hear, keep_going)
+        return result, error_from_outcome(result.outcome)
+
+    def imagine(self, instruction: str) -> MvistaError | None:
+        goal = Imagine.Goal(instruction=instruction, source_camera="cam1", target_cameras=["cam0"])
+        _, result = call_action(self._imagine, goal, CLOCK)
+        return error_from_outcome(result.outcome)
+
+    def _hear(self, message: JointStateMsg) -> None:
+        self.speed = max((abs(v) for v in message.velocity), default=0.0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As a folder relative to models/checkpoints, which is how a run names it."""
+    shipped = paths.checkpoint_dir("tiny")
+    if (shipped / "manifest.json").is_file():
+        return "tiny"
+    folder = write_random_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return os.path.relpath(folder, shipped.parent)
+
+
+@pytest.fixture(scope="module")
+def graph(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    chosen = {"checkpoint": checkpoint, "seed": "3"}
+    values = nodes.option_values(nodes.SIM_DEMO_OPTIONS, chosen, str(paths.share_root()))
+    quick = [
+        dataclasses.replace(spec, parameters=(*spec.parameters, ("steps", STEPS)))
+        if spec.name == "task"
+        else spec
+        for spec in nodes.SIM_DEMO
+    ]
+    with Supervisor(quick, values, tmp_path_factory.mktemp("run")) as supervisor:
+        supervisor.wait_ready(START_TIMEOUT_S)
+        yield supervisor
+
+
+@pytest.fixture
+def operator(graph: Supervisor) -> Iterator[Operator]:
+    context = Context()
+    context.init(domain_id=graph.domain_id)
+    node, executor = Operator(context), SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    yield node
+    executor.shutdown(5.0)
+    thread.join(5.0)
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_an_unknown_instruction_is_refused_with_the_templates(operator: Operator) -> None:
+    result, error = operator.run_task("dance a waltz")
+    assert isinstance(error, InstructionError)
+    assert "dance a waltz" in str(error) and "open the drawer" in str(error)
+    assert [stage.name for stage in result.stages] == ["imagine"]
+
+
+def test_a_task_is_carried_out_and_a_second_one_meanwhile_refused(operator: Operator) -> None:
+    imagining = threading.Event()
+    answers: list[Any] = []
+
+    def send() -> None:
+        answers.append(
+            operator.run_task("touch the red cube", lambda stage, fraction: imagining.set())
+        )
+
+    first = threading.Thread(target=send)
+    first.start()
+    assert imagining.wait(30.0)
+    _, refusal = operator.run_task("touch the blue cube")
+    assert isinstance(refusal, BusyError)
+    first.join(300.0)
+    result, error = answers[0]
+    assert error is None, str(error)
+    assert [stage.name for stage in result.stages] == STAGES
+    assert all(stage.outcome.code == 0 for stage in result.stages)
+    assert len(result.losses) == STEPS and re.fullmatch("[0-9a-f]{64}", result.weights_sha256)
+    assert len(result.prior.points) == len(result.refined.points) == 96
+    assert operator.speed < 0.02, "the arm holds"
+
+
+def test_a_cancel_while_it_moves_stops_the_arm(operator: Operator) -> None:
+    executing = threading.Event()
+
+    def hear(stage: str, fraction: float) -> None:
+        if stage == "execute" and fraction > 0.2:
+            executing.set()
+
+    result, error = operator.run_task("open the drawer", hear, lambda: not executing.is_set())
+    assert isinstance(error, CancelledError), str(error)
+    assert [stage.name for stage in result.stages] == STAGES
+    assert result.stages[-1].outcome.code == CancelledError.code
+    CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.5))
+    assert operator.speed < 0.02
+
+
+def test_a_silent_camera_is_named_within_two_seconds(operator: Operator, graph: Supervisor) -> None:
+    # The first call finds the server; from then on time is the node's own.
+    assert isinstance(operator.imagine("dance"), InstructionError)
+    simulator = graph.pids[0]
+    os.kill(simulator, signal.SIGSTOP)
+    try:
+        begun_ns = CLOCK.monotonic_ns()
+        error = operator.imagine("open the drawer")
+        assert ns_to_seconds(CLOCK.monotonic_ns() - begun_ns) < 2.5, "2 s and the way there"
+    finally:
+        os.kill(simulator, signal.SIGCONT)
+    assert isinstance(error, CameraSilentError) and "cam1/color/image_raw" in str(error)
+
+
+def test_control_c_leaves_no_process(checkpoint: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mvista_bringup.cli", "demo", "--checkpoint", checkpoint]
+    demo = subprocess.Popen(
+        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert demo.stdout is not None
+    try:
+        for line in demo.stdout:
+            if line.startswith(b"imagine"):
+                break
+        assert len(children_of(demo.pid)) == len(nodes.SIM_DEMO)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60.0) == 130
+    finally:
+        demo.kill()
+    assert children_of(demo.pid) == []
+
+
+def children_of(supervisor: int) -> list[str]:
+    """Command lines of the nodes that one supervising process started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if b"mvista_bringup.child" in words and str(supervisor).encode() in words:
+            found.append(b" ".join(words).decode(errors="replace"))
+    return found
