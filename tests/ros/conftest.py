@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import rclpy
+from rclpy.action import ActionClient, ActionServer
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
@@ -38,5 +39,8 @@ def spinning(domain_id: int) -> Iterator[Callable[[Node], Node]]:
     if thread.is_alive():
         thread.join(5.0)
     for node in nodes:
+        # `destroy_node` leaves action servers and clients on the graph.
+        for action in [w for w in node.waitables if isinstance(w, (ActionClient, ActionServer))]:
+            action.destroy()
         node.destroy_node()
     rclpy.try_shutdown()

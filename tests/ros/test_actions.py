@@ -46,15 +46,18 @@ class _Bench:
 
 @pytest.fixture
 def bench(spinning: Spin) -> Iterator[_Bench]:
-    bench = _Bench(spinning(Node("server")))
+    node = Node("server")
+    bench = _Bench(node)
+    spinning(node)
     yield bench
     bench.server.stop()
-    bench.server.destroy()
 
 
 @pytest.fixture
 def ask(spinning: Spin) -> Ask:
-    client = ActionClient(spinning(Node("client")), Imagine, "imagine")
+    node = Node("client")
+    client = ActionClient(node, Imagine, "imagine")
+    spinning(node)
 
     def asker(instruction: str, **arguments: Any) -> tuple[int, Any]:
         return call_action(client, Imagine.Goal(instruction=instruction), CLOCK, **arguments)

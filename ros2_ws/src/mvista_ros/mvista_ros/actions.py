@@ -64,10 +64,6 @@ class WorkServer:
         if self._running.acquire(timeout=timeout_s):
             self._running.release()
 
-    def destroy(self) -> None:
-        """Take the server off the graph; `Node.destroy_node` does not."""
-        self._server.destroy()
-
     def _execute(self, goal: ServerGoalHandle) -> Any:
         if not self._running.acquire(blocking=False):
             busy = BusyError(f"'{self._name}' works on another goal; one at a time, none queued")

@@ -59,6 +59,8 @@ class HouseNode(Node):
     """A node with `/diagnostics` at 1 Hz. The first one tells that the node serves.
 
     `system_clock` is the injected clock; stamps come from it, never from the node's ROS clock.
+    Create action clients and servers in the constructor: rclpy registers them with the node before
+    they are whole, so one that is made on a spinning node can end its executor.
     """
 
     def __init__(self, name: str, clock: Clock | None = None, **node_arguments: Any) -> None:
