@@ -110,9 +110,10 @@ def test_joint_states_keep_coming_between_images(client: _Client) -> None:
     client.stamps_ns.clear()
     _pause(2.0)
     stamps_ns = np.array(client.stamps_ns)
-    # A quarter of the nominal 200 Hz: the machine that tests may be busy with other work.
-    assert len(stamps_ns) > 100
-    assert (np.diff(stamps_ns) > 0).all()
+    gaps_s = np.diff(stamps_ns) * 1e-9
+    assert (gaps_s > 0).all()
+    # 5 ms on a quiet machine. A rate would measure what else runs here; a long gap is starvation.
+    assert len(gaps_s) > 20 and gaps_s.max() < 0.5
 
 
 def test_the_arm_obeys_and_holds_when_commands_stop(client: _Client) -> None:
