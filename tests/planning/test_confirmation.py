@@ -53,7 +53,12 @@ def test_a_cancel_ends_the_wait() -> None:
 @given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=30))
 def test_relayed_progress_never_goes_back_and_stays_in_range(fractions: list[float]) -> None:
     clock, told = ManualClock(), [0.0]
-    relay = Relay(lambda stage, fraction: told.append(fraction) is None, "imagine", clock)
+
+    def progress(stage: str, fraction: float) -> bool:
+        told.append(fraction)
+        return True
+
+    relay = Relay(progress, "imagine", clock)
     for fraction in fractions:
         relay.update(fraction)
         clock.advance(0.1)
@@ -63,7 +68,12 @@ def test_relayed_progress_never_goes_back_and_stays_in_range(fractions: list[flo
 
 def test_a_relay_tells_at_most_ten_times_a_second() -> None:
     clock, told = ManualClock(), []
-    relay = Relay(lambda stage, fraction: told.append(stage) is None, "imagine", clock)
+
+    def progress(stage: str, fraction: float) -> bool:
+        told.append(stage)
+        return True
+
+    relay = Relay(progress, "imagine", clock)
     for _ in range(100):
         relay.keep_going()
         clock.advance(0.01)
