@@ -9,7 +9,7 @@ SETUP_INPUTS := requirements.lock $(wildcard ros2_ws/tools/*.py \
   ros2_ws/pip_underlay/*/package.xml ros2_ws/pip_underlay/*/CMakeLists.txt \
   ros2_ws/pip_underlay/*/msg/*.msg ros2_ws/pip_underlay/*/action/*.action \
   models/*/package.xml models/*/setup.py calibration/*/package.xml calibration/*/setup.py)
-TASK ?= touch_cube
+TASK ?= touch the red cube
 SEED ?= 0
 UV ?= uv
 
@@ -37,7 +37,7 @@ lint: $(STAMP)
 # Success rate and stage times of the whole pipeline, in process, on held-out scenes
 bench: $(STAMP)
 	@mkdir -p build/bench
-	.venv/bin/mvista eval success --task "$(TASK)" --episodes 10 --seed 10000 --json build/bench/success.json
+	.venv/bin/mvista eval success --task touch_cube --episodes 10 --seed 10000 --json build/bench/success.json
 
 clean:
 	rm -rf .venv build ros2_ws/build ros2_ws/install ros2_ws/log
