@@ -19,7 +19,7 @@ import numpy as np
 from mvista_bringup import paths
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
-from mvista_core.records import ActionTrajectory, InferredPlan, Observation, Rollout
+from mvista_core.records import ActionTrajectory, Float64, InferredPlan, Observation, Rollout
 from mvista_core.rig import load_rig
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
@@ -28,7 +28,7 @@ from mvista_world.planner import WorldModelPlanner, load_planner
 
 HEAD_STEPS = 15
 RANDOM_STEPS = 100
-FRAME_TIMES_S = np.arange(9) * 0.8
+FRAME_TIMES_S: Float64 = np.arange(9.0) * 0.8
 CAMERAS = ("cam1", "cam2", "cam0")
 
 
