@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -215,7 +215,8 @@ class WorldModelPlanner:
         if self._networks.refiner is None:
             return prior
         initial = held.joints.ordered(self.config.joint_names)
-        return refine(self._networks.refiner, held.rollout, prior, initial, self._arm)
+        refined = refine(self._networks.refiner, held.rollout, prior, initial, self._arm)
+        return replace(refined, positions=self._within(refined.positions))
 
     def _trajectory(
         self, z: torch.Tensor, joints: JointState, provenance: Provenance
@@ -224,12 +225,16 @@ class WorldModelPlanner:
             decoded = self._networks.trajectory.decode(z.float())[0].double().numpy()
         start = joints.ordered(self.config.joint_names)
         smooth = smooth_from(start, decoded, self.config.trajectory)
-        # A joint may be decoded a hair outside its range; the arm's range is the truth there.
-        within: Float64 = np.clip(smooth, self._arm.lower, self._arm.upper)
+        within = self._within(smooth)
         count = self.config.trajectory.action_count
         rate_hz = self.config.trajectory.action_rate_hz
         times = np.arange(1.0, count + 1.0, dtype=np.float64) / rate_hz
         return ActionTrajectory(self.config.joint_names, within, times, provenance)
+
+    def _within(self, positions: Float64) -> Float64:
+        """A network may leave a joint's range by a hair; the arm's range is the truth."""
+        inside: Float64 = np.clip(positions, self._arm.lower, self._arm.upper)
+        return inside
 
     def _views(self, source: str, targets: Sequence[str]) -> list[str]:
         names = [source, *targets]
