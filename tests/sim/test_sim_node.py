@@ -113,7 +113,7 @@ def test_joint_states_keep_coming_between_images(client: _Client) -> None:
     gaps_s = np.diff(stamps_ns) * 1e-9
     assert (gaps_s > 0).all()
     # 5 ms on a quiet machine. A rate would measure what else runs here; a long gap is starvation.
-    assert len(gaps_s) > 20 and gaps_s.max() < 0.5
+    assert len(gaps_s) > 20 and gaps_s.max() < 1.0
 
 
 def test_the_arm_obeys_and_holds_when_commands_stop(client: _Client) -> None:
