@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
@@ -140,16 +140,20 @@ def load_sources(recipe: Recipe) -> generator.Sources:
 
 
 def pack(recipe: Recipe, checkpoint: Path) -> None:
-    """Assemble the checkpoint folder and its manifest of sha256."""
+    """Assemble the checkpoint folder and its manifest of sha256.
+
+    Weights are stored as float16: they run under bfloat16 autocast, and it halves the folder.
+    """
     checkpoint.mkdir(parents=True, exist_ok=True)
     names = [f"{n}.safetensors" for n in ("codec", "trajectory", "generator", "text")]
-    names.append("tokenizer.json")
     for name in names:
-        shutil.copyfile(recipe.out / name, checkpoint / name)
+        tensors = load_file(recipe.out / name)
+        half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        save_file(half, checkpoint / name)
+    copied = [recipe.out / "tokenizer.json"]
+    copied += sorted((recipe.out / "refine").glob("refine.[sj]*"))
+    for path in copied:
+        shutil.copyfile(path, checkpoint / path.name)
     save_config(recipe.config, data.templates(recipe.video_folders()), checkpoint / "config.json")
-    names.append("config.json")
-    for name in ("refine.safetensors", "refine.json"):
-        if (recipe.out / "refine" / name).is_file():
-            shutil.copyfile(recipe.out / "refine" / name, checkpoint / name)
-            names.append(name)
+    names += [path.name for path in copied] + ["config.json"]
     weights.write_manifest(checkpoint, names)
