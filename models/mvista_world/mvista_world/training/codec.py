@@ -19,7 +19,7 @@ from mvista_world.training.loop import Schedule, load_state, log, save_state
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
-    steps: int = 1600
+    steps: int = 1200
     batch: int = 8
     learning_rate: float = 1.5e-3
     foreground: float = 6.0

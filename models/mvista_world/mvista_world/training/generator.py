@@ -41,7 +41,7 @@ from mvista_world.trajectory import TrajectoryVae
 
 @dataclass(frozen=True)
 class GeneratorTraining:
-    steps: int = 2000
+    steps: int = 1800
     learning_rate: float = 8e-4
     seed: int = 0
     ema: float = 0.998

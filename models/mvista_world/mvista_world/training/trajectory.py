@@ -19,7 +19,7 @@ from mvista_world.trajectory import TrajectoryVae
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryTraining:
-    steps: int = 2200
+    steps: int = 1600
     batch: int = 48
     learning_rate: float = 2e-3
     seed: int = 0
