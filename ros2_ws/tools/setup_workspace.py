@@ -166,7 +166,8 @@ def write_entry_points() -> str:
     launcher = VENV / "bin" / "mvista"
     launcher.write_text(
         f"#!{VENV / 'bin' / 'python'}\nimport sys\n\nfrom mvista_bringup.cli import main\n\n"
-        "sys.exit(main())\n",
+        # Worker processes import the launcher again and must not run it.
+        'if __name__ == "__main__":\n    sys.exit(main())\n',
         encoding="utf-8",
     )
     launcher.chmod(0o755)
