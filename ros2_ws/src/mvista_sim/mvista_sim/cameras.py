@@ -23,11 +23,15 @@ class TofNoise:
 
     def apply(self, depth_m: Float32, rng: np.random.Generator) -> Float32:
         """Noisy depth, quantised to millimetres; pixels beside a step above `edge_m` are 0."""
-        sigma = self.floor_m + self.slope_per_m * depth_m**2
-        noisy = depth_m + sigma * rng.standard_normal(depth_m.shape)
-        step_u = np.abs(np.diff(depth_m, axis=1, prepend=depth_m[:, :1]))
-        step_v = np.abs(np.diff(depth_m, axis=0, prepend=depth_m[:1]))
-        lost = (depth_m <= 0) | (np.maximum(step_u, step_v) > self.edge_m)
+        noisy = depth_m.astype(np.float64)
+        if self.floor_m > 0 or self.slope_per_m > 0:
+            sigma = self.floor_m + self.slope_per_m * depth_m**2
+            noisy += sigma * rng.standard_normal(depth_m.shape)
+        lost = depth_m <= 0
+        if np.isfinite(self.edge_m):
+            step_u = np.abs(np.diff(depth_m, axis=1, prepend=depth_m[:, :1]))
+            step_v = np.abs(np.diff(depth_m, axis=0, prepend=depth_m[:1]))
+            lost |= np.maximum(step_u, step_v) > self.edge_m
         noisy = np.where(lost, 0.0, np.maximum(noisy, 0.0))
         return (np.round(noisy * 1000.0) / 1000.0).astype(np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mvista_ros.parameters import parameter
@@ -21,9 +22,13 @@ class SimParameters:
     frame_rate_hz: float = parameter(15.0, "Images per second and camera", 1.0, 30.0)
     depth_noise_floor_m: float = parameter(0.0, "Depth noise, standard deviation at 0 m", 0.0, 0.1)
     depth_noise_slope_per_m: float = parameter(0.0, "Added times depth squared", 0.0, 0.1)
-    depth_edge_m: float = parameter(1000.0, "Depth is lost beside steps above this", 0.0, 1000.0)
+    depth_edge_m: float = parameter(
+        0.0, "Depth is lost beside steps above this, 0: never", 0.0, 9.0
+    )
 
     @property
     def noise(self) -> TofNoise:
         """The cameras' depth noise."""
-        return TofNoise(self.depth_noise_floor_m, self.depth_noise_slope_per_m, self.depth_edge_m)
+        return TofNoise(
+            self.depth_noise_floor_m, self.depth_noise_slope_per_m, self.depth_edge_m or math.inf
+        )
