@@ -48,6 +48,7 @@ class GeneratorTraining:
     consistency: float = 0.1
     head_on_null: float = 1.0
     goal: float = 0.1
+    misled: float = 0.0
     null_start: float = 0.3
     null_end: float = 0.6
     full_source: float = 0.1
@@ -233,7 +234,8 @@ def losses(
     late = null & (torch.rand(size) < 0.5)
     t = torch.where(late, 0.8 + 0.2 * torch.rand(size), t)
     style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.z)
-    told = Conditions(networks.text(batch.instructions), batch.cameras, style)
+    words = _misled(batch.instructions, null, training.misled)
+    told = Conditions(networks.text(words), batch.cameras, style)
     error, prediction = denoising_error(
         generator, batch.x0, torch.randn_like(batch.x0), t, batch.clean, told, batch.weight
     )
@@ -248,6 +250,18 @@ def losses(
         "head_null": (head.detach() * null).sum() / null.sum().clamp(min=1),
         "head_told": (head.detach() * ~null).sum() / (~null).sum().clamp(min=1),
     }
+
+
+def _misled(instructions: list[str], null: torch.Tensor, share: float) -> list[str]:
+    """Another sample's words for a share of the told samples.
+
+    Where the words already fix the motion, a generator has no need of z and ignores it; when they
+    may be wrong, z has to decide, and Eq. 11 has a gradient to follow.
+    """
+    if share == 0.0:
+        return instructions
+    wrong = ~null & (torch.rand(len(null)) < share)
+    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(null))]
 
 
 def goal_error(networks: Networks, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
