@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
 from mvista_core.errors import InstructionError
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
-from mvista_sim.experts import ACTION_COUNT, ACTION_RATE_HZ
+from mvista_sim.experts import ACTION_COUNT, ACTION_RATE_HZ, MotionStyle
 
 TASKS = sorted(tasks.TEMPLATES)
 
@@ -69,3 +70,51 @@ def test_frames_come_at_the_times_asked_for(cell: SimCell) -> None:
     assert [[f.camera for f in row] for row in frames] == [list(cell.cameras())] * 3
     stamps = [(row[0].stamp_ns - start_ns) / 1e9 for row in frames]
     np.testing.assert_allclose(stamps, [0.0, 3.2, 6.4], atol=2e-3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_plans_stay_within_60_percent_of_the_arms_limits(
+    cell: SimCell, arm: ArmModel, task: str
+) -> None:
+    for seed in range(4):
+        cell.reset(task, seed)
+        start, plan = cell.state().positions, cell.expert()
+        times = np.append(0.0, plan.times_s)
+        curve = CubicSpline(times, np.vstack([start, plan.positions]), bc_type="clamped")
+        fine = np.linspace(0.0, times[-1], 500)
+        assert (np.abs(curve(fine, 1)) <= 0.6 * arm.max_velocity).all()
+        assert (np.abs(curve(fine, 2)) <= 0.6 * arm.max_acceleration).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_wrist_does_not_flip_with_the_side_of_the_target(cell: SimCell, task: str) -> None:
+    """A target's y of either sign must not choose between two wrist postures."""
+    for seed in range(4):
+        cell.reset(task, seed)
+        for words in instructions.expand(tasks.TEMPLATES[task]):
+            wrist = cell.expert(words).positions[:, [3, 5]]
+            assert np.abs(wrist).max() < 0.1
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_styles_differ_on_the_way_and_end_alike(cell: SimCell, task: str) -> None:
+    cell.reset(task, 3)
+    plain = cell.expert()
+    styled = cell.expert(style=MotionStyle.drawn(np.random.default_rng(5)))
+    assert np.abs(styled.positions - plain.positions).max() > 0.02
+    if task != "put_orange":  # it ends in the air, as high as its style says
+        np.testing.assert_allclose(styled.positions[-1], plain.positions[-1], atol=2e-3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_drawn_styles_stay_within_the_arms_limits(cell: SimCell, arm: ArmModel, task: str) -> None:
+    for seed in range(6):
+        cell.reset(task, seed)
+        start = cell.state().positions
+        plan = cell.expert(style=MotionStyle.drawn(np.random.default_rng(seed)))
+        curve = CubicSpline(
+            np.append(0.0, plan.times_s), np.vstack([start, plan.positions]), bc_type="clamped"
+        )
+        fine = np.linspace(0.0, plan.times_s[-1], 500)
+        assert (np.abs(curve(fine, 1)) <= 0.6 * arm.max_velocity).all()
+        assert (np.abs(curve(fine, 2)) <= 0.6 * arm.max_acceleration).all()

@@ -129,7 +129,9 @@ class SimCell:
             mujoco.mj_step(self.model, self.data)
             self._note_contacts()
 
-    def expert(self, instruction: str | None = None) -> ActionTrajectory:
+    def expert(
+        self, instruction: str | None = None, style: experts.MotionStyle = experts.PLAIN
+    ) -> ActionTrajectory:
         """The scripted expert's actions from where the arm is."""
         return experts.plan(
             self.model,
@@ -138,6 +140,7 @@ class SimCell:
             instruction or self.instruction,
             self.state().positions,
             self.data.qpos.copy(),
+            style,
         )
 
     def run_actions(

@@ -2,7 +2,8 @@
 
 `shard-00000.npz` holds 50 episodes: color uint8 [N, 4, 9, 64, 96, 3], depth_mm uint16
 [N, 4, 9, 64, 96], actions float32 [N, 96, 7], initial float32 [N, 7], seed, instruction. Images
-are the model's window of real 320x180 renders. Episodes the expert fails are dropped and counted.
+are the model's window of real 320x180 renders. Every episode's motion has a style of its own, drawn
+from its seed. Episodes the expert fails are dropped and counted.
 
 With `grounding`, nothing is executed: first frames only (no time axis) and the expert's actions for
 every instruction of the scene, actions [N, K, 96, 7] and instructions [N, K].
@@ -36,6 +37,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame, Float64
 from mvista_core.rig import load_rig
 from mvista_sim.cell import SimCell
+from mvista_sim.experts import MotionStyle
 from mvista_sim.tasks import TEMPLATES
 
 FIRST_SEED = 1_000_000
@@ -158,7 +160,7 @@ def _episode(cell: SimCell, job: Collection, seed: int) -> Arrays | None:
     try:
         if job.grounding:
             return {**_grounding(cell, job.task), "initial": initial, "seed": np.array(seed)}
-        actions = cell.expert()
+        actions = cell.expert(style=MotionStyle.drawn(np.random.default_rng(seed)))
     except MvistaError:
         return None
     frames = cell.run_actions(actions, FRAME_TIMES_S)

@@ -1,7 +1,8 @@
 """Scripted experts: inverse kinematics at waypoints (mink), a C2 spline between them.
 
-Deterministic given the layout and the instruction: the same words in the same scene give the same
-motion, which is what lets a small model learn what the words mean.
+Deterministic given the layout, the instruction and the `MotionStyle`. The plain style is what
+success is judged by; demonstrations are drawn, because people do not move alike either: where the
+words alone fixed the motion, a generator would have no need of the trajectory latent.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mvista_sim.tasks import SceneLayout
 ACTION_COUNT = 96
 ACTION_RATE_HZ = 15.0
 SMOOTHING_ACTIONS = 3.0
+START_S = 0.35
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,27 @@ class Waypoint:
     tip_m: tuple[float, float, float]
     opening_m: float = 0.0
     approach: tuple[float, float, float] = (0.0, 0.0, -1.0)
+
+
+@dataclass(frozen=True)
+class MotionStyle:
+    """How a motion differs from the plain one, with the same end: the point passed on the way
+    down moves sideways (`shift_m`, x and y) and up (`lift_m`), and is reached later (`delay_s`)."""
+
+    shift_m: tuple[float, float] = (0.0, 0.0)
+    lift_m: float = 0.0
+    delay_s: float = 0.0
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> MotionStyle:
+        """One demonstrator's style: uniform within what the arm's limits leave."""
+        x, y = rng.uniform(-0.05, 0.05, size=2)
+        return cls(
+            (float(x), float(y)), float(rng.uniform(-0.02, 0.06)), float(rng.uniform(-0.4, 0.6))
+        )
+
+
+PLAIN = MotionStyle()
 
 
 class IkSolver:
@@ -82,34 +105,40 @@ class IkSolver:
 
 
 def _tool_rotation(target: Float64, approach: tuple[float, float, float]) -> mink.SO3:
-    """Tool z along `approach` leaned outward; fingers part across the arm's radial plane."""
+    """Tool z along `approach` leaned outward; fingers part across the arm's radial plane.
+
+    Of the two equal ways round (the fingers are alike) it is the one near home. From the other,
+    half a turn away, either way is as far, and the wrist would flip with the side of the target.
+    """
     radial = np.array([target[0], target[1], 0.0]) / np.hypot(target[0], target[1])
     z = np.array(approach) + 0.25 * radial
     z /= np.linalg.norm(z)
-    y = np.cross(z, radial)
+    y = np.cross(radial, z)
     y /= np.linalg.norm(y)
     return mink.SO3.from_matrix(np.column_stack([np.cross(y, z), y, z]))
 
 
-def waypoints(layout: SceneLayout, instruction: str) -> list[Waypoint]:
+def waypoints(layout: SceneLayout, instruction: str, style: MotionStyle = PLAIN) -> list[Waypoint]:
     """The expert's plan for an instruction, as tip waypoints after the start."""
     wanted = tasks.check_instruction(layout.task, instruction)
     if layout.task == "touch_cube":
         color = instructions.normalise(wanted).split()[2]
-        return _touch(layout, f"{color}_cube")
+        return _touch(layout, f"{color}_cube", style)
     if layout.task == "open_drawer":
-        return _open(layout)
-    return _put(layout)
+        return _open(layout, style)
+    return _put(layout, style)
 
 
-def _touch(layout: SceneLayout, name: str) -> list[Waypoint]:
+def _touch(layout: SceneLayout, name: str, style: MotionStyle) -> list[Waypoint]:
     cube = layout.named(name)
     top = 2 * tasks.CUBE_HALF_M
-    above, on = (cube.x_m, cube.y_m, top + 0.07), (cube.x_m, cube.y_m, top - 0.006)
-    return [Waypoint(2.4, above), Waypoint(4.0, on), Waypoint(6.4, on)]
+    x, y = cube.x_m + style.shift_m[0], cube.y_m + style.shift_m[1]
+    above, on = (x, y, top + 0.07 + style.lift_m), (cube.x_m, cube.y_m, top - 0.006)
+    late = style.delay_s
+    return [Waypoint(2.4 + late, above), Waypoint(4.0 + late, on), Waypoint(6.4, on)]
 
 
-def _open(layout: SceneLayout) -> list[Waypoint]:
+def _open(layout: SceneLayout, style: MotionStyle) -> list[Waypoint]:
     drawer = layout.named("drawer")
     out = np.array([-np.cos(drawer.yaw_rad), -np.sin(drawer.yaw_rad)])
     centre = np.array([drawer.x_m, drawer.y_m])
@@ -117,30 +146,32 @@ def _open(layout: SceneLayout) -> list[Waypoint]:
     gap = centre + out * (tasks.DRAWER_DEPTH_M / 2 + 0.52 * tasks.HANDLE_OFFSET_M)
     low = tasks.DRAWER_HEIGHT_M / 2 - 0.016
     pulled = gap + out * 0.105
+    late = 0.5 * style.delay_s
     return [
-        Waypoint(2.0, (gap[0], gap[1], low + 0.09)),
-        Waypoint(3.2, (gap[0], gap[1], low)),
-        Waypoint(3.6, (gap[0], gap[1], low)),
+        Waypoint(2.0 + late, (gap[0], gap[1], low + 0.09 + style.lift_m)),
+        Waypoint(3.2 + late, (gap[0], gap[1], low)),
+        Waypoint(3.6 + late, (gap[0], gap[1], low)),
         Waypoint(5.6, (pulled[0], pulled[1], low)),
         Waypoint(6.4, (pulled[0], pulled[1], low)),
     ]
 
 
-def _put(layout: SceneLayout) -> list[Waypoint]:
+def _put(layout: SceneLayout, style: MotionStyle) -> list[Waypoint]:
     orange, bowl = layout.named("orange"), layout.named("bowl")
     wide, shut = 0.069, 0.045
     grasp = tasks.ORANGE_RADIUS_M - 0.004
-    high = 0.14
+    # The whole 6.4 s are needed: the height alone varies.
+    high, low = 0.1 + 0.25 * style.lift_m, 0.08
     return [
-        Waypoint(1.3, (orange.x_m, orange.y_m, high), wide),
-        Waypoint(2.2, (orange.x_m, orange.y_m, grasp), wide),
-        Waypoint(2.45, (orange.x_m, orange.y_m, grasp), wide),
-        Waypoint(2.9, (orange.x_m, orange.y_m, grasp), shut),
-        Waypoint(3.6, (orange.x_m, orange.y_m, high), shut),
-        Waypoint(4.7, (bowl.x_m, bowl.y_m, high), shut),
-        Waypoint(5.2, (bowl.x_m, bowl.y_m, 0.075), shut),
-        Waypoint(5.7, (bowl.x_m, bowl.y_m, 0.075), wide),
-        Waypoint(6.4, (bowl.x_m, bowl.y_m, high), wide),
+        Waypoint(1.5, (orange.x_m, orange.y_m, high), wide),
+        Waypoint(2.5, (orange.x_m, orange.y_m, grasp), wide),
+        Waypoint(2.65, (orange.x_m, orange.y_m, grasp), wide),
+        Waypoint(3.0, (orange.x_m, orange.y_m, grasp), shut),
+        Waypoint(3.9, (orange.x_m, orange.y_m, high), shut),
+        Waypoint(4.9, (bowl.x_m, bowl.y_m, low), shut),
+        Waypoint(5.1, (bowl.x_m, bowl.y_m, low), shut),
+        Waypoint(5.5, (bowl.x_m, bowl.y_m, low), wide),
+        Waypoint(6.1, (bowl.x_m, bowl.y_m, high), wide),
     ]
 
 
@@ -151,6 +182,7 @@ def plan(
     instruction: str,
     start: Float64,
     seed_configuration: Float64,
+    style: MotionStyle = PLAIN,
 ) -> ActionTrajectory:
     """The expert's 96 joint targets at 15 Hz from the measured `start` [7].
 
@@ -163,8 +195,9 @@ def plan(
     q = seed_configuration.copy()
     arm_addresses = [model.joint(name).qposadr[0] for name in arm.joint_names[:-1]]
     q[arm_addresses] = arm.home[:-1]
-    times, rows = [0.0], [start.copy()]
-    for waypoint in waypoints(layout, instruction):
+    # Rest first: the smoothing must not reach back across the start, a jerk there.
+    times, rows = [0.0, START_S], [start.copy(), start.copy()]
+    for waypoint in waypoints(layout, instruction, style):
         joints = solver.solve(q, waypoint)
         q[arm_addresses] = joints
         times.append(waypoint.time_s)
