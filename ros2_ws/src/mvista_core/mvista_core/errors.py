@@ -68,6 +68,30 @@ class ArmNotReadyError(MvistaError):
     code = 33
 
 
+class IdentityError(ArmNotReadyError):
+    """The arm is not one this driver may move: firmware, role or limits are wrong or unknown."""
+
+    code = 34
+
+
+class EnableError(ArmNotReadyError):
+    """A motor did not enable, or the arm did not take the control mode, in the time allowed."""
+
+    code = 35
+
+
+class BusLostError(StaleFeedbackError):
+    """The arm's bus is gone: frames can no longer be sent or received."""
+
+    code = 36
+
+
+class ArmFaultError(ArmNotReadyError):
+    """The arm or its bus reported a fault: it holds until the operator re-arms it."""
+
+    code = 37
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 
