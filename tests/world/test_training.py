@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError
 from mvista_world.planner import load_planner
-from mvista_world.training import codec, data, generator, recipes, trajectory
+from mvista_world.training import codec, data, generator, priors, recipes, refine_data, trajectory
 from mvista_world.training.recipes import Recipe
 from tests.world.tiny import ARM, CONFIG, RIG, make_observation, write_episodes
 
@@ -83,6 +83,43 @@ def test_the_generator_resumes_exactly_and_packs_into_a_planner(
     assert planner.infer_actions(
         rollout.rollout_id, "head", 1, lambda stage, fraction: True
     ).losses.shape == (1,)
+
+
+def test_a_generator_started_from_a_checkpoint_goes_on_from_its_weights(
+    trained: Recipe, tmp_path: Path
+) -> None:
+    run_generator(trained, trained.out, seed=0)
+    checkpoint = tmp_path / "checkpoint"
+    recipes.run("pack", trained, checkpoint)
+    going_on = replace(trained, out=tmp_path, start=checkpoint, steps=0)
+    shutil.copyfile(trained.out / "trajectory.safetensors", tmp_path / "trajectory.safetensors")
+    for name in ("codec", "generator"):
+        recipes.run(name, going_on, checkpoint)
+    for name in ("codec", "generator", "text"):
+        ours = load_file(tmp_path / f"{name}.safetensors")
+        for key, value in load_file(checkpoint / f"{name}.safetensors").items():
+            assert torch.equal(ours[key], value.to(ours[key].dtype)), key
+
+
+def test_starting_from_what_does_not_fit_names_the_file(trained: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"codec\.safetensors.*--start"):
+        recipes.run("codec", replace(trained, start=tmp_path, out=tmp_path / "out"), tmp_path)
+
+
+def test_real_priors_are_what_the_planner_infers_on_its_own_imagination(
+    trained: Recipe, tmp_path: Path
+) -> None:
+    run_generator(trained, trained.out, seed=0)
+    recipes.run("pack", trained, tmp_path / "checkpoint")
+    planner = load_planner(tmp_path / "checkpoint", RIG, ARM, _clock())
+    folders, path = trained.video_folders(), tmp_path / "priors.npz"
+    settings = priors.PriorSettings(per_folder=2, every=2, steps=1, views=2)
+    made = priors.make_priors(planner, folders, RIG, ARM, settings, path)
+    read = refine_data.load_priors(path, refine_data.load_episodes(folders))
+    assert read.episodes.tolist()[:2] == [0, 2]
+    assert len(read.episodes) == 2 * len(folders)
+    np.testing.assert_array_equal(read.positions, made.positions)
+    assert read.color is not None and read.color.shape[:2] == (len(read.episodes), 2)
 
 
 def _clock():  # type: ignore[no-untyped-def]

@@ -77,7 +77,7 @@ class TrajectoryConfig:
     stages: int = 4
     channels: int = 32
     width: int = 64
-    beta: float = 1e-3
+    beta: float = 5e-3
     smoothing_actions: float = 3.0
     anchor_s: float = 1.2
 

@@ -23,6 +23,7 @@ from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
     ActionTrajectory,
     CameraFrame,
+    Float32,
     Float64,
     InferredPlan,
     JointState,
@@ -111,9 +112,45 @@ class WorldModelPlanner:
         instruction = instructions.check(observation.instruction, self.templates)
         names = self._views(source_camera, target_cameras)
         frame = self.config.window.frame(observation.frame(source_camera))
+        conditions = self._conditions(instruction, names)
+        return self._imagine(
+            frame, names, conditions, instruction, observation.joints, seed, progress
+        )
+
+    def imagine_told(
+        self,
+        frame: CameraFrame,
+        target_cameras: Sequence[str],
+        joints: JointState,
+        instruction: str,
+        actions: Float32,
+        seed: int,
+    ) -> Rollout:
+        """The future of known actions [L, J], told by their latent; `frame` is a model window.
+
+        Where imagination chooses one of many motions, this one is known: what `refine` needs to
+        learn from imagined clouds.
+        """
+        names = self._views(frame.camera, target_cameras)
+        told = self._conditions(instructions.check(instruction, self.templates), names)
+        with torch.no_grad():
+            style = self._networks.trajectory.encode(torch.from_numpy(actions).float()[None])
+        told = replace(told, style=style)
+        return self._imagine(frame, names, told, instruction, joints, seed, lambda *_: True)
+
+    def _imagine(
+        self,
+        frame: CameraFrame,
+        names: Sequence[str],
+        conditions: Conditions,
+        instruction: str,
+        joints: JointState,
+        seed: int,
+        progress: Progress,
+    ) -> Rollout:
+        """Solve from noise and keep the latents, to be explained with the null style."""
         _proceed(progress, "encode", 0.0)
         clean, given = self._source_latents(frame, len(names))
-        conditions = self._conditions(instruction, names)
         rng = torch.Generator().manual_seed(seed)
         noise = torch.randn(given.shape, generator=rng)
         sampler = self.config.sampler
@@ -130,7 +167,7 @@ class WorldModelPlanner:
             )
         _proceed(progress, "decode", 0.0)
         rollout = self._decode(latents, names, instruction, seed)
-        self.hold(rollout, latents, conditions, observation.joints)
+        self.hold(rollout, latents, self._conditions(instruction, names), joints)
         _proceed(progress, "decode", 1.0)
         return rollout
 

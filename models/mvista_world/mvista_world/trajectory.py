@@ -67,13 +67,17 @@ class TrajectoryVae(nn.Module):
     def loss(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 10 on standardised actions: (loss, mean absolute error in rad)."""
         mean, log_variance = self.posterior(actions)
-        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        decoded = self.decode(z)
+        decoded = self.decode(drawn(mean, log_variance))
         reconstruction = F.mse_loss(
             (decoded - self.mean) / self.std, (actions - self.mean) / self.std
         )
         kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).mean()
         return reconstruction + self.config.beta * kl, (decoded - actions).abs().mean()
+
+
+def drawn(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """A sample of N(mean, exp(log_variance))."""
+    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
 
 
 def smooth_from(start: Float64, actions: Float64, config: TrajectoryConfig) -> Float64:

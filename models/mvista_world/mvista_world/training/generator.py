@@ -36,7 +36,7 @@ from mvista_world.layout import clean_mask, to_grid
 from mvista_world.text import InstructionEncoder
 from mvista_world.training import data
 from mvista_world.training.loop import MovingAverage, Schedule, load_state, log, save_state
-from mvista_world.trajectory import TrajectoryVae
+from mvista_world.trajectory import TrajectoryVae, drawn
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class GeneratorTraining:
     consistency: float = 0.1
     head_on_null: float = 1.0
     goal: float = 0.1
-    misled: float = 0.0
+    misled: float = 0.6
+    shown_below: float = 0.6
     null_start: float = 0.3
     null_end: float = 0.6
     full_source: float = 0.1
@@ -86,13 +87,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class Batch:
-    """x0 [B, C, T, V*h, 2*w], clean [L], z [B, S, C], weights like x0, instructions, cameras,
+    """x0 [B, C, T, V*h, 2*w], clean [L], weights like x0, instructions, cameras; z [B, S, C]: mode
+    of q(z | a), what the head shall read; style [B, S, C]: a sample of it, what the generator is
+    told, so that it knows a neighbourhood of each z and Eq. 11 may start from N(0, 1);
     goal [B]: the first-frame token of the source view's colour map that the tip ends in."""
 
     x0: torch.Tensor
     weight: torch.Tensor
     clean: torch.Tensor
     z: torch.Tensor
+    style: torch.Tensor
     instructions: list[str]
     cameras: torch.Tensor
     goal: torch.Tensor
@@ -167,12 +171,13 @@ def draw_batch(
     known[0, 0] = True
     if rng.random() < training.full_source:
         known[0] |= torch.from_numpy(rng.random(config.latent_frames) < rng.random())
-    actions = torch.from_numpy(chosen.actions[index, 0])
+    z, style = encode_actions(sources.trajectory, torch.from_numpy(chosen.actions[index, 0]))
     return Batch(
         to_grid(latents),
         to_grid(weight),
         token_mask(config, views, config.latent_frames, known),
-        encode_actions(sources.trajectory, actions),
+        z,
+        style,
         [chosen.instructions[i][0] for i in index],
         torch.from_numpy(sources.cameras[order]),
         torch.from_numpy(sources.video_goals[which][index, 0, order[:, 0]]),
@@ -191,11 +196,13 @@ def _grounding_batch(
     latents = torch.from_numpy(scenes.latents[index[:, None], camera].astype(np.float32))
     grid = to_grid(latents)
     known = torch.ones(1, 1, dtype=torch.bool)
+    z, style = encode_actions(sources.trajectory, torch.from_numpy(scenes.actions[index, word]))
     return Batch(
         grid,
         torch.ones_like(grid),
         token_mask(config, 1, 1, known),
-        encode_actions(sources.trajectory, torch.from_numpy(scenes.actions[index, word])),
+        z,
+        style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
         torch.from_numpy(sources.cameras[camera]),
         torch.from_numpy(sources.grounding_goals[index, word, camera[:, 0]]),
@@ -210,8 +217,12 @@ def token_mask(config: ModelConfig, views: int, frames: int, known: torch.Tensor
 
 
 @torch.no_grad()
-def encode_actions(trajectory: TrajectoryVae, actions: torch.Tensor) -> torch.Tensor:
-    return trajectory.encode(actions.float())
+def encode_actions(
+    trajectory: TrajectoryVae, actions: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mode and a sample of q(z | a), each [B, S, C]."""
+    mean, log_variance = trajectory.posterior(actions.float())
+    return mean, drawn(mean, log_variance)
 
 
 def losses(
@@ -233,8 +244,8 @@ def losses(
     t = shifted(torch.rand(size), generator.config.sampler.shift)
     late = null & (torch.rand(size) < 0.5)
     t = torch.where(late, 0.8 + 0.2 * torch.rand(size), t)
-    style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.z)
-    words = _misled(batch.instructions, null, training.misled)
+    style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.style)
+    words = _misled(batch.instructions, ~null | (t < training.shown_below), training.misled)
     told = Conditions(networks.text(words), batch.cameras, style)
     error, prediction = denoising_error(
         generator, batch.x0, torch.randn_like(batch.x0), t, batch.clean, told, batch.weight
@@ -252,16 +263,15 @@ def losses(
     }
 
 
-def _misled(instructions: list[str], null: torch.Tensor, share: float) -> list[str]:
-    """Another sample's words for a share of the told samples.
+def _misled(instructions: list[str], known: torch.Tensor, share: float) -> list[str]:
+    """Another sample's words for a share of the samples whose motion is `known` without them.
 
-    Where the words already fix the motion, a generator has no need of z and ignores it; when they
-    may be wrong, z has to decide, and Eq. 11 has a gradient to follow.
+    Where the words already fix the motion, a generator has no need of z and ignores it, and the
+    head reads the words instead of the rollout. When they may be wrong, z has to decide, so that
+    Eq. 11 has a gradient to follow, and what is shown at little noise has to be looked at.
     """
-    if share == 0.0:
-        return instructions
-    wrong = ~null & (torch.rand(len(null)) < share)
-    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(null))]
+    wrong = known & (torch.rand(len(known)) < share)
+    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(known))]
 
 
 def goal_error(networks: Networks, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -9,28 +9,32 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
+from mvista_core.timing import SystemClock
 from mvista_world import weights
 from mvista_world.codec import StackedCodec
 from mvista_world.config import ModelConfig, save_config
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.planner import load_planner
 from mvista_world.refine import RefineConfig
 from mvista_world.text import InstructionEncoder, build_tokenizer
-from mvista_world.training import codec, data, generator, refine, trajectory
+from mvista_world.training import codec, data, generator, priors, refine, trajectory
 from mvista_world.trajectory import TrajectoryVae
 
 VIDEO = ("touch", "drawer", "orange")
 GROUNDING = "grounding"
 HELD_OUT = 32
 REFINE_STEPS = 1000
+WARM_UNTIL = 100
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `mvista train` was asked for."""
+    """What `mvista train` was asked for; `start` is a checkpoint folder to go on from."""
 
     config: ModelConfig
     data: Path
@@ -41,6 +45,7 @@ class Recipe:
     steps: int | None
     resume: bool
     threads: int
+    start: Path | None = None
 
     def video_folders(self) -> list[Path]:
         """The video data sets that are there, `touch` first."""
@@ -54,6 +59,7 @@ def run(network: str, recipe: Recipe, checkpoint: Path) -> None:
         "codec": lambda: train_codec(recipe),
         "trajectory": lambda: train_trajectory(recipe),
         "generator": lambda: train_generator(recipe),
+        "priors": lambda: make_priors(recipe, checkpoint),
         "refine": lambda: train_refine(recipe),
         "pack": lambda: pack(recipe, checkpoint),
     }
@@ -63,7 +69,14 @@ def run(network: str, recipe: Recipe, checkpoint: Path) -> None:
 
 
 def train_codec(recipe: Recipe) -> None:
-    """The video autoencoder."""
+    """The video autoencoder; started from a checkpoint, it is that checkpoint's, unchanged."""
+    if recipe.start is not None:
+        autoencoder = StackedCodec(recipe.config.codec)
+        _load(autoencoder, recipe.start / "codec.safetensors")
+        recipe.out.mkdir(parents=True, exist_ok=True)
+        tensors = {k: v.contiguous() for k, v in autoencoder.state_dict().items()}
+        save_file(tensors, recipe.out / "codec.safetensors")
+        return
     training = codec.CodecTraining(seed=recipe.seed)
     if recipe.steps is not None:
         training = replace(training, steps=recipe.steps)
@@ -82,20 +95,38 @@ def train_trajectory(recipe: Recipe) -> None:
 
 
 def train_generator(recipe: Recipe) -> None:
-    """Generator and instruction encoder, on cached latents."""
+    """Generator and instruction encoder, on cached latents.
+
+    Started from a checkpoint, they know their words already: the first two phases are short.
+    """
     torch.manual_seed(recipe.seed)
     training = generator.GeneratorTraining(seed=recipe.seed)
     if recipe.steps is not None:
         training = replace(training, steps=recipe.steps)
-    sources = load_sources(recipe)
     networks = new_networks(recipe)
+    if recipe.start is not None:
+        training = replace(training, ground_until=WARM_UNTIL, one_until=WARM_UNTIL)
+        for name in ("generator", "text"):
+            _load(getattr(networks, name), recipe.start / f"{name}.safetensors")
+    sources = load_sources(recipe)
     generator.train_generator(networks, sources, recipe.out, training, recipe.resume)
+
+
+def make_priors(recipe: Recipe, checkpoint: Path) -> None:
+    """`out/refine/priors.npz`: what a packed checkpoint infers and imagines on training scenes;
+    `--steps` is the number of scenes of each data set."""
+    settings = priors.PriorSettings(seed=recipe.seed)
+    if recipe.steps is not None:
+        settings = replace(settings, per_folder=recipe.steps)
+    planner = load_planner(checkpoint, recipe.rig, recipe.arm, SystemClock())
+    path = recipe.out / "refine" / "priors.npz"
+    priors.make_priors(planner, recipe.video_folders(), recipe.rig, recipe.arm, settings, path)
 
 
 def train_refine(recipe: Recipe) -> None:
     """The residual refiner into `out/refine`; real priors join where `priors.npz` lies there."""
     out = recipe.out / "refine"
-    priors = out / "priors.npz"
+    real = out / "priors.npz"
     refine.train_refiner(
         recipe.video_folders(),
         out,
@@ -105,8 +136,16 @@ def train_refine(recipe: Recipe) -> None:
         recipe.resume,
         rig=recipe.rig,
         arm=recipe.arm,
-        priors=priors if priors.is_file() else None,
+        priors=real if real.is_file() else None,
     )
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    """Raises ConfigError where a checkpoint's weights are of another shape."""
+    try:
+        module.load_state_dict(load_file(path))
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(f"cannot start from {path}: {error}; see --start") from None
 
 
 def new_networks(recipe: Recipe) -> generator.Networks:

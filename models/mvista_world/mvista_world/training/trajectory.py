@@ -19,7 +19,7 @@ from mvista_world.trajectory import TrajectoryVae
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryTraining:
-    steps: int = 1600
+    steps: int = 3000
     batch: int = 48
     learning_rate: float = 2e-3
     seed: int = 0

@@ -1,6 +1,7 @@
-"""`mvista train codec|trajectory|generator|refine|pack`: one command per network.
+"""`mvista train codec|trajectory|generator|priors|refine|pack`: one command per network.
 
-Every run is seeded and resumes where it stopped; `pack` assembles the checkpoint folder.
+Every run is seeded and resumes where it stopped. `pack` assembles the checkpoint folder; `priors`
+lets a packed one plan on training scenes, for `refine` to learn from.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
 
-NETWORKS = ("codec", "trajectory", "generator", "refine", "pack")
+NETWORKS = ("codec", "trajectory", "generator", "priors", "refine", "pack")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         default=Path("models/checkpoints/tiny"),
-        help="where pack writes",
+        help="where pack writes and priors reads",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="codec and generator: a checkpoint folder to go on from instead of random weights",
     )
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
@@ -49,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         args.steps,
         not args.restart,
         args.threads,
+        args.start,
     )
     recipes.run(args.network, recipe, args.checkpoint)
     return 0
