@@ -71,7 +71,7 @@ def test_token_owner_follows_the_flattening_of_the_backbone() -> None:
 
 def test_the_clean_mask_marks_whole_frames_of_both_modalities() -> None:
     known = torch.tensor([[True, False], [False, False]])
-    mask = clean_mask(2, 2, 2, 2, 3, known)
+    mask = clean_mask(known, (2, 3))
     view, _, frame = token_owner(2, 2, 2, 2, 3)
     assert mask.sum() == 2 * 2 * 3
     assert torch.equal(mask, (view == 0) & (frame == 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,9 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     weights.write_manifest(folder, ["config.json"])
     with pytest.raises(ConfigError, match="wants codec 'wan'"):
         load_planner(folder, RIG, ARM, ManualClock())
+
+
+def test_an_observation_of_another_rig_is_refused(planner: WorldModelPlanner) -> None:
+    foreign = replace(make_observation("touch the red cube"), rig_hash="0123456789abcdef")
+    with pytest.raises(RigError, match=r"0123456789ab.*rig_file"):
+        planner.imagine(foreign, VIEWS[0], VIEWS[1:], 0, go_on)

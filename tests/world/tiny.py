@@ -97,8 +97,7 @@ def source_mask(views: int, modalities: int = 2) -> torch.Tensor:
     """Token mask [L]: the first frame of the first view is known."""
     known = torch.zeros(views, CONFIG.latent_frames, dtype=torch.bool)
     known[0, 0] = True
-    rows, columns = (n // p for n, p in zip(CONFIG.latent_size, (2, 2), strict=True))
-    return clean_mask(views, modalities, CONFIG.latent_frames, rows, columns, known)
+    return clean_mask(known, CONFIG.token_grid, modalities)
 
 
 def write_checkpoint(folder: Path) -> Path:

@@ -141,6 +141,12 @@ class ModelConfig:
         return self.window.height_px // stride, self.window.width_px // stride
 
     @property
+    def token_grid(self) -> tuple[int, int]:
+        """(rows, columns) of tokens of one modality of one view."""
+        _, down, across = self.transformer.patch
+        return self.latent_size[0] // down, self.latent_size[1] // across
+
+    @property
     def inner_dim(self) -> int:
         return self.transformer.num_attention_heads * self.transformer.attention_head_dim
 

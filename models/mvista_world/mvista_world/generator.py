@@ -164,7 +164,7 @@ class MultiViewGenerator(nn.Module):
 
     def _owners(self, views: int, grid: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
         frames, height, width = grid
-        columns = self.config.latent_size[1] // self.config.transformer.patch[2]
+        _, columns = self.config.token_grid
         view, modality, _ = token_owner(views, width // columns, frames, height // views, columns)
         device = self.null_style.device
         return view.to(device), modality.to(device)

@@ -38,13 +38,8 @@ def token_owner(
 
 
 def clean_mask(
-    views: int,
-    modalities: int,
-    frames: int,
-    rows: int,
-    columns: int,
-    known: torch.Tensor,
+    known: torch.Tensor, token_grid: tuple[int, int], modalities: int = 2
 ) -> torch.Tensor:
     """Token mask [L] of what is given, from `known` [V, T_latent] (view, latent frame)."""
-    view, _, frame = token_owner(views, modalities, frames, rows, columns)
+    view, _, frame = token_owner(known.shape[0], modalities, known.shape[1], *token_grid)
     return known[view, frame]

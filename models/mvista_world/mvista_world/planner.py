@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
-from mvista_core.errors import CancelledError, ConfigError, RolloutError, WeightsError
+from mvista_core.errors import CancelledError, ConfigError, RigError, RolloutError, WeightsError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
     ActionTrajectory,
@@ -109,6 +109,12 @@ class WorldModelPlanner:
         Raises:
             InstructionError, ObservationError, RigError, ConfigError, CancelledError.
         """
+        if observation.rig_hash != self._rig.content_hash:
+            raise RigError(
+                f"the observation was made with rig {observation.rig_hash[:12]}, this planner "
+                f"plans for rig '{self._rig.name}' {self._rig.content_hash[:12]}; start both with "
+                "the same rig_file"
+            )
         instruction = instructions.check(observation.instruction, self.templates)
         names = self._views(source_camera, target_cameras)
         frame = self.config.window.frame(observation.frame(source_camera))
@@ -296,9 +302,7 @@ class WorldModelPlanner:
         """Token mask [L]: the first frame of the first view is given."""
         known = torch.zeros(views, self.config.latent_frames, dtype=torch.bool)
         known[0, 0] = True
-        patch = self.config.transformer.patch
-        rows, columns = (n // p for n, p in zip(self.config.latent_size, patch[1:], strict=True))
-        return clean_mask(views, 2, self.config.latent_frames, rows, columns, known)
+        return clean_mask(known, self.config.token_grid)
 
     def _source_latents(self, frame: CameraFrame, views: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Token mask and the latent grid with the observed frame in place, zero elsewhere."""

@@ -175,7 +175,7 @@ def draw_batch(
     return Batch(
         to_grid(latents),
         to_grid(weight),
-        token_mask(config, views, config.latent_frames, known),
+        clean_mask(known, config.token_grid),
         z,
         style,
         [chosen.instructions[i][0] for i in index],
@@ -200,20 +200,13 @@ def _grounding_batch(
     return Batch(
         grid,
         torch.ones_like(grid),
-        token_mask(config, 1, 1, known),
+        clean_mask(known, config.token_grid),
         z,
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
         torch.from_numpy(sources.cameras[camera]),
         torch.from_numpy(sources.grounding_goals[index, word, camera[:, 0]]),
     )
-
-
-def token_mask(config: ModelConfig, views: int, frames: int, known: torch.Tensor) -> torch.Tensor:
-    """Token mask [L] of the known (view, latent frame) pairs."""
-    rows = config.latent_size[0] // config.transformer.patch[1]
-    columns = config.latent_size[1] // config.transformer.patch[2]
-    return clean_mask(views, 2, frames, rows, columns, known)
 
 
 @torch.no_grad()
@@ -284,10 +277,7 @@ def goal_error(networks: Networks, hidden: torch.Tensor, batch: Batch) -> torch.
 
 
 def _goal_logits(networks: Networks, hidden: torch.Tensor) -> torch.Tensor:
-    config = networks.generator.config
-    rows, columns = (
-        n // p for n, p in zip(config.latent_size, config.transformer.patch[1:], strict=True)
-    )
+    rows, columns = networks.generator.config.token_grid
     return networks.goal(hidden[:, : rows * 2 * columns]).squeeze(-1).float()
 
 
