@@ -14,6 +14,7 @@ MANIFESTS = sorted(p for folder in PACKAGE_FOLDERS for p in (ROOT / folder).glob
 PYTHON_MANIFESTS = [path for path in MANIFESTS if (path.parent / "setup.py").is_file()]
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "can": "python3-can",
     "cv2": "python3-opencv",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
@@ -23,8 +24,8 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 NO_ROSDEP_KEY = {
-    "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "safetensors", "tokenizers",
-    "transformers",
+    "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "piper_sdk", "safetensors",
+    "tokenizers", "transformers",
 }  # fmt: skip
 """On an apt ROS these come from pip; CONTRIBUTING.md says how."""
 

@@ -1,0 +1,389 @@
+"""The driver: identify, enable, stream set-points, hold; the `Arm` port over one CAN bus.
+
+One thread ticks, sends and asks (`tick`, `send`, `hold`, `enable`, `rearm`); another may receive
+(`receive`). Time passes only on the injected clock. No path disables the arm or resets it: whatever
+ends, the arm holds its last set-point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from mvista_core.arm import ArmModel
+from mvista_core.errors import (
+    ArmFaultError,
+    ArmNotReadyError,
+    BusLostError,
+    BusyError,
+    IdentityError,
+    MvistaError,
+    StaleFeedbackError,
+)
+from mvista_core.ports import Clock
+from mvista_core.records import JointCommand, JointState
+from mvista_core.timing import seconds_to_ns
+from mvista_piper import health
+from mvista_piper.enabling import Enabling, send_pose
+from mvista_piper.feedback import ArmStatus, Feedback, MotorStatus
+from mvista_piper.identity import ArmIdentity
+from mvista_piper.limits import check_arm_file
+from mvista_piper.link import LinkCounters, PiperLink
+from mvista_piper.search import Search
+from mvista_piper.setpoints import SetPoints, check_limits, per_joint, positions_of
+from mvista_piper.settings import PiperSettings
+
+FOREIGN_WITHIN_S = 1.0
+
+
+class Mode(Enum):
+    """What the driver does. Only TRACKING and HOLDING send set-points."""
+
+    SEARCHING = "searching for the arm"
+    REFUSED = "refused"
+    READY = "ready, not enabled"
+    ENABLING = "enabling"
+    HOLDING = "holding"
+    TRACKING = "tracking"
+    FAULT = "fault"
+
+
+ARMED = frozenset({Mode.HOLDING, Mode.TRACKING})
+
+
+@dataclass(frozen=True)
+class DriverStatus:
+    """One look at driver and arm. `reason` is why it does not move, None while it may."""
+
+    mode: Mode
+    reason: MvistaError | None
+    identity: ArmIdentity | None
+    arm: ArmStatus | None
+    motors: tuple[MotorStatus | None, ...]
+    counters: LinkCounters
+    frame_rate_hz: float | None
+    refused_commands: int
+
+
+class PiperDriver:
+    """One Piper behind the `Arm` port. `open` it, `tick` it at the command rate, `close` it."""
+
+    def __init__(
+        self, link: PiperLink, arm: ArmModel, settings: PiperSettings, clock: Clock
+    ) -> None:
+        """Raises ConfigError: the arm file is not a Piper's."""
+        check_arm_file(arm)
+        self.arm = arm
+        self._link, self._settings, self._clock = link, settings, clock
+        self._names = arm.joint_names
+        self._feedback = Feedback(
+            link.sdk, arm.joint_names, settings.stale_after_s, settings.slow_stale_after_s
+        )
+        self._on_state: Callable[[JointState], None] = lambda state: None
+        self._mode: Mode = Mode.SEARCHING
+        self._reason: MvistaError | None = None
+        self._identity: ArmIdentity | None = None
+        self._enabling: Enabling | None = None
+        self._set_points: SetPoints | None = None
+        self._meter = health.FrameMeter(clock.monotonic_ns())
+        self._searching = self._new_search()
+        self._commanded_ns = 0
+        self._refused = self._foreign_before = 0
+        self._bus_error: BusLostError | None = None
+        self._rearming = False
+        self._braking = False
+
+    # Frames
+    def open(self) -> None:
+        """Open the bus and begin to look for the arm.
+
+        Raises:
+            BusLostError, ConfigError: the bus cannot be opened.
+        """
+        self._link.open()
+        self._bus_error = None
+        self._feedback.forget()
+        self._search()
+
+    def close(self) -> None:
+        """Let go of the bus. Nothing is sent: the arm holds its last set-point."""
+        self._link.close()
+
+    def listen(self, on_state: Callable[[JointState], None]) -> None:
+        """`on_state` gets each complete set of joints, on the receiving thread."""
+        self._on_state = on_state
+
+    def receive(self, timeout_s: float) -> bool:
+        """Take one frame, waiting at most so long for it; False when none came.
+
+        A bus that cannot be read is remembered and reported by the next `tick`.
+        """
+        try:
+            received = self._link.receive(timeout_s)
+        except BusLostError as error:
+            self._bus_error = error
+            return False
+        if received is None:
+            return False
+        if self._feedback.take(*received):
+            state = self.state()
+            if state is not None:
+                self._on_state(state)
+        return True
+
+    def poll(self) -> None:
+        """Take all frames that are waiting."""
+        while self.receive(0.0):
+            pass
+
+    # Arm
+    def state(self) -> JointState | None:
+        """Measured joints, stamped by capture; None unless every frame of them is fresh."""
+        return self._feedback.pose(self._clock.monotonic_ns())
+
+    def send(self, command: JointCommand) -> None:
+        """Track one set-point, or refuse it whole; refused, the arm holds the last one.
+
+        Raises:
+            TrajectoryError: not finite, unknown joint, outside limits, or a jump.
+            StaleFeedbackError: the feedback or the bus is lost. ArmFaultError: the arm has a fault.
+            ArmNotReadyError: not enabled. BusyError: being enabled.
+        """
+        try:
+            self._send(command)
+        except MvistaError:
+            self._refused += 1
+            raise
+
+    def _send(self, command: JointCommand) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._set_points is None or self._mode not in ARMED:
+            self._refuse_unarmed(command)
+        self._check_armed(now_ns)
+        measured = self._feedback.pose(now_ns)
+        if measured is None or self._set_points is None or self._mode not in ARMED:
+            raise self._reason or StaleFeedbackError(self._feedback.stale(now_ns))
+        try:
+            positions = self._set_points.accept(command, measured.positions, now_ns)
+        except MvistaError:
+            self._begin_hold()
+            raise
+        send_pose(self._link, positions, self._settings)
+        self._mode, self._braking, self._commanded_ns = Mode.TRACKING, False, now_ns
+
+    def hold(self) -> None:
+        """Brake within the acceleration limits (`tick` does it) and keep the position."""
+        if self._mode is Mode.TRACKING:
+            self._mode, self._braking = Mode.HOLDING, True
+
+    @property
+    def braking(self) -> bool:
+        """Whether the smooth stop of `hold` is still under way."""
+        return self._braking
+
+    # The operator
+    def enable(self) -> None:
+        """Begin to enable the motors; `tick` carries it out, `status` says how it went.
+
+        Raises:
+            BusyError: already under way or done. ArmNotReadyError: the arm is not identified,
+            has a fault, or stands outside its limits.
+        """
+        if self._mode in ARMED or self._mode is Mode.ENABLING:
+            raise BusyError(f"the arm is {self._mode.value}; nothing to enable")
+        if self._mode is not Mode.READY or self._identity is None:
+            raise ArmNotReadyError(f"cannot enable: {self._mode.value}; {self._reason}")
+        now_ns = self._clock.monotonic_ns()
+        self._check_single_writer(now_ns)
+        self._enabling = Enabling(
+            self._link, self._feedback, self._identity.limits, self._settings, now_ns
+        )
+        self._foreign_before = self._link.counters.foreign
+        self._mode, self._reason = Mode.ENABLING, None
+
+    def rearm(self) -> None:
+        """After a fault: open the bus afresh, identify the arm again, enable it.
+
+        Raises:
+            BusyError: there is no fault. BusLostError, ConfigError: the bus cannot be opened.
+        """
+        if self._mode in ARMED or self._mode is Mode.ENABLING:
+            raise BusyError(f"the arm is {self._mode.value}; there is no fault to clear")
+        self.open()
+        self._rearming = True
+
+    def quick_stop(self) -> None:
+        """Damped emergency stop: the arm sinks slowly. Leaving it takes power off at the arm."""
+        self._link.quick_stop()
+        self._fail(ArmFaultError("the operator asked for an emergency stop"))
+
+    def make_follower(self) -> None:
+        """Make a leader a follower, for good.
+
+        Raises:
+            BusyError: the arm is enabled.
+        """
+        if self._mode in ARMED or self._mode is Mode.ENABLING:
+            raise BusyError(f"the arm is {self._mode.value}; roles change only while it is not")
+        self._link.make_follower()
+        self._feedback.forget()
+        self._search()
+
+    def status(self) -> DriverStatus:
+        """Everything an operator wants to see."""
+        now_ns = self._clock.monotonic_ns()
+        return DriverStatus(
+            self._mode,
+            self._reason,
+            self._identity,
+            self._feedback.status(now_ns),
+            self._feedback.motors(now_ns),
+            self._link.counters,
+            self._meter.rate_hz,
+            self._refused,
+        )
+
+    # Time
+    def tick(self) -> None:
+        """Once per command period: look for faults, go on with what is under way."""
+        now_ns = self._clock.monotonic_ns()
+        self._meter.update(self._link.counters.received, now_ns)
+        if self._mode in ARMED:
+            self._check_armed(now_ns)
+        if self._mode in ARMED:
+            self._keep_holding(now_ns)
+        elif self._mode is Mode.ENABLING:
+            self._step_enabling(now_ns)
+        elif self._mode in (Mode.SEARCHING, Mode.REFUSED):
+            self._step_search(now_ns)
+        elif self._mode is Mode.READY and self._feedback.stale(now_ns):
+            self._search()
+
+    def _search(self) -> None:
+        self._mode, self._identity = Mode.SEARCHING, None
+        self._reason = StaleFeedbackError("nothing was heard of the arm yet")
+        self._searching = self._new_search()
+        self._set_points = self._enabling = None
+        self._rearming = self._braking = False
+
+    def _new_search(self) -> Search:
+        now_ns = self._clock.monotonic_ns()
+        return Search(self._link, self._feedback, self.arm, self._settings, now_ns)
+
+    def _step_search(self, now_ns: int) -> None:
+        if self._bus_error is not None:
+            self._reason = self._bus_error
+            return
+        try:
+            identity = self._searching.step(now_ns)
+        except IdentityError as error:
+            self._mode, self._reason = Mode.REFUSED, error
+        except MvistaError as error:
+            self._mode, self._reason = Mode.SEARCHING, error
+        else:
+            if identity is not None:
+                self._welcome(identity)
+
+    def _welcome(self, identity: ArmIdentity) -> None:
+        self._mode, self._identity = Mode.READY, identity
+        self._reason = ArmNotReadyError("the motors are not enabled; call the service `enable`")
+        if self._rearming or self._settings.enable_at_start:
+            self._enable_again()
+
+    def _enable_again(self) -> None:
+        self._rearming = False
+        try:
+            self.enable()
+        except MvistaError as error:
+            self._fail(error)
+
+    def _step_enabling(self, now_ns: int) -> None:
+        try:
+            self._check_bus()
+            assert self._enabling is not None
+            done = self._enabling.step(now_ns)
+            measured = self._feedback.pose(now_ns)
+            if measured is None:
+                raise StaleFeedbackError(f"lost while enabling: {self._feedback.stale(now_ns)}")
+        except MvistaError as error:
+            self._fail(error)
+            return
+        if done and self._identity is not None:
+            settings = self._settings
+            within = per_joint(self._names, settings.engage_within_rad, settings.engage_within_m)
+            self._set_points = SetPoints(
+                self._identity.limits, settings.period_s, settings.longest_step_s, within
+            )
+            send_pose(self._link, self._set_points.start(measured.positions, now_ns), settings)
+            self._enabling = None
+            self._mode, self._reason = Mode.HOLDING, None
+
+    def _keep_holding(self, now_ns: int) -> None:
+        assert self._set_points is not None
+        silent_ns = now_ns - self._commanded_ns
+        if self._mode is Mode.TRACKING:
+            if silent_ns <= seconds_to_ns(self._settings.command_timeout_s):
+                return
+            self._begin_hold()
+        if self._braking:
+            positions = self._set_points.brake(now_ns)
+            if positions is not None:
+                send_pose(self._link, positions, self._settings)
+                return
+            self._begin_hold()
+        refresh_ns = seconds_to_ns(self._settings.hold_refresh_s)
+        if now_ns - self._set_points.last.sent_ns >= refresh_ns:
+            send_pose(self._link, self._set_points.last.positions, self._settings)
+            self._set_points.repeated(now_ns)
+
+    def _begin_hold(self) -> None:
+        if self._set_points is not None:
+            self._set_points.release()
+        self._mode, self._braking = Mode.HOLDING, False
+
+    # Faults
+    def _check_armed(self, now_ns: int) -> None:
+        if self._mode not in ARMED:
+            return
+        try:
+            self._check_bus()
+            fault = health.find_fault(
+                self._feedback, self._link.counters, self._foreign_before, now_ns
+            )
+        except MvistaError as error:
+            fault = error
+        if fault is not None:
+            self._fail(fault)
+
+    def _check_bus(self) -> None:
+        fault = self._bus_error or health.find_bus_fault(
+            self._link.counters, self._settings.lost_after_failures
+        )
+        if fault is not None:
+            raise fault
+
+    def _check_single_writer(self, now_ns: int) -> None:
+        counters = self._link.counters
+        since_ns = counters.last_foreign_ns
+        if since_ns is not None and now_ns - since_ns < seconds_to_ns(FOREIGN_WITHIN_S):
+            raise ArmNotReadyError(
+                f"another program or a leader arm sends 0x{counters.last_foreign_id:03X} on this "
+                "bus; stop it first: two writers mix their set-points"
+            )
+
+    def _fail(self, reason: MvistaError) -> None:
+        """Send nothing more: the arm holds its last set-point until the operator re-arms."""
+        self._mode, self._reason = Mode.FAULT, reason
+        self._enabling = None
+        self._braking = False
+
+    def _refuse_unarmed(self, command: JointCommand) -> None:
+        """Say first what is wrong with the command itself, then why the arm would not take it."""
+        limits = self._identity.limits if self._identity else None
+        wanted = positions_of(command, self._names, self.arm.home)
+        if limits is not None:
+            check_limits(wanted, limits)
+        if self._mode is Mode.ENABLING:
+            raise BusyError("the motors are being enabled")
+        raise self._reason or ArmNotReadyError("the motors are not enabled")

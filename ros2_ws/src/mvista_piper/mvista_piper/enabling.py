@@ -1,0 +1,145 @@
+"""Enabling is a loop and a claim to verify: send, wait for the motors' own bits, check the mode.
+
+The order on the wire: enable (0x471) until bit 6 of all six 0x261-266 is set; then the measured
+pose, the mode (0x151: CAN, joints, high follow) and the measured pose again, until 0x2A1 says so.
+A set-point the controller remembers from before can thus never be what it jumps to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mvista_core.errors import ArmNotReadyError, EnableError, StaleFeedbackError
+from mvista_core.records import Float64
+from mvista_core.timing import seconds_to_ns
+from mvista_piper.feedback import CTRL_MODES, ArmStatus, Feedback
+from mvista_piper.limits import MOTORS, JointLimits
+from mvista_piper.link import CAN_CONTROL, MOVE_J, PiperLink
+from mvista_piper.setpoints import per_joint
+from mvista_piper.settings import PiperSettings
+
+EMERGENCY_STOP = 1
+
+
+@dataclass(frozen=True)
+class _Stage:
+    began_ns: int
+    next_send_ns: int
+
+
+class Enabling:
+    """One attempt to enable an arm; `step` it until it returns True or raises."""
+
+    def __init__(
+        self,
+        link: PiperLink,
+        feedback: Feedback,
+        limits: JointLimits,
+        settings: PiperSettings,
+        now_ns: int,
+    ) -> None:
+        """Raises ArmNotReadyError: the arm cannot be enabled as it stands; nothing was sent."""
+        self._link, self._feedback, self._settings = link, feedback, settings
+        self._limits = limits
+        self._motors: _Stage | None = _Stage(now_ns, now_ns)
+        self._mode: _Stage | None = None
+        self._check_start(now_ns)
+
+    def step(self, now_ns: int) -> bool:
+        """Send and look; True once the motors are on and the mode is taken.
+
+        Raises:
+            EnableError: time is up; the message names the motors and their bits, or the mode.
+            StaleFeedbackError: the feedback was lost meanwhile.
+        """
+        if self._mode is None:
+            self._step_motors(now_ns)
+            return False
+        return self._step_mode(self._mode, now_ns)
+
+    def _check_start(self, now_ns: int) -> None:
+        measured = self._measured(now_ns)
+        settings = self._settings
+        slack = per_joint(self._limits.names, settings.limit_slack_rad, settings.limit_slack_m)
+        outside = self._limits.outside(measured, slack)
+        if outside:
+            raise ArmNotReadyError(
+                f"{'; '.join(outside)}, by more than {settings.limit_slack_rad} rad: bring the arm "
+                "within its limits by hand before enabling it"
+            )
+        status = self._feedback.status(now_ns)
+        if status and status.status == EMERGENCY_STOP:
+            raise ArmNotReadyError(
+                "the arm is in emergency stop; leaving it takes a reset (0x150 byte 0 = 2), which "
+                "cuts the motors' power and drops a raised arm: support it and use the vendor's "
+                "tool. This driver never sends it"
+            )
+
+    def _step_motors(self, now_ns: int) -> None:
+        stage = self._motors
+        assert stage is not None
+        motors = self._feedback.motors(now_ns, since_ns=stage.began_ns)
+        if all(motor is not None and motor.enabled for motor in motors):
+            self._mode = _Stage(now_ns, now_ns)
+            self._step_mode(self._mode, now_ns)
+            return
+        if now_ns - stage.began_ns > seconds_to_ns(self._settings.enable_timeout_s):
+            said = [
+                f"motor {i + 1}: {'no status frame' if m is None else self._bits(m.problem)}"
+                for i, m in enumerate(motors)
+                if m is None or not m.enabled
+            ]
+            raise EnableError(
+                f"not enabled after {self._settings.enable_timeout_s:.1f} s: {'; '.join(said)} "
+                f"({MOTORS - len(said)} of {MOTORS} are). Check power and the joint's cable"
+            )
+        if now_ns >= stage.next_send_ns:
+            self._link.enable_motors()
+            next_ns = now_ns + seconds_to_ns(self._settings.enable_period_s)
+            self._motors = _Stage(stage.began_ns, next_ns)
+
+    def _step_mode(self, stage: _Stage, now_ns: int) -> bool:
+        status = self._feedback.status(now_ns, since_ns=stage.began_ns + 1)
+        if status and _taken(status):
+            return True
+        if now_ns - stage.began_ns > seconds_to_ns(self._settings.mode_timeout_s):
+            raise EnableError(self._mode_refused(status))
+        if now_ns >= stage.next_send_ns:
+            measured = self._measured(now_ns)
+            send_pose(self._link, measured, self._settings)
+            self._link.follow_mode()
+            send_pose(self._link, measured, self._settings)
+            next_ns = now_ns + seconds_to_ns(self._settings.enable_period_s)
+            self._mode = _Stage(stage.began_ns, next_ns)
+        return False
+
+    def _mode_refused(self, status: ArmStatus | None) -> str:
+        if status is None:
+            return "no status frame (0x2A1) after the mode was set"
+        mode = f"ctrl_mode {status.ctrl_mode} ({CTRL_MODES.get(status.ctrl_mode, 'unknown')})"
+        said = f"{mode}, mode_feed {status.mode_feed}" + (status.problem and f", {status.problem}")
+        return (
+            f"the arm did not take CAN control (ctrl_mode 1, mode_feed 1, no fault) in "
+            f"{self._settings.mode_timeout_s:.1f} s: {said}. After teach mode press the arm's "
+            "button once more; other faults must be cleared at the arm"
+        )
+
+    def _bits(self, problem: str) -> str:
+        return problem or "no fault bit, enable bit (6) not set"
+
+    def _measured(self, now_ns: int) -> Float64:
+        pose = self._feedback.pose(now_ns)
+        if pose is None:
+            raise StaleFeedbackError(f"no pose to start from: {self._feedback.stale(now_ns)}")
+        return pose.positions
+
+
+def _taken(status: ArmStatus) -> bool:
+    return status.ctrl_mode == CAN_CONTROL and status.mode_feed == MOVE_J and status.problem == ""
+
+
+def send_pose(link: PiperLink, positions: Float64, settings: PiperSettings) -> None:
+    """One set-point [J] on the wire: joints, then the gripper if there is one."""
+    link.joints(positions[:MOTORS])
+    if len(positions) > MOTORS:
+        link.gripper(float(positions[MOTORS]), settings.gripper_effort_nm)

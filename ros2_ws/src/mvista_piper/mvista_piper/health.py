@@ -1,0 +1,77 @@
+"""What is wrong with an enabled arm, and how many frames it sends. No state of the driver's own."""
+
+from __future__ import annotations
+
+from mvista_core.errors import ArmFaultError, BusLostError, MvistaError, StaleFeedbackError
+from mvista_core.timing import NS_PER_S
+from mvista_piper.feedback import CTRL_MODES, Feedback
+from mvista_piper.link import CAN_CONTROL, MOVE_J, LinkCounters
+
+NOMINAL_FRAME_RATE_HZ = 3040.0
+"""8 + 6 ids at 200 Hz and 6 at 40 Hz (robot_stack 1.1)."""
+
+
+class FrameMeter:
+    """Frames per second over whole seconds."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._began_ns, self._began_at = now_ns, 0
+        self.rate_hz: float | None = None
+
+    def update(self, received: int, now_ns: int) -> None:
+        """Called often with the running count; the rate changes once a second."""
+        elapsed_ns = now_ns - self._began_ns
+        if elapsed_ns >= NS_PER_S:
+            self.rate_hz = (received - self._began_at) * NS_PER_S / elapsed_ns
+            self._began_ns, self._began_at = now_ns, received
+
+
+def find_bus_fault(counters: LinkCounters, lost_after: int) -> MvistaError | None:
+    """The bus itself: sends that fail in a row."""
+    if counters.failed_in_a_row < lost_after:
+        return None
+    return BusLostError(
+        f"{counters.failed_in_a_row} frames in a row could not be sent ({counters.last_error}): "
+        "bus-off, adapter unplugged, or a transmit queue too short (`ip link set can0 txqueuelen "
+        "1000`). Check the cable, then re-arm"
+    )
+
+
+def find_fault(
+    feedback: Feedback, counters: LinkCounters, foreign_before: int, now_ns: int
+) -> MvistaError | None:
+    """Why an enabled arm must not be commanded on, or None. The worst is named first."""
+    if counters.foreign > foreign_before:
+        return ArmFaultError(
+            f"a second writer is on the bus: {counters.foreign - foreign_before} frames of "
+            f"0x{counters.last_foreign_id:03X} that this driver did not send. Stop the other "
+            "program or unplug the leader arm, then re-arm"
+        )
+    stale = feedback.stale(now_ns)
+    if stale:
+        return StaleFeedbackError(
+            f"feedback is missing or old: {stale}. Check power and the CAN cable, then re-arm"
+        )
+    return _find_arm_fault(feedback, now_ns)
+
+
+def _find_arm_fault(feedback: Feedback, now_ns: int) -> MvistaError | None:
+    status = feedback.status(now_ns)
+    problems = [status.problem] if status and status.problem else []
+    for number, motor in enumerate(feedback.motors(now_ns), start=1):
+        if motor and motor.problem:
+            problems.append(
+                f"motor {number}: {motor.problem} (motor {motor.motor_temperature_c:.0f} C, "
+                f"driver {motor.driver_temperature_c:.0f} C)"
+            )
+        elif motor and not motor.enabled:
+            problems.append(f"motor {number} is no longer enabled")
+    if status and not problems and (status.ctrl_mode, status.mode_feed) != (CAN_CONTROL, MOVE_J):
+        mode = CTRL_MODES.get(status.ctrl_mode, "unknown")
+        problems.append(
+            f"the arm left CAN joint control: ctrl_mode {status.ctrl_mode} ({mode}), mode_feed "
+            f"{status.mode_feed}"
+        )
+    if not problems:
+        return None
+    return ArmFaultError(f"{'; '.join(problems)}. The arm holds; clear the cause, then re-arm")

@@ -1,0 +1,116 @@
+"""Joint limits: the intersection of the arm file, the arm's own answer and the published table.
+
+The sources disagree (joint 6 is 100, 120, 130 or 180 degrees depending on whom one asks), so no
+single one is trusted: what all of them allow is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError, IdentityError
+from mvista_core.records import Float64
+
+MOTORS = 6
+
+PUBLISHED_LOWER_DEG = (-150.0, 0.0, -170.0, -100.0, -70.0, -120.0)
+PUBLISHED_UPPER_DEG = (150.0, 180.0, 0.0, 100.0, 70.0, 120.0)
+"""Joint ranges of piper_sdk 0.6.2 (`JointCtrl`) and pyAgxArm."""
+PUBLISHED_GRIPPER_M = (0.0, 0.07)
+"""Stroke of the first gripper; the second opens 0.1 m, and the arm file says which one it is."""
+MAX_SPEED_RAD_S = 3.0
+MAX_ACCELERATION_RAD_S2 = 5.0
+"""Largest values that the settings 0x474 and 0x475 take."""
+
+
+@dataclass(frozen=True)
+class MotorLimits:
+    """What one motor answered to 0x472: radians and rad/s (0x473), rad/s^2 (0x47C)."""
+
+    lower_rad: float
+    upper_rad: float
+    max_speed_rad_s: float
+    max_acceleration_rad_s2: float
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """The limits that hold, [J] in the arm file's order (rad, rad/s, rad/s^2; gripper in m)."""
+
+    names: tuple[str, ...]
+    lower: Float64
+    upper: Float64
+    max_velocity: Float64
+    max_acceleration: Float64
+
+    def outside(self, positions: Float64, slack: Float64 | float = 0.0) -> tuple[str, ...]:
+        """One sentence per joint of positions [J] outside its range by more than `slack`."""
+        beyond = np.maximum(self.lower - positions, positions - self.upper)
+        return tuple(
+            f"{name} at {position:.4f} is outside [{low:.4f}, {high:.4f}]"
+            for name, position, low, high, bad in zip(
+                self.names, positions, self.lower, self.upper, beyond > slack, strict=True
+            )
+            if bad
+        )
+
+
+def check_arm_file(arm: ArmModel) -> None:
+    """The joints must be this arm's: six motors, then a gripper or nothing.
+
+    Raises:
+        ConfigError: any other list of joints.
+    """
+    expected = (*(f"joint{i + 1}" for i in range(MOTORS)), "gripper")
+    if arm.joint_names not in (expected, expected[:MOTORS]):
+        raise ConfigError(
+            f"arm file '{arm.name}' names the joints {list(arm.joint_names)}; a Piper has "
+            f"{list(expected)} (the gripper may be absent); see config/arms/piper.yaml"
+        )
+
+
+def intersect(arm: ArmModel, answers: Mapping[int, MotorLimits]) -> JointLimits:
+    """What the arm file, the motors' answers (by motor number, 1 to 6) and the table all allow.
+
+    Raises:
+        IdentityError: a motor's answer is missing or no range, or nothing is allowed by all.
+    """
+    lower, upper = arm.lower.copy(), arm.upper.copy()
+    speed, acceleration = arm.max_velocity.copy(), arm.max_acceleration.copy()
+    for joint in range(MOTORS):
+        answer = _sane(joint + 1, answers)
+        lower[joint] = max(lower[joint], answer.lower_rad, np.deg2rad(PUBLISHED_LOWER_DEG[joint]))
+        upper[joint] = min(upper[joint], answer.upper_rad, np.deg2rad(PUBLISHED_UPPER_DEG[joint]))
+        speed[joint] = min(speed[joint], answer.max_speed_rad_s, MAX_SPEED_RAD_S)
+        acceleration[joint] = min(
+            acceleration[joint], answer.max_acceleration_rad_s2, MAX_ACCELERATION_RAD_S2
+        )
+        if lower[joint] >= upper[joint]:
+            raise IdentityError(
+                f"joint{joint + 1}: nothing is allowed by arm file [{arm.lower[joint]:.3f}, "
+                f"{arm.upper[joint]:.3f}], the arm's answer [{answer.lower_rad:.3f}, "
+                f"{answer.upper_rad:.3f}] and the published table together (rad)"
+            )
+    return JointLimits(arm.joint_names, lower, upper, speed, acceleration)
+
+
+def _sane(motor: int, answers: Mapping[int, MotorLimits]) -> MotorLimits:
+    answer = answers.get(motor)
+    if answer is None:
+        raise IdentityError(f"motor {motor} did not answer the question for its limits (0x472)")
+    if not (
+        answer.lower_rad < answer.upper_rad
+        and answer.max_speed_rad_s > 0
+        and answer.max_acceleration_rad_s2 > 0
+    ):
+        raise IdentityError(
+            f"motor {motor} answers corrupted limits: [{answer.lower_rad:.3f}, "
+            f"{answer.upper_rad:.3f}] rad, {answer.max_speed_rad_s:.3f} rad/s, "
+            f"{answer.max_acceleration_rad_s2:.3f} rad/s^2; restore them with the vendor's tool "
+            "(0x477, byte 1 = 2)"
+        )
+    return answer

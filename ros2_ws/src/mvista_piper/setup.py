@@ -1,0 +1,28 @@
+"""ament_python package: see package.xml."""
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_piper"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=["msgpack", "numpy", "piper_sdk==0.6.2", "python-can<5"],
+    zip_safe=True,
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="AgileX Piper over CAN behind the Arm port, and a wire-level emulator of the arm",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "piper_node = mvista_piper.piper_node:main",
+            "piper_emulator = mvista_piper.emulator_main:main",
+        ]
+    },
+)
