@@ -209,3 +209,16 @@ def test_an_observation_of_another_rig_is_refused(planner: WorldModelPlanner) ->
     foreign = replace(make_observation("touch the red cube"), rig_hash="0123456789abcdef")
     with pytest.raises(RigError, match=r"0123456789ab.*rig_file"):
         planner.imagine(foreign, VIEWS[0], VIEWS[1:], 0, go_on)
+
+
+def test_errors_are_finite_and_depend_on_what_is_told(planner: WorldModelPlanner) -> None:
+    rollout_id = imagine(planner).rollout_id
+    plan = planner.infer_actions(rollout_id, "random", 0, go_on).prior
+    nothing = planner.explained(rollout_id, None, (0.2, 0.9))
+    told = planner.explained(rollout_id, plan, (0.2, 0.9))
+    assert told.shape == (2,)
+    assert np.isfinite(told).all() and (told > 0).all()
+    np.testing.assert_array_equal(told, planner.explained(rollout_id, plan, (0.2, 0.9)))
+    assert not np.array_equal(told, nothing)
+    with pytest.raises(RolloutError, match="nowhere"):
+        planner.explained("nowhere", None, (0.5,))

@@ -39,6 +39,7 @@ from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.config import ModelConfig, load_config
 from mvista_world.denoise import solve
 from mvista_world.depth_codec import decode_depth, encode_depth
+from mvista_world.flow import denoising_error
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.latent_optimisation import optimise_latent
 from mvista_world.layout import clean_mask, from_grid, to_grid
@@ -210,12 +211,7 @@ class WorldModelPlanner:
         Raises:
             RolloutError: the rollout is not held here. ConfigError: unknown initialisation.
         """
-        held = self._held.get(rollout_id)
-        if held is None:
-            raise RolloutError(
-                f"no rollout '{rollout_id}'; this planner holds {list(self._held)} "
-                f"(the newest {KEPT_ROLLOUTS} are kept)"
-            )
+        held = self._find(rollout_id)
         if initialisation not in INITIALISATIONS:
             raise ConfigError(f"initialisation '{initialisation}' is none of {INITIALISATIONS}")
         rng = torch.Generator().manual_seed(held.rollout.seed + 1)
@@ -253,6 +249,48 @@ class WorldModelPlanner:
         with torch.no_grad():
             z = self._networks.trajectory.encode(given)
         return self._trajectory(z, joints, actions.provenance)
+
+    def explained(
+        self, rollout_id: str, actions: ActionTrajectory | None, noise_levels: Sequence[float]
+    ) -> Float64:
+        """Eq. 2's error of a held rollout per noise level, told `actions` or (None) nothing.
+
+        What Eq. 11 descends is the difference between one trajectory's values and another's; all
+        share their noise.
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        held = self._find(rollout_id)
+        conditions = held.conditions
+        if actions is not None:
+            given = torch.from_numpy(actions.positions.astype(np.float32))[None]
+            with torch.no_grad():
+                conditions = replace(conditions, style=self._networks.trajectory.encode(given))
+        clean = self._source_mask(len(held.rollout.cameras))
+        noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            errors = [
+                denoising_error(
+                    self._networks.generator,
+                    held.latents,
+                    noise,
+                    torch.tensor([level]),
+                    clean,
+                    conditions,
+                )[0].item()
+                for level in noise_levels
+            ]
+        return np.array(errors, np.float64)
+
+    def _find(self, rollout_id: str) -> HeldRollout:
+        held = self._held.get(rollout_id)
+        if held is None:
+            raise RolloutError(
+                f"no rollout '{rollout_id}'; this planner holds {list(self._held)} "
+                f"(the newest {KEPT_ROLLOUTS} are kept)"
+            )
+        return held
 
     def _refine(self, held: HeldRollout, prior: ActionTrajectory) -> ActionTrajectory:
         if self._networks.refiner is None:

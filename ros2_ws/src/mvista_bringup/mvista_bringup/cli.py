@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(("plan",), "plan", "one sample observation in, a trajectory out, no robot"),
     Command(("train",), "train", "train one network of the world model"),
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
+    Command(("eval", "latent"), "eval_latent", "how far the generator's error depends on z"),
     Command(("eval", "experts"), "eval_experts", "success rate of the scripted experts in process"),
     Command(("dataset",), "dataset", "collect expert episodes in the cell, or describe a data set"),
 )
