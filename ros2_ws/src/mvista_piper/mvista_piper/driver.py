@@ -178,6 +178,21 @@ class PiperDriver:
             self._mode, self._braking = Mode.HOLDING, True
 
     @property
+    def mode(self) -> Mode:
+        """What the driver does now."""
+        return self._mode
+
+    @property
+    def reason(self) -> MvistaError | None:
+        """Why the arm is not moved; None while it may be."""
+        return self._reason
+
+    @property
+    def bus_lost(self) -> bool:
+        """Whether the bus could not be read when last tried."""
+        return self._bus_error is not None
+
+    @property
     def braking(self) -> bool:
         """Whether the smooth stop of `hold` is still under way."""
         return self._braking

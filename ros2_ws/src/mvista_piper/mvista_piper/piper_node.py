@@ -1,0 +1,183 @@
+"""The driver node: CAN on one side, `joint_states`, `joint_command`, `status` on the other.
+
+One thread ticks, takes commands and serves the operator (a multi-threaded rclpy executor was
+measured 0.4 s late on two busy cores); a second one only receives, and publishes each complete set
+of joints as it comes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.task import Future
+from sensor_msgs.msg import JointState as JointStateMsg
+from std_srvs.srv import Trigger
+
+from mvista_core.arm import load_arm
+from mvista_core.errors import MvistaError, ObservationError
+from mvista_core.records import JointState
+from mvista_core.timing import seconds_to_ns
+from mvista_piper.bus import open_bus
+from mvista_piper.driver import Mode, PiperDriver
+from mvista_piper.link import PiperLink
+from mvista_piper.report import Rates, describe, grade
+from mvista_piper.settings import PiperSettings
+from mvista_ros import convert, qos
+from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.parameters import declare, parameter
+
+STATUS_PERIOD_S = 0.1
+RECEIVE_TIMEOUT_S = 0.05
+STOP_TIMEOUT_S = 1.5
+_SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED})
+
+
+@dataclass(frozen=True)
+class PiperParameters(PiperSettings):
+    """The node's parameters: the driver's settings and the arm they are for."""
+
+    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints, limits, DH table")
+
+
+class PiperNode(HouseNode):
+    """Drives the arm of its namespace. A command that stops coming is a hold, and so is an exit."""
+
+    def __init__(self) -> None:
+        super().__init__("driver")
+        settings = declare(self, PiperParameters)
+        clock, echoes = self.system_clock, settings.interface == "udp_multicast"
+        link = PiperLink(partial(open_bus, settings), clock, echoes)
+        self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
+        self._settings, self._rates = settings, Rates(clock.monotonic_ns())
+        self._said = ""
+        self._waiting: list[tuple[Future, int]] = []
+        self._stopping = threading.Event()
+        self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
+        self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
+        self.create_subscription(JointStateMsg, "joint_command", self._on_command, qos.COMMAND)
+        for name, act in (("enable", self._driver.enable), ("rearm", self._driver.rearm)):
+            self.create_service(Trigger, name, partial(self._on_enable, act))
+        for name, act in (
+            ("quick_stop", self._driver.quick_stop),
+            ("make_follower", self._driver.make_follower),
+        ):
+            self.create_service(Trigger, name, partial(self._on_act, act))
+        self._driver.listen(self._publish_state)
+        self._driver.open()
+        self.create_timer(settings.period_s, self._tick)
+        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self._receiver = threading.Thread(target=self._receive, name="can", daemon=True)
+        self._receiver.start()
+
+    def health(self) -> Health:
+        """The driver's state in a sentence, and the numbers behind it."""
+        status = self._driver.status()
+        level, message = grade(status, self._settings.min_frame_rate_hz)
+        rates = self._rates.take(self.system_clock.monotonic_ns())
+        return Health(Level[level], message, (*rates, *describe(status)))
+
+    def stop(self) -> None:
+        """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
+        clock = self.system_clock
+        self._driver.hold()
+        until_ns = clock.monotonic_ns() + seconds_to_ns(STOP_TIMEOUT_S)
+        while self._driver.braking and clock.monotonic_ns() < until_ns:
+            clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(self._settings.period_s))
+        self._stopping.set()
+        self._receiver.join(STOP_TIMEOUT_S)
+        self._driver.close()
+
+    def _receive(self) -> None:
+        while not self._stopping.is_set():
+            if not self._driver.receive(RECEIVE_TIMEOUT_S) and self._driver.bus_lost:
+                self._stopping.wait(RECEIVE_TIMEOUT_S)
+
+    def _publish_state(self, state: JointState) -> None:
+        self._joints.publish(convert.joint_state_to_msg(state))
+        self._rates.states += 1
+
+    def _on_command(self, message: JointStateMsg) -> None:
+        self._rates.commands += 1
+        try:
+            self._driver.send(convert.joint_command_from_msg(message))
+        except (MvistaError, ObservationError) as error:
+            self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
+
+    def _tick(self) -> None:
+        self._driver.tick()
+        status = self._driver.status() if self._changed() else None
+        if status is not None:
+            log = self.get_logger()
+            (log.error if status.mode in (Mode.FAULT, Mode.REFUSED) else log.info)(self._said)
+        if self._waiting:
+            self._answer_operator()
+
+    def _changed(self) -> bool:
+        mode, reason = self._driver.mode, self._driver.reason
+        said = f"{mode.value}: {reason}" if reason else mode.value
+        moved = mode in (Mode.TRACKING, Mode.HOLDING) and self._said in ("tracking", "holding")
+        changed, self._said = said != self._said and not moved, said
+        return changed
+
+    def _publish_status(self) -> None:
+        status = self._driver.status()
+        level, message = grade(status, self._settings.min_frame_rate_hz)
+        values = [KeyValue(key=key, value=value) for key, value in describe(status)]
+        name = self.get_namespace().strip("/") or "piper"
+        self._status.publish(
+            DiagnosticStatus(level=Level[level].value, name=name, message=message, values=values)
+        )
+
+    async def _on_enable(
+        self, act: Callable[[], None], request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Start it, then answer when the arm is enabled or has refused; the timer goes on."""
+        settings = self._settings
+        try:
+            act()
+            allowed_s = settings.identity_timeout_s + settings.enable_timeout_s
+            allowed_s += 2 * settings.mode_timeout_s
+            done: Future = Future()
+            until_ns = self.system_clock.monotonic_ns() + seconds_to_ns(allowed_s)
+            self._waiting.append((done, until_ns))
+            await done
+        except MvistaError as error:
+            response.success, response.message = False, f"[{error.code}] {error}"
+            return response
+        return self._verdict(response)
+
+    def _verdict(self, response: Trigger.Response) -> Trigger.Response:
+        mode, reason = self._driver.mode, self._driver.reason
+        response.success = mode in (Mode.HOLDING, Mode.TRACKING)
+        why = f"[{reason.code}] {reason}" if reason else mode.value
+        response.message = mode.value if response.success else why
+        return response
+
+    def _answer_operator(self) -> None:
+        now_ns = self.system_clock.monotonic_ns()
+        waiting, self._waiting = self._waiting, []
+        for done, until_ns in waiting:
+            if self._driver.mode in _SETTLED or now_ns > until_ns:
+                done.set_result(None)
+            else:
+                self._waiting.append((done, until_ns))
+
+    def _on_act(
+        self, act: Callable[[], None], request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        try:
+            act()
+        except MvistaError as error:
+            response.success, response.message = False, f"[{error.code}] {error}"
+            return response
+        response.success, response.message = True, "sent"
+        return response
+
+
+def main() -> None:
+    """Entry point of the `piper_node` executable."""
+    run_node(PiperNode)

@@ -1,0 +1,85 @@
+"""The driver's status in words and numbers, for `/diagnostics`, `status` and the log. No ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvista_core.timing import NS_PER_S
+from mvista_piper.driver import DriverStatus, Mode
+
+_ERROR_MODES = frozenset({Mode.FAULT, Mode.REFUSED, Mode.SEARCHING})
+
+
+@dataclass
+class Rates:
+    """Messages since the last report; `take` turns them into rates."""
+
+    began_ns: int
+    states: int = 0
+    commands: int = 0
+
+    def take(self, now_ns: int) -> tuple[tuple[str, str], ...]:
+        """Names and rates, and the count begins again."""
+        elapsed_s = max(now_ns - self.began_ns, 1) / NS_PER_S
+        rates = (
+            ("joint states (Hz)", f"{self.states / elapsed_s:.1f}"),
+            ("joint commands (Hz)", f"{self.commands / elapsed_s:.1f}"),
+        )
+        self.began_ns, self.states, self.commands = now_ns, 0, 0
+        return rates
+
+
+def grade(status: DriverStatus, min_frame_rate_hz: float) -> tuple[str, str]:
+    """OK, WARN or ERROR, and one sentence with the reason's number."""
+    reason = f": [{status.reason.code}] {status.reason}" if status.reason else ""
+    sentence = f"{status.mode.value}{reason}"
+    if status.mode in _ERROR_MODES:
+        return "ERROR", sentence
+    warnings = []
+    if status.frame_rate_hz is not None and status.frame_rate_hz < min_frame_rate_hz:
+        warnings.append(
+            f"{status.frame_rate_hz:.0f} frames/s, at least {min_frame_rate_hz:.0f} expected"
+        )
+    if status.counters.failed_in_a_row:
+        warnings.append(f"frames not sent: {status.counters.last_error}")
+    if status.identity and 0 in status.identity.collision_levels:
+        warnings.append("collision protection is off on a joint")
+    if warnings or status.mode is Mode.READY:
+        return "WARN", "; ".join([sentence, *warnings])
+    return "OK", sentence
+
+
+def describe(status: DriverStatus) -> tuple[tuple[str, str], ...]:
+    """Names and values with units."""
+    counters, rate = status.counters, status.frame_rate_hz
+    values = [
+        ("mode", status.mode.name.lower()),
+        ("frames received (Hz)", "unknown" if rate is None else f"{rate:.0f}"),
+        ("frames sent", str(counters.sent)),
+        ("frames not sent", str(counters.failed)),
+        ("frames of another sender", str(counters.foreign)),
+        ("set-points refused", str(status.refused_commands)),
+    ]
+    if status.arm is not None:
+        values.append(("ctrl_mode, arm status", f"{status.arm.ctrl_mode}, {status.arm.status}"))
+    values += [
+        (
+            f"motor {number}",
+            f"{'on' if motor.enabled else 'off'}, {motor.motor_temperature_c:.0f} C, driver "
+            f"{motor.driver_temperature_c:.0f} C, {motor.voltage_v:.1f} V, bits 0x{motor.bits:02X}",
+        )
+        for number, motor in enumerate(status.motors, start=1)
+        if motor is not None
+    ]
+    if status.identity is not None:
+        limits = status.identity.limits
+        lower, upper = (np.array2string(v, precision=3) for v in (limits.lower, limits.upper))
+        values += [
+            ("firmware, role", f"{status.identity.firmware}, {status.identity.role.value}"),
+            ("collision levels", str(list(status.identity.collision_levels))),
+            ("lower limits (rad, m)", lower),
+            ("upper limits (rad, m)", upper),
+        ]
+    return tuple(values)

@@ -1,0 +1,153 @@
+"""What the link puts on the wire, byte for byte, seen by a second node on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import can
+import numpy as np
+import pytest
+
+from mvista_core.errors import BusLostError
+from mvista_core.timing import ManualClock
+from mvista_piper.link import OwnFrames, PiperLink
+
+Join = Callable[[], can.BusABC]
+
+
+@pytest.fixture
+def link(virtual_bus: Join) -> PiperLink:
+    made = PiperLink(virtual_bus, ManualClock(10**9), echoes=False)
+    made.open()
+    return made
+
+
+@pytest.fixture
+def wire(virtual_bus: Join) -> can.BusABC:
+    return virtual_bus()
+
+
+def frames(wire: can.BusABC) -> list[str]:
+    """All frames that are waiting, as `candump -L` writes them."""
+    found = []
+    while (message := wire.recv(0.0)) is not None:
+        assert not message.is_extended_id and message.dlc == 8
+        found.append(f"{message.arbitration_id:03X}#{bytes(message.data).hex().upper()}")
+    return found
+
+
+class BusThatIsFull(can.BusABC):
+    """What a socketcan bus does when its transmit queue is full or the controller is bus-off."""
+
+    def __init__(self) -> None:
+        super().__init__(channel="full")
+
+    def send(self, msg: can.Message, timeout: float | None = None) -> None:
+        raise can.CanOperationError("Failed to transmit: No buffer space available", 105)
+
+    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        return None, False
+
+
+# Golden frames: recorded from piper_sdk 0.6.2 on a virtual bus, before this driver was written.
+
+
+def test_high_follow_mode(link: PiperLink, wire: can.BusABC) -> None:
+    link.follow_mode()
+    assert frames(wire) == ["151#010164AD00000000"]
+
+
+def test_joint_set_points(link: PiperLink, wire: can.BusABC) -> None:
+    link.joints(np.deg2rad([1.0, 2.0, -3.0, 0.0, 0.0, 500.0]))
+    assert frames(wire) == ["155#000003E8000007D0", "156#FFFFF44800000000", "157#000000000007A120"]
+
+
+def test_gripper(link: PiperLink, wire: can.BusABC) -> None:
+    link.gripper(0.05, 1.0)
+    assert frames(wire) == ["159#0000C35003E80100"]
+
+
+def test_enable_follower_and_quick_stop(link: PiperLink, wire: can.BusABC) -> None:
+    link.enable_motors()
+    link.make_follower()
+    link.quick_stop()
+    assert frames(wire) == ["471#0702000000000000", "470#FC00000000000000", "150#0100000000000000"]
+
+
+def test_the_questions_asked_before_anything_moves(link: PiperLink, wire: can.BusABC) -> None:
+    link.ask_identity()
+    limits = [f"472#{motor:02X}01000000000000" for motor in range(1, 7)]
+    accelerations = [f"472#{motor:02X}02000000000000" for motor in range(1, 7)]
+    asked = frames(wire)
+    assert asked[:13] == [*limits, *accelerations, "4AF#0100000000000000"]
+    assert [frame[:5] for frame in asked[13:]] == ["477#0"]
+
+
+def test_disable_and_reset_never_leave(link: PiperLink, wire: can.BusABC) -> None:
+    link.sdk.DisableArm(7)
+    link.sdk.DisablePiper()
+    link.sdk.ResetPiper()
+    link.sdk.MotionCtrl_1(0x02, 0, 0)
+    assert frames(wire) == []
+    assert link.counters.failed == 4 and "never sent" in link.counters.last_error
+
+
+def test_send_failures_are_counted_not_raised() -> None:
+    link = PiperLink(BusThatIsFull, ManualClock(), echoes=False)
+    link.open()
+    link.joints(np.zeros(6))
+    counters = link.counters
+    assert (counters.failed, counters.failed_in_a_row, counters.sent) == (3, 3, 0)
+    assert "No buffer space" in counters.last_error
+
+
+def test_a_success_ends_a_row_of_failures(link: PiperLink) -> None:
+    link.close()
+    link.enable_motors()
+    assert link.counters.failed_in_a_row == 1
+    link.open()
+    link.enable_motors()
+    assert (link.counters.failed_in_a_row, link.counters.sent) == (0, 1)
+
+
+def test_a_closed_bus_cannot_be_read(link: PiperLink) -> None:
+    link.close()
+    with pytest.raises(BusLostError, match="closed"):
+        link.receive(0.0)
+
+
+@pytest.mark.parametrize("can_id", [0x151, 0x155, 0x156, 0x157, 0x159, 0x471])
+def test_commands_of_another_sender_are_noticed(
+    link: PiperLink, wire: can.BusABC, can_id: int
+) -> None:
+    wire.send(can.Message(arbitration_id=can_id, data=bytes(8), is_extended_id=False))
+    assert link.receive(0.0) is not None
+    assert (link.counters.foreign, link.counters.last_foreign_id) == (1, can_id)
+
+
+def test_questions_of_a_read_only_tool_are_not_a_second_writer(
+    link: PiperLink, wire: can.BusABC
+) -> None:
+    for can_id in (0x472, 0x477, 0x4AF):
+        wire.send(can.Message(arbitration_id=can_id, data=bytes(8), is_extended_id=False))
+        link.receive(0.0)
+    assert link.counters.foreign == 0
+
+
+def test_our_own_echo_is_not_a_second_writer_but_its_copy_is() -> None:
+    """udp_multicast hands our own frames back: each is expected once, for a second."""
+    own, data = OwnFrames(), bytes(8)
+    own.add(0x155, data, now_ns=0)
+    own.add(0x155, data, now_ns=10)
+    assert own.take(0x155, data, 20) and own.take(0x155, data, 20)
+    assert not own.take(0x155, data, 20)
+    own.add(0x155, data, now_ns=30)
+    assert not own.take(0x155, data, 2 * 10**9)
+
+
+def test_stamps_come_from_the_bus_while_they_are_plausible(virtual_bus: Join) -> None:
+    """A frame that waited in the socket is as old as the bus says; after a clock step it is new."""
+    clock = ManualClock(100 * 10**9)
+    link = PiperLink(virtual_bus, clock, echoes=False)
+    ages_ns = [100 * 10**9 - link._stamp(bus_s).wall_ns for bus_s in (99.8, 101.0, 98.0, 100.0)]
+    assert ages_ns == [pytest.approx(2e8, abs=100), 0, 0, 0]
