@@ -44,10 +44,15 @@ class Arm(Protocol):
     """One arm. A stop is a hold: no backend disables the motors."""
 
     def state(self) -> JointState | None:
-        """The newest measured state, or None before the first feedback."""
+        """The newest measured state; None while there is none that can be trusted."""
 
     def send(self, command: JointCommand) -> None:
-        """Track one set-point. Raises `StaleFeedbackError` when feedback is lost."""
+        """Track one set-point, or refuse it whole.
+
+        Raises:
+            TrajectoryError: malformed, outside the limits, or a jump.
+            StaleFeedbackError: feedback is lost. ArmNotReadyError: the arm takes no set-points now.
+        """
 
     def hold(self) -> None:
         """Stop smoothly and keep the position."""
