@@ -164,7 +164,7 @@ def test_every_motors_own_limits_are_kept(wire: Wire) -> None:
     """The SDK's "all motors" getter holds the last motor's answer six times."""
     for motor in range(1, 7):
         wire.say(0x473, struct.pack(">BhhH", motor, 100 * motor, -50 * motor, 3000))
-        wire.say(0x47C, struct.pack(">BH", motor, 5000))
+        wire.say(0x47C, struct.pack(">BH", motor, 5000 if motor % 2 else 500))
     limits = wire.feedback.answers(wire.clock.monotonic_ns()).motor_limits
     assert sorted(limits) == [1, 2, 3, 4, 5, 6]
     for motor, found in limits.items():

@@ -17,7 +17,7 @@ import numpy as np
 from mvista_core.records import Float64, JointState
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_piper.identity import ArmAnswers, Role
-from mvista_piper.limits import MOTORS, MotorLimits
+from mvista_piper.limits import MAX_ACCELERATION_RAD_S2, MOTORS, MotorLimits
 from mvista_piper.link import Stamp
 
 STATUS_ID, GRIPPER_ID = 0x2A1, 0x2A8
@@ -184,7 +184,11 @@ class Feedback:
 
     def _read_acceleration(self) -> None:
         said = self._sdk.GetCurrentMotorMaxAccLimit().current_motor_max_acc_limit
-        self._accelerations[int(said.joint_motor_num)] = said.max_joint_acc * 1e-3
+        # 0x475 sets it in 0.01 rad/s^2, the SDK documents 0x47C in 0.001: what would be more than
+        # any joint takes is in the smaller unit.
+        value = said.max_joint_acc * 1e-2
+        value = value if value <= MAX_ACCELERATION_RAD_S2 else said.max_joint_acc * 1e-3
+        self._accelerations[int(said.joint_motor_num)] = value
 
     def _read_collision(self) -> None:
         said = self._sdk.GetCrashProtectionLevelFeedback().crash_protection_level_feedback

@@ -53,7 +53,7 @@ class PiperNode(HouseNode):
         link = PiperLink(partial(open_bus, settings), clock, echoes)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
-        self._said = ""
+        self._logged: tuple[Mode, type] | None = None
         self._waiting: list[tuple[Future, int]] = []
         self._stopping = threading.Event()
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
@@ -109,19 +109,15 @@ class PiperNode(HouseNode):
 
     def _tick(self) -> None:
         self._driver.tick()
-        status = self._driver.status() if self._changed() else None
-        if status is not None:
+        mode, reason = self._driver.mode, self._driver.reason
+        now = (mode, type(reason))
+        if now != self._logged:
+            self._logged = now
+            said = f"{mode.value}: [{reason.code}] {reason}" if reason else mode.value
             log = self.get_logger()
-            (log.error if status.mode in (Mode.FAULT, Mode.REFUSED) else log.info)(self._said)
+            (log.error if mode in (Mode.FAULT, Mode.REFUSED) else log.info)(said)
         if self._waiting:
             self._answer_operator()
-
-    def _changed(self) -> bool:
-        mode, reason = self._driver.mode, self._driver.reason
-        said = f"{mode.value}: {reason}" if reason else mode.value
-        moved = mode in (Mode.TRACKING, Mode.HOLDING) and self._said in ("tracking", "holding")
-        changed, self._said = said != self._said and not moved, said
-        return changed
 
     def _publish_status(self) -> None:
         status = self._driver.status()
