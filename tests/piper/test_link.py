@@ -67,11 +67,17 @@ def test_gripper(link: PiperLink, wire: can.BusABC) -> None:
     assert frames(wire) == ["159#0000C35003E80100"]
 
 
-def test_enable_follower_and_quick_stop(link: PiperLink, wire: can.BusABC) -> None:
+def test_enable_follower_quick_stop_and_clearing_errors(link: PiperLink, wire: can.BusABC) -> None:
     link.enable_motors()
     link.make_follower()
     link.quick_stop()
-    assert frames(wire) == ["471#0702000000000000", "470#FC00000000000000", "150#0100000000000000"]
+    link.clear_errors()
+    assert frames(wire) == [
+        "471#0702000000000000",
+        "470#FC00000000000000",
+        "150#0100000000000000",
+        "475#0700007FFFAE0000",
+    ]
 
 
 def test_the_questions_asked_before_anything_moves(link: PiperLink, wire: can.BusABC) -> None:

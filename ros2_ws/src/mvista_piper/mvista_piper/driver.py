@@ -8,8 +8,6 @@ ends, the arm holds its last set-point.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
@@ -26,44 +24,16 @@ from mvista_core.records import JointCommand, JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_piper import health
 from mvista_piper.enabling import Enabling, send_pose
-from mvista_piper.feedback import ArmStatus, Feedback, MotorStatus
+from mvista_piper.feedback import Feedback
 from mvista_piper.identity import ArmIdentity
 from mvista_piper.limits import check_arm_file
-from mvista_piper.link import LinkCounters, PiperLink
+from mvista_piper.link import PiperLink
 from mvista_piper.search import Search
 from mvista_piper.setpoints import SetPoints, check_limits, per_joint, positions_of
 from mvista_piper.settings import PiperSettings
+from mvista_piper.status import ARMED, DriverStatus, Mode
 
 FOREIGN_WITHIN_S = 1.0
-
-
-class Mode(Enum):
-    """What the driver does. Only TRACKING and HOLDING send set-points."""
-
-    SEARCHING = "searching for the arm"
-    REFUSED = "refused"
-    READY = "ready, not enabled"
-    ENABLING = "enabling"
-    HOLDING = "holding"
-    TRACKING = "tracking"
-    FAULT = "fault"
-
-
-ARMED = frozenset({Mode.HOLDING, Mode.TRACKING})
-
-
-@dataclass(frozen=True)
-class DriverStatus:
-    """One look at driver and arm. `reason` is why it does not move, None while it may."""
-
-    mode: Mode
-    reason: MvistaError | None
-    identity: ArmIdentity | None
-    arm: ArmStatus | None
-    motors: tuple[MotorStatus | None, ...]
-    counters: LinkCounters
-    frame_rate_hz: float | None
-    refused_commands: int
 
 
 class PiperDriver:
@@ -211,14 +181,15 @@ class PiperDriver:
             raise ArmNotReadyError(f"cannot enable: {self._mode.value}; {self._reason}")
         now_ns = self._clock.monotonic_ns()
         self._check_single_writer(now_ns)
+        limits, clear = self._identity.limits, self._rearming
         self._enabling = Enabling(
-            self._link, self._feedback, self._identity.limits, self._settings, now_ns
+            self._link, self._feedback, limits, self._settings, now_ns, clear_errors=clear
         )
         self._foreign_before = self._link.counters.foreign
         self._mode, self._reason = Mode.ENABLING, None
 
     def rearm(self) -> None:
-        """After a fault: open the bus afresh, identify the arm again, enable it.
+        """After a fault: open the bus afresh, identify the arm again, clear its errors, enable it.
 
         Raises:
             BusyError: there is no fault. BusLostError, ConfigError: the bus cannot be opened.
@@ -307,11 +278,11 @@ class PiperDriver:
             self._enable_again()
 
     def _enable_again(self) -> None:
-        self._rearming = False
         try:
             self.enable()
         except MvistaError as error:
             self._fail(error)
+        self._rearming = False
 
     def _step_enabling(self, now_ns: int) -> None:
         try:
@@ -363,13 +334,19 @@ class PiperDriver:
             return
         try:
             self._check_bus()
-            fault = health.find_fault(
-                self._feedback, self._link.counters, self._foreign_before, now_ns
-            )
+            fault = self._find_fault(now_ns)
         except MvistaError as error:
             fault = error
         if fault is not None:
             self._fail(fault)
+
+    def _find_fault(self, now_ns: int) -> MvistaError | None:
+        feedback, settings = self._feedback, self._settings
+        fault = health.find_fault(feedback, self._link.counters, self._foreign_before, now_ns)
+        if fault is None and self._set_points is not None:
+            held, after_s = self._set_points.last.positions, settings.frozen_after_s
+            fault = health.find_frozen(feedback, held, after_s, settings.frozen_beyond_rad, now_ns)
+        return fault
 
     def _check_bus(self) -> None:
         fault = self._bus_error or health.find_bus_fault(

@@ -37,13 +37,20 @@ class Enabling:
         limits: JointLimits,
         settings: PiperSettings,
         now_ns: int,
+        clear_errors: bool = False,
     ) -> None:
-        """Raises ArmNotReadyError: the arm cannot be enabled as it stands; nothing was sent."""
+        """`clear_errors`: first clear what a collision left (0x475).
+
+        Raises:
+            ArmNotReadyError: the arm cannot be enabled as it stands; nothing was sent.
+        """
         self._link, self._feedback, self._settings = link, feedback, settings
         self._limits = limits
         self._motors: _Stage | None = _Stage(now_ns, now_ns)
         self._mode: _Stage | None = None
         self._check_start(now_ns)
+        if clear_errors:
+            link.clear_errors()
 
     def step(self, now_ns: int) -> bool:
         """Send and look; True once the motors are on and the mode is taken.

@@ -118,6 +118,7 @@ class Feedback:
         self._accelerations: dict[int, float] = {}
         self._collision_levels: tuple[int, ...] = ()
         self._leader_seen = False
+        self._changed_ns = [0] * MOTORS
         self._waiting = set(JOINT_IDS)
 
     # In
@@ -131,12 +132,20 @@ class Feedback:
         value = reader()
         if can_id in self._newest:
             self._previous[can_id] = self._newest[can_id]
+        if can_id in JOINT_IDS:
+            self._note_changes(can_id, value, stamp)
         self._newest[can_id] = _Stamped(value, stamp)
         self._waiting.discard(can_id)
         if self._waiting or can_id not in JOINT_IDS:
             return False
         self._waiting = set(JOINT_IDS)
         return True
+
+    def _note_changes(self, can_id: int, value: Float64, stamp: Stamp) -> None:
+        before, first = self._newest.get(can_id), 2 * JOINT_IDS.index(can_id)
+        for k in range(2):
+            if before is None or before.value[k] != value[k]:
+                self._changed_ns[first + k] = stamp.monotonic_ns
 
     def _make_readers(self) -> dict[int, Callable[[], Any]]:
         readers: dict[int, Callable[[], Any]] = {
@@ -256,6 +265,10 @@ class Feedback:
             return np.zeros_like(newest.value)
         change: Float64 = (newest.value - previous.value) * (NS_PER_S / elapsed_ns)
         return change
+
+    def unchanged_s(self, now_ns: int) -> Float64:
+        """How long each motor's joint [6] has said the very same, in seconds."""
+        return (now_ns - np.array(self._changed_ns)) / NS_PER_S
 
     def status(self, now_ns: int, since_ns: int = 0) -> ArmStatus | None:
         """The controller's status if fresh and not older than `since_ns`."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mvista_core.errors import ArmFaultError, BusLostError, MvistaError, StaleFeedbackError
+from mvista_core.records import Float64
 from mvista_core.timing import NS_PER_S
 from mvista_piper.feedback import CTRL_MODES, Feedback
+from mvista_piper.limits import MOTORS
 from mvista_piper.link import CAN_CONTROL, MOVE_J, LinkCounters
 
 NOMINAL_FRAME_RATE_HZ = 3040.0
@@ -53,6 +57,29 @@ def find_fault(
             f"feedback is missing or old: {stale}. Check power and the CAN cable, then re-arm"
         )
     return _find_arm_fault(feedback, now_ns)
+
+
+def find_frozen(
+    feedback: Feedback, held: Float64, after_s: float, beyond_rad: float, now_ns: int
+) -> MvistaError | None:
+    """A joint that keeps saying the same although its set-point, `held` [J], is elsewhere.
+
+    Its frames come and are fresh: only the value is wrong, or the joint is blocked.
+    """
+    pose = feedback.pose(now_ns)
+    if pose is None:
+        return None
+    away = np.abs(held - pose.positions)[:MOTORS]
+    still_s = feedback.unchanged_s(now_ns)
+    frozen = np.flatnonzero((away > beyond_rad) & (still_s > after_s))
+    if not len(frozen):
+        return None
+    said = ", ".join(
+        f"joint{joint + 1} said {pose.positions[joint]:.4f} for {still_s[joint]:.2f} s, its "
+        f"set-point is {away[joint]:.3f} rad away"
+        for joint in frozen
+    )
+    return ArmFaultError(f"{said}: frozen feedback or a blocked joint. Look at it, then re-arm")
 
 
 def _find_arm_fault(feedback: Feedback, now_ns: int) -> MvistaError | None:

@@ -38,6 +38,7 @@ ALL_MOTORS = 7
 ENABLE_GRIPPER = 1
 FOLLOWER = 0xFC
 QUICK_STOP = 1
+UNCHANGED, CONFIRM = 0x7FFF, 0xAE
 ASK_COLLISION_LEVEL = 2
 
 _OLDEST_STAMP_NS = seconds_to_ns(0.5)
@@ -206,6 +207,10 @@ class PiperLink:
     def make_follower(self) -> None:
         """0x470: make a leader a follower. Unplug other arms of this bus first."""
         self.sdk.MasterSlaveConfig(FOLLOWER, 0, 0, 0)
+
+    def clear_errors(self) -> None:
+        """0x475: clear the joints' error codes; zero and acceleration stay as they are."""
+        self.sdk.JointConfig(ALL_MOTORS, 0, 0, UNCHANGED, CONFIRM)
 
     def quick_stop(self) -> None:
         """0x150: damped emergency stop. Recovery takes a reset, which drops a raised arm."""

@@ -22,10 +22,11 @@ from mvista_core.errors import MvistaError, ObservationError
 from mvista_core.records import JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_piper.bus import open_bus
-from mvista_piper.driver import Mode, PiperDriver
+from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
 from mvista_piper.report import Rates, describe, grade
 from mvista_piper.settings import PiperSettings
+from mvista_piper.status import Mode
 from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.parameters import declare, parameter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvista_core.timing import NS_PER_S
-from mvista_piper.driver import DriverStatus, Mode
+from mvista_piper.status import DriverStatus, Mode
 
 _ERROR_MODES = frozenset({Mode.FAULT, Mode.REFUSED, Mode.SEARCHING})
 

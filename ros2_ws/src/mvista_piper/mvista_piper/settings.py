@@ -58,6 +58,12 @@ class PiperSettings:
     slow_stale_after_s: float = _setting(
         0.3, "Driver frames (40 Hz: enable bits, temperatures) older than this are lost", 0.05, 2.0
     )
+    frozen_after_s: float = _setting(
+        0.1, "A joint whose value has not changed for so long, away from its set-point", 0.02, 1.0
+    )
+    frozen_beyond_rad: float = _setting(
+        0.1, "by more than this, is a fault: frozen feedback, or a blocked joint", 0.01, 1.0
+    )
     min_frame_rate_hz: float = _setting(
         2500.0, "Fewer frames per second than this: warning (3,040 are sent)", 0.0, 3040.0
     )
