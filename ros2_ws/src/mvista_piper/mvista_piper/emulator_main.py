@@ -1,0 +1,94 @@
+"""`piper_emulator`: serve an emulated Piper to other processes, or give a running one orders."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+import can
+
+from mvista_core.errors import ConfigError
+from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
+from mvista_piper.emulator.control import ORDER_NAMES, Order
+from mvista_piper.emulator.loopback import DEFAULT_GROUP, DEFAULT_PORT, LoopbackBus
+from mvista_piper.emulator.server import EmulatorServer, tell
+from mvista_piper.emulator.settings import FIRMWARE, REST_RAD
+
+TELL_TIMEOUT_S = 2.0
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="piper_emulator",
+        description=__doc__,
+        epilog=f"orders (NAME=VALUE, 0 is off): {', '.join(ORDER_NAMES)}",
+    )
+    parser.add_argument("--channel", default=DEFAULT_GROUP, help="multicast group; %(default)s")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="UDP port; %(default)s")
+    parser.add_argument("--joints", help="six joint angles in rad, comma-separated; default: rest")
+    parser.add_argument("--gripper", type=float, default=0.0, help="opening in m; %(default)s")
+    parser.add_argument("--enabled", action="store_true", help="motors on, holding")
+    parser.add_argument("--firmware", default=FIRMWARE, help="%(default)s")
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--tell", action="append", default=[], metavar="NAME=VALUE",
+        help="give this order to the emulator that runs on this channel and port, and end",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def make_arm(arguments: argparse.Namespace) -> EmulatedPiper:
+    """The arm that the command line describes.
+
+    Raises:
+        ConfigError: it describes none.
+    """
+    try:
+        joints_rad = (
+            tuple(float(v) for v in arguments.joints.split(",")) if arguments.joints else ()
+        )
+    except ValueError:
+        raise ConfigError(f"--joints '{arguments.joints}': six numbers, 0,1.2,-1.1,0,1,0") from None
+    settings = EmulatorSettings(
+        joints_rad or REST_RAD, arguments.gripper, arguments.enabled, arguments.firmware
+    )
+    arm = EmulatedPiper(settings)
+    for text in arguments.fault:
+        Order.parse(text).apply(arm)
+    return arm
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Serve until SIGINT or SIGTERM; says `ready` once the bus is open."""
+    arm = make_arm(arguments)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with LoopbackBus(arguments.channel, arguments.port, obeys_adapter_faults=False) as bus:
+        print("ready", flush=True)
+        EmulatorServer(arm, bus).run(stop)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 with one line on standard error for what cannot be done."""
+    arguments = parse_arguments(argv)
+    try:
+        if not arguments.tell:
+            serve(arguments)
+            return 0
+        orders = [Order.parse(text) for text in arguments.tell]
+        with LoopbackBus(arguments.channel, arguments.port) as bus:
+            for order in orders:
+                tell(bus, order, TELL_TIMEOUT_S)
+    except (ConfigError, TimeoutError, can.CanError) as error:
+        print(f"piper_emulator: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
