@@ -8,6 +8,7 @@ import can
 
 from mvista_core.errors import BusLostError, ConfigError
 from mvista_piper.adapters import SYSFS, find_channel, list_adapters
+from mvista_piper.emulator.loopback import LoopbackBus
 from mvista_piper.settings import PiperSettings
 
 BITRATE = 1_000_000
@@ -49,9 +50,7 @@ def open_bus(settings: PiperSettings, sysfs: Path = SYSFS) -> can.BusABC:
     channel = resolve_channel(settings, sysfs)
     try:
         if settings.interface == "udp_multicast":
-            return can.Bus(
-                interface="udp_multicast", channel=channel, port=settings.udp_port, fd=False
-            )
+            return LoopbackBus(channel, settings.udp_port)
         return can.Bus(interface=settings.interface, channel=channel, receive_own_messages=False)
     except (can.CanError, OSError) as error:
         raise BusLostError(

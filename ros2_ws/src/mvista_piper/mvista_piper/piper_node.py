@@ -50,8 +50,8 @@ class PiperNode(HouseNode):
     def __init__(self) -> None:
         super().__init__("driver")
         settings = declare(self, PiperParameters)
-        clock, echoes = self.system_clock, settings.interface == "udp_multicast"
-        link = PiperLink(partial(open_bus, settings), clock, echoes)
+        clock = self.system_clock
+        link = PiperLink(partial(open_bus, settings), clock, echoes=False)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
         self._logged: tuple[Mode, type] | None = None
