@@ -113,7 +113,7 @@ class PiperDriver:
         return self._feedback.pose(self._clock.monotonic_ns())
 
     def send(self, command: JointCommand) -> None:
-        """Track one set-point, or refuse it whole; refused, the arm holds the last one.
+        """Track one set-point, or refuse it whole; refused, the arm brakes and holds.
 
         Raises:
             TrajectoryError: not finite, unknown joint, outside limits, or a jump.
@@ -137,7 +137,7 @@ class PiperDriver:
         try:
             positions = self._set_points.accept(command, measured.positions, now_ns)
         except MvistaError:
-            self._begin_hold()
+            self.hold()
             raise
         send_pose(self._link, positions, self._settings)
         self._mode, self._braking, self._commanded_ns = Mode.TRACKING, False, now_ns

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mvista_core.errors import ArmNotReadyError, EnableError, StaleFeedbackError
-from mvista_core.records import Float64
+from mvista_core.records import Float64, JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_piper.feedback import CTRL_MODES, ArmStatus, Feedback
 from mvista_piper.limits import MOTORS, JointLimits
@@ -19,6 +21,8 @@ from mvista_piper.setpoints import per_joint
 from mvista_piper.settings import PiperSettings
 
 EMERGENCY_STOP = 1
+REST_RAD_S = 0.05
+"""Faster than this an arm moves; its encoders' noise is below 0.01."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Enabling:
         return self._step_mode(self._mode, now_ns)
 
     def _check_start(self, now_ns: int) -> None:
-        measured = self._measured(now_ns)
+        measured = self._pose(now_ns).positions
         settings = self._settings
         slack = per_joint(self._limits.names, settings.limit_slack_rad, settings.limit_slack_m)
         outside = self._limits.outside(measured, slack)
@@ -109,10 +113,13 @@ class Enabling:
         status = self._feedback.status(now_ns, since_ns=stage.began_ns + 1)
         if status and _taken(status):
             return True
+        pose = self._pose(now_ns)
+        speed_rad_s = float(np.abs(pose.velocities[:MOTORS]).max())
         if now_ns - stage.began_ns > seconds_to_ns(self._settings.mode_timeout_s):
-            raise EnableError(self._mode_refused(status))
-        if now_ns >= stage.next_send_ns:
-            measured = self._measured(now_ns)
+            raise EnableError(self._mode_refused(status, speed_rad_s))
+        # The pose of an arm that moves is old when it arrives: as a set-point it would be a jump.
+        if now_ns >= stage.next_send_ns and speed_rad_s <= REST_RAD_S:
+            measured = pose.positions
             send_pose(self._link, measured, self._settings)
             self._link.follow_mode()
             send_pose(self._link, measured, self._settings)
@@ -120,7 +127,12 @@ class Enabling:
             self._mode = _Stage(stage.began_ns, next_ns)
         return False
 
-    def _mode_refused(self, status: ArmStatus | None) -> str:
+    def _mode_refused(self, status: ArmStatus | None, speed_rad_s: float) -> str:
+        if speed_rad_s > REST_RAD_S:
+            return (
+                f"the arm moves at {speed_rad_s:.2f} rad/s, at most {REST_RAD_S} is allowed: wait "
+                "until it stands still"
+            )
         if status is None:
             return "no status frame (0x2A1) after the mode was set"
         mode = f"ctrl_mode {status.ctrl_mode} ({CTRL_MODES.get(status.ctrl_mode, 'unknown')})"
@@ -134,11 +146,11 @@ class Enabling:
     def _bits(self, problem: str) -> str:
         return problem or "no fault bit, enable bit (6) not set"
 
-    def _measured(self, now_ns: int) -> Float64:
+    def _pose(self, now_ns: int) -> JointState:
         pose = self._feedback.pose(now_ns)
         if pose is None:
             raise StaleFeedbackError(f"no pose to start from: {self._feedback.stale(now_ns)}")
-        return pose.positions
+        return pose
 
 
 def _taken(status: ArmStatus) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import StaleFeedbackError
 from mvista_core.timing import seconds_to_ns
@@ -48,7 +50,10 @@ class Search:
         late = now_ns - self._began_ns > seconds_to_ns(self._settings.identity_timeout_s)
         if not whole and not late and answers.role is not Role.LEADER:
             return None
-        if answers.role is Role.UNKNOWN:
+        if answers.role is Role.UNKNOWN and answers.motor_limits:
+            # It answers and yet sends no status: a leader, which is silent while it stands still.
+            answers = replace(answers, role=Role.LEADER)
+        elif answers.role is Role.UNKNOWN:
             raise StaleFeedbackError(self._silence(stale))
         settings = self._settings
         identity = check_identity(

@@ -132,7 +132,7 @@ class SetPoints:
                 TrajectoryError.VELOCITY_LIMIT,
                 f"{self._limits.names[worst]} would step {step[worst]:.4f} in {elapsed_s:.4f} s; "
                 f"at most {reach[worst]:.4f} ({self._limits.max_velocity[worst]:.2f}/s) allowed. "
-                "The whole set-point is refused and the arm holds",
+                "The whole set-point is refused, the arm brakes",
             )
 
     def _check_engagement(self, wanted: Float64, measured: Float64) -> None:
