@@ -6,10 +6,13 @@ simulator, whose time is its own, and hardware, whose time is the world's.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+import can
 import numpy as np
 
 from mvista_bringup.paths import config_file
@@ -18,8 +21,15 @@ from mvista_core.ports import Arm, FrameSource
 from mvista_core.records import JointState, RigCalibration
 from mvista_core.rig import load_rig
 from mvista_core.timing import ManualClock
+from mvista_piper.bus import open_bus
+from mvista_piper.driver import PiperDriver
+from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
+from mvista_piper.link import PiperLink
 from mvista_piper.replay import ReplayArm
+from mvista_piper.settings import PiperSettings
 from mvista_sim.cell import SimCell
+
+_channels = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,34 @@ def _sim_arm() -> Iterator[ArmBackend]:
 
 
 @contextmanager
+def _emulated_arm() -> Iterator[ArmBackend]:
+    """The driver and the emulated arm, over python-can's virtual bus."""
+    model, clock = load_arm(config_file("arms", "piper.yaml")), ManualClock(10**12)
+    channel = f"contract-{next(_channels)}"
+    settings = PiperSettings(interface="virtual", channel=channel, enable_at_start=True)
+    driver = PiperDriver(PiperLink(partial(open_bus, settings), clock), model, settings, clock)
+    arm = EmulatedPiper(EmulatorSettings(tuple(model.home[:6]), float(model.home[6]), enabled=True))
+    with can.Bus(interface="virtual", channel=channel) as wire:
+
+        def wait(seconds: float) -> None:
+            for _ in range(max(round(seconds * settings.command_rate_hz), 1)):
+                while (message := wire.recv(0.0)) is not None:
+                    arm.receive(message.arbitration_id, bytes(message.data))
+                for can_id, data in arm.step(clock.monotonic_ns()):
+                    wire.send(can.Message(arbitration_id=can_id, data=data, is_extended_id=False))
+                clock.advance(settings.period_s)
+                driver.poll()
+                driver.tick()
+
+        driver.open()
+        wait(0.5)
+        try:
+            yield ArmBackend(driver, model, wait)
+        finally:
+            driver.close()
+
+
+@contextmanager
 def _replayed_arm() -> Iterator[ArmBackend]:
     """Ten seconds of an arm that stands still, with the encoder noise of a real one."""
     model, clock = load_arm(config_file("arms", "piper.yaml")), ManualClock(10**9)
@@ -79,5 +117,8 @@ def _sim_frames() -> Iterator[FrameBackend]:
 RECORDED_ARMS: dict[str, Callable[[], AbstractContextManager[ArmBackend]]] = {
     "replay": _replayed_arm
 }
-ARMS: dict[str, Callable[[], AbstractContextManager[ArmBackend]]] = {"sim": _sim_arm}
+ARMS: dict[str, Callable[[], AbstractContextManager[ArmBackend]]] = {
+    "emulated": _emulated_arm,
+    "sim": _sim_arm,
+}
 FRAME_SOURCES: dict[str, Callable[[], AbstractContextManager[FrameBackend]]] = {"sim": _sim_frames}

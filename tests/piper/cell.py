@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
-import can
 import numpy as np
 
 from mvista_bringup.paths import config_file
@@ -18,6 +19,7 @@ from mvista_piper import protocol
 from mvista_piper.driver import PiperDriver
 from mvista_piper.emulator.arm import EmulatedPiper
 from mvista_piper.emulator.settings import EmulatorSettings
+from mvista_piper.emulator.wire import EmulatedWire, WireBus
 from mvista_piper.link import PiperLink
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, Mode
@@ -28,7 +30,8 @@ HOME = PIPER.home
 POWERED = EmulatorSettings(joints_rad=tuple(HOME[:6]), gripper_m=float(HOME[6]), enabled=True)
 """An arm at its home, held there: in reality someone enabled it before."""
 
-_channels = itertools.count()
+HOST_IDS = frozenset({*range(0x150, 0x160), 0x470, 0x471, 0x472, 0x474, 0x475, 0x477})
+"""Frames that only a host sends."""
 
 
 class WallClock(ManualClock):
@@ -40,57 +43,29 @@ class WallClock(ManualClock):
         return super().now_ns() + self.stepped_ns
 
 
-class HostBus(can.BusABC):
-    """The driver's adapter: python-can's virtual bus, which can also refuse frames or die."""
-
-    def __init__(self, inner: can.BusABC, arm: EmulatedPiper) -> None:
-        super().__init__(channel="host")
-        self._inner, self._arm, self.dead = inner, arm, False
-
-    def send(self, msg: can.Message, timeout: float | None = None) -> None:
-        if self.dead:
-            raise can.CanOperationError("Failed to transmit: Network is down", 100)
-        if self._arm.faults.refuse_sends:
-            raise can.CanOperationError("Failed to transmit: No buffer space available", 105)
-        self._inner.send(msg)
-
-    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
-        if self.dead:
-            raise can.CanOperationError("Failed to receive: Network is down", 100)
-        return self._inner.recv(timeout), False
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        self._inner.shutdown()
-
-
 class Cell:
     """One arm and its driver. Every frame of the driver is kept: what was sent, and when."""
 
-    def __init__(self, settings: EmulatorSettings = POWERED, **changed: object) -> None:
+    def __init__(self, settings: EmulatorSettings = POWERED, **changed: Any) -> None:
         self.clock = WallClock(10**12)
         self.arm = EmulatedPiper(settings)
-        self.channel = f"piper-cell-{next(_channels)}"
-        self._wire = self.join()
-        driver_settings = PiperSettings(interface="virtual", channel=self.channel, **changed)  # type: ignore[arg-type]
-        self.bus: HostBus | None = None
-        self.link = PiperLink(self._open, self.clock, echoes=False)
+        self.wire = EmulatedWire(self.arm, self.clock)
+        self._spy = self.wire.open()
+        driver_settings = replace(PiperSettings(interface="virtual", channel="x"), **changed)
+        self.bus: WireBus | None = None
+        self.link = PiperLink(self._open, self.clock)
         self.driver = PiperDriver(self.link, PIPER, driver_settings, self.clock)
         self.sent: list[tuple[float, int, bytes]] = []
         self.truth: dict[float, Float64] = {}
         self.driver.open()
 
-    def join(self) -> can.BusABC:
-        """One more node on the bus."""
-        return can.Bus(interface="virtual", channel=self.channel)
-
-    def _open(self) -> can.BusABC:
-        self.bus = HostBus(self.join(), self.arm)
+    def _open(self) -> WireBus:
+        self.bus = self.wire.open()
         return self.bus
 
     def close(self) -> None:
         self.driver.close()
-        self._wire.shutdown()
+        self._spy.shutdown()
 
     # Time
     @property
@@ -98,20 +73,19 @@ class Cell:
         return ns_to_seconds(self.clock.monotonic_ns())
 
     def tick(self) -> None:
-        """One period: the driver, then the wire, then the arm."""
+        """One period: the driver, then the arm."""
         self.driver.poll()
         self.driver.tick()
-        self._carry()
-        self.clock.advance(PERIOD_S)
+        self.pass_period()
 
-    def _carry(self) -> None:
-        while (message := self._wire.recv(0.0)) is not None:
-            data = bytes(message.data)
-            self.sent.append((self.now_s, message.arbitration_id, data))
-            self.truth[self.now_s] = np.array(self.arm.joints_rad)
-            self.arm.receive(message.arbitration_id, data)
-        for can_id, data in self.arm.step(self.clock.monotonic_ns()):
-            self._wire.send(can.Message(arbitration_id=can_id, data=data, is_extended_id=False))
+    def pass_period(self) -> None:
+        """One period without the driver; what it sent before is noted."""
+        while (message := self._spy.recv(0.0)) is not None:
+            if message.arbitration_id in HOST_IDS and not message.is_error_frame:
+                self.sent.append((self.now_s, message.arbitration_id, bytes(message.data)))
+                self.truth[self.now_s] = np.array(self.arm.joints_rad)
+        self.wire.pump()
+        self.clock.advance(PERIOD_S)
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds / PERIOD_S)):
@@ -186,7 +160,7 @@ class Cell:
 
 
 @contextmanager
-def cell(settings: EmulatorSettings = POWERED, **changed: object) -> Iterator[Cell]:
+def cell(settings: EmulatorSettings = POWERED, **changed: Any) -> Iterator[Cell]:
     """A cell that is checked for safety, whatever the test did, and closed."""
     made = Cell(settings, **changed)
     try:

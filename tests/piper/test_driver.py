@@ -161,8 +161,7 @@ def test_leaving_sends_nothing_and_the_arm_goes_on_holding() -> None:
         sent = len(c.sent)
         c.driver.close()
         for _ in range(200):
-            c._carry()
-            c.clock.advance(PERIOD_S)
+            c.pass_period()
         assert len(c.sent) - sent <= 4
         assert all(c.arm.controller.enabled)
         assert c.arm.joints_rad[0] == pytest.approx(0.15, abs=0.01)

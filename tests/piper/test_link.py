@@ -10,14 +10,14 @@ import pytest
 
 from mvista_core.errors import BusLostError
 from mvista_core.timing import ManualClock
-from mvista_piper.link import OwnFrames, PiperLink
+from mvista_piper.link import PiperLink
 
 Join = Callable[[], can.BusABC]
 
 
 @pytest.fixture
 def link(virtual_bus: Join) -> PiperLink:
-    made = PiperLink(virtual_bus, ManualClock(10**9), echoes=False)
+    made = PiperLink(virtual_bus, ManualClock(10**9))
     made.open()
     return made
 
@@ -99,7 +99,7 @@ def test_disable_and_reset_never_leave(link: PiperLink, wire: can.BusABC) -> Non
 
 
 def test_send_failures_are_counted_not_raised() -> None:
-    link = PiperLink(BusThatIsFull, ManualClock(), echoes=False)
+    link = PiperLink(BusThatIsFull, ManualClock())
     link.open()
     link.joints(np.zeros(6))
     counters = link.counters
@@ -140,20 +140,20 @@ def test_questions_of_a_read_only_tool_are_not_a_second_writer(
     assert link.counters.foreign == 0
 
 
-def test_our_own_echo_is_not_a_second_writer_but_its_copy_is() -> None:
-    """udp_multicast hands our own frames back: each is expected once, for a second."""
-    own, data = OwnFrames(), bytes(8)
-    own.add(0x155, data, now_ns=0)
-    own.add(0x155, data, now_ns=10)
-    assert own.take(0x155, data, 20) and own.take(0x155, data, 20)
-    assert not own.take(0x155, data, 20)
-    own.add(0x155, data, now_ns=30)
-    assert not own.take(0x155, data, 2 * 10**9)
+def test_the_controllers_bus_off_is_a_lost_bus_at_once(link: PiperLink, wire: can.BusABC) -> None:
+    for can_id, lost in ((0x4, False), (0x80, False), (0x40, True)):
+        wire.send(can.Message(arbitration_id=can_id, is_error_frame=True, is_extended_id=False))
+        if lost:
+            with pytest.raises(BusLostError, match="120 ohm"):
+                link.receive(0.0)
+        else:
+            assert link.receive(0.0) is None
+    assert link.counters.error_frames == 3
 
 
 def test_stamps_come_from_the_bus_while_they_are_plausible(virtual_bus: Join) -> None:
     """A frame that waited in the socket is as old as the bus says; after a clock step it is new."""
     clock = ManualClock(100 * 10**9)
-    link = PiperLink(virtual_bus, clock, echoes=False)
+    link = PiperLink(virtual_bus, clock)
     ages_ns = [100 * 10**9 - link._stamp(bus_s).wall_ns for bus_s in (99.8, 101.0, 98.0, 100.0)]
     assert ages_ns == [pytest.approx(2e8, abs=100), 0, 0, 0]

@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import can
 
+from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
 from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
 from mvista_piper.emulator.control import ORDER_NAMES, Order
@@ -30,6 +32,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--channel", default=DEFAULT_GROUP, help="multicast group; %(default)s")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="UDP port; %(default)s")
     parser.add_argument("--joints", help="six joint angles in rad, comma-separated; default: rest")
+    parser.add_argument("--home", metavar="ARM_FILE", help="start at the home pose of an arm file")
     parser.add_argument("--gripper", type=float, default=0.0, help="opening in m; %(default)s")
     parser.add_argument("--enabled", action="store_true", help="motors on, holding")
     parser.add_argument("--firmware", default=FIRMWARE, help="%(default)s")
@@ -53,8 +56,12 @@ def make_arm(arguments: argparse.Namespace) -> EmulatedPiper:
         )
     except ValueError:
         raise ConfigError(f"--joints '{arguments.joints}': six numbers, 0,1.2,-1.1,0,1,0") from None
+    gripper_m = arguments.gripper
+    if arguments.home:
+        home = load_arm(Path(arguments.home)).home.tolist()
+        joints_rad, gripper_m = tuple(home[:-1]), home[-1]
     settings = EmulatorSettings(
-        joints_rad or REST_RAD, arguments.gripper, arguments.enabled, arguments.firmware
+        joints_rad or REST_RAD, gripper_m, arguments.enabled, arguments.firmware
     )
     arm = EmulatedPiper(settings)
     for text in arguments.fault:

@@ -16,11 +16,11 @@ from mvista_core.records import Float64, JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_piper.feedback import CTRL_MODES, ArmStatus, Feedback
 from mvista_piper.limits import MOTORS, JointLimits
-from mvista_piper.link import CAN_CONTROL, MOVE_J, PiperLink
+from mvista_piper.link import PiperLink
+from mvista_piper.protocol import ArmCondition, CtrlMode, MoveMode
 from mvista_piper.setpoints import per_joint
 from mvista_piper.settings import PiperSettings
 
-EMERGENCY_STOP = 1
 REST_RAD_S = 0.05
 """Faster than this an arm moves; its encoders' noise is below 0.01."""
 
@@ -79,7 +79,7 @@ class Enabling:
                 "within its limits by hand before enabling it"
             )
         status = self._feedback.status(now_ns)
-        if status and status.status == EMERGENCY_STOP:
+        if status and status.status == ArmCondition.EMERGENCY_STOP:
             raise ArmNotReadyError(
                 "the arm is in emergency stop; leaving it takes a reset (0x150 byte 0 = 2), which "
                 "cuts the motors' power and drops a raised arm: support it and use the vendor's "
@@ -154,7 +154,10 @@ class Enabling:
 
 
 def _taken(status: ArmStatus) -> bool:
-    return status.ctrl_mode == CAN_CONTROL and status.mode_feed == MOVE_J and status.problem == ""
+    return (status.ctrl_mode, status.mode_feed) == (
+        CtrlMode.CAN,
+        MoveMode.JOINT,
+    ) and status.problem == ""
 
 
 def send_pose(link: PiperLink, positions: Float64, settings: PiperSettings) -> None:

@@ -16,20 +16,15 @@ import numpy as np
 
 from mvista_core.records import Float64, JointState
 from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_piper import protocol
 from mvista_piper.identity import ArmAnswers, Role
 from mvista_piper.limits import MAX_ACCELERATION_RAD_S2, MOTORS, MotorLimits
 from mvista_piper.link import Stamp
+from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, MOTOR_SLOW, CtrlMode, MotorBit
 
-STATUS_ID, GRIPPER_ID = 0x2A1, 0x2A8
-JOINT_IDS = (0x2A5, 0x2A6, 0x2A7)
-FAST_IDS = tuple(range(0x251, 0x257))
-SLOW_IDS = tuple(range(0x261, 0x267))
 LEADER_IDS = frozenset({*range(0x2B1, 0x2B9), *range(0x2C1, 0x2C9)})
 """Feedback with an id offset (0x470 byte 1): only arms set up as leaders send it."""
-LIMITS_ID, ACCELERATION_ID, COLLISION_ID = 0x473, 0x47C, 0x47B
 
-LEADER_CTRL_MODE = 6
-ENABLED_BIT = 1 << 6
 _FIRMWARE_LENGTH = 8
 _MDEG = np.pi / 180.0 / 1000.0
 
@@ -82,7 +77,7 @@ class MotorStatus:
 
     @property
     def enabled(self) -> bool:
-        return bool(self.bits & ENABLED_BIT)
+        return bool(self.bits & MotorBit.ENABLED)
 
     @property
     def problem(self) -> str:
@@ -106,7 +101,10 @@ class Feedback:
         self._sdk, self._names = sdk, names
         self._stale_ns, self._slow_stale_ns = seconds_to_ns(stale_s), seconds_to_ns(slow_stale_s)
         self._has_gripper = len(names) > MOTORS
-        self._pose_ids = (*JOINT_IDS, *((GRIPPER_ID,) if self._has_gripper else ()))
+        self._pose_ids = (
+            *JOINT_FEEDBACK,
+            *((protocol.GRIPPER_FEEDBACK,) if self._has_gripper else ()),
+        )
         self._readers = self._make_readers()
         self.forget()
 
@@ -119,7 +117,7 @@ class Feedback:
         self._collision_levels: tuple[int, ...] = ()
         self._leader_seen = False
         self._changed_ns = [0] * MOTORS
-        self._waiting = set(JOINT_IDS)
+        self._waiting = set(JOINT_FEEDBACK)
 
     # In
     def take(self, can_id: int, stamp: Stamp) -> bool:
@@ -132,34 +130,34 @@ class Feedback:
         value = reader()
         if can_id in self._newest:
             self._previous[can_id] = self._newest[can_id]
-        if can_id in JOINT_IDS:
+        if can_id in JOINT_FEEDBACK:
             self._note_changes(can_id, value, stamp)
         self._newest[can_id] = _Stamped(value, stamp)
         self._waiting.discard(can_id)
-        if self._waiting or can_id not in JOINT_IDS:
+        if self._waiting or can_id not in JOINT_FEEDBACK:
             return False
-        self._waiting = set(JOINT_IDS)
+        self._waiting = set(JOINT_FEEDBACK)
         return True
 
     def _note_changes(self, can_id: int, value: Float64, stamp: Stamp) -> None:
-        before, first = self._newest.get(can_id), 2 * JOINT_IDS.index(can_id)
+        before, first = self._newest.get(can_id), 2 * JOINT_FEEDBACK.index(can_id)
         for k in range(2):
             if before is None or before.value[k] != value[k]:
                 self._changed_ns[first + k] = stamp.monotonic_ns
 
     def _make_readers(self) -> dict[int, Callable[[], Any]]:
         readers: dict[int, Callable[[], Any]] = {
-            STATUS_ID: self._read_status,
-            GRIPPER_ID: self._read_gripper,
-            LIMITS_ID: self._read_limits,
-            ACCELERATION_ID: self._read_acceleration,
-            COLLISION_ID: self._read_collision,
+            protocol.STATUS: self._read_status,
+            protocol.GRIPPER_FEEDBACK: self._read_gripper,
+            protocol.LIMITS: self._read_limits,
+            protocol.ACCELERATION: self._read_acceleration,
+            protocol.COLLISION: self._read_collision,
         }
-        for pair, can_id in enumerate(JOINT_IDS):
+        for pair, can_id in enumerate(JOINT_FEEDBACK):
             readers[can_id] = partial(self._read_joints, pair)
         for motor in range(MOTORS):
-            readers[FAST_IDS[motor]] = partial(self._read_speed, motor + 1)
-            readers[SLOW_IDS[motor]] = partial(self._read_motor, motor + 1)
+            readers[MOTOR_FAST[motor]] = partial(self._read_speed, motor + 1)
+            readers[MOTOR_SLOW[motor]] = partial(self._read_motor, motor + 1)
         return readers
 
     def _read_joints(self, pair: int) -> Float64:
@@ -224,14 +222,18 @@ class Feedback:
     def _watched(self) -> list[tuple[int, str, int]]:
         joints = [
             (can_id, f"joints {2 * k + 1}-{2 * k + 2} (0x{can_id:X})", self._stale_ns)
-            for k, can_id in enumerate(JOINT_IDS)
+            for k, can_id in enumerate(JOINT_FEEDBACK)
         ]
-        gripper = [(GRIPPER_ID, "gripper (0x2A8)", self._stale_ns)] if self._has_gripper else []
+        gripper = (
+            [(protocol.GRIPPER_FEEDBACK, "gripper (0x2A8)", self._stale_ns)]
+            if self._has_gripper
+            else []
+        )
         motors = [
             (can_id, f"motor {k + 1} (0x{can_id:X})", self._slow_stale_ns)
-            for k, can_id in enumerate(SLOW_IDS)
+            for k, can_id in enumerate(MOTOR_SLOW)
         ]
-        return [*joints, *gripper, (STATUS_ID, "status (0x2A1)", self._stale_ns), *motors]
+        return [*joints, *gripper, (protocol.STATUS, "status (0x2A1)", self._stale_ns), *motors]
 
     def _age_text(self, can_id: int, now_ns: int) -> str:
         age_s = self.age_s(can_id, now_ns)
@@ -250,7 +252,7 @@ class Feedback:
     def _velocities(self, now_ns: int) -> Float64:
         """The motors' own speeds; where one is stale, the change between its last two positions."""
         speeds = np.concatenate([self._difference(can_id) for can_id in self._pose_ids])
-        for motor, can_id in enumerate(FAST_IDS):
+        for motor, can_id in enumerate(MOTOR_FAST):
             newest = self._newest.get(can_id)
             if newest and now_ns - newest.stamp.monotonic_ns <= self._stale_ns:
                 speeds[motor] = newest.value
@@ -272,7 +274,7 @@ class Feedback:
 
     def status(self, now_ns: int, since_ns: int = 0) -> ArmStatus | None:
         """The controller's status if fresh and not older than `since_ns`."""
-        found = self._newest.get(STATUS_ID)
+        found = self._newest.get(protocol.STATUS)
         if found is None or found.stamp.monotonic_ns < since_ns:
             return None
         fresh = now_ns - found.stamp.monotonic_ns <= self._stale_ns
@@ -280,7 +282,7 @@ class Feedback:
 
     def motors(self, now_ns: int, since_ns: int = 0) -> tuple[MotorStatus | None, ...]:
         """Each motor's status if fresh and not older than `since_ns`, motor 1 first."""
-        found = [self._newest.get(can_id) for can_id in SLOW_IDS]
+        found = [self._newest.get(can_id) for can_id in MOTOR_SLOW]
         return tuple(
             f.value
             if f
@@ -294,7 +296,7 @@ class Feedback:
     def role(self, now_ns: int) -> Role:
         """Leader when it says so or offsets its ids; follower when it answers as one."""
         status = self.status(now_ns)
-        if self._leader_seen or (status and status.ctrl_mode == LEADER_CTRL_MODE):
+        if self._leader_seen or (status and status.ctrl_mode == CtrlMode.LEADER):
             return Role.LEADER
         return Role.UNKNOWN if status is None else Role.FOLLOWER
 

@@ -9,7 +9,8 @@ from mvista_core.records import Float64
 from mvista_core.timing import NS_PER_S
 from mvista_piper.feedback import CTRL_MODES, Feedback
 from mvista_piper.limits import MOTORS
-from mvista_piper.link import CAN_CONTROL, MOVE_J, LinkCounters
+from mvista_piper.link import LinkCounters
+from mvista_piper.protocol import CtrlMode, MoveMode
 
 NOMINAL_FRAME_RATE_HZ = 3040.0
 """8 + 6 ids at 200 Hz and 6 at 40 Hz (robot_stack 1.1)."""
@@ -93,7 +94,11 @@ def _find_arm_fault(feedback: Feedback, now_ns: int) -> MvistaError | None:
             )
         elif motor and not motor.enabled:
             problems.append(f"motor {number} is no longer enabled")
-    if status and not problems and (status.ctrl_mode, status.mode_feed) != (CAN_CONTROL, MOVE_J):
+    if (
+        status
+        and not problems
+        and (status.ctrl_mode, status.mode_feed) != (CtrlMode.CAN, MoveMode.JOINT)
+    ):
         mode = CTRL_MODES.get(status.ctrl_mode, "unknown")
         problems.append(
             f"the arm left CAN joint control: ctrl_mode {status.ctrl_mode} ({mode}), mode_feed "

@@ -11,8 +11,6 @@ reset (0x150, byte 0 = 2). Both cut the motors' power, and a raised arm falls.
 from __future__ import annotations
 
 import itertools
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,26 +22,18 @@ from mvista_core.errors import BusLostError
 from mvista_core.ports import Clock
 from mvista_core.records import Float64
 from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_piper import protocol
+from mvista_piper.protocol import CtrlMode, MoveMode
 
 COMMAND_IDS = frozenset({*range(0x150, 0x160), 0x470, 0x471, 0x474, 0x475})
 """Frames that move or configure an arm: a second sender of these is a second driver."""
-ENABLE_ID, STOP_ID = 0x471, 0x150
-DISABLE_FLAG, RESET_FLAG = 1, 2
-
-CAN_CONTROL = 1
-MOVE_J = 1
-HIGH_FOLLOW = 0xAD
+BUS_OFF_ERROR = 0x40
+"""`CAN_ERR_BUSOFF` of linux/can/error.h, in the id of an error frame."""
 FULL_SPEED_PERCENT = 100
-ALL_MOTORS = 7
-ENABLE_GRIPPER = 1
-FOLLOWER = 0xFC
-QUICK_STOP = 1
-UNCHANGED, CONFIRM = 0x7FFF, 0xAE
-ASK_COLLISION_LEVEL = 2
+EVERY_MOTOR = 7
+GRIPPER_ON = 1
 
 _OLDEST_STAMP_NS = seconds_to_ns(0.5)
-_ECHO_WITHIN_NS = seconds_to_ns(1.0)
-_OWN_FRAMES_KEPT = 4000
 _instances = itertools.count()
 
 
@@ -67,6 +57,7 @@ class LinkCounters:
     foreign: int
     last_foreign_id: int
     last_foreign_ns: int | None
+    error_frames: int
 
 
 class _SendSide(can.BusABC):
@@ -95,14 +86,13 @@ class _SendSide(can.BusABC):
 class PiperLink:
     """Frames of one arm. One thread may receive while another sends."""
 
-    def __init__(self, open_bus: Callable[[], can.BusABC], clock: Clock, echoes: bool) -> None:
-        """`echoes`: the bus hands our own frames back (udp_multicast does)."""
-        self._open_bus, self._clock, self._echoes = open_bus, clock, echoes
+    def __init__(self, open_bus: Callable[[], can.BusABC], clock: Clock) -> None:
+        """`open_bus` gives a bus that does not hand our own frames back."""
+        self._open_bus, self._clock = open_bus, clock
         self._bus: can.BusABC | None = None
         self._received = self._sent = self._failed = self._failed_in_a_row = 0
-        self._last_error, self._foreign, self._foreign_id = "", 0, 0
+        self._last_error, self._foreign, self._foreign_id, self._errors = "", 0, 0, 0
         self._foreign_ns: int | None = None
-        self._own = OwnFrames()
         self.sdk = _make_sdk(self._send)
 
     def open(self) -> None:
@@ -133,6 +123,7 @@ class PiperLink:
             self._foreign,
             self._foreign_id,
             self._foreign_ns,
+            self._errors,
         )
 
     # In
@@ -140,7 +131,7 @@ class PiperLink:
         """Take one frame of the arm through the SDK: its id and when it came; None: none came.
 
         Raises:
-            BusLostError: the bus cannot be read.
+            BusLostError: the bus cannot be read, or its controller says that it is off the bus.
         """
         bus = self._bus
         if bus is None:
@@ -151,16 +142,27 @@ class PiperLink:
             if bus is not self._bus:
                 return None  # it was closed or opened afresh under our hands
             raise BusLostError(f"the bus cannot be read: {error}") from None
-        if message is None or message.is_error_frame or message.is_remote_frame:
+        if message is None or message.is_remote_frame:
+            return None
+        if message.is_error_frame:
+            self._take_error(message)
             return None
         can_id, stamp = message.arbitration_id, self._stamp(message.timestamp)
         if can_id in COMMAND_IDS:
-            self._note_command(can_id, bytes(message.data), stamp)
+            self._note_command(can_id, stamp)
         else:
             self._received += 1
             if len(message.data) == 8:
                 self.sdk.ParseCANFrame(message)
         return can_id, stamp
+
+    def _take_error(self, message: can.Message) -> None:
+        self._errors += 1
+        if message.arbitration_id & BUS_OFF_ERROR:
+            raise BusLostError(
+                "the adapter's controller went off the bus after too many errors: check the cable, "
+                f"120 ohm at both ends and the bit rate; {self._errors} error frames so far"
+            )
 
     def _stamp(self, bus_time_s: float) -> Stamp:
         """The bus's own stamp where it is one of this clock's last half second, else now.
@@ -174,9 +176,7 @@ class PiperLink:
             age_ns = 0
         return Stamp(wall_ns - age_ns, monotonic_ns - age_ns)
 
-    def _note_command(self, can_id: int, data: bytes, stamp: Stamp) -> None:
-        if self._echoes and self._own.take(can_id, data, self._clock.monotonic_ns()):
-            return
+    def _note_command(self, can_id: int, stamp: Stamp) -> None:
         self._foreign += 1
         self._foreign_id, self._foreign_ns = can_id, stamp.monotonic_ns
 
@@ -186,15 +186,16 @@ class PiperLink:
         self.sdk.SearchAllMotorMaxAngleSpd()
         self.sdk.SearchAllMotorMaxAccLimit()
         self.sdk.SearchPiperFirmwareVersion()
-        self.sdk.ArmParamEnquiryAndConfig(param_enquiry=ASK_COLLISION_LEVEL)
+        self.sdk.ArmParamEnquiryAndConfig(param_enquiry=protocol.ASK_COLLISION)
 
     def enable_motors(self) -> None:
         """0x471: enable all six motors."""
-        self.sdk.EnableArm(ALL_MOTORS)
+        self.sdk.EnableArm(EVERY_MOTOR)
 
     def follow_mode(self) -> None:
         """0x151: CAN control, joint moves, high follow: set-points are tracked as they come."""
-        self.sdk.MotionCtrl_2(CAN_CONTROL, MOVE_J, FULL_SPEED_PERCENT, HIGH_FOLLOW)
+        ctrl_mode, move_mode = int(CtrlMode.CAN), int(MoveMode.JOINT)
+        self.sdk.MotionCtrl_2(ctrl_mode, move_mode, FULL_SPEED_PERCENT, protocol.HIGH_FOLLOW)
 
     def joints(self, positions_rad: Float64) -> None:
         """0x155-157: set-points of joints 1 to 6, [6] rad, rounded to 0.001 degree."""
@@ -202,19 +203,19 @@ class PiperLink:
 
     def gripper(self, opening_m: float, effort_nm: float) -> None:
         """0x159: gripper opening, rounded to 0.001 mm, with at most this torque; enabled."""
-        self.sdk.GripperCtrl(round(opening_m * 1e6), round(effort_nm * 1e3), ENABLE_GRIPPER, 0)
+        self.sdk.GripperCtrl(round(opening_m * 1e6), round(effort_nm * 1e3), GRIPPER_ON, 0)
 
     def make_follower(self) -> None:
         """0x470: make a leader a follower. Unplug other arms of this bus first."""
-        self.sdk.MasterSlaveConfig(FOLLOWER, 0, 0, 0)
+        self.sdk.MasterSlaveConfig(protocol.FOLLOWER, 0, 0, 0)
 
     def clear_errors(self) -> None:
         """0x475: clear the joints' error codes; zero and acceleration stay as they are."""
-        self.sdk.JointConfig(ALL_MOTORS, 0, 0, UNCHANGED, CONFIRM)
+        self.sdk.JointConfig(EVERY_MOTOR, 0, 0, protocol.UNCHANGED, protocol.CONFIRM)
 
     def quick_stop(self) -> None:
         """0x150: damped emergency stop. Recovery takes a reset, which drops a raised arm."""
-        self.sdk.MotionCtrl_1(QUICK_STOP, 0, 0)
+        self.sdk.MotionCtrl_1(protocol.QUICK_STOP, 0, 0)
 
     def _send(self, message: can.Message) -> None:
         can_id, data = message.arbitration_id, bytes(message.data)
@@ -222,8 +223,6 @@ class PiperLink:
             self._failed += 1
             self._last_error = f"0x{can_id:03X}#{data.hex()} drops the arm; never sent"
             return
-        if self._echoes:
-            self._own.add(can_id, data, self._clock.monotonic_ns())
         bus = self._bus
         try:
             if bus is None:
@@ -238,37 +237,9 @@ class PiperLink:
             self._failed_in_a_row = 0
 
 
-class OwnFrames:
-    """Frames we sent and have not seen come back, for buses that hand us our own."""
-
-    def __init__(self) -> None:
-        self._times_ns: dict[tuple[int, bytes], deque[int]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, can_id: int, data: bytes, now_ns: int) -> None:
-        """Note one frame, before it is sent."""
-        with self._lock:
-            self._times_ns.setdefault((can_id, data), deque()).append(now_ns)
-            if len(self._times_ns) > _OWN_FRAMES_KEPT:
-                oldest_ns = now_ns - _ECHO_WITHIN_NS
-                kept = {k: t for k, t in self._times_ns.items() if t and t[-1] >= oldest_ns}
-                self._times_ns = kept
-
-    def take(self, can_id: int, data: bytes, now_ns: int) -> bool:
-        """Whether this frame is one of ours from the last second; it is taken off the list."""
-        with self._lock:
-            times_ns = self._times_ns.get((can_id, data), deque())
-            while times_ns and now_ns - times_ns[0] > _ECHO_WITHIN_NS:
-                times_ns.popleft()
-            if not times_ns:
-                return False
-            times_ns.popleft()
-            return True
-
-
 def _drops_the_arm(can_id: int, data: bytes) -> bool:
-    disable = can_id == ENABLE_ID and data[1] == DISABLE_FLAG
-    return disable or (can_id == STOP_ID and data[0] == RESET_FLAG)
+    disable = can_id == protocol.ENABLE and data[1] == protocol.MOTOR_OFF
+    return disable or (can_id == protocol.STOP and data[0] == protocol.RESET)
 
 
 def _make_sdk(out: Callable[[can.Message], None]) -> C_PiperInterface_V2:

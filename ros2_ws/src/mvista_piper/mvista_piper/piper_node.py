@@ -51,7 +51,7 @@ class PiperNode(HouseNode):
         super().__init__("driver")
         settings = declare(self, PiperParameters)
         clock = self.system_clock
-        link = PiperLink(partial(open_bus, settings), clock, echoes=False)
+        link = PiperLink(partial(open_bus, settings), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
         self._logged: tuple[Mode, type] | None = None
@@ -115,8 +115,11 @@ class PiperNode(HouseNode):
         if now != self._logged:
             self._logged = now
             said = f"{mode.value}: [{reason.code}] {reason}" if reason else mode.value
-            log = self.get_logger()
-            (log.error if mode in (Mode.FAULT, Mode.REFUSED) else log.info)(said)
+            # rclpy wants one severity per line of code.
+            if mode in (Mode.FAULT, Mode.REFUSED):
+                self.get_logger().error(said)
+            else:
+                self.get_logger().info(said)
         if self._waiting:
             self._answer_operator()
 

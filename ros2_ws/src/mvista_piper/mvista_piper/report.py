@@ -59,6 +59,7 @@ def describe(status: DriverStatus) -> tuple[tuple[str, str], ...]:
         ("frames received (Hz)", "unknown" if rate is None else f"{rate:.0f}"),
         ("frames sent", str(counters.sent)),
         ("frames not sent", str(counters.failed)),
+        ("error frames", str(counters.error_frames)),
         ("frames of another sender", str(counters.foreign)),
         ("set-points refused", str(status.refused_commands)),
     ]

@@ -50,7 +50,8 @@ class EmulatedWire:
     def _sent(self, sender: WireBus, message: can.Message) -> None:
         with self._lock:
             stamp_s = self.clock.now_ns() / NS_PER_S
-            sender.adapter.change(AdapterState.of(self.arm.faults))
+            if sender.adapter.change(AdapterState.of(self.arm.faults)):
+                sender.deliver(bus_off_error(stamp_s))
             if not sender.adapter.admit(self.clock.monotonic_ns()):
                 return
             data = bytes(message.data)
