@@ -204,6 +204,13 @@ def test_a_bus_that_is_closed_is_closed(port: int) -> None:
         bus.send(ENABLE_ALL)
 
 
+def test_a_second_arm_on_the_bus_is_refused(
+    served: EmulatedPiper, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--port", str(port)]) == 2
+    assert "an arm is on this bus already" in capsys.readouterr().err
+
+
 # One process, one clock
 def wire(**faults: float) -> tuple[EmulatedWire, ManualClock, WireBus]:
     clock, arm = ManualClock(10**12), EmulatedPiper()

@@ -95,6 +95,13 @@ def test_firmware_comes_in_eleven_frames() -> None:
     assert protocol.unpack_firmware(d for _, d in answer) == "S-V1.8-8"
 
 
+def test_the_answer_of_another_arm_asks_nothing() -> None:
+    """Question and answer share their id: two arms on a bus must not answer each other for ever."""
+    arm = EmulatedPiper()
+    for part in protocol.pack_firmware("S-V1.8-8"):
+        assert ask(arm, protocol.FIRMWARE, *part) == []
+
+
 @pytest.mark.parametrize(
     ("motor", "upper", "lower"),
     [(1, 1500, -1500), (2, 1800, 0), (3, 0, -1700), (4, 1000, -1000), (5, 700, -700)],

@@ -11,15 +11,21 @@ from pathlib import Path
 
 import can
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
+from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
 from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
 from mvista_piper.emulator.control import ORDER_NAMES, Order
 from mvista_piper.emulator.loopback import DEFAULT_GROUP, DEFAULT_PORT, LoopbackBus
 from mvista_piper.emulator.server import EmulatorServer, tell
 from mvista_piper.emulator.settings import FIRMWARE, REST_RAD
+from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, STATUS
 
 TELL_TIMEOUT_S = 2.0
+LISTEN_S = 0.1
+ARM_IDS = frozenset({STATUS, *JOINT_FEEDBACK, *MOTOR_FAST})
+"""Who sends these is an arm: a second one on the bus would answer with the same ids."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,6 +42,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--gripper", type=float, default=0.0, help="opening in m; %(default)s")
     parser.add_argument("--enabled", action="store_true", help="motors on, holding")
     parser.add_argument("--firmware", default=FIRMWARE, help="%(default)s")
+    parser.add_argument(
+        "--realtime", type=int, default=20, metavar="PRIORITY",
+        help="SCHED_FIFO priority, where the system allows it; 0: none; %(default)s",
+    )  # fmt: skip
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument(
         "--tell", action="append", default=[], metavar="NAME=VALUE",
@@ -72,12 +82,27 @@ def make_arm(arguments: argparse.Namespace) -> EmulatedPiper:
 def serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM; says `ready` once the bus is open."""
     arm = make_arm(arguments)
+    if refused := realtime.claim(arguments.realtime):
+        print(f"piper_emulator: {refused}", file=sys.stderr, flush=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with LoopbackBus(arguments.channel, arguments.port, obeys_adapter_faults=False) as bus:
+        _refuse_company(bus)
         print("ready", flush=True)
         EmulatorServer(arm, bus).run(stop)
+
+
+def _refuse_company(bus: LoopbackBus) -> None:
+    clock = SystemClock()
+    until_ns = clock.monotonic_ns() + seconds_to_ns(LISTEN_S)
+    while (left_ns := until_ns - clock.monotonic_ns()) > 0:
+        message = bus.recv(ns_to_seconds(left_ns))
+        if message is not None and message.arbitration_id in ARM_IDS:
+            raise ConfigError(
+                f"{bus.channel_info}: an arm is on this bus already (0x{message.arbitration_id:X})"
+                "; end it, or choose another --port or --channel"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

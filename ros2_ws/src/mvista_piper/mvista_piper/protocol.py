@@ -44,6 +44,8 @@ ASK_ANGLES, ASK_ACCELERATION = 1, 2
 ASK_END_LIMITS, ASK_COLLISION, ASK_GRIPPER = 1, 2, 4
 RESET_END_LIMITS, RESET_JOINT_LIMITS = 1, 2
 FIRMWARE_FRAMES = 11
+ASK_FIRMWARE = bytes((1, 0, 0, 0, 0, 0, 0, 0))
+"""The question has the id of the answer: only its data tell them apart."""
 
 _MDEG = math.pi / 180_000.0
 _PER_MDEG = 180_000.0 / math.pi

@@ -113,7 +113,9 @@ class Parameters:
         return [_ack(protocol.SET_GRIPPER_PARAMETERS)]
 
     def firmware(self, data: bytes) -> list[Frame]:
-        """0x4AF: eleven frames of text."""
+        """0x4AF: eleven frames of text. Another arm's answer, under the same id, asks nothing."""
+        if data != protocol.ASK_FIRMWARE:
+            return []
         old = self._controller.faults.old_dh
         text = OLD_FIRMWARE if old else self._controller.settings.firmware
         return [(protocol.FIRMWARE, part) for part in protocol.pack_firmware(text)]
