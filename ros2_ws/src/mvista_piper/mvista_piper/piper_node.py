@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError, ObservationError
 from mvista_core.records import JointState
@@ -42,6 +44,9 @@ class PiperParameters(PiperSettings):
     """The node's parameters: the driver's settings and the arm they are for."""
 
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints, limits, DH table")
+    realtime_priority: int = parameter(
+        20, "SCHED_FIFO priority of the driver, where the system allows it; 0: none", 0, 99
+    )
 
 
 class PiperNode(HouseNode):
@@ -50,6 +55,8 @@ class PiperNode(HouseNode):
     def __init__(self) -> None:
         super().__init__("driver")
         settings = declare(self, PiperParameters)
+        if refused := realtime.claim(settings.realtime_priority):
+            self.get_logger().warning(refused)
         clock = self.system_clock
         link = PiperLink(partial(open_bus, settings), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
@@ -60,8 +67,11 @@ class PiperNode(HouseNode):
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
         self.create_subscription(JointStateMsg, "joint_command", self._on_command, qos.COMMAND)
+        # These two wait for the arm: in the node's own group the timers would wait with them.
+        waiting = ReentrantCallbackGroup()
         for name, act in (("enable", self._driver.enable), ("rearm", self._driver.rearm)):
-            self.create_service(Trigger, name, partial(self._on_enable, act))
+            callback = partial(self._on_enable, act)
+            self.create_service(Trigger, name, callback, callback_group=waiting)
         for name, act in (
             ("quick_stop", self._driver.quick_stop),
             ("make_follower", self._driver.make_follower),
