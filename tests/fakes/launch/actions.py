@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,16 @@ class SetEnvironmentVariable:
 
     name: str
     value: str
+
+
+@dataclass(frozen=True)
+class ExecuteProcess:
+    """One process that is no node."""
+
+    cmd: list[Any]
+    name: str
+    output: str
+    on_exit: Any
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,10 @@ class GeneratorTraining:
     consistency: float = 0.1
     head_on_null: float = 1.0
     goal: float = 0.1
-    misled: float = 0.6
+    misled: float = 0.8
     shown_below: float = 0.6
-    null_start: float = 0.3
-    null_end: float = 0.6
+    null_start: float = 0.2
+    null_end: float = 0.35
     full_source: float = 0.1
     ground_batch: int = 64
     one_batch: int = 24

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mvista_core.errors import ConfigError
 
@@ -76,6 +76,25 @@ class NodeSpec:
         return f"{self.namespace.rstrip('/')}/{self.name}"
 
 
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process that is no ROS node, with its command line. Named and found like a node."""
+
+    package: str
+    executable: str
+    module: str
+    name: str
+    arguments: tuple[str | Template, ...] = ()
+    required: bool = True
+
+    @property
+    def full_name(self) -> str:
+        """What it is called in logs and messages."""
+        return f"/{self.name}"
+
+
+Spec = NodeSpec | ProcessSpec
+
 SIM_DEMO_OPTIONS = (
     RunOption("task", "touch_cube", "scene to lay out: touch_cube, open_drawer, put_orange"),
     RunOption("seed", "0", "object poses and distractors"),
@@ -83,10 +102,15 @@ SIM_DEMO_OPTIONS = (
     RunOption("checkpoint", "tiny", "a folder of models/checkpoints/"),
 )
 
+EMULATED_DEMO_OPTIONS = (
+    *SIM_DEMO_OPTIONS,
+    RunOption("can_port", "43113", "UDP port of the emulated CAN bus, on this machine only"),
+)
+
 _ARM_FILE = ("arm_file", Template("{share}/config/arms/piper.yaml"))
 _RIG_FILE = ("rig_file", Template("{share}/config/rigs/{rig}.yaml"))
 
-SIM_DEMO = (
+SIM_DEMO: tuple[NodeSpec, ...] = (
     NodeSpec(
         "mvista_sim",
         "sim_node",
@@ -115,13 +139,56 @@ SIM_DEMO = (
         parameter_file="config/planning.yaml",
         parameters=(
             _ARM_FILE,
-            _ARM_FILE,
             _RIG_FILE,
             ("checkpoint", Template("{share}/models/checkpoints/{checkpoint}")),
         ),
     ),
     NodeSpec("mvista_planning", "task_node", "task", parameter_file="config/task.yaml"),
 )
+
+
+EMULATED_CAN_GROUP = "239.74.163.2"
+
+EMULATED_ARM = (
+    ProcessSpec(
+        "mvista_piper",
+        "piper_emulator",
+        "emulator_main",
+        "emulator",
+        arguments=(
+            "--channel",
+            EMULATED_CAN_GROUP,
+            "--port",
+            Template("{can_port}"),
+            "--home",
+            Template("{share}/config/arms/piper.yaml"),
+            "--enabled",
+        ),
+    ),
+    NodeSpec(
+        "mvista_piper",
+        "piper_node",
+        "driver",
+        namespace="/piper",
+        parameter_file="config/piper.yaml",
+        parameters=(
+            _ARM_FILE,
+            ("interface", "udp_multicast"),
+            ("channel", EMULATED_CAN_GROUP),
+            ("udp_port", Template("{can_port}", int)),
+            ("enable_at_start", True),
+        ),
+    ),
+)
+"""An arm that speaks CAN, and its driver, where there is none."""
+
+_SIM, *_AROUND_THE_SIM = SIM_DEMO
+EMULATED_DEMO: tuple[Spec, ...] = (
+    *EMULATED_ARM,
+    replace(_SIM, parameters=(*_SIM.parameters, ("follow_arm", True))),
+    *_AROUND_THE_SIM,
+)
+"""The demo with the arm behind driver and CAN: the emulated joints drive the simulated arm."""
 
 
 def option_values(

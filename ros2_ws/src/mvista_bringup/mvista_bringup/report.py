@@ -36,6 +36,7 @@ def to_json(record: RunRecord) -> str:
         "task": record.task,
         "instruction": record.instruction,
         "seed": record.seed,
+        "arm": record.arm,
         "stages": [
             {"name": s.name, "seconds": round(s.seconds, 3), "error": s.error}
             for s in record.stages
@@ -93,7 +94,7 @@ def _header(record: RunRecord) -> str:
         f"<header><p class=eyebrow>MVISTA-4D on the simulated cell</p>"
         f"<h1>“{html.escape(record.instruction)}”</h1>"
         f"<p>{badge}{_success_badge(record)}<span class=meta>task {html.escape(record.task)} · "
-        f"seed {record.seed} · {total_s:.1f} s in all</span></p>{message}"
+        f"seed {record.seed} · {record.arm} arm · {total_s:.1f} s in all</span></p>{message}"
         "<p class=lead>From one RGB-D view and the sentence above, the world model imagines what "
         "three cameras will see; the actions that explain this imagination are found by "
         "optimising a trajectory latent, refined on the imagined point clouds, and carried out by "

@@ -23,7 +23,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 
-from mvista_bringup.nodes import DDS_PROFILE, SHARE, NodeSpec, Template
+from mvista_bringup.nodes import DDS_PROFILE, SHARE, Literal, NodeSpec, Spec, Template
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, seconds_to_ns
@@ -41,7 +41,7 @@ NAMED_LOG_LINES = 3
 
 @dataclass
 class _Child:
-    spec: NodeSpec
+    spec: Spec
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -56,7 +56,7 @@ class Supervisor:
 
     def __init__(
         self,
-        graph: Sequence[NodeSpec],
+        graph: Sequence[Spec],
         values: Mapping[str, str],
         run_dir: Path,
         domain_id: int | None = None,
@@ -132,7 +132,7 @@ class Supervisor:
         Raises:
             UnavailableError: a required process ended, or nodes were silent for `timeout_s`.
         """
-        waiting = {spec.full_name for spec in self._graph if spec.required}
+        waiting = {s.full_name for s in self._graph if isinstance(s, NodeSpec) and s.required}
 
         def listen(message: DiagnosticArray) -> None:
             for status in message.status:
@@ -190,12 +190,21 @@ class Supervisor:
         )
 
 
-def command_line(spec: NodeSpec, values: Mapping[str, str]) -> list[str]:
-    """The command that runs one node of the table with this interpreter.
+def command_line(spec: Spec, values: Mapping[str, str]) -> list[str]:
+    """The command that runs one row of the table with this interpreter.
 
     Raises:
         ConfigError: its parameter file is missing, or an option does not fit.
     """
+    if isinstance(spec, NodeSpec):
+        module, arguments = spec.executable, _ros_arguments(spec, values)
+    else:
+        module, arguments = spec.module, [str(_resolved(a, values)) for a in spec.arguments]
+    module = f"{spec.package}.{module}"
+    return [sys.executable, "-m", "mvista_bringup.child", str(os.getpid()), module, *arguments]
+
+
+def _ros_arguments(spec: NodeSpec, values: Mapping[str, str]) -> list[str]:
     arguments = ["--ros-args", "-r", f"__node:={spec.name}", "-r", f"__ns:={spec.namespace}"]
     if spec.parameter_file:
         path = Path(values[SHARE]) / spec.parameter_file
@@ -203,12 +212,14 @@ def command_line(spec: NodeSpec, values: Mapping[str, str]) -> list[str]:
             raise ConfigError(f"{spec.full_name}: no parameter file {path}")
         arguments += ["--params-file", str(path)]
     for name, value in spec.parameters:
-        resolved = value.resolve(values) if isinstance(value, Template) else value
-        arguments += ["-p", f"{name}:={_yaml(resolved)}"]
+        arguments += ["-p", f"{name}:={_yaml(_resolved(value, values))}"]
     for source, target in spec.remappings:
         arguments += ["-r", f"{source}:={target}"]
-    module = f"{spec.package}.{spec.executable}"
-    return [sys.executable, "-m", "mvista_bringup.child", str(os.getpid()), module, *arguments]
+    return arguments
+
+
+def _resolved(value: Literal | Template, values: Mapping[str, str]) -> Literal:
+    return value.resolve(values) if isinstance(value, Template) else value
 
 
 def run_environment(domain_id: int, share: str) -> dict[str, str]:
@@ -236,6 +247,13 @@ def free_domain_id() -> int:
                 continue
         return domain_id
     raise UnavailableError(f"every ROS domain from 1 to {LAST_DOMAIN_ID} is in use")
+
+
+def free_udp_port() -> int:
+    """A UDP port of this machine that nobody is bound to now, for a bus of this run's own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def _yaml(value: bool | int | float | str) -> str:

@@ -18,7 +18,6 @@ from rclpy.task import Future
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
 
-from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError, ObservationError
 from mvista_core.records import JointState
@@ -35,6 +34,7 @@ from mvista_ros.parameters import declare, parameter
 
 STATUS_PERIOD_S = 0.1
 RECEIVE_TIMEOUT_S = 0.05
+REALTIME_PRIORITY = 20
 STOP_TIMEOUT_S = 1.5
 _SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED})
 
@@ -44,9 +44,6 @@ class PiperParameters(PiperSettings):
     """The node's parameters: the driver's settings and the arm they are for."""
 
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints, limits, DH table")
-    realtime_priority: int = parameter(
-        20, "SCHED_FIFO priority of the driver, where the system allows it; 0: none", 0, 99
-    )
 
 
 class PiperNode(HouseNode):
@@ -55,8 +52,6 @@ class PiperNode(HouseNode):
     def __init__(self) -> None:
         super().__init__("driver")
         settings = declare(self, PiperParameters)
-        if refused := realtime.claim(settings.realtime_priority):
-            self.get_logger().warning(refused)
         clock = self.system_clock
         link = PiperLink(partial(open_bus, settings), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
@@ -190,4 +185,4 @@ class PiperNode(HouseNode):
 
 def main() -> None:
     """Entry point of the `piper_node` executable."""
-    run_node(PiperNode)
+    run_node(PiperNode, realtime_priority=REALTIME_PRIORITY)

@@ -74,6 +74,7 @@ class SimCell:
         self.data.qpos[self._qpos] = start[:6]
         self.data.qpos[self._fingers] = start[6] / 2
         self._touched: list[str] = []
+        self._following = False
         mujoco.mj_forward(self.model, self.data)
         self._settle()
         return self.instruction
@@ -117,6 +118,25 @@ class SimCell:
         """Brake within the acceleration limit and stay there."""
         stop = self._set_velocity * np.abs(self._set_velocity) / (2 * self.arm.max_acceleration)
         self._target = np.clip(self._set_point + stop, self.arm.lower, self.arm.upper)
+
+    def follow(self, state: JointState) -> None:
+        """Let another arm's measured joints drive this one, in place of `send`.
+
+        The first pose after a reset is taken at once; from then on the actuators follow, so that
+        contacts push back.
+
+        Raises:
+            ObservationError: a joint of the arm is missing.
+        """
+        positions = state.ordered(self.arm.joint_names)
+        if not self._following:
+            self.data.qpos[self._qpos] = positions[:6]
+            self.data.qpos[self._fingers] = positions[6] / 2
+            self.data.qvel[:] = 0.0
+            mujoco.mj_forward(self.model, self.data)
+            self._following = True
+        self._set_point, self._target = positions.copy(), positions.copy()
+        self._set_velocity = np.zeros_like(positions)
 
     # Time
     def now_ns(self) -> int:

@@ -75,6 +75,11 @@ class LiveCell:
         with self._lock:
             self._cell.send(command)
 
+    def follow(self, state: JointState) -> None:
+        """Move as another arm is measured to; see `SimCell.follow`."""
+        with self._lock:
+            self._cell.follow(state)
+
     def reset(self, task: str, seed: int) -> str:
         """Lay another scene out; returns its instruction; see `SimCell.reset`."""
         with self._lock:

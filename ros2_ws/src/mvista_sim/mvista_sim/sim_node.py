@@ -46,13 +46,19 @@ class SimNode(HouseNode):
             for name, topics in ((name, CameraTopics.of(name)) for name in rig.names)
         }
         prefix = settings.arm
-        self._joints = self.create_publisher(
-            JointStateMsg, f"{prefix}/joint_states", qos.SENSOR_OUT
-        )
-        self._status = self.create_publisher(DiagnosticStatus, f"{prefix}/status", qos.STATUS)
-        self.create_subscription(
-            JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND
-        )
+        self._follows = settings.follow_arm
+        if self._follows:
+            self.create_subscription(
+                JointStateMsg, f"{prefix}/joint_states", self._on_measured, qos.SENSOR_IN
+            )
+        else:
+            self._joints = self.create_publisher(
+                JointStateMsg, f"{prefix}/joint_states", qos.SENSOR_OUT
+            )
+            self._status = self.create_publisher(DiagnosticStatus, f"{prefix}/status", qos.STATUS)
+            self.create_subscription(
+                JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND
+            )
         self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
         self.create_service(EvaluateTask, "sim/evaluate_task", self._on_evaluate)
         self._live = LiveCell(
@@ -64,7 +70,7 @@ class SimNode(HouseNode):
             settings.frame_rate_hz,
             settings.noise,
         )
-        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self.create_timer(STATUS_PERIOD_S, self._tick)
         self._live.start()
 
     def health(self) -> Health:
@@ -84,7 +90,8 @@ class SimNode(HouseNode):
         self._live.stop()
 
     def _publish_state(self, state: JointState) -> None:
-        self._joints.publish(convert.joint_state_to_msg(state))
+        if not self._follows:
+            self._joints.publish(convert.joint_state_to_msg(state))
         self._states += 1
 
     def _publish_frame(self, frame: CameraFrame) -> None:
@@ -95,8 +102,12 @@ class SimNode(HouseNode):
         depth.publish(convert.depth_to_msg(frame.depth_m, frame.stamp_ns, frame_id))
         self._frames += 1
 
-    def _publish_status(self) -> None:
+    def _tick(self) -> None:
         self._live.check()
+        if not self._follows:
+            self._publish_status()
+
+    def _publish_status(self) -> None:
         age_ns = self.system_clock.monotonic_ns() - self._commanded_ns
         mode = "tracking" if age_ns < seconds_to_ns(COMMAND_FRESH_S) else "holding"
         values = [KeyValue(key="scene", value=self._scene)]
@@ -109,6 +120,12 @@ class SimNode(HouseNode):
             self._commanded_ns = self.system_clock.monotonic_ns()
         except MvistaError as error:
             self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
+
+    def _on_measured(self, message: JointStateMsg) -> None:
+        try:
+            self._live.follow(convert.joint_state_from_msg(message))
+        except MvistaError as error:
+            self.get_logger().error(f"joint_states refused: {error}", throttle_duration_sec=1.0)
 
     def _on_reset(
         self, request: ResetScene.Request, response: ResetScene.Response

@@ -16,6 +16,9 @@ class SimParameters:
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
     rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: where the cameras are")
     arm: str = parameter("piper", "Namespace of the arm's topics")
+    follow_arm: bool = parameter(
+        False, "True: serve no arm, and move as <arm>/joint_states says another one does"
+    )
     task: str = parameter("touch_cube", "What is laid out: touch_cube, open_drawer, put_orange")
     seed: int = parameter(0, "Object poses and distractors", 0, 2**32 - 1)
     joint_rate_hz: float = parameter(200.0, "Joint states per second", 50.0, 500.0)

@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", default="tiny", help="a folder of models/checkpoints (default: %(default)s)"
     )
+    parser.add_argument(
+        "--arm",
+        choices=("simulated", "emulated"),
+        default="simulated",
+        help="the simulator's own, or one behind the Piper driver and an emulated CAN bus",
+    )
     parser.add_argument("--out", type=Path, help="where the report goes (default: build/demo)")
     parser.add_argument("--json", type=Path, help="a second place for report.json")
 
@@ -47,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or paths.output_dir("demo")
     show = StageProgress(sys.stdout, clock)
     print(f'"{assignment.instruction}" on scene {assignment.task} {args.seed}', flush=True)
-    record = DemoRun(assignment, args.seed, args.checkpoint, out, clock, show).carry_out()
+    demo = DemoRun(assignment, args.seed, args.checkpoint, args.arm, out, clock, show)
+    record = demo.carry_out()
     show.update("report")
     page = write_report(record, out)
     show.done()

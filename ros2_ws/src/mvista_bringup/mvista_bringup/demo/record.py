@@ -79,6 +79,7 @@ class RunRecord:
     task: str
     instruction: str
     seed: int
+    arm: str = "simulated"
     outcome: str = OK
     message: str = ""
     stages: tuple[StageTime, ...] = ()

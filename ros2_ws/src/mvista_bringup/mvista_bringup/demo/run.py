@@ -19,7 +19,7 @@ from mvista_bringup.demo.client import DemoClient
 from mvista_bringup.demo.progress import StageProgress
 from mvista_bringup.demo.record import Cloud, RunRecord, StageTime
 from mvista_bringup.demo.scene import Assignment
-from mvista_bringup.supervisor import Supervisor
+from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.errors import MvistaError
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Provenance, Rollout
@@ -34,6 +34,13 @@ DRAWN_RATE_HZ = 50.0
 CLOUD_VOXEL_M = 0.005
 
 
+SIMULATED, EMULATED = "simulated", "emulated"
+GRAPHS: dict[str, tuple[tuple[nodes.Spec, ...], tuple[nodes.RunOption, ...]]] = {
+    SIMULATED: (nodes.SIM_DEMO, nodes.SIM_DEMO_OPTIONS),
+    EMULATED: (nodes.EMULATED_DEMO, nodes.EMULATED_DEMO_OPTIONS),
+}
+
+
 class DemoRun:
     """Carries one assignment out; `record` holds what is known so far, also after a failure."""
 
@@ -42,12 +49,16 @@ class DemoRun:
         assignment: Assignment,
         seed: int,
         checkpoint: str,
+        arm: str,
         run_dir: Path,
         clock: Clock,
         show: StageProgress,
     ) -> None:
         chosen = {"task": assignment.task, "seed": str(seed), "checkpoint": checkpoint}
-        self._values = nodes.option_values(nodes.SIM_DEMO_OPTIONS, chosen, str(paths.share_root()))
+        if arm == EMULATED:
+            chosen["can_port"] = str(free_udp_port())
+        self._graph, options = GRAPHS[arm]
+        self._values = nodes.option_values(options, chosen, str(paths.share_root()))
         self._rig = load_rig(paths.config_file("rigs", f"{self._values['rig']}.yaml"))
         self._run_dir = run_dir
         self._clock = clock
@@ -56,6 +67,7 @@ class DemoRun:
             assignment.task,
             assignment.instruction,
             seed,
+            arm,
             versions=facts.versions(),
             machine=facts.machine(),
         )
@@ -67,7 +79,7 @@ class DemoRun:
             KeyboardInterrupt: Ctrl-C; the arm holds.
         """
         try:
-            with Supervisor(nodes.SIM_DEMO, self._values, self._run_dir) as supervisor:
+            with Supervisor(self._graph, self._values, self._run_dir) as supervisor:
                 with self._timed("start"):
                     supervisor.wait_ready(START_TIMEOUT_S)
                 with DemoClient(self._rig, self._clock, supervisor.domain_id) as client:

@@ -1,0 +1,25 @@
+"""Real-time scheduling for the processes that keep an arm's period."""
+
+from __future__ import annotations
+
+import os
+
+
+def claim(priority: int) -> str:
+    """Put the calling thread, and those it starts from now on, under SCHED_FIFO (Linux).
+
+    `priority` is 1 (lowest) to 99; 0 asks for nothing. Returns "" or, where the system refuses, why
+    not: the caller says so once and goes on. A process under it must sleep in every period.
+    """
+    if priority == 0:
+        return ""
+    if not hasattr(os, "sched_setscheduler"):
+        return "this system has no SCHED_FIFO"
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (OSError, ValueError) as error:
+        return (
+            f"SCHED_FIFO {priority} was refused ({error}); allow it with "
+            "'* - rtprio 99' in /etc/security/limits.d/, or expect late set-points under load"
+        )
+    return ""

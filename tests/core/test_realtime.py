@@ -1,0 +1,39 @@
+"""Real-time scheduling: inherited by later threads, refused with a reason."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from mvista_core import realtime
+
+
+def test_nothing_is_asked_for_at_priority_zero() -> None:
+    before = os.sched_getscheduler(0)
+    assert realtime.claim(0) == ""
+    assert os.sched_getscheduler(0) == before
+
+
+def test_an_impossible_priority_is_refused_with_a_reason() -> None:
+    assert "100 was refused" in realtime.claim(100)
+
+
+def test_threads_started_afterwards_inherit_it_and_the_caller_alone_is_changed() -> None:
+    found: list[int] = []
+    refused: list[str] = []
+
+    def work() -> None:
+        refused.append(realtime.claim(1))
+        child = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))
+        child.start()
+        child.join()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    if refused[0]:
+        pytest.skip(refused[0])
+    assert found == [os.SCHED_FIFO]
+    assert os.sched_getscheduler(0) != os.SCHED_FIFO
