@@ -95,6 +95,7 @@ class PiperDriver:
             self._bus_error = error
             return False
         if received is None:
+            self._feedback.heard(self._clock.monotonic_ns())
             return False
         if self._feedback.take(*received):
             state = self.state()

@@ -26,6 +26,8 @@ LEADER_IDS = frozenset({*range(0x2B1, 0x2B9), *range(0x2C1, 0x2C9)})
 """Feedback with an id offset (0x470 byte 1): only arms set up as leaders send it."""
 
 _FIRMWARE_LENGTH = 8
+MOST_DEAF_S = 0.3
+"""So long the receiving thread may be kept from the bus before it counts as silence."""
 _MDEG = np.pi / 180.0 / 1000.0
 
 CTRL_MODES = {
@@ -105,6 +107,7 @@ class Feedback:
             *JOINT_FEEDBACK,
             *((protocol.GRIPPER_FEEDBACK,) if self._has_gripper else ()),
         )
+        self._watched = self._make_watched(stale_s, slow_stale_s)
         self._readers = self._make_readers()
         self.forget()
 
@@ -115,13 +118,19 @@ class Feedback:
         self._limits: dict[int, tuple[float, float, float]] = {}
         self._accelerations: dict[int, float] = {}
         self._collision_levels: tuple[int, ...] = ()
+        self._heard_ns = 0
         self._leader_seen = False
         self._changed_ns = [0] * MOTORS
         self._waiting = set(JOINT_FEEDBACK)
 
     # In
+    def heard(self, now_ns: int) -> None:
+        """The bus was listened to until this moment (monotonic), and nothing more was on it."""
+        self._heard_ns = now_ns
+
     def take(self, can_id: int, stamp: Stamp) -> bool:
         """Note a frame that the SDK has just parsed; True when it completes a set of joints."""
+        self._heard_ns = stamp.monotonic_ns
         if can_id in LEADER_IDS:
             self._leader_seen = True
         reader = self._readers.get(can_id)
@@ -144,6 +153,18 @@ class Feedback:
         for k in range(2):
             if before is None or before.value[k] != value[k]:
                 self._changed_ns[first + k] = stamp.monotonic_ns
+
+    def _make_watched(self, stale_s: float, slow_s: float) -> list[tuple[int, str, float]]:
+        joints = [
+            (can_id, f"joints {2 * k + 1}-{2 * k + 2} (0x{can_id:X})", stale_s)
+            for k, can_id in enumerate(JOINT_FEEDBACK)
+        ]
+        gripper = [(protocol.GRIPPER_FEEDBACK, "gripper (0x2A8)", stale_s)]
+        motors = [
+            (can_id, f"motor {k + 1} (0x{can_id:X})", slow_s) for k, can_id in enumerate(MOTOR_SLOW)
+        ]
+        status = (protocol.STATUS, "status (0x2A1)", stale_s)
+        return [*joints, *(gripper if self._has_gripper else []), status, *motors]
 
     def _make_readers(self) -> dict[int, Callable[[], Any]]:
         readers: dict[int, Callable[[], Any]] = {
@@ -203,37 +224,30 @@ class Feedback:
         self._collision_levels = tuple(int(level) for level in levels)
 
     # Out
+    def _until(self, now_ns: int) -> int:
+        """What ages are counted to: the last moment at which the bus was listened to.
+
+        A process that was not run for a while finds frames waiting: the arm was not silent. After
+        `MOST_DEAF_S` without listening it no longer knows, and ages count to the present.
+        """
+        deaf = now_ns - self._heard_ns > seconds_to_ns(MOST_DEAF_S)
+        return now_ns if deaf else min(now_ns, self._heard_ns)
+
     def age_s(self, can_id: int, now_ns: int) -> float:
         """Age of the newest frame of an id in seconds; infinite when there was none."""
         newest = self._newest.get(can_id)
         if newest is None:
             return float("inf")
-        return max(now_ns - newest.stamp.monotonic_ns, 0) / NS_PER_S
+        return max(self._until(now_ns) - newest.stamp.monotonic_ns, 0) / NS_PER_S
 
     def stale(self, now_ns: int) -> str:
         """Which groups are missing or old, with their ages; "" when all are fresh."""
         said = [
             f"{label} ({self._age_text(can_id, now_ns)})"
-            for can_id, label, limit_ns in self._watched()
-            if self.age_s(can_id, now_ns) * NS_PER_S > limit_ns
+            for can_id, label, limit_s in self._watched
+            if self.age_s(can_id, now_ns) > limit_s
         ]
         return ", ".join(said)
-
-    def _watched(self) -> list[tuple[int, str, int]]:
-        joints = [
-            (can_id, f"joints {2 * k + 1}-{2 * k + 2} (0x{can_id:X})", self._stale_ns)
-            for k, can_id in enumerate(JOINT_FEEDBACK)
-        ]
-        gripper = (
-            [(protocol.GRIPPER_FEEDBACK, "gripper (0x2A8)", self._stale_ns)]
-            if self._has_gripper
-            else []
-        )
-        motors = [
-            (can_id, f"motor {k + 1} (0x{can_id:X})", self._slow_stale_ns)
-            for k, can_id in enumerate(MOTOR_SLOW)
-        ]
-        return [*joints, *gripper, (protocol.STATUS, "status (0x2A1)", self._stale_ns), *motors]
 
     def _age_text(self, can_id: int, now_ns: int) -> str:
         age_s = self.age_s(can_id, now_ns)
@@ -242,19 +256,20 @@ class Feedback:
     def pose(self, now_ns: int) -> JointState | None:
         """Measured joints, stamped with the oldest frame that makes them; None unless all fresh."""
         frames = [self._newest.get(can_id) for can_id in self._pose_ids]
-        fresh = [f for f in frames if f and now_ns - f.stamp.monotonic_ns <= self._stale_ns]
+        until_ns = self._until(now_ns)
+        fresh = [f for f in frames if f and until_ns - f.stamp.monotonic_ns <= self._stale_ns]
         if len(fresh) < len(frames):
             return None
         positions = np.concatenate([frame.value for frame in fresh])
         stamp_ns = min(frame.stamp.wall_ns for frame in fresh)
-        return JointState(self._names, positions, self._velocities(now_ns), stamp_ns)
+        return JointState(self._names, positions, self._velocities(until_ns), stamp_ns)
 
-    def _velocities(self, now_ns: int) -> Float64:
+    def _velocities(self, until_ns: int) -> Float64:
         """The motors' own speeds; where one is stale, the change between its last two positions."""
         speeds = np.concatenate([self._difference(can_id) for can_id in self._pose_ids])
         for motor, can_id in enumerate(MOTOR_FAST):
             newest = self._newest.get(can_id)
-            if newest and now_ns - newest.stamp.monotonic_ns <= self._stale_ns:
+            if newest and until_ns - newest.stamp.monotonic_ns <= self._stale_ns:
                 speeds[motor] = newest.value
         return speeds
 
@@ -270,24 +285,24 @@ class Feedback:
 
     def unchanged_s(self, now_ns: int) -> Float64:
         """How long each motor's joint [6] has said the very same, in seconds."""
-        return (now_ns - np.array(self._changed_ns)) / NS_PER_S
+        return (self._until(now_ns) - np.array(self._changed_ns)) / NS_PER_S
 
     def status(self, now_ns: int, since_ns: int = 0) -> ArmStatus | None:
         """The controller's status if fresh and not older than `since_ns`."""
         found = self._newest.get(protocol.STATUS)
         if found is None or found.stamp.monotonic_ns < since_ns:
             return None
-        fresh = now_ns - found.stamp.monotonic_ns <= self._stale_ns
+        fresh = self._until(now_ns) - found.stamp.monotonic_ns <= self._stale_ns
         return found.value if fresh else None
 
     def motors(self, now_ns: int, since_ns: int = 0) -> tuple[MotorStatus | None, ...]:
         """Each motor's status if fresh and not older than `since_ns`, motor 1 first."""
-        found = [self._newest.get(can_id) for can_id in MOTOR_SLOW]
+        found, until_ns = [self._newest.get(can_id) for can_id in MOTOR_SLOW], self._until(now_ns)
         return tuple(
             f.value
             if f
             and f.stamp.monotonic_ns >= since_ns
-            and now_ns - f.stamp.monotonic_ns <= self._slow_stale_ns
+            and until_ns - f.stamp.monotonic_ns <= self._slow_stale_ns
             else None
             for f in found
         )

@@ -33,7 +33,7 @@ from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.parameters import declare, parameter
 
 STATUS_PERIOD_S = 0.1
-RECEIVE_TIMEOUT_S = 0.05
+RECEIVE_TIMEOUT_S = 0.01
 REALTIME_PRIORITY = 20
 STOP_TIMEOUT_S = 1.5
 _SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED})
