@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.setup
-SETUP_INPUTS := requirements.lock $(wildcard ros2_ws/tools/*.py \
+SETUP_INPUTS := requirements.lock requirements-nodeps.txt $(wildcard ros2_ws/tools/*.py \
   ros2_ws/src/*/package.xml ros2_ws/src/*/setup.py ros2_ws/src/*/CMakeLists.txt \
   ros2_ws/src/*/msg/*.msg ros2_ws/src/*/srv/*.srv ros2_ws/src/*/action/*.action \
   ros2_ws/pip_underlay/*/package.xml ros2_ws/pip_underlay/*/CMakeLists.txt \

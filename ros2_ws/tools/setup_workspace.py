@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+WITHOUT_DEPENDENCIES = ROOT / "requirements-nodeps.txt"
 WORKSPACE = ROOT / "ros2_ws"
 OLDEST, NEWEST = (3, 10), (3, 13)
 GL_PACKAGES = {"EGL": "libegl1", "GL": "libgl1", "OSMesa": "libosmesa6"}
@@ -113,16 +114,18 @@ def make_environment() -> str:
 
 
 def install_dependencies() -> str:
-    """Install the lock file, unless this very file is what was installed last."""
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    """Install the lock file, and what must come alone, unless these very files were the last."""
+    digest = hashlib.sha256(LOCK.read_bytes() + WITHOUT_DEPENDENCIES.read_bytes()).hexdigest()
     stamp = VENV / ".locked"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return "up to date"
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     quiet = ["--quiet", "--progress-bar", "off"]
     subprocess.run([*pip, *quiet, "-r", str(LOCK)], check=True, stdin=subprocess.DEVNULL)
+    alone = [*pip, *quiet, "--no-deps", "-r", str(WITHOUT_DEPENDENCIES)]
+    subprocess.run(alone, check=True, stdin=subprocess.DEVNULL)
     stamp.write_text(digest, encoding="utf-8")
-    return f"installed {LOCK.name}"
+    return f"installed {LOCK.name} and {WITHOUT_DEPENDENCIES.name}"
 
 
 def repair_baked_paths() -> str:
