@@ -8,6 +8,7 @@ ends, the arm holds its last set-point.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
@@ -131,12 +132,12 @@ class PiperDriver:
         now_ns = self._clock.monotonic_ns()
         if self._set_points is None or self._mode not in ARMED:
             self._refuse_unarmed(command)
-        self._check_armed(now_ns)
-        measured = self._feedback.pose(now_ns)
-        if measured is None or self._set_points is None or self._mode not in ARMED:
-            raise self._reason or StaleFeedbackError(self._feedback.stale(now_ns))
+        # Faults are looked for in `tick`, at the same rate; here only what the set-point needs.
+        measured = self._feedback.positions(now_ns)
+        if measured is None or self._set_points is None:
+            raise StaleFeedbackError(f"no pose: {self._feedback.stale(now_ns)}")
         try:
-            positions = self._set_points.accept(command, measured.positions, now_ns)
+            positions = self._set_points.accept(command, measured, now_ns)
         except MvistaError:
             self.hold()
             raise
@@ -371,7 +372,7 @@ class PiperDriver:
         self._enabling = None
         self._braking = False
 
-    def _refuse_unarmed(self, command: JointCommand) -> None:
+    def _refuse_unarmed(self, command: JointCommand) -> NoReturn:
         """Say first what is wrong with the command itself, then why the arm would not take it."""
         limits = self._identity.limits if self._identity else None
         wanted = positions_of(command, self._names, self.arm.home)

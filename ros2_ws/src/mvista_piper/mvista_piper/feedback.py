@@ -255,14 +255,25 @@ class Feedback:
 
     def pose(self, now_ns: int) -> JointState | None:
         """Measured joints, stamped with the oldest frame that makes them; None unless all fresh."""
-        frames = [self._newest.get(can_id) for can_id in self._pose_ids]
-        until_ns = self._until(now_ns)
-        fresh = [f for f in frames if f and until_ns - f.stamp.monotonic_ns <= self._stale_ns]
-        if len(fresh) < len(frames):
+        fresh = self._fresh_pose(now_ns)
+        if not fresh:
             return None
         positions = np.concatenate([frame.value for frame in fresh])
         stamp_ns = min(frame.stamp.wall_ns for frame in fresh)
-        return JointState(self._names, positions, self._velocities(until_ns), stamp_ns)
+        velocities = self._velocities(self._until(now_ns))
+        return JointState(self._names, positions, velocities, stamp_ns)
+
+    def positions(self, now_ns: int) -> Float64 | None:
+        """The positions of `pose` alone, [J]."""
+        fresh = self._fresh_pose(now_ns)
+        return np.concatenate([frame.value for frame in fresh]) if fresh else None
+
+    def _fresh_pose(self, now_ns: int) -> list[_Stamped]:
+        """The frames that make a pose; none unless all are fresh."""
+        frames = [self._newest.get(can_id) for can_id in self._pose_ids]
+        since_ns = self._until(now_ns) - self._stale_ns
+        fresh = [frame for frame in frames if frame and frame.stamp.monotonic_ns >= since_ns]
+        return fresh if len(fresh) == len(frames) else []
 
     def _velocities(self, until_ns: int) -> Float64:
         """The motors' own speeds; where one is stale, the change between its last two positions."""

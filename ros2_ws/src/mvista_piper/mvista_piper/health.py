@@ -67,16 +67,16 @@ def find_frozen(
 
     Its frames come and are fresh: only the value is wrong, or the joint is blocked.
     """
-    pose = feedback.pose(now_ns)
-    if pose is None:
+    measured = feedback.positions(now_ns)
+    if measured is None:
         return None
-    away = np.abs(held - pose.positions)[:MOTORS]
+    away = np.abs(held - measured)[:MOTORS]
     still_s = feedback.unchanged_s(now_ns)
     frozen = np.flatnonzero((away > beyond_rad) & (still_s > after_s))
     if not len(frozen):
         return None
     said = ", ".join(
-        f"joint{joint + 1} said {pose.positions[joint]:.4f} for {still_s[joint]:.2f} s, its "
+        f"joint{joint + 1} said {measured[joint]:.4f} for {still_s[joint]:.2f} s, its "
         f"set-point is {away[joint]:.3f} rad away"
         for joint in frozen
     )

@@ -7,6 +7,7 @@ of joints as it comes.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ STATUS_PERIOD_S = 0.1
 RECEIVE_TIMEOUT_S = 0.01
 REALTIME_PRIORITY = 20
 STOP_TIMEOUT_S = 1.5
+THREAD_SWITCH_S = 0.0005
 _SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED})
 
 
@@ -185,4 +187,6 @@ class PiperNode(HouseNode):
 
 def main() -> None:
     """Entry point of the `piper_node` executable."""
+    # A command must not wait for the default 5 ms while the other thread works off a burst.
+    sys.setswitchinterval(THREAD_SWITCH_S)
     run_node(PiperNode, realtime_priority=REALTIME_PRIORITY)
