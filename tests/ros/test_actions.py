@@ -119,3 +119,26 @@ def test_stopping_the_node_ends_the_work(bench: _Bench, ask: Ask) -> None:
 def test_a_server_that_is_not_there_is_named(ask: Ask) -> None:
     with pytest.raises(UnavailableError, match=r"no action server .imagine. within 0\.1 s"):
         ask("short", server_timeout_s=0.1)
+
+
+def test_a_server_that_goes_away_in_the_middle_is_not_awaited_for_ever(
+    spinning: Spin, ask: Ask
+) -> None:
+    node = Node("mortal")
+    bench = _Bench(node)
+    spinning(node)
+    answers: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            ask("long")
+        except UnavailableError as error:
+            answers.append(error)
+
+    asker = threading.Thread(target=send)
+    asker.start()
+    assert bench.running.wait(WAIT_S)
+    bench.server._server.destroy()
+    asker.join(WAIT_S)
+    bench.release.set()
+    assert "lost while it worked" in str(answers[0])

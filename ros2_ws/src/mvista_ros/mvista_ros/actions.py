@@ -27,6 +27,8 @@ from mvista_ros.convert import outcome_from_error
 Work = Callable[[Any, Progress], Any]
 
 POLL_PERIOD_S = 0.02
+LOST_AFTER_S = 2.0
+"""An action server unseen for so long, with a goal of ours, has died."""
 ANSWER_TIMEOUT_S = 5.0
 
 
@@ -113,7 +115,8 @@ def call_action(
     Returns the goal's `action_msgs/GoalStatus` status and the result message.
 
     Raises:
-        UnavailableError: no such server within `server_timeout_s`, or it refused the goal.
+        UnavailableError: no such server within `server_timeout_s`, it refused the goal, or it has
+            been gone for `LOST_AFTER_S` while its result was awaited.
         CancelledError: `keep_going()` turned False before the goal was accepted.
     """
     name = client._action_name
@@ -129,7 +132,15 @@ def call_action(
         raise UnavailableError(f"action '{name}' refused the goal")
     future = handle.get_result_async()
     asked_to_cancel = False
+    seen_ns = clock.monotonic_ns()
     while not future.done():
+        if client.server_is_ready():
+            seen_ns = clock.monotonic_ns()
+        elif clock.monotonic_ns() - seen_ns > round(LOST_AFTER_S * 1e9):
+            raise UnavailableError(
+                f"action server '{name}' was lost while it worked: not seen for "
+                f"{LOST_AFTER_S:g} s; has its process ended?"
+            )
         if not asked_to_cancel and not keep_going():
             asked_to_cancel = True
             handle.cancel_goal_async()
