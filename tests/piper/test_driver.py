@@ -134,6 +134,21 @@ def test_the_same_command_is_refused_wherever_it_first_fails() -> None:
             c.send(beyond)
 
 
+def test_a_driver_that_was_not_run_takes_up_the_stream_that_waits_for_it() -> None:
+    """0.125 s without the driver: no fault, no hold, and the next set-point is within reach."""
+    with cell() as c:
+        c.enable()
+        c.stream(0, 0.5, 0.3)
+        goal = np.append(c.set_points()[-1][1], 0.0)
+        for _ in range(25):
+            c.pass_period()
+        goal[0] += 0.5 * 26 * PERIOD_S
+        c.driver.tick()
+        c.send(goal)
+        assert c.stream(0, 0.5, 0.2, start=goal) is None
+        assert c.driver.mode is Mode.TRACKING
+
+
 def test_a_hold_brakes_within_the_acceleration_limit() -> None:
     with cell() as c:
         c.enable()

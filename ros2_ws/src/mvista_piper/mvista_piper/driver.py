@@ -59,7 +59,7 @@ class PiperDriver:
         self._set_points: SetPoints | None = None
         self._meter = health.FrameMeter(clock.monotonic_ns())
         self._searching = self._new_search()
-        self._commanded_ns = 0
+        self._commanded_ns = self._ticked_ns = 0
         self._refused = self._foreign_before = 0
         self._bus_error: BusLostError | None = None
         self._rearming = False
@@ -237,6 +237,7 @@ class PiperDriver:
         """Once per command period: look for faults, go on with what is under way."""
         now_ns = self._clock.monotonic_ns()
         self._meter.update(self._link.counters.received, now_ns)
+        self._forgive_a_stall(now_ns)
         if self._mode in ARMED:
             self._check_armed(now_ns)
         if self._mode in ARMED:
@@ -247,6 +248,14 @@ class PiperDriver:
             self._step_search(now_ns)
         elif self._mode is Mode.READY and self._feedback.stale(now_ns):
             self._search()
+
+    def _forgive_a_stall(self, now_ns: int) -> None:
+        """Commands may be waiting for a process that was not run: two periods to take them."""
+        settings, before_ns = self._settings, self._ticked_ns
+        self._ticked_ns = now_ns
+        if now_ns - before_ns > seconds_to_ns(settings.longest_step_s):
+            grace_s = settings.command_timeout_s - 2 * settings.period_s
+            self._commanded_ns = max(self._commanded_ns, now_ns - seconds_to_ns(grace_s))
 
     def _search(self) -> None:
         self._mode, self._identity = Mode.SEARCHING, None
