@@ -1,0 +1,55 @@
+"""The reader of `mvista bench executor`: notes stamp and arrival of every set-point, as a driver
+would get it, at the priority that a driver has."""
+
+from __future__ import annotations
+
+import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from mvista_ros import qos
+from mvista_ros.base_node import Health, HouseNode, run_node
+from mvista_ros.convert import stamp_to_ns
+from mvista_ros.parameters import declare, parameter
+
+REALTIME_PRIORITY = 20
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """What is read, and where the log goes."""
+
+    topic: str = parameter("piper/joint_command", "Set-points to listen to")
+    log: str = parameter("", "File (.npy) for stamp and arrival of each, written at exit")
+
+
+class SetpointRecorderNode(HouseNode):
+    """Writes [N, 2] int64: stamp and arrival, wall time in ns."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self._settings = declare(self, RecorderParameters)
+        self._noted = array.array("q")
+        self.create_subscription(JointState, self._settings.topic, self._take, qos.COMMAND)
+
+    def health(self) -> Health:
+        """How many set-points have come."""
+        return Health(message=f"{len(self._noted) // 2} set-points")
+
+    def stop(self) -> None:
+        """Write the log."""
+        if self._settings.log:
+            np.save(Path(self._settings.log), np.array(self._noted).reshape(-1, 2))
+
+    def _take(self, message: JointState) -> None:
+        arrived_ns = self.system_clock.now_ns()
+        self._noted.append(stamp_to_ns(message.header.stamp))
+        self._noted.append(arrived_ns)
+
+
+def main() -> None:
+    """Entry point, started by `mvista bench executor`."""
+    run_node(SetpointRecorderNode, realtime_priority=REALTIME_PRIORITY)

@@ -1,0 +1,81 @@
+"""`mvista bench executor`: what is made of a record of set-points, and the work it gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as run
+from hypothesis import strategies as st
+
+from mvista_bringup import cli
+from mvista_bringup.bench_load import gentle_motion
+from mvista_bringup.paths import config_file
+from mvista_bringup.setpoints import ToldGap, figures_of, gaps_in
+from mvista_core.arm import load_arm
+
+PERIOD_NS = 5_000_000
+START_NS = 1_700_000_000_123_456_789
+
+
+def _record(late_ns: np.ndarray, wire_ns: int = 400_000) -> np.ndarray:
+    stamps = START_NS + np.cumsum(PERIOD_NS + late_ns)
+    return np.stack([stamps, stamps + wire_ns], axis=1)
+
+
+def _all() -> tuple[int, int]:
+    return START_NS, START_NS + 10**12
+
+
+def test_an_even_stream_has_no_error_and_no_gap() -> None:
+    found = figures_of(_record(np.zeros(1000, np.int64)), _all(), PERIOD_NS, ())
+    assert (found.setpoints, found.gaps, found.silent, found.arrival_gaps) == (1000, 0, 0, 0)
+    assert found.period_error_ms.largest == 0.0
+    assert found.wire_ms.p99 == pytest.approx(0.4)
+
+
+@run(max_examples=30, deadline=None, derandomize=True)
+@given(st.sets(st.integers(1, 199), max_size=10), st.integers(0, 10))
+def test_every_gap_is_counted_and_silent_unless_told(late: set[int], told: int) -> None:
+    delays = np.zeros(200, np.int64)
+    delays[sorted(late)] = 7_000_000
+    record = _record(delays)
+    lines = [ToldGap(int(record[at, 0]), 0.012) for at in sorted(late)[:told]]
+    found = figures_of(record, _all(), PERIOD_NS, lines)
+    assert found.gaps == found.arrival_gaps == len(late)
+    assert found.silent == max(len(late) - told, 0)
+
+
+def test_only_the_window_counts() -> None:
+    record = _record(np.array([0, 0, 20_000_000, 0, 0], np.int64))
+    window = int(record[2, 0]), int(record[-1, 0])
+    assert figures_of(record, window, PERIOD_NS, ()).gaps == 0
+
+
+def test_a_lost_setpoint_is_a_silent_gap() -> None:
+    record = np.delete(_record(np.zeros(50, np.int64)), [20, 21], axis=0)
+    found = figures_of(record, _all(), PERIOD_NS, ())
+    assert (found.gaps, found.silent) == (1, 1)
+
+
+def test_gaps_are_read_from_the_log() -> None:
+    log = (
+        "[INFO] [1700000000.500000000] [piper.executor]: done after 6.40 s\n"
+        "[WARN] [1700000001.000000000] [piper.executor]: 0.0123 s without a set-point before "
+        "1700000000.987654321\n"
+    )
+    assert gaps_in(log) == (ToldGap(1_700_000_000_987_654_321, 0.0123),)
+
+
+def test_the_motions_are_gentle_and_come_home() -> None:
+    arm = load_arm(config_file("arms", "piper.yaml"))
+    for number in range(20):
+        motion = gentle_motion(arm, number)
+        assert np.allclose(motion.positions[-1], arm.home)
+        speed = np.abs(np.diff(motion.positions, axis=0)) * 15.0
+        assert (speed <= 0.1 * arm.max_velocity).all()
+
+
+def test_bad_numbers_are_refused() -> None:
+    assert cli.main(["bench", "executor", "--seconds", "0"]) == cli.EXIT_REFUSED
+    assert cli.main(["bench", "executor", "--cores", "0"]) == cli.EXIT_REFUSED
