@@ -40,7 +40,7 @@ def test_every_gap_is_counted_and_silent_unless_told(late: set[int], told: int) 
     delays = np.zeros(200, np.int64)
     delays[sorted(late)] = 7_000_000
     record = _record(delays)
-    lines = [ToldGap(int(record[at, 0]), 0.012) for at in sorted(late)[:told]]
+    lines = [ToldGap(int(record[at, 0]), 12.0) for at in sorted(late)[:told]]
     found = figures_of(record, _all(), PERIOD_NS, lines)
     assert found.gaps == found.arrival_gaps == len(late)
     assert found.silent == max(len(late) - told, 0)
@@ -61,10 +61,10 @@ def test_a_lost_setpoint_is_a_silent_gap() -> None:
 def test_gaps_are_read_from_the_log() -> None:
     log = (
         "[INFO] [1700000000.500000000] [piper.executor]: done after 6.40 s\n"
-        "[WARN] [1700000001.000000000] [piper.executor]: 0.0123 s without a set-point before "
-        "1700000000.987654321\n"
+        "[WARN] [1700000001.000000000] [piper.executor]: 12.3 ms between two set-points, "
+        "stamp 1700000000987654321; the machine is overloaded\n"
     )
-    assert gaps_in(log) == (ToldGap(1_700_000_000_987_654_321, 0.0123),)
+    assert gaps_in(log) == (ToldGap(1_700_000_000_987_654_321, 12.3),)
 
 
 def test_the_motions_are_gentle_and_come_home() -> None:

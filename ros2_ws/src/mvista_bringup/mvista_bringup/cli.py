@@ -33,7 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
     Command(("eval", "latent"), "eval_latent", "how far the generator's error depends on z"),
     Command(("eval", "experts"), "eval_experts", "success rate of the scripted experts in process"),
-    Command(("bench", "executor"), "bench_executor", "set-points of the whole graph: period, delay"),
+    Command(("bench", "executor"), "bench_executor", "the whole graph's set-points: even, in time"),
     Command(("dataset",), "dataset", "collect expert episodes in the cell, or describe a data set"),
 )
 

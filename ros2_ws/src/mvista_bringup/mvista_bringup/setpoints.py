@@ -15,7 +15,7 @@ from mvista_core.timing import NS_PER_S
 Int64 = NDArray[np.int64]
 MATCH_NS = 5_000_000
 """A gap is told of when the log names a time this near to the late set-point's stamp."""
-_GAP = re.compile(r"(\d+\.\d+) s without a set-point before (\d+)\.(\d{9})")
+_GAP = re.compile(r"(\d+\.\d+) ms between two set-points, stamp (\d+)")
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,12 @@ class ToldGap:
     """A gap as the executor's log tells it; `stamp_ns` (wall time) of the set-point after it."""
 
     stamp_ns: int
-    seconds: float
+    between_ms: float
 
 
 def gaps_in(log: str) -> tuple[ToldGap, ...]:
     """Every gap that an executor's log tells of, in its order."""
-    return tuple(
-        ToldGap(int(whole) * NS_PER_S + int(part), float(seconds))
-        for seconds, whole, part in _GAP.findall(log)
-    )
+    return tuple(ToldGap(int(stamp), float(between_ms)) for between_ms, stamp in _GAP.findall(log))
 
 
 @dataclass(frozen=True)
