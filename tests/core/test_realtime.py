@@ -37,3 +37,25 @@ def test_threads_started_afterwards_inherit_it_and_the_caller_alone_is_changed()
         pytest.skip(refused[0])
     assert found == [os.SCHED_FIFO]
     assert os.sched_getscheduler(0) != os.SCHED_FIFO
+
+
+def test_giving_way_holds_for_the_caller_and_its_threads_and_is_never_taken_back() -> None:
+    found: list[int] = []
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def work() -> None:
+        realtime.give_way(before + 1)
+        realtime.give_way(before)
+        child = threading.Thread(target=lambda: found.append(nice()))
+        child.start()
+        child.join()
+        found.append(nice())
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert found == [min(before + 1, 19)] * 2
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

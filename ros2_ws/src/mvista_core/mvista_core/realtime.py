@@ -1,8 +1,9 @@
-"""Real-time scheduling for the processes that keep an arm's period."""
+"""Scheduling: ahead for the processes that keep an arm's period, behind for those that compute."""
 
 from __future__ import annotations
 
 import os
+import threading
 
 
 def claim(priority: int) -> str:
@@ -23,3 +24,15 @@ def claim(priority: int) -> str:
             "'* - rtprio 99' in /etc/security/limits.d/, or expect late set-points under load"
         )
     return ""
+
+
+def give_way(niceness: int) -> None:
+    """Let others go first: the calling thread, and those it starts from now on, to a nice value.
+
+    0 to 19, counted from 0 and not from now; one that is already nicer stays so.
+    """
+    if not hasattr(os, "setpriority"):
+        return
+    thread = threading.get_native_id()
+    if niceness > os.getpriority(os.PRIO_PROCESS, thread):
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)

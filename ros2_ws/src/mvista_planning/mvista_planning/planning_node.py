@@ -11,6 +11,7 @@ from mvista_interfaces.action import Imagine, InferActions
 from mvista_interfaces.msg import ImaginedRollout
 from sensor_msgs.msg import Image, PointCloud2
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import CancelledError
 from mvista_core.ports import Progress
@@ -33,6 +34,7 @@ from mvista_ros.observation import ObservationSource
 from mvista_ros.parameters import declare, parameter
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 from mvista_world.planner import load_planner
+from mvista_world.processor import use_threads
 
 THREADS = 6
 ACTIONS = ("imagine", "infer_actions")
@@ -50,6 +52,8 @@ class PlanningParameters:
     steps: int = parameter(15, "Optimisation steps of a goal that names no start", 0, 1000)
     playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
     voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
+    threads: int = parameter(0, "Processor threads of the networks, 0 takes every core", 0, 256)
+    niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)
 
 
 class PlanningNode(HouseNode):
@@ -58,6 +62,8 @@ class PlanningNode(HouseNode):
     def __init__(self) -> None:
         super().__init__("planning")
         self._settings = declare(self, PlanningParameters)
+        realtime.give_way(self._settings.niceness)
+        use_threads(self._settings.threads)
         self._rig = load_rig(self._settings.rig_file)
         self._planner = self._load()
         self._cameras = ObservationSource(
