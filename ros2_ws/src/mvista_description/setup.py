@@ -1,0 +1,27 @@
+"""ament_python package: see package.xml. Also installs urdf/."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_description"
+# colcon may run a link to this file from a build folder: resolve it before looking around.
+FOLDER = Path(__file__).resolve().parent
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/urdf", sorted(f"urdf/{p.name}" for p in FOLDER.glob("urdf/*.xacro"))),
+    ],
+    install_requires=["setuptools", "xacro"],
+    zip_safe=True,
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="URDF of the MVISTA-4D cell: Piper arms and cameras from their own files",
+    license="Apache-2.0",
+)
