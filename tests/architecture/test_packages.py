@@ -24,8 +24,8 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 NO_ROSDEP_KEY = {
-    "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "piper_sdk", "safetensors",
-    "tokenizers", "transformers",
+    "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "piper_sdk", "ruckig",
+    "safetensors", "tokenizers", "transformers",
 }  # fmt: skip
 """On an apt ROS these come from pip; CONTRIBUTING.md says how."""
 

@@ -46,6 +46,16 @@ def test_every_reachable_pose_is_rigid_and_within_the_links(fractions: list[floa
     assert offset_m == pytest.approx(arm.flange_from_tip_m)
 
 
+@given(st.lists(st.floats(0.0, 1.0), min_size=14, max_size=14))
+def test_the_tip_is_one_point_however_it_is_asked_for(fractions: list[float]) -> None:
+    arm = load_arm(PIPER)
+    share = np.array(fractions).reshape(2, 7)
+    poses = arm.lower + share * (arm.upper - arm.lower)
+    for pose, tip_m in zip(poses, arm.tip_positions(poses), strict=True):
+        np.testing.assert_allclose(tip_m, arm.base_from_tip(pose)[:3, 3], atol=1e-12)
+        np.testing.assert_allclose(tip_m, arm.tip_position(pose), atol=1e-12)
+
+
 @given(st.floats(-2.0, 2.0))
 def test_the_first_joint_turns_everything_about_the_base_axis(angle_rad: float) -> None:
     arm = load_arm(PIPER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,5 +19,11 @@ def arm() -> ArmModel:
 
 
 @pytest.fixture(scope="session")
-def settings() -> ExecutorSettings:
+def shipped() -> ExecutorSettings:
     return load_settings(CONFIG / "executor.yaml")
+
+
+@pytest.fixture(scope="session")
+def settings(shipped: ExecutorSettings) -> ExecutorSettings:
+    """The shipped ones in a box that holds all of the arm's reach: laws over random joints."""
+    return replace(shipped, workspace_lower_m=(-2.0, -2.0, -2.0), workspace_upper_m=(2.0, 2.0, 2.0))

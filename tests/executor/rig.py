@@ -81,15 +81,25 @@ def trajectory_of(
 
 
 def assert_within_limits(arm: ArmModel, times_s: Float64, sent: Float64) -> None:
-    """Position, velocity and acceleration of what was sent, by divided differences."""
+    """Position, velocity, acceleration and jerk of what was sent, by divided differences.
+
+    Before the first and after the last set-point the arm rests.
+    """
     assert (sent >= arm.lower - 1e-12).all() and (sent <= arm.upper + 1e-12).all()
-    steps = np.diff(times_s)[:, None]
-    velocity = np.diff(sent, axis=0) / steps
-    assert (np.abs(velocity) <= arm.max_velocity * (1 + 1e-5)).all()
-    acceleration = 2 * np.diff(velocity, axis=0) / (steps[1:] + steps[:-1])
-    assert (np.abs(acceleration) <= arm.max_acceleration * (1 + 1e-5) + 1e-6).all()
-    if len(velocity):
-        assert (np.abs(velocity[0]) / steps[0] <= arm.max_acceleration * (1 + 1e-5) + 1e-6).all()
+    before = times_s[0] + 0.005 * np.array([-3.0, -2.0, -1.0])
+    times_s = np.concatenate([before, times_s])
+    sent = np.vstack([np.tile(sent[0], (3, 1)), sent])
+    differences = sent
+    for order, limit in enumerate((arm.max_velocity, arm.max_acceleration, arm.max_jerk), 1):
+        spans = (times_s[order:] - times_s[:-order])[:, None]
+        differences = order * np.diff(differences, axis=0) / spans
+        shortest = np.diff(times_s).min()
+        bound = limit * (1 + 1e-5) + 4e-10 / shortest**order
+        worst = np.unravel_index(np.argmax(np.abs(differences) - bound), differences.shape)
+        assert (np.abs(differences) <= bound).all(), (
+            f"derivative {order} of {arm.joint_names[worst[1]]} is {differences[worst]:.5f} at "
+            f"{times_s[worst[0]]:.3f} s, at most {limit[worst[1]]}"
+        )
 
 
 def assert_within_limits_between_stalls(
@@ -99,4 +109,4 @@ def assert_within_limits_between_stalls(
     stalls = np.flatnonzero(np.diff(times_s) > stall_s)
     for begin, end in zip([0, *(stalls + 1)], [*(stalls + 1), len(sent)], strict=True):
         assert_within_limits(arm, times_s[begin:end], sent[begin:end])
-    assert np.array_equal(sent[stalls], sent[stalls + 1])
+    assert np.allclose(sent[stalls], sent[stalls + 1], rtol=0, atol=1e-12)

@@ -8,7 +8,6 @@ import pytest
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
     ArmNotReadyError,
-    BusyError,
     ConfigError,
     MvistaError,
     ObservationError,
@@ -136,20 +135,6 @@ def test_arm_that_cannot_start(arm: ArmModel, settings: ExecutorSettings) -> Non
         assert stream.tick(measured).command is None
 
 
-def test_second_start_is_refused_and_the_first_goes_on(
-    arm: ArmModel, settings: ExecutorSettings
-) -> None:
-    clock = ManualClock(10**9)
-    stream = ExecutionStream(arm, settings, clock)
-    trajectory = trajectory_of(arm, smooth_points(arm, 3))
-    stream.start(trajectory, _state(arm, clock))
-    stream.tick(_state(arm, clock))
-    with pytest.raises(BusyError):
-        stream.start(trajectory, _state(arm, clock))
-    clock.advance(0.005)
-    assert stream.tick(_state(arm, clock)).status.value == "running"
-
-
 @pytest.mark.parametrize(
     "values",
     [
@@ -168,7 +153,7 @@ def test_settings_that_contradict(values: dict[str, object]) -> None:
         settings_from(values)
 
 
-def test_shipped_settings_are_the_defaults(settings: ExecutorSettings) -> None:
-    assert settings == ExecutorSettings()
+def test_shipped_settings_are_the_defaults(shipped: ExecutorSettings) -> None:
+    assert shipped == ExecutorSettings()
     with pytest.raises(ConfigError, match="no executor settings"):
         load_settings("nowhere.yaml")

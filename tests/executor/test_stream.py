@@ -32,7 +32,7 @@ from tests.executor.rig import (
 )
 
 seeds = st.integers(0, 2**31 - 1)
-few = run(max_examples=15, deadline=None, derandomize=True)
+few = run(max_examples=8, deadline=None, derandomize=True)
 
 
 def _lively(arm: ArmModel, seed: int, count: int = 36) -> np.ndarray:
@@ -244,7 +244,7 @@ def test_brake_near_a_limit_stays_inside(arm: ArmModel, settings: ExecutorSettin
     )
     start = arm.home.copy()
     start[4] -= 0.6
-    for stop_at in range(0, 400, 10):
+    for stop_at in range(0, 400, 23):
         clock = ManualClock(10**9)
         follower = FollowerArm(arm, clock, start)
         count = iter(range(10**6))

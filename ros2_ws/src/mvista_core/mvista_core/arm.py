@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ class DhRow:
 
 @dataclass(frozen=True)
 class ArmModel:
-    """Limits are per joint [J], in the order of `joint_names` (rad; m for the gripper)."""
+    """Limits are per joint [J], in the order of `joint_names` (rad; m for the gripper).
+
+    `max_velocity`, `max_acceleration` and `max_jerk` are magnitudes per s, s^2 and s^3.
+    """
 
     name: str
     joint_names: tuple[str, ...]
@@ -35,6 +39,7 @@ class ArmModel:
     upper: Float64
     max_velocity: Float64
     max_acceleration: Float64
+    max_jerk: Float64
     home: Float64
     dh: tuple[DhRow, ...]
     flange_from_tip_m: float
@@ -51,6 +56,36 @@ class ArmModel:
         tip = pose_from(np.eye(3), np.array([0.0, 0.0, self.flange_from_tip_m]))
         return self.base_from_flange(positions) @ tip
 
+    def tip_position(self, positions: NDArray[np.floating]) -> tuple[float, float, float]:
+        """`base_from_tip`'s translation for one pose [J], m: fast enough for every set-point."""
+        x, y, z = 0.0, 0.0, self.flange_from_tip_m
+        for row, angle in reversed(list(zip(self.dh, positions.tolist(), strict=False))):
+            theta = angle + row.theta_offset_rad
+            cos, sin = math.cos(theta), math.sin(theta)
+            ca, sa = math.cos(row.alpha_rad), math.sin(row.alpha_rad)
+            turned, height = sin * x + cos * y, z + row.d_m
+            x = cos * x - sin * y + row.a_m
+            y, z = ca * turned - sa * height, sa * turned + ca * height
+        return x, y, z
+
+    def tip_positions(self, positions: NDArray[np.floating]) -> Array:
+        """Where the point between the finger tips is, base frame, m: [N, J] -> [N, 3].
+
+        `base_from_tip` for many poses at once; the point is carried from the flange to the base.
+        """
+        points = np.zeros((len(positions), 3))
+        points[:, 2] = self.flange_from_tip_m
+        for joint in reversed(range(min(len(self.dh), positions.shape[1]))):
+            row = self.dh[joint]
+            theta = positions[:, joint] + row.theta_offset_rad
+            cos, sin = np.cos(theta), np.sin(theta)
+            x = cos * points[:, 0] - sin * points[:, 1] + row.a_m
+            turned = sin * points[:, 0] + cos * points[:, 1]
+            height = points[:, 2] + row.d_m
+            ca, sa = np.cos(row.alpha_rad), np.sin(row.alpha_rad)
+            points = np.stack([x, ca * turned - sa * height, sa * turned + ca * height], axis=1)
+        return points
+
 
 def load_arm(path: Path | str) -> ArmModel:
     """Read and check an arm file.
@@ -66,8 +101,12 @@ def load_arm(path: Path | str) -> ArmModel:
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         message = f"{path}: not an arm file ({error!r}); see config/arms/piper.yaml"
         raise ConfigError(message) from None
-    if not ((arm.lower < arm.upper).all() and (arm.max_velocity > 0).all()):
-        raise ConfigError(f"{path}: every joint needs lower < upper and a positive velocity limit")
+    positive = np.concatenate([arm.max_velocity, arm.max_acceleration, arm.max_jerk]) > 0
+    if not ((arm.lower < arm.upper).all() and positive.all()):
+        raise ConfigError(
+            f"{path}: every joint needs lower < upper and positive velocity, acceleration and "
+            "jerk limits"
+        )
     if not ((arm.lower <= arm.home) & (arm.home <= arm.upper)).all():
         raise ConfigError(f"{path}: home {arm.home.tolist()} is outside the joint limits")
     return arm
@@ -95,6 +134,7 @@ def _parse(document: dict[str, Any]) -> ArmModel:
         column("upper"),
         column("max_velocity"),
         column("max_acceleration"),
+        column("max_jerk"),
         column("home"),
         rows,
         float(document["flange_from_tip_m"]),

@@ -92,6 +92,12 @@ class ArmFaultError(ArmNotReadyError):
     code = 37
 
 
+class CameraError(ObservationError):
+    """A camera cannot be opened or used as configured (link, profile, sync), or it went away."""
+
+    code = 38
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 
@@ -114,6 +120,11 @@ class TrajectoryError(MvistaError):
     START_TOO_FAR = 9
     EMPTY = 10
     SHAPE = 11
+    JERK_LIMIT = 12
+    WORKSPACE = 13
+    TOO_OLD = 14
+    UNSUPPORTED = 15
+    TOO_LATE = 16
 
     def __init__(self, reason: int, message: str) -> None:
         super().__init__(f"[{self.code}.{reason}] {message}")
@@ -144,6 +155,12 @@ class GateError(MvistaError):
     code = 63
 
 
+class PreemptedError(MvistaError):
+    """A newer trajectory took over; the arm goes on with that one."""
+
+    code = 64
+
+
 class ExecutionError(MvistaError):
     """Execution began and could not be finished; the arm holds."""
 
@@ -160,6 +177,12 @@ class GoalToleranceError(ExecutionError):
     """The arm did not come to rest at the last point in the time allowed; it holds."""
 
     code = 72
+
+
+class WorkspaceError(ExecutionError):
+    """The tip left the box it may work in; the arm holds."""
+
+    code = 73
 
 
 class UnavailableError(MvistaError):

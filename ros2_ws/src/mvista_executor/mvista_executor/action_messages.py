@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from control_msgs.action import FollowJointTrajectory
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from sensor_msgs.msg import JointState as JointStateMsg
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from mvista_core.arm import ArmModel
-from mvista_core.errors import MvistaError
+from mvista_core.errors import MvistaError, TrajectoryError
 from mvista_core.records import ActionTrajectory, JointState, Provenance
 from mvista_core.timing import ns_to_seconds
-from mvista_executor.goal import result_of, tolerances_of, without_start_point
-from mvista_executor.report import ExecutionReport, Tick, Tolerances
+from mvista_executor.goal import (
+    JointTolerance,
+    check_age,
+    from_now_on,
+    result_of,
+    tolerances_of,
+    without_start_point,
+)
+from mvista_executor.report import ExecutionReport, Recording, Tick, Tolerances
 from mvista_executor.settings import ExecutorSettings
 from mvista_ros.convert import (
     joint_command_to_msg,
@@ -26,31 +35,56 @@ _UNKNOWN = Provenance("", "", 0)
 
 
 class Goal(NamedTuple):
-    """What a goal asks for."""
+    """What a goal asks for; `delay_s` until it starts."""
 
     trajectory: ActionTrajectory
     tolerances: Tolerances
+    delay_s: float
 
 
 def goal_from_msg(
     goal: FollowJointTrajectory.Goal,
     measured: JointState | None,
+    now_ns: int,
     arm: ArmModel,
     settings: ExecutorSettings,
 ) -> Goal:
-    """The points and the tolerances of a goal.
+    """The points, the tolerances and the start of a goal; `now_ns` is wall time.
 
     Raises:
-        TrajectoryError: misshapen, or a tolerance for a joint the arm lacks.
+        TrajectoryError: misshapen, too old, or something asked for that is not done here.
     """
+    _check_supported(goal)
+    check_age(stamp_to_ns(goal.multi_dof_trajectory.header.stamp), now_ns, settings)
+    whole = trajectory_from_msg(goal.trajectory, _UNKNOWN)
     path, end = (
-        [(tolerance.name, tolerance.position) for tolerance in listed]
+        [JointTolerance(t.name, t.position, t.velocity, t.acceleration) for t in listed]
         for listed in (goal.path_tolerance, goal.goal_tolerance)
     )
+    start_ns = stamp_to_ns(goal.trajectory.header.stamp)
+    left, delay_s = from_now_on(whole, start_ns, now_ns, settings)
     goal_time_s = ns_to_seconds(stamp_to_ns(goal.goal_time_tolerance))
-    tolerances = tolerances_of(path, end, goal_time_s, arm, settings)
-    trajectory = trajectory_from_msg(goal.trajectory, _UNKNOWN)
-    return Goal(without_start_point(trajectory, measured, arm, settings), tolerances)
+    asked_s = float(left.times_s[-1])
+    tolerances = tolerances_of(path, end, goal_time_s, asked_s, arm, settings)
+    return Goal(without_start_point(left, measured, arm, settings), tolerances, delay_s)
+
+
+def _check_supported(goal: FollowJointTrajectory.Goal) -> None:
+    """Refuse what would otherwise be passed over in silence."""
+    last = goal.trajectory.points[-1] if goal.trajectory.points else JointTrajectoryPoint()
+    for asked, what in (
+        (goal.multi_dof_trajectory.points, "a multi-DOF trajectory"),
+        (goal.component_path_tolerance, "component path tolerances"),
+        (goal.component_goal_tolerance, "component goal tolerances"),
+        ([p for p in goal.trajectory.points if p.effort], "efforts"),
+        ([v for v in last.velocities if v], "a last point with a velocity (it ends at rest)"),
+    ):
+        if asked:
+            raise TrajectoryError(
+                TrajectoryError.UNSUPPORTED,
+                f"the goal has {what}, {len(asked)} of them; this arm takes joint positions with "
+                "times, joint tolerances and a goal time (mvista_executor/README.md)",
+            )
 
 
 def feedback_to_msg(tick: Tick) -> FollowJointTrajectory.Feedback:
@@ -66,6 +100,40 @@ def feedback_to_msg(tick: Tick) -> FollowJointTrajectory.Feedback:
         feedback.actual = JointTrajectoryPoint(positions=doubles(actual))
         feedback.error = JointTrajectoryPoint(positions=doubles(tick.tracking_error))
     return feedback
+
+
+def reasons(tick: Tick) -> str:
+    """Codes of `Why`, comma-separated: how a set-point differs from what was asked."""
+    return ",".join(why.value for why in tick.why)
+
+
+def sent_to_msg(tick: Tick) -> JointStateMsg:
+    """The set-point as it was sent; `header.frame_id` says how it differs from what was asked."""
+    assert tick.command is not None
+    message = joint_command_to_msg(tick.command)
+    message.header.frame_id = reasons(tick)
+    return message
+
+
+def why_to_msg(tick: Tick, recording: Recording) -> DiagnosticStatus:
+    """How what is sent differs from what was asked, in words and numbers."""
+    plan = recording.plan
+    values = (
+        ("status", tick.status.value),
+        ("asked duration (s)", f"{plan.asked_s:.3f}"),
+        ("planned duration (s)", f"{plan.duration_s:.3f}"),
+        ("time factor", f"{plan.stretch:.4f}"),
+        ("approach (s)", f"{plan.approach_s:.3f}"),
+        ("first point later by (s)", f"{plan.lead_s:.3f}"),
+        ("off the points by (rad)", f"{plan.off_points_rad:.5f}"),
+        ("pauses", str(recording.pauses)),
+    )
+    return DiagnosticStatus(
+        level=DiagnosticStatus.OK if tick.error is None else DiagnosticStatus.ERROR,
+        name=reasons(tick),
+        message="" if tick.error is None else result_of(tick.error)[1],
+        values=[KeyValue(key=key, value=value) for key, value in values],
+    )
 
 
 def result_to_msg(error: MvistaError | None) -> FollowJointTrajectory.Result:

@@ -6,8 +6,11 @@ import numpy as np
 
 from mvista_core.errors import StaleFeedbackError
 from mvista_core.ports import Clock
-from mvista_core.records import JointState
+from mvista_core.records import Float64, JointState
 from mvista_core.timing import ns_to_seconds
+
+_STEP_NS = 20_000_000
+"""Wall against monotonic time between two looks: slewing moves it microseconds, a step more."""
 
 
 class FeedbackWatch:
@@ -18,12 +21,16 @@ class FeedbackWatch:
         self._stale_after_s = stale_after_s
         self._stamp_ns: int | None = None
         self._changed_ns = 0
+        self._offset_ns: int | None = None
+        self._stepped_ns: int | None = None
 
     def fresh(self, measured: JointState | None) -> JointState:
         """The state itself when it may be trusted.
 
         Age is the larger of wall time since its stamp and monotonic time since the stamp last
-        changed, so that neither a stopped driver nor a stepped clock passes for feedback.
+        changed, so that neither a stopped driver nor a stepped clock passes for feedback. For
+        `stale_after_s` after this machine's wall clock was stepped stamps say nothing about age,
+        and monotonic time alone decides: a step neither stops nor moves the arm.
 
         Raises:
             StaleFeedbackError: missing, older than `stale_after_s`, from the future, or not finite.
@@ -34,6 +41,8 @@ class FeedbackWatch:
         if measured.stamp_ns != self._stamp_ns:
             self._stamp_ns, self._changed_ns = measured.stamp_ns, now_ns
         by_stamp_s = ns_to_seconds(self._clock.now_ns() - measured.stamp_ns)
+        if self._just_stepped(now_ns):
+            by_stamp_s = 0.0
         age_s = max(by_stamp_s, ns_to_seconds(now_ns - self._changed_ns))
         if age_s > self._stale_after_s:
             raise StaleFeedbackError(
@@ -48,3 +57,18 @@ class FeedbackWatch:
         if not (np.isfinite(measured.positions).all() and np.isfinite(measured.velocities).all()):
             raise StaleFeedbackError("joint feedback is not finite; see the arm's status")
         return measured
+
+    def _just_stepped(self, now_ns: int) -> bool:
+        """Whether wall time was stepped against monotonic time within the last `stale_after_s`."""
+        offset_ns = self._clock.now_ns() - now_ns
+        before_ns, self._offset_ns = self._offset_ns, offset_ns
+        if before_ns is not None and abs(offset_ns - before_ns) > _STEP_NS:
+            self._stepped_ns = now_ns
+        if self._stepped_ns is None:
+            return False
+        return ns_to_seconds(now_ns - self._stepped_ns) <= self._stale_after_s
+
+
+def velocities_of(state: JointState, names: tuple[str, ...]) -> Float64:
+    """Measured velocities [J] in the order of `names`."""
+    return np.asarray(state.velocities[[state.names.index(name) for name in names]])

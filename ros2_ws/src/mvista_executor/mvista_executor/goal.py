@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,20 +15,33 @@ from mvista_core.errors import (
     TrajectoryError,
 )
 from mvista_core.records import ActionTrajectory, Float64, JointState
-from mvista_executor.approach import needs_approach
+from mvista_core.timing import ns_to_seconds
+from mvista_executor.moves import needs_approach
 from mvista_executor.report import Tolerances
 from mvista_executor.settings import ExecutorSettings
 
 SUCCESSFUL = 0
 INVALID_GOAL = -1
 INVALID_JOINTS = -2
+OLD_HEADER_TIMESTAMP = -3
 PATH_TOLERANCE_VIOLATED = -4
 GOAL_TOLERANCE_VIOLATED = -5
-_JOINT_REASONS = (
-    TrajectoryError.UNKNOWN_JOINT,
-    TrajectoryError.REPEATED_JOINT,
-    TrajectoryError.MISSING_JOINT,
-)
+_TRAJECTORY_CODES = {
+    TrajectoryError.UNKNOWN_JOINT: INVALID_JOINTS,
+    TrajectoryError.REPEATED_JOINT: INVALID_JOINTS,
+    TrajectoryError.MISSING_JOINT: INVALID_JOINTS,
+    TrajectoryError.TOO_OLD: OLD_HEADER_TIMESTAMP,
+}
+
+
+@dataclass(frozen=True)
+class JointTolerance:
+    """What a goal says of one joint: 0 = the default, negative = not checked."""
+
+    name: str
+    position: float
+    velocity: float
+    acceleration: float
 
 
 def result_of(error: MvistaError | None) -> tuple[int, str]:
@@ -39,8 +53,7 @@ def result_of(error: MvistaError | None) -> tuple[int, str]:
     if error is None:
         return SUCCESSFUL, ""
     if isinstance(error, TrajectoryError):
-        wrong_joints = error.reason in _JOINT_REASONS
-        return (INVALID_JOINTS if wrong_joints else INVALID_GOAL), str(error)
+        return _TRAJECTORY_CODES.get(error.reason, INVALID_GOAL), str(error)
     text = f"[{error.code}] {error}"
     if isinstance(error, GoalToleranceError):
         return GOAL_TOLERANCE_VIOLATED, text
@@ -50,23 +63,82 @@ def result_of(error: MvistaError | None) -> tuple[int, str]:
 
 
 def tolerances_of(
-    path: Sequence[tuple[str, float]],
-    goal: Sequence[tuple[str, float]],
+    path: Sequence[JointTolerance],
+    goal: Sequence[JointTolerance],
     goal_time_s: float,
+    asked_s: float,
     arm: ArmModel,
     settings: ExecutorSettings,
 ) -> Tolerances:
-    """Per-joint (name, position) tolerances over the defaults: 0 = default, negative = no limit.
+    """A goal's tolerances over the defaults, as ros2_control's controller reads them.
+
+    A positive `goal_time_s` is how late after `asked_s`, the trajectory's own duration, the arm
+    may arrive; 0 is the default, negative waits for ever.
 
     Raises:
-        TrajectoryError: a tolerance for a joint the arm lacks.
+        TrajectoryError: a tolerance that is not finite, for a joint the arm lacks, or on an
+            acceleration (which no driver measures).
     """
     default = Tolerances.default(arm, settings)
+    for listed in (path, goal):
+        for tolerance in listed:
+            _check_tolerance(tolerance, arm)
     return Tolerances(
-        _over(default.path, path, arm),
-        _over(default.goal, goal, arm),
+        _over(default.path, [(t.name, t.position) for t in path], arm),
+        _over(default.goal, [(t.name, t.position) for t in goal], arm),
         _chosen(default.goal_time_s, goal_time_s),
+        _over(default.path_velocity, [(t.name, t.velocity) for t in path], arm),
+        _over(default.goal_velocity, [(t.name, t.velocity) for t in goal], arm),
+        asked_s + goal_time_s if goal_time_s > 0.0 else None,
     )
+
+
+def from_now_on(
+    trajectory: ActionTrajectory, start_ns: int, now_ns: int, settings: ExecutorSettings
+) -> tuple[ActionTrajectory, float]:
+    """What is left of a trajectory that starts at a wall time, and the seconds until it starts.
+
+    As ros2_control's controller: `start_ns` 0 is now; points that were due are dropped.
+
+    Raises:
+        TrajectoryError: `TOO_OLD`, all points were due; `UNSUPPORTED`, it starts too far ahead.
+    """
+    if start_ns == 0:
+        return trajectory, 0.0
+    ahead_s = ns_to_seconds(start_ns - now_ns)
+    if ahead_s > settings.max_start_delay_s:
+        raise TrajectoryError(
+            TrajectoryError.UNSUPPORTED,
+            f"header.stamp is {ahead_s:.1f} s ahead of this clock, at most "
+            f"{settings.max_start_delay_s:g} s (max_start_delay_s); are the clocks synchronised?",
+        )
+    if ahead_s >= 0.0 or not len(trajectory.times_s):
+        return trajectory, max(ahead_s, 0.0)
+    due = trajectory.times_s + ahead_s
+    left = due > 0.0
+    if not left.any():
+        raise TrajectoryError(
+            TrajectoryError.TOO_OLD,
+            f"header.stamp says it started {-ahead_s:.2f} s ago and its last point was due after "
+            f"{trajectory.times_s[-1]:.2f} s; stamp 0 starts at once",
+        )
+    kept = replace(trajectory, positions=trajectory.positions[left], times_s=due[left])
+    return kept, 0.0
+
+
+def check_age(made_ns: int, now_ns: int, settings: ExecutorSettings) -> None:
+    """Refuse a plan that was made at a wall time (0: unknown) too long ago.
+
+    Raises:
+        TrajectoryError: `TOO_OLD`.
+    """
+    age_s = ns_to_seconds(now_ns - made_ns)
+    if made_ns and not -settings.max_start_delay_s <= age_s <= settings.max_plan_age_s:
+        raise TrajectoryError(
+            TrajectoryError.TOO_OLD,
+            f"the plan was made {age_s:.1f} s ago, at most {settings.max_plan_age_s:g} s "
+            "(max_plan_age_s) allowed; the scene may have changed: plan again",
+        )
 
 
 def without_start_point(
@@ -94,16 +166,30 @@ def without_start_point(
     )
 
 
+def _check_tolerance(tolerance: JointTolerance, arm: ArmModel) -> None:
+    if tolerance.name not in arm.joint_names:
+        raise TrajectoryError(
+            TrajectoryError.UNKNOWN_JOINT,
+            f"a tolerance names '{tolerance.name}'; {arm.name} has {list(arm.joint_names)}",
+        )
+    values = (tolerance.position, tolerance.velocity, tolerance.acceleration)
+    if not np.isfinite(values).all():
+        raise TrajectoryError(
+            TrajectoryError.NOT_FINITE, f"a tolerance of {tolerance.name} is not finite: {values}"
+        )
+    if tolerance.acceleration > 0.0:
+        raise TrajectoryError(
+            TrajectoryError.UNSUPPORTED,
+            f"{tolerance.name} has an acceleration tolerance of {tolerance.acceleration:g}; "
+            "accelerations are not measured: give 0 or a negative number",
+        )
+
+
 def _over(default: Float64, given: Sequence[tuple[str, float]], arm: ArmModel) -> Float64:
     values: Float64 = default.copy()
-    for name, position in given:
-        if name not in arm.joint_names:
-            raise TrajectoryError(
-                TrajectoryError.UNKNOWN_JOINT,
-                f"a tolerance names '{name}'; {arm.name} has {list(arm.joint_names)}",
-            )
+    for name, tolerance in given:
         index = arm.joint_names.index(name)
-        values[index] = _chosen(float(values[index]), position)
+        values[index] = _chosen(float(values[index]), tolerance)
     return values
 
 

@@ -1,9 +1,9 @@
-"""Stage 3: a smooth curve through the points. C2; C1 for a joint the C2 curve would push out."""
+"""Stage 3: a smooth curve through the points, C2: its acceleration is continuous."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
+from scipy.interpolate import BSpline, CubicSpline, PPoly
 
 from mvista_core.arm import ArmModel
 from mvista_core.records import Float64
@@ -13,22 +13,31 @@ _ROUNDING = 1e-9
 
 
 def curve_through(points: Float64, times_s: Float64, arm: ArmModel) -> PPoly:
-    """Piecewise cubic [J] through points [T, J] at times_s [T], T >= 2.
+    """Piecewise cubic [J] through points [T, J] at times_s [T], T >= 2; C2.
 
-    A natural cubic spline (C2). It overshoots near steps; where that would leave a joint's
-    position limits though no point does, that joint takes the monotone PCHIP curve (C1), which
-    stays between its points.
+    A natural cubic spline. It overshoots near steps; where that would leave a joint's position
+    limits though no point does, that joint takes the variation-diminishing spline of its points:
+    it meets the first and the last, stays inside their hull, and cuts the corners.
     """
     curve = PPoly(CubicSpline(times_s, points, bc_type="natural").c, times_s, extrapolate=False)
     lowest, highest = extremes(curve)
     outside = (lowest < arm.lower - _ROUNDING) | (highest > arm.upper + _ROUNDING)
     if outside.any():
         coefficients = curve.c.copy()
-        if len(times_s) > 2:
-            monotone = PchipInterpolator(times_s, points[:, outside])
-            coefficients[:, :, outside] = monotone.c
+        coefficients[:, :, outside] = _within_hull(points[:, outside], times_s)
         curve = PPoly(coefficients, times_s, extrapolate=False)
     return curve
+
+
+def _within_hull(points: Float64, times_s: Float64) -> Float64:
+    """Coefficients [4, T-1, K] of Schoenberg's spline of the polyline through points [T, K]."""
+    knots = np.concatenate([times_s[[0, 0, 0]], times_s, times_s[[-1, -1, -1]]])
+    places = (knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3.0
+    controls = np.stack([np.interp(places, times_s, column) for column in points.T], axis=1)
+    spline = BSpline(knots, controls, 3)
+    value, slope, bend = (spline(times_s, order) for order in (0, 1, 2))
+    cubic = np.diff(bend, axis=0) / (6.0 * np.diff(times_s)[:, None])
+    return np.stack([cubic, bend[:-1] / 2.0, slope[:-1], value[:-1]])
 
 
 def extremes(curve: PPoly) -> tuple[Float64, Float64]:
@@ -49,8 +58,8 @@ def extremes(curve: PPoly) -> tuple[Float64, Float64]:
     return stacked.min(axis=0), stacked.max(axis=0)
 
 
-def peaks(curve: PPoly) -> tuple[Float64, Float64]:
-    """Largest |velocity| and |acceleration| of each joint on the curve, exact, ([J], [J])."""
+def peaks(curve: PPoly) -> tuple[Float64, Float64, Float64]:
+    """Largest |velocity|, |acceleration| and |jerk| of each joint on the curve, exact, each [J]."""
     width = np.diff(curve.x)[:, None]
     cubic, square, slope, _ = curve.c
     vertex = np.clip(-square / np.where(np.abs(cubic) < _TINY, np.inf, 3.0 * cubic), 0.0, width)
@@ -62,4 +71,5 @@ def peaks(curve: PPoly) -> tuple[Float64, Float64]:
     return (
         np.concatenate(speeds).max(axis=0),
         np.concatenate(accelerations).max(axis=0),
+        np.abs(6.0 * cubic).max(axis=0),
     )

@@ -17,21 +17,25 @@ from mvista_executor.retime import TimedCurve
 _RELATIVE = 1e-6
 _ROUNDING = 1e-9
 _SAMPLE_S = 0.001
+_NOISE = 4e-10
+"""Rad or m that arithmetic may move one set-point by, in divided differences."""
 
 
 def verify(follow: TimedCurve, arm: ArmModel) -> None:
     """Sample the timed curve every millisecond against the arm's limits.
 
     Raises:
-        TrajectoryError: `POSITION_LIMIT`, `VELOCITY_LIMIT` or `ACCELERATION_LIMIT`.
+        TrajectoryError: `POSITION_LIMIT`, `VELOCITY_LIMIT`, `ACCELERATION_LIMIT`, `JERK_LIMIT`.
     """
     times_s = np.linspace(0.0, follow.duration_s, int(follow.duration_s / _SAMPLE_S) + 2)
     state = follow.sampled(times_s)
+    jerks = np.diff(state.accelerations, axis=0) / np.diff(times_s)[:, None]
     middle, half = 0.5 * (arm.upper + arm.lower), 0.5 * (arm.upper - arm.lower)
     for reason, what, value, allowed in (
         (TrajectoryError.POSITION_LIMIT, "from mid-range", state.positions - middle, half),
         (TrajectoryError.VELOCITY_LIMIT, "per s", state.velocities, arm.max_velocity),
         (TrajectoryError.ACCELERATION_LIMIT, "per s2", state.accelerations, arm.max_acceleration),
+        (TrajectoryError.JERK_LIMIT, "per s3", jerks, arm.max_jerk),
     ):
         over = np.argwhere(np.abs(value) > allowed * (1.0 + _RELATIVE) + _ROUNDING)
         if len(over):
@@ -44,11 +48,11 @@ def verify(follow: TimedCurve, arm: ArmModel) -> None:
 
 
 class SendGate:
-    """Judges each set-point against the limits from the two sent before it.
+    """Judges each set-point against the limits from the three sent before it.
 
-    Velocity is the first and acceleration the second divided difference of what is sent, over the
-    real times between sending: for a C1 curve both are means of the true ones, so a curve within
-    the limits always passes, however unevenly it is sampled.
+    Velocity, acceleration and jerk are the first, second and third divided difference of what is
+    sent, over the real times between sending. For a C2 curve these are means of the true ones, so
+    a curve within the limits always passes, however unevenly it is sampled.
     """
 
     def __init__(self, arm: ArmModel, period_s: float) -> None:
@@ -56,8 +60,9 @@ class SendGate:
         self._period_s = period_s
         self._time_ns = 0
         self._positions: Float64 | None = None
-        self._velocity = np.zeros(len(arm.joint_names))
-        self._step_s = period_s
+        self._velocity: Float64 = np.zeros(len(arm.joint_names))
+        self._acceleration: Float64 = np.zeros(len(arm.joint_names))
+        self._steps_s = (period_s, period_s)
 
     def restart(self) -> None:
         """Forget what was sent: the next set-point is taken as sent from rest."""
@@ -75,8 +80,7 @@ class SendGate:
         self._refuse(positions < arm.lower - _ROUNDING, "position", positions, arm.lower)
         self._refuse(positions > arm.upper + _ROUNDING, "position", positions, arm.upper)
         if self._positions is None:
-            self._velocity = np.zeros_like(positions)
-            self._step_s = self._period_s
+            self._rest()
         else:
             step_s = ns_to_seconds(time_ns - self._time_ns)
             if step_s <= 0.0:
@@ -84,15 +88,28 @@ class SendGate:
                     positions != self._positions, "a second set-point", positions, positions
                 )
                 return
-            velocity = (positions - self._positions) / step_s
-            acceleration = 2.0 * (velocity - self._velocity) / (step_s + self._step_s)
-            noise = 1e-14 / min(step_s, self._step_s)
-            fast = np.abs(velocity) > arm.max_velocity * (1 + _RELATIVE) + noise
-            self._refuse(fast, "velocity", velocity, arm.max_velocity)
-            hard = np.abs(acceleration) > arm.max_acceleration * (1 + _RELATIVE) + noise / step_s
-            self._refuse(hard, "acceleration", acceleration, arm.max_acceleration)
-            self._velocity, self._step_s = velocity, step_s
+            self._admit_step(positions - self._positions, step_s)
         self._time_ns, self._positions = time_ns, positions
+
+    def _admit_step(self, step: Float64, step_s: float) -> None:
+        arm, (before_s, last_s) = self._arm, self._steps_s
+        velocity = step / step_s
+        acceleration = 2.0 * (velocity - self._velocity) / (last_s + step_s)
+        jerk = 3.0 * (acceleration - self._acceleration) / (before_s + last_s + step_s)
+        shortest_s = min(step_s, last_s, before_s)
+        for what, value, allowed, order in (
+            ("velocity", velocity, arm.max_velocity, 1),
+            ("acceleration", acceleration, arm.max_acceleration, 2),
+            ("jerk", jerk, arm.max_jerk, 3),
+        ):
+            bound = allowed * (1 + _RELATIVE) + _NOISE / shortest_s**order
+            self._refuse(np.abs(value) > bound, what, value, allowed)
+        self._velocity, self._acceleration = velocity, acceleration
+        self._steps_s = (last_s, step_s)
+
+    def _rest(self) -> None:
+        self._velocity = self._acceleration = np.zeros(len(self._arm.joint_names))
+        self._steps_s = (self._period_s, self._period_s)
 
     def _refuse(self, bad: np.ndarray, what: str, values: Float64, allowed: Float64) -> None:
         for joint in np.flatnonzero(bad):

@@ -3,103 +3,159 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
-from mvista_core.records import ActionTrajectory, Float64, JointState
-from mvista_executor.approach import Approach, approach, needs_approach
-from mvista_executor.check import check_start, ordered_points, start_pose
+from mvista_core.records import ActionTrajectory, Float64
+from mvista_executor.check import check_start, ordered_points
 from mvista_executor.limit import verify
-from mvista_executor.motion import MotionState
-from mvista_executor.retime import TimedCurve, resumed, timed
-from mvista_executor.settings import ExecutorSettings
+from mvista_executor.motion import MotionState, Why
+from mvista_executor.moves import Move, approach, needs_approach, splice, stop
+from mvista_executor.retime import TimedCurve, joined, resumed, timed
+from mvista_executor.settings import GRIPPER, ExecutorSettings
 from mvista_executor.smooth import fitted_curve
+from mvista_executor.workspace import SAMPLE_S, Workspace
 
 _LEADS = 5
+_JOINS_S = 2.0
+_JOIN_STEP_S = 1.0 / 15.0
+_STATED_RAD = 1e-6
 
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """What will be sent, whole, before anything is sent: an approach, then the curve.
+    """What will be sent, whole, before anything is sent: the moves that lead in, then the curve.
 
-    `stretch` is the uniform factor the trajectory is slowed by (1 = its own timing); `lead_s` the
-    time added before its first point so that a small gap to the measured pose is crossed within
-    the limits; `off_points` [J] how far smoothing leaves the points at most. `start` and `end` [J]
-    are the poses it begins and ends in, at rest.
+    `start` is the state it begins in; `end` [J] the pose it ends in, at rest. `lead_s` is time
+    added before the first point so that a small gap to the start is crossed within the limits;
+    `off_points` [J] how far the curve leaves the points at most; `asked_s` the trajectory's own
+    duration.
     """
 
-    start: Float64
+    start: MotionState
     end: Float64
-    approach: Approach | None
+    lead_in: tuple[Move, ...]
     follow: TimedCurve | None
     lead_s: float
     arm: ArmModel
     off_points: Float64
+    asked_s: float
+
+    @cached_property
+    def lead_in_s(self) -> float:
+        """Seconds of moves before the curve itself begins."""
+        return sum(move.duration_s for move in self.lead_in)
 
     @property
     def approach_s(self) -> float:
         """Seconds of slow approach before the trajectory itself begins."""
-        return self.approach.duration_s if self.approach else 0.0
+        return sum(move.duration_s for move in self.lead_in if move.why is Why.APPROACH)
 
     @property
     def stretch(self) -> float:
         """Uniform time factor, >= 1."""
         return self.follow.law.stretch if self.follow else 1.0
 
-    @property
+    @cached_property
     def duration_s(self) -> float:
         """Seconds from the first command until the last point is commanded, at rest."""
-        return self.approach_s + (self.follow.duration_s if self.follow else 0.0)
+        return self.lead_in_s + (self.follow.duration_s if self.follow else 0.0)
+
+    @property
+    def off_points_rad(self) -> float:
+        """How far the curve leaves the points of a revolute joint at most."""
+        return float(self.off_points[[n != GRIPPER for n in self.arm.joint_names]].max())
 
     def resumed(self, time_s: float, settings: ExecutorSettings) -> ExecutionPlan:
         """What is left at `time_s`, begun again from rest there."""
         here = self.at(time_s).positions
-        if self.approach and time_s < self.approach_s:
-            move = approach(here, self.approach.target, self.arm, settings)
-            return replace(self, start=here, approach=move)
+        begun = replace(self, start=MotionState.rest(here), lead_in=())
         if self.follow is not None and time_s < self.duration_s:
-            place, _, _ = self.follow.law.at(np.array([time_s - self.approach_s]))
-            follow = resumed(self.follow, float(place[0]), self.arm)
+            law = self.follow.law
+            place_s = law.begin_s
+            if time_s > self.lead_in_s:
+                place, _, _ = law.at(np.array([time_s - self.lead_in_s]))
+                place_s = float(place[0])
+            follow = resumed(self.follow, place_s, self.arm)
             if follow is not None:
-                return replace(self, start=here, approach=None, follow=follow)
+                return replace(begun, lead_in=self._lead_to(follow, here, settings), follow=follow)
         move = approach(here, self.end, self.arm, settings)
-        return replace(self, start=here, approach=move, follow=None)
+        return replace(begun, lead_in=(move,), follow=None)
 
     def at(self, time_s: float) -> MotionState:
         """State [J] at `time_s` after the first command; at rest at the end afterwards."""
         if time_s >= self.duration_s:
-            rest = np.zeros_like(self.end)
-            return MotionState(self.end, rest, rest)
-        if self.approach and (self.follow is None or time_s < self.approach_s):
-            return self.approach.at(time_s)
-        assert self.follow is not None
-        state = self.follow.at(time_s - self.approach_s)
+            return MotionState.rest(self.end)
+        for move in self.lead_in:
+            if time_s < move.duration_s:
+                return move.at(time_s)
+            time_s -= move.duration_s
+        if self.follow is None:
+            return MotionState.rest(self.end)
+        state = self.follow.at(time_s)
         # Takes off rounding only: `verify` has refused anything beyond it.
-        inside = np.clip(state.positions, self.arm.lower, self.arm.upper)
+        inside = np.minimum(np.maximum(state.positions, self.arm.lower), self.arm.upper)
         return MotionState(inside, state.velocities, state.accelerations)
+
+    def why(self, time_s: float) -> tuple[Why, ...]:
+        """How the set-point at `time_s` differs from what was asked."""
+        if time_s >= self.duration_s:
+            return (Why.HOLD,)
+        for move in self.lead_in:
+            if time_s < move.duration_s:
+                return (move.why,)
+            time_s -= move.duration_s
+        return self.why_follow
+
+    @cached_property
+    def why_follow(self) -> tuple[Why, ...]:
+        """How what is sent on the curve differs from what was asked."""
+        differences = (
+            (Why.RETIMED, self.stretch > 1.0),
+            (Why.SMOOTHED, bool((self.off_points > _STATED_RAD).any())),
+            (Why.DELAYED, self.lead_s > 0.0),
+        )
+        return tuple(why for why, applies in differences if applies) or (Why.EXACT,)
+
+    def _lead_to(
+        self, follow: TimedCurve, here: Float64, settings: ExecutorSettings
+    ) -> tuple[Move, ...]:
+        """From rest `here` to where a curve begins, unless it begins just there."""
+        target = follow.at(0.0).positions
+        if np.abs(target - here).max() < 1e-9:
+            return ()
+        return (approach(here, target, self.arm, settings),)
 
 
 def prepare(
-    trajectory: ActionTrajectory, measured: JointState, arm: ArmModel, settings: ExecutorSettings
+    trajectory: ActionTrajectory, start: MotionState, arm: ArmModel, settings: ExecutorSettings
 ) -> ExecutionPlan:
-    """Check a trajectory and make the plan that carries it out from the measured pose.
+    """Check a trajectory and make the plan that carries it out from a state, at rest or moving.
 
     Raises:
         TrajectoryError: refused whole, with a numbered reason.
-        ArmNotReadyError, ObservationError: the arm cannot start from where it is.
     """
     points, times_s = ordered_points(trajectory, arm)
-    start = start_pose(measured, arm, settings)
-    check_start(points, start, arm, settings)
-    if needs_approach(start, points[0], arm, settings):
-        plan = _approached(start, points, times_s, arm, settings)
+    check_start(points, start.positions, arm, settings)
+    if start.velocities.any() or start.accelerations.any():
+        plan = _from_motion(start, points, times_s, arm, settings)
     else:
-        plan = _spliced(start, points, times_s, arm, settings)
+        plan = _from_rest(start.positions, points, times_s, arm, settings)
     if plan.follow is not None:
         verify(plan.follow, arm)
+    _check_workspace(plan, settings)
     return plan
+
+
+def _from_rest(
+    start: Float64, points: Float64, times_s: Float64, arm: ArmModel, settings: ExecutorSettings
+) -> ExecutionPlan:
+    if needs_approach(start, points[0], arm, settings):
+        return _approached(start, points, times_s, arm, settings)
+    return _spliced(start, points, times_s, arm, settings)
 
 
 def _approached(
@@ -110,15 +166,19 @@ def _approached(
     follow = None
     if len(points) > 1:
         follow = timed(fitted_curve(points, times_s, arm, settings), arm, settings)
-    return ExecutionPlan(start, points[-1], move, follow, 0.0, arm, _off(follow, points, times_s))
+    off, asked_s = _off(follow, points, times_s), float(times_s[-1])
+    return ExecutionPlan(
+        MotionState.rest(start), points[-1], (move,), follow, 0.0, arm, off, asked_s
+    )
 
 
 def _spliced(
     start: Float64, points: Float64, times_s: Float64, arm: ArmModel, settings: ExecutorSettings
 ) -> ExecutionPlan:
-    """The measured pose as the curve's point at time 0, with a lead only if it makes it faster."""
+    """The start as the curve's point at time 0, with a lead only if it makes it faster."""
     plans: list[ExecutionPlan] = []
     refusal: TrajectoryError | None = None
+    rest, asked_s = MotionState.rest(start), float(times_s[-1])
     longest_s = _crossing_s(points[0] - start, arm, settings)
     for lead_s in np.linspace(0.0, longest_s, _LEADS):
         knots = np.vstack([start, points])
@@ -129,8 +189,8 @@ def _spliced(
             refusal = refusal or error
             continue
         off = _off(follow, knots, knot_times_s)
-        plans.append(ExecutionPlan(start, points[-1], None, follow, float(lead_s), arm, off))
-        if follow.law.stretch == 1.0:
+        plans.append(ExecutionPlan(rest, points[-1], (), follow, float(lead_s), arm, off, asked_s))
+        if follow.law.stretch == 1.0 or longest_s == 0.0:
             break
     if not plans:
         assert refusal is not None
@@ -138,10 +198,67 @@ def _spliced(
     return min(plans, key=lambda plan: plan.duration_s)
 
 
+def _from_motion(
+    start: MotionState, points: Float64, times_s: Float64, arm: ArmModel, settings: ExecutorSettings
+) -> ExecutionPlan:
+    """Onto the new curve with its velocity and acceleration; where none fits, after a stop."""
+    near = not needs_approach(start.positions, points[0], arm, settings)
+    if near and len(points) > 1:
+        plan = _joining(start, points, times_s, arm, settings)
+        if plan is not None:
+            return plan
+    if near and len(points) == 1:
+        move = splice(start, MotionState.rest(points[0]), float(times_s[0]), arm, settings)
+        if move is not None:
+            none = np.zeros_like(points[0])
+            return ExecutionPlan(start, points[0], (move,), None, 0.0, arm, none, float(times_s[0]))
+    halt = stop(start, arm)
+    plan = _from_rest(halt.end.positions, points, times_s, arm, settings)
+    return replace(plan, start=start, lead_in=(halt, *plan.lead_in))
+
+
+def _joining(
+    start: MotionState, points: Float64, times_s: Float64, arm: ArmModel, settings: ExecutorSettings
+) -> ExecutionPlan | None:
+    """The splice that joins the curve first without delay, else the least delayed; or None."""
+    follow = timed(fitted_curve(points, times_s, arm, settings), arm, settings)
+    off, asked_s = _off(follow, points, times_s), float(times_s[-1])
+    stretch = follow.law.stretch
+    found: list[tuple[float, ExecutionPlan]] = []
+    last_s = min(times_s[0] + _JOINS_S, times_s[-1])
+    for place_s in np.arange(times_s[0], last_s, _JOIN_STEP_S):
+        rest_of = joined(follow, float(place_s))
+        if rest_of is None:
+            break
+        due_s = float(times_s[0] + (place_s - times_s[0]) * stretch)
+        move = splice(start, rest_of.at(0.0), due_s, arm, settings)
+        if move is None:
+            continue
+        late_s = max(move.duration_s - due_s, 0.0)
+        late_s = late_s if late_s > 1e-6 else 0.0
+        plan = ExecutionPlan(start, points[-1], (move,), rest_of, late_s, arm, off, asked_s)
+        if late_s == 0.0:
+            return plan
+        found.append((late_s, plan))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _check_workspace(plan: ExecutionPlan, settings: ExecutorSettings) -> None:
+    times_s = np.linspace(0.0, plan.duration_s, int(plan.duration_s / SAMPLE_S) + 2)
+    lead_in = times_s < plan.lead_in_s
+    path = [plan.at(float(time_s)).positions[None] for time_s in times_s[lead_in]]
+    if plan.follow is not None:
+        path.append(plan.follow.sampled(times_s[~lead_in] - plan.lead_in_s).positions)
+    path.append(plan.end[None])
+    times_s = np.append(times_s[: sum(map(len, path)) - 1], plan.duration_s)
+    Workspace(plan.arm, settings).check(np.concatenate(path), times_s)
+
+
 def _crossing_s(gap: Float64, arm: ArmModel, settings: ExecutorSettings) -> float:
-    """Twice the seconds that crossing a gap [J] takes bang-bang at the arm's acceleration."""
-    acceleration = settings.limit_fraction * arm.max_acceleration
-    return float(4.0 * np.sqrt(np.abs(gap) / acceleration).max())
+    """Twice the seconds that crossing a gap [J] takes at the arm's acceleration and jerk."""
+    by_acceleration = np.sqrt(np.abs(gap) / (settings.limit_fraction * arm.max_acceleration))
+    by_jerk = np.cbrt(np.abs(gap) / (settings.limit_fraction * arm.max_jerk))
+    return float(4.0 * np.maximum(by_acceleration, by_jerk).max())
 
 
 def _off(follow: TimedCurve | None, points: Float64, times_s: Float64) -> Float64:

@@ -11,6 +11,7 @@ import numpy as np
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError
 from mvista_core.records import Float64, JointCommand
+from mvista_executor.motion import Why
 from mvista_executor.plan import ExecutionPlan
 from mvista_executor.settings import GRIPPER, ExecutorSettings, per_joint
 
@@ -36,12 +37,18 @@ class Status(str, Enum):
 class Tolerances:
     """How far measured joints may stray [J]: on the way, at the end, and how long to get there.
 
-    Infinite for the gripper by default: an object between the fingers is what it is for.
+    Positions in rad (m), velocities per s, infinite where nothing is checked. Positions are not
+    checked for the gripper by default: an object between the fingers is what it is for.
+    `goal_time_s` counts from the last set-point; `end_by_s`, where given, from the start: a plan
+    that cannot end by then is refused.
     """
 
     path: Float64
     goal: Float64
     goal_time_s: float
+    path_velocity: Float64
+    goal_velocity: Float64
+    end_by_s: float | None = None
 
     @staticmethod
     def default(arm: ArmModel, settings: ExecutorSettings) -> Tolerances:
@@ -50,18 +57,24 @@ class Tolerances:
             per_joint(arm, settings.path_tolerance_rad, np.inf),
             per_joint(arm, settings.goal_tolerance_rad, np.inf),
             settings.goal_time_s,
+            np.full(len(arm.joint_names), np.inf),
+            per_joint(arm, settings.rest_speed_rad_s, np.inf),
         )
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One tick's outcome. `command` is None while idle; `tracking_error` [J] measured - sent."""
+    """One tick's outcome. `command` is None while idle; `tracking_error` [J] measured - sent.
+
+    `why` says how the command differs from what was asked.
+    """
 
     status: Status
     command: JointCommand | None
     progress: float
     tracking_error: Float64 | None
     error: MvistaError | None
+    why: tuple[Why, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,10 +117,45 @@ class ExecutionReport:
             words.append(f"slowed {plan.stretch:.3f} times to keep the limits")
         if plan.lead_s:
             words.append(f"first point {plan.lead_s:.3f} s later")
-        off = plan.off_points[[name != GRIPPER for name in self.joint_names]].max()
-        if off > 1e-6:
-            words.append(f"jitter smoothed by up to {off:.4f} rad")
+        if plan.off_points_rad > 1e-6:
+            words.append(f"smoothed by up to {plan.off_points_rad:.4f} rad")
         if self.pauses:
             words.append(f"{self.pauses} times begun again after a stall")
         words.append(f"tracking within {self.max_tracking_error_rad:.4f} rad")
         return "; ".join(words) + (f"; {self.error}" if self.error else "")
+
+
+class Recording:
+    """What is sent and measured for one trajectory, as it goes; `report` may be read at its end."""
+
+    def __init__(self, plan: ExecutionPlan, joint_names: tuple[str, ...]) -> None:
+        self.plan = plan
+        self.status = Status.RUNNING
+        self.error: MvistaError | None = None
+        self.pauses = 0
+        self._joint_names = joint_names
+        self._commands: list[JointCommand] = []
+        self._times_s: list[float] = []
+        self._measured: list[Float64] = []
+
+    def note(self, time_s: float, command: JointCommand, actual: Float64 | None) -> None:
+        """One set-point, and the measured positions [J] if they are fresh."""
+        self._commands.append(command)
+        self._times_s.append(time_s)
+        self._measured.append(np.full_like(command.positions, np.nan) if actual is None else actual)
+
+    def report(self) -> ExecutionReport:
+        """All of it, as arrays."""
+        shape = (len(self._times_s), len(self._joint_names))
+        return ExecutionReport(
+            self.status,
+            self.error,
+            self.plan,
+            self.pauses,
+            self._joint_names,
+            tuple(self._commands),
+            np.array(self._times_s),
+            np.array([command.positions for command in self._commands]).reshape(shape),
+            np.array([command.velocities for command in self._commands]).reshape(shape),
+            np.array(self._measured).reshape(shape),
+        )

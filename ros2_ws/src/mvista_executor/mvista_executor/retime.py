@@ -2,8 +2,9 @@
 
 The curve is never bent: only time along it changes. The rate of curve time rises from 0 to
 1/stretch over a ramp, stays, and falls to 0, so the arm leaves and arrives at rest whatever the
-points' own velocities. `stretch` is the uniform factor by which a trajectory that asks for more
-than the arm can do is slowed, before anything moves and stated in the report.
+points' own velocities. A curve that a splice leads on to has no first ramp. `stretch` is the
+uniform factor by which a trajectory that asks for more than the arm can do is slowed, before
+anything moves and stated in the report.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from mvista_executor.settings import ExecutorSettings
 _SHORTEST_RAMP_S = 0.02
 _RAMP_GROWTH = 1.15
 _STRETCH_GROWTH = 1.03
-_SAMPLES_PER_RAMP = 500
+_SAMPLES_PER_RAMP = 200
+_RAMP_SHARE = 0.98
+_REASONS = (
+    TrajectoryError.VELOCITY_LIMIT,
+    TrajectoryError.ACCELERATION_LIMIT,
+    TrajectoryError.JERK_LIMIT,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,23 @@ class TimeLaw:
         return (self.end_s - self.begin_s) * self.stretch + 0.5 * (
             self.ramp_up_s + self.ramp_down_s
         )
+
+    def at_one(self, time_s: float) -> tuple[float, float, float]:
+        """`at` for one time, without arrays: for the stream."""
+        rate = 1.0 / self.stretch
+        time_s = min(max(time_s, 0.0), self.duration_s)
+        left_s = self.duration_s - time_s
+        if time_s < self.ramp_up_s:
+            u = time_s / self.ramp_up_s
+            run = self.ramp_up_s * u**3 * (1.0 - 0.5 * u)
+            push = 6.0 * u * (1.0 - u) / self.ramp_up_s
+            return self.begin_s + rate * run, rate * u**2 * (3.0 - 2.0 * u), rate * push
+        if left_s < self.ramp_down_s:
+            u = left_s / self.ramp_down_s
+            run = self.ramp_down_s * u**3 * (1.0 - 0.5 * u)
+            push = 6.0 * u * (1.0 - u) / self.ramp_down_s
+            return self.end_s - rate * run, rate * u**2 * (3.0 - 2.0 * u), -rate * push
+        return self.begin_s + rate * (time_s - 0.5 * self.ramp_up_s), rate, 0.0
 
     def at(self, times_s: Float64) -> tuple[Float64, Float64, Float64]:
         """Curve time and its first and second derivative at times_s [N]."""
@@ -76,8 +100,18 @@ class TimedCurve:
 
     def at(self, time_s: float) -> MotionState:
         """State [J] at `time_s` after the start."""
-        state = self.sampled(np.array([time_s]))
-        return MotionState(state.positions[0], state.velocities[0], state.accelerations[0])
+        place, speed, push = self.law.at_one(time_s)
+        curve = self.curve
+        piece = min(max(int(curve.x.searchsorted(place, "right")) - 1, 0), len(curve.x) - 2)
+        u = place - curve.x[piece]
+        cubic, square, slope, value = curve.c[:, piece]
+        first = (3.0 * u * cubic + 2.0 * square) * u + slope
+        second = 6.0 * u * cubic + 2.0 * square
+        return MotionState(
+            ((u * cubic + square) * u + slope) * u + value,
+            first * speed,
+            first * push + second * speed**2,
+        )
 
     def sampled(self, times_s: Float64) -> MotionState:
         """States [N, J] at times_s [N]."""
@@ -99,39 +133,54 @@ def resumed(follow: TimedCurve, place_s: float, arm: ArmModel) -> TimedCurve | N
     return None if law is None else TimedCurve(follow.curve, law)
 
 
+def joined(follow: TimedCurve, place_s: float) -> TimedCurve | None:
+    """The same curve from curve time `place_s` on, at its steady rate already.
+
+    None when that lies in the last ramp. Where it begins its velocity is the curve's over stretch.
+    """
+    law = follow.law
+    steady_until_s = law.end_s - 0.5 * law.ramp_down_s / law.stretch
+    if not law.begin_s <= place_s < steady_until_s:
+        return None
+    return TimedCurve(follow.curve, TimeLaw(place_s, law.end_s, law.stretch, 0.0, law.ramp_down_s))
+
+
 def timed(curve: PPoly, arm: ArmModel, settings: ExecutorSettings) -> TimedCurve:
     """The fastest law that keeps the curve's own timing where it can and the limits everywhere.
 
     Raises:
-        TrajectoryError: `VELOCITY_LIMIT` or `ACCELERATION_LIMIT` when even `max_time_stretch` does
-            not bring the curve within the limits; the message states the factor it would take.
+        TrajectoryError: `VELOCITY_LIMIT`, `ACCELERATION_LIMIT` or `JERK_LIMIT` when even
+            `max_time_stretch` does not bring the curve within the limits; the message states the
+            factor it would take.
     """
-    speed, acceleration = peaks(curve)
-    by_speed = speed / (settings.limit_fraction * arm.max_velocity)
-    by_acceleration = np.sqrt(acceleration / (settings.limit_fraction * arm.max_acceleration))
-    needed = max(1.0, float(by_speed.max()), float(by_acceleration.max()))
+    share = settings.limit_fraction
+    asked = peaks(curve)
+    limits = (arm.max_velocity, arm.max_acceleration, arm.max_jerk)
+    # Slowed k times, velocity falls k times, acceleration k^2 times, jerk k^3 times.
+    shares = [a / (share * limit) for a, limit in zip(asked, limits, strict=True)]
+    factors = np.stack([ratio ** (1.0 / order) for order, ratio in enumerate(shares, 1)])
+    needed = max(1.0, float(factors.max()))
     stretch = needed
     while stretch <= settings.max_time_stretch:
         law = _with_ramps(curve, float(curve.x[0]), stretch, arm)
         if law is not None:
             return TimedCurve(curve, law)
         stretch *= _STRETCH_GROWTH
-    fast = bool(by_speed.max() > by_acceleration.max())
-    joint = int(np.argmax(by_speed if fast else by_acceleration))
-    value, allowed, unit = (
-        (speed[joint], arm.max_velocity[joint], "/s")
-        if fast
-        else (acceleration[joint], arm.max_acceleration[joint], "/s2")
-    )
+    order, joint = np.unravel_index(int(np.argmax(factors)), factors.shape)
+    unit = ("/s", "/s2", "/s3")[order]
     raise TrajectoryError(
-        TrajectoryError.VELOCITY_LIMIT if fast else TrajectoryError.ACCELERATION_LIMIT,
-        f"the curve asks {arm.joint_names[joint]} for {value:.3f}{unit}, at most "
-        f"{allowed:.3f}{unit}; it would have to be slowed {max(needed, stretch):.2f} times, "
-        f"at most {settings.max_time_stretch:.2f} (max_time_stretch) allowed",
+        _REASONS[order],
+        f"the curve asks {arm.joint_names[joint]} for {asked[order][joint]:.3f}{unit}, at most "
+        f"{limits[order][joint]:.3f}{unit}; it would have to be slowed "
+        f"{max(needed, stretch):.2f} times, at most {settings.max_time_stretch:.2f} "
+        "(max_time_stretch) allowed",
     )
 
 
 def _ramp(times_s: Float64, ramp_s: float) -> tuple[Float64, Float64, Float64]:
+    """Integral, value and slope of the smoothstep; without a ramp the value is 1 throughout."""
+    if ramp_s == 0.0:
+        return np.zeros_like(times_s), np.ones_like(times_s), np.zeros_like(times_s)
     u = times_s / ramp_s
     return (
         ramp_s * u**3 * (1.0 - 0.5 * u),
@@ -158,12 +207,18 @@ def _with_ramps(curve: PPoly, begin_s: float, stretch: float, arm: ArmModel) -> 
 def _ramp_fits(
     curve: PPoly, origin_s: float, direction: float, ramp_s: float, stretch: float, arm: ArmModel
 ) -> bool:
+    """Whether acceleration and jerk keep the limits on a ramp; `direction` -1 is the last one."""
     if ramp_s <= 0.0:
         return False
-    run, rate, push = (
-        column / stretch for column in _ramp(np.linspace(0.0, ramp_s, _SAMPLES_PER_RAMP), ramp_s)
-    )
+    times_s = np.linspace(0.0, ramp_s, _SAMPLES_PER_RAMP)
+    run, rate, push = (column / stretch for column in _ramp(times_s, ramp_s))
     place = np.clip(origin_s + direction * run, curve.x[0], curve.x[-1])
-    bend = curve(place, 2) * rate[:, None] ** 2
-    asked = curve(place, 1) * (direction * push[:, None]) + bend
-    return bool((np.abs(asked) <= 0.98 * arm.max_acceleration).all())
+    rate, push = rate[:, None], direction * push[:, None]
+    surge = 6.0 * (1.0 - 2.0 * times_s[:, None] / ramp_s) / (ramp_s**2 * stretch)
+    slope, bend, twist = (curve(place, order) for order in (1, 2, 3))
+    acceleration = slope * push + bend * rate**2
+    jerk = slope * surge + 3.0 * bend * rate * push + twist * rate**3
+    return bool(
+        (np.abs(acceleration) <= _RAMP_SHARE * arm.max_acceleration).all()
+        and (np.abs(jerk) <= _RAMP_SHARE * arm.max_jerk).all()
+    )

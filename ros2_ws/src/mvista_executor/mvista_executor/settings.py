@@ -18,10 +18,13 @@ GRIPPER = "gripper"
 """The one prismatic joint (metres of opening); every other joint is revolute."""
 
 
+NODE_ONLY = ("arm_file",)
+"""Parameters of `config/executor.yaml` that are the node's, not the stream's."""
+
 _LOW, _HIGH = "minimum", "maximum"
 
 
-def _setting(default: float, text: str, low: float, high: float) -> Any:
+def _setting(default: float | tuple[float, ...], text: str, low: float, high: float) -> Any:
     # The metadata is what `mvista_ros.parameters.declare` shows for a ROS parameter.
     return field(default=default, metadata={"text": text, _LOW: low, _HIGH: high})
 
@@ -64,10 +67,10 @@ class ExecutorSettings:
     )
     limit_slack_m: float = _setting(0.003, "The same for the gripper", 0.0001, 0.01)
     limit_fraction: float = _setting(
-        0.95, "Part of the arm's velocity and acceleration that plans use", 0.05, 0.99
+        0.95, "Part of the arm's velocity, acceleration and jerk that plans use", 0.05, 0.99
     )
     smooth_within_rad: float = _setting(
-        0.01, "Jitter beyond the acceleration limit is smoothed by at most this", 1e-6, 0.05
+        0.01, "Jitter beyond the limits is smoothed by at most this", 1e-6, 0.05
     )
     smooth_within_m: float = _setting(0.001, "The same for the gripper", 1e-7, 0.005)
     max_time_stretch: float = _setting(
@@ -83,10 +86,29 @@ class ExecutorSettings:
         1.0, "Not done so long after the last set-point: goal tolerance violated", 0.05, 30.0
     )
 
+    max_plan_age_s: float = _setting(
+        300.0, "A plan made longer ago than this is refused", 1.0, 3600.0
+    )
+    max_start_delay_s: float = _setting(
+        10.0, "A start time farther ahead than this is refused", 0.0, 600.0
+    )
+    splice_ahead_s: float = _setting(
+        0.25, "A running trajectory is left so long after its successor arrives", 0.02, 2.0
+    )
+    workspace_lower_m: tuple[float, ...] = _setting(
+        (-0.3, -0.65, -0.01), "Lower corner of the tip's box, base frame", -2.0, 2.0
+    )
+    workspace_upper_m: tuple[float, ...] = _setting(
+        (0.8, 0.65, 0.9), "Upper corner of the tip's box, base frame", -2.0, 2.0
+    )
+    workspace_margin_m: float = _setting(
+        0.03, "The measured tip this far outside the box: smooth stop, hold", 0.0, 0.5
+    )
+
     def __post_init__(self) -> None:
         for item in fields(ExecutorSettings):
             value, low, high = getattr(self, item.name), item.metadata[_LOW], item.metadata[_HIGH]
-            if not low <= value <= high:
+            if not all(low <= number <= high for number in np.atleast_1d(value)):
                 raise ConfigError(
                     f"executor: {item.name} is {value}, allowed {low} to {high}: "
                     f"{item.metadata['text']}"
@@ -95,6 +117,14 @@ class ExecutorSettings:
             raise ConfigError(
                 f"executor: needs 1/rate_hz < stall_after_s < give_up_after_s, got "
                 f"{self.period_s:.4f}, {self.stall_after_s}, {self.give_up_after_s}"
+            )
+        corners = self.workspace_lower_m, self.workspace_upper_m
+        if [len(corner) for corner in corners] != [3, 3] or not (
+            np.array(corners[0]) < np.array(corners[1])
+        ).all():
+            raise ConfigError(
+                "executor: workspace_lower_m and workspace_upper_m need three numbers each (x, y, "
+                f"z in the base frame), lower below upper; got {corners[0]} and {corners[1]}"
             )
         for unit in ("rad", "m"):
             slack, above, refuse = (
@@ -128,18 +158,21 @@ def settings_from(values: Mapping[str, object]) -> ExecutorSettings:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(f"executor: unknown parameters {unknown}; there are {sorted(known)}")
-    numbers: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ConfigError(f"executor: {name} is {value!r}, must be a number")
-        numbers[name] = float(value)
-    return ExecutorSettings(**numbers)
+    return ExecutorSettings(**{name: _number(name, value) for name, value in values.items()})
+
+
+def _number(name: str, value: object) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_number(name, item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"executor: {name} is {value!r}, must be a number")
+    return float(value)
 
 
 def load_settings(path: Path | str) -> ExecutorSettings:
     """Read the `executor` parameters of a ROS parameter file (`/**: ros__parameters: ...`).
 
-    Parameters of the node that are none of the stream's (`arm_file`) are passed over.
+    Parameters of the node that are none of the stream's (`NODE_ONLY`) are passed over.
 
     Raises:
         ConfigError: no such file, malformed, or values that contradict.
@@ -152,5 +185,6 @@ def load_settings(path: Path | str) -> ExecutorSettings:
         values = dict(document["/**"]["ros__parameters"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: not a ROS parameter file ({error!r})") from None
-    values.pop("arm_file", None)
+    for name in NODE_ONLY:
+        values.pop(name, None)
     return settings_from(values)

@@ -13,27 +13,34 @@ from mvista_core.errors import (
     MvistaError,
     ObservationError,
     PathToleranceError,
+    PreemptedError,
     StaleFeedbackError,
+    WorkspaceError,
 )
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Float64, JointCommand, JointState
-from mvista_core.timing import ns_to_seconds
-from mvista_executor.check import ordered_points
-from mvista_executor.feedback import FeedbackWatch
+from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_executor.feedback import FeedbackWatch, velocities_of
 from mvista_executor.limit import SendGate
-from mvista_executor.motion import Motion, MotionState
-from mvista_executor.plan import ExecutionPlan, prepare
-from mvista_executor.report import ExecutionReport, Status, Tick, Tolerances
-from mvista_executor.settings import ExecutorSettings, per_joint
-from mvista_executor.stop import brake, hold
+from mvista_executor.motion import Hold, Motion, MotionState, Why
+from mvista_executor.moves import Move, stop
+from mvista_executor.plan import ExecutionPlan
+from mvista_executor.report import ExecutionReport, Recording, Status, Tick, Tolerances
+from mvista_executor.settings import ExecutorSettings
+from mvista_executor.successor import Standing, Successor, check_unmoved, make_successor
+from mvista_executor.workspace import Workspace
 
 
 class ExecutionStream:
     """One trajectory at a time, as a stream of set-points: check, approach, run, hold.
 
-    Not thread-safe: `start`, `cancel` and `tick` belong to one thread. Call `tick` at `rate_hz`;
-    uneven ticks sample the same curve. After a gap longer than `stall_after_s` the arm has stopped
-    at the last set-point by itself: the curve goes on from rest there, once feedback is fresh.
+    A second trajectory takes over from a running one without a step in position, velocity or
+    acceleration; where it cannot, after a smooth stop.
+
+    Not thread-safe: all calls belong to one thread or under one lock; `make_successor` needs
+    neither. Call `tick` at `rate_hz`; uneven ticks sample the same curve. After a gap longer than
+    `stall_after_s` the arm has stopped at the last set-point by itself: the curve goes on from
+    rest there, once feedback is fresh.
     """
 
     def __init__(self, arm: ArmModel, settings: ExecutorSettings, clock: Clock) -> None:
@@ -42,24 +49,24 @@ class ExecutionStream:
         self._clock = clock
         self._watch = FeedbackWatch(clock, settings.stale_after_s)
         self._gate = SendGate(arm, settings.period_s)
-        self._rest = per_joint(arm, settings.rest_speed_rad_s, settings.rest_speed_m_s)
+        self._workspace = Workspace(arm, settings)
         self._tolerances = Tolerances.default(arm, settings)
         self._status = Status.IDLE
         self._error: MvistaError | None = None
         self._asked_to_stop: MvistaError | None = None
         self._plan: ExecutionPlan | None = None
-        self._first_plan: ExecutionPlan | None = None
+        self._next: Successor | None = None
+        self._begin_ns = 0
         self._paused_ns: int | None = None
         self._resume_s = 0.0
-        self._pauses = 0
         self._progress = 0.0
         self._motion: Motion | None = None
         self._motion_start_ns = 0
+        self._outside_m = 0.0
         self._first_ns: int | None = None
         self._last_ns = 0
         self._last: MotionState | None = None
-        self._commands: list[JointCommand] = []
-        self._log: list[tuple[float, Float64]] = []
+        self._recording: Recording | None = None
 
     @property
     def status(self) -> Status:
@@ -72,31 +79,92 @@ class ExecutionStream:
         measured: JointState | None,
         tolerances: Tolerances | None = None,
     ) -> ExecutionPlan:
-        """Check a trajectory and begin: the next tick sends the measured pose.
+        """Check a trajectory and begin, or go over to it from the one that runs.
+
+        From rest the next tick sends the pose that the arm holds.
 
         Raises:
-            BusyError: one is being carried out. It goes on.
+            BusyError: the arm is being stopped. It goes on stopping.
             StaleFeedbackError, ArmNotReadyError, ObservationError: the arm cannot start.
-            TrajectoryError: refused whole, with a numbered reason.
+            TrajectoryError: refused whole, with a numbered reason; what runs goes on.
         """
-        if not self._status.final:
-            raise BusyError(
-                f"a trajectory is being executed ({self._status.value}); cancel it first"
-            )
-        ordered_points(trajectory, self._arm)
+        standing = self.standing(measured)
+        successor = make_successor(trajectory, standing, self._arm, self._settings, tolerances)
+        self.take_over(successor, measured)
+        return successor.plan
+
+    def standing(
+        self, measured: JointState | None, ahead_s: float = 0.0, delay_s: float = 0.0
+    ) -> Standing:
+        """Where a successor would begin: `delay_s` from now, from a motion `ahead_s` at least.
+
+        Raises:
+            BusyError, StaleFeedbackError, ObservationError: see `start`.
+        """
         fresh = self._watch.fresh(measured)
-        plan = prepare(trajectory, fresh, self._arm, self._settings)
-        self._tolerances = tolerances or Tolerances.default(self._arm, self._settings)
-        self._plan = self._first_plan = plan
-        # Making the plan took time: it waits, like after a stall, until feedback is fresh again.
-        self._motion, self._resume_s = hold(plan.start, self._arm), 0.0
-        self._paused_ns, self._pauses, self._progress = self._clock.monotonic_ns(), 0, 0.0
+        fresh.ordered(self._arm.joint_names)
+        now_ns = self._clock.monotonic_ns()
+        if self._status.final:
+            at_ns = now_ns + seconds_to_ns(delay_s)
+            held = None if self._last is None else self._last.positions
+            return Standing(at_ns, None, None, held, fresh)
+        if self._status is Status.STOPPING or self._paused_ns is not None or self._last is None:
+            raise BusyError(
+                f"the arm is {self._status.value}; a trajectory is taken at rest or on the way"
+            )
+        assert self._motion is not None
+        at_ns = now_ns + seconds_to_ns(max(ahead_s, delay_s))
+        state = self._motion.at(ns_to_seconds(at_ns - self._motion_start_ns))
+        return Standing(at_ns, self._motion, state, None, fresh)
+
+    def take_over(self, successor: Successor, measured: JointState | None) -> Recording | None:
+        """Begin a successor: at once from rest, else at the time that its plan was made for.
+
+        Returns the recording of the trajectory that it replaces, which ends here.
+
+        Raises:
+            BusyError: it was made for a motion, or a time, that is past; make it anew.
+            StaleFeedbackError, ArmNotReadyError: the arm cannot start, or was moved meanwhile.
+        """
+        standing = successor.standing
+        now_ns = self._clock.monotonic_ns()
+        replaced: Recording | None = None
+        if standing.motion is None:
+            if not self._status.final:
+                raise BusyError("another trajectory was started meanwhile")
+            fresh = self._watch.fresh(measured)
+            check_unmoved(standing, fresh, self._arm, self._settings)
+            self._begin_at_rest(successor, now_ns)
+        else:
+            paused = self._paused_ns is not None
+            if standing.motion is not self._motion or paused or standing.at_ns < now_ns:
+                raise BusyError("the motion that it was planned from is past; plan it again")
+            if not self._status.final:
+                replaced = self._recording
+                assert replaced is not None
+                replaced.status = Status.ABORTED
+                replaced.error = PreemptedError("a newer trajectory took over; the arm follows it")
+            self._next, self._status = successor, Status.RUNNING
+        self._tolerances = successor.tolerances
+        self._recording = Recording(successor.plan, self._arm.joint_names)
+        self._begin_ns = standing.at_ns
         self._error = self._asked_to_stop = None
-        self._first_ns = self._last = None
-        self._commands, self._log = [], []
-        self._gate.restart()
-        self._status = Status.APPROACHING if plan.approach else Status.RUNNING
-        return plan
+        self._progress, self._first_ns = 0.0, None
+        return replaced
+
+    def _begin_at_rest(self, successor: Successor, now_ns: int) -> None:
+        """Rest at the plan's start; the next tick with fresh feedback begins."""
+        plan = successor.plan
+        if self._last is None or not np.array_equal(self._last.positions, plan.start.positions):
+            self._gate.restart()
+            self._last = None
+        self._plan, self._next = plan, None
+        # Making the plan took time: it waits, like after a stall, until feedback is fresh again.
+        self._motion, self._resume_s = Hold(plan.start.positions), 0.0
+        self._motion_start_ns = self._last_ns = now_ns
+        self._paused_ns = now_ns
+        self._outside_m = self._workspace.pose_outside_m(plan.start.positions)
+        self._status = Status.APPROACHING if plan.approach_s else Status.RUNNING
 
     def cancel(self, reason: MvistaError | None = None) -> None:
         """Ask for a smooth stop into a hold; from the next tick. Nothing moving: no effect."""
@@ -105,27 +173,26 @@ class ExecutionStream:
 
     def tick(self, measured: JointState | None) -> Tick:
         """The set-point for now. Call at `rate_hz`, also after the end: the hold is sent too."""
-        if self._plan is None or self._motion is None:
+        if self._recording is None or self._motion is None:
             return Tick(Status.IDLE, None, 0.0, None, None)
         now_ns = self._clock.monotonic_ns()
         if self._first_ns is None:
-            self._first_ns = self._motion_start_ns = now_ns
+            self._first_ns = now_ns
         was_final = self._status.final
         self._notice_stall(now_ns)
-        actual = self._feedback(measured, now_ns)
-        self._judge(actual, now_ns)
+        fresh = self._feedback(measured, now_ns)
+        self._judge(fresh, now_ns)
         state = self._send(now_ns)
-        self._advance(actual, measured, now_ns)
-        command = JointCommand(
-            self._arm.joint_names, state.positions, state.velocities, self._clock.now_ns()
-        )
-        elapsed_s = ns_to_seconds(now_ns - self._first_ns)
+        why = self._why(now_ns)
+        self._advance(fresh, now_ns)
+        names = self._arm.joint_names
+        command = JointCommand(names, state.positions, state.velocities, self._clock.now_ns())
+        actual = None if fresh is None else fresh.ordered(names)
         if not was_final:
-            self._commands.append(command)
-            missing = np.full_like(state.positions, np.nan)
-            self._log.append((elapsed_s, missing if actual is None else actual))
+            self._recording.note(ns_to_seconds(now_ns - self._first_ns), command, actual)
+            self._recording.status, self._recording.error = self._status, self._error
         error = None if actual is None else actual - state.positions
-        return Tick(self._status, command, self._progress, error, self._error)
+        return Tick(self._status, command, self._progress, error, self._error, why)
 
     def report(self) -> ExecutionReport:
         """What has been sent and measured since `start`.
@@ -133,21 +200,18 @@ class ExecutionStream:
         Raises:
             ExecutionError: nothing was started.
         """
-        if self._first_plan is None:
+        return self.recording.report()
+
+    @property
+    def recording(self) -> Recording:
+        """Of the trajectory that runs, or ran last.
+
+        Raises:
+            ExecutionError: nothing was started.
+        """
+        if self._recording is None:
             raise ExecutionError("nothing was executed yet")
-        shape = (len(self._log), len(self._arm.joint_names))
-        return ExecutionReport(
-            self._status,
-            self._error,
-            self._first_plan,
-            self._pauses,
-            self._arm.joint_names,
-            tuple(self._commands),
-            np.array([time_s for time_s, _ in self._log]),
-            np.array([command.positions for command in self._commands]).reshape(shape),
-            np.array([command.velocities for command in self._commands]).reshape(shape),
-            np.array([actual for _, actual in self._log]).reshape(shape),
-        )
+        return self._recording
 
     def _notice_stall(self, now_ns: int) -> None:
         """After a gap: hold where the last set-point was, and go on from there or give up."""
@@ -163,19 +227,24 @@ class ExecutionStream:
                 "suspended; the arm holds"
             )
             self._halt(error, now_ns)
+        elif self._next is not None:
+            self._halt(ExecutionError(f"a stall of {gap_s:.3f} s in a take-over"), now_ns)
         elif self._paused_ns is None:
             self._resume_s = ns_to_seconds(self._last_ns - self._motion_start_ns)
             self._rest_at_last(now_ns)
             self._paused_ns = now_ns
-            self._pauses += 1
+            assert self._recording is not None
+            self._recording.pauses += 1
 
-    def _feedback(self, measured: JointState | None, now_ns: int) -> Float64 | None:
-        """Measured positions [J] when they may be trusted; when not, a stop is asked for.
+    def _feedback(self, measured: JointState | None, now_ns: int) -> JointState | None:
+        """The measured joints when they may be trusted; when not, a stop is asked for.
 
         While paused this process's own feedback may be old too: it has `stale_after_s` to arrive.
         """
         try:
-            return self._watch.fresh(measured).ordered(self._arm.joint_names)
+            fresh = self._watch.fresh(measured)
+            fresh.ordered(self._arm.joint_names)
+            return fresh
         except (StaleFeedbackError, ObservationError) as error:
             paused_ns = self._paused_ns
             waited_s = 0.0 if paused_ns is None else ns_to_seconds(now_ns - paused_ns)
@@ -183,45 +252,74 @@ class ExecutionStream:
                 self.cancel(error)
             return None
 
-    def _judge(self, actual: Float64 | None, now_ns: int) -> None:
-        """Begin a stop where there is reason for one; go on after a pause."""
+    def _judge(self, fresh: JointState | None, now_ns: int) -> None:
+        """Begin a stop where there is reason for one; go on after a pause; go over to the next."""
         if self._status.final or self._status is Status.STOPPING:
             return
-        if self._paused_ns is not None and actual is not None and self._asked_to_stop is None:
-            assert self._plan is not None
-            if self._resume_s > 0.0:
-                self._plan = self._plan.resumed(self._resume_s, self._settings)
-            self._motion = self._plan
-            self._motion_start_ns, self._paused_ns = now_ns, None
+        if self._asked_to_stop is None and fresh is not None:
+            if self._paused_ns is not None and now_ns >= self._begin_ns:
+                self._go_on(now_ns)
+            elif self._next is not None and now_ns >= self._next.standing.at_ns:
+                self._go_over(self._next)
+        if self._asked_to_stop is None and fresh is not None and self._last is not None:
+            self._asked_to_stop = self._strayed(fresh, self._last)
         if self._asked_to_stop is not None:
             self._begin_stop(self._asked_to_stop, now_ns)
-        elif actual is not None and self._last is not None:
-            distance = np.abs(actual - self._last.positions)
-            for joint in np.flatnonzero(distance > self._tolerances.path):
-                error = PathToleranceError(
-                    f"{self._arm.joint_names[joint]} is {distance[joint]:.3f} from its set-point, "
-                    f"at most {self._tolerances.path[joint]:.3f} allowed; is something in the way?"
+
+    def _go_on(self, now_ns: int) -> None:
+        assert self._plan is not None
+        if self._resume_s > 0.0:
+            self._plan = self._plan.resumed(self._resume_s, self._settings)
+        self._motion = self._plan
+        self._motion_start_ns, self._paused_ns = now_ns, None
+
+    def _go_over(self, successor: Successor) -> None:
+        """The successor's plan, in the state that the running one has at the same instant."""
+        self._motion = self._plan = successor.plan
+        self._motion_start_ns, self._next = successor.standing.at_ns, None
+        self._resume_s = 0.0
+
+    def _strayed(self, fresh: JointState, last: MotionState) -> MvistaError | None:
+        """What is wrong with where the arm is, against the last set-point and the workspace."""
+        names, allowed = self._arm.joint_names, self._tolerances
+        actual = fresh.ordered(names)
+        distance = np.abs(actual - last.positions)
+        for joint in np.flatnonzero(distance > allowed.path):
+            return PathToleranceError(
+                f"{names[joint]} is {distance[joint]:.3f} from its set-point, at most "
+                f"{allowed.path[joint]:.3f} allowed; is something in the way?"
+            )
+        if np.isfinite(allowed.path_velocity).any():
+            speed = np.abs(velocities_of(fresh, names) - last.velocities)
+            for joint in np.flatnonzero(speed > allowed.path_velocity):
+                return PathToleranceError(
+                    f"{names[joint]} is {speed[joint]:.3f}/s off its set-point's velocity, at "
+                    f"most {allowed.path_velocity[joint]:.3f}/s allowed"
                 )
-                self._begin_stop(error, now_ns)
-                return
+        outside_m = self._workspace.pose_outside_m(actual)
+        if outside_m > self._outside_m + self._settings.workspace_margin_m:
+            where = self._workspace.describe(actual)
+            return WorkspaceError(f"{outside_m:.3f} m outside the workspace: {where}")
+        self._outside_m = min(self._outside_m, outside_m)
+        return None
 
     def _begin_stop(self, error: MvistaError, now_ns: int) -> None:
         assert self._plan is not None
-        self._error, self._status = error, Status.STOPPING
+        self._error, self._status, self._next = error, Status.STOPPING, None
         if self._last is None:
-            self._motion, self._motion_start_ns = hold(self._plan.start, self._arm), now_ns
+            self._motion, self._motion_start_ns = Hold(self._plan.start.positions), now_ns
         else:
-            self._motion, self._motion_start_ns = brake(self._last, self._arm), self._last_ns
+            self._motion, self._motion_start_ns = stop(self._last, self._arm), self._last_ns
 
     def _halt(self, error: MvistaError, now_ns: int) -> None:
         """Hold at once where the last set-point was."""
         self._error = self._error or error
-        self._status = Status.ABORTED
+        self._status, self._next = Status.ABORTED, None
         self._rest_at_last(now_ns)
 
     def _rest_at_last(self, now_ns: int) -> None:
         assert self._last is not None
-        self._motion, self._motion_start_ns = hold(self._last.positions, self._arm), now_ns
+        self._motion, self._motion_start_ns = Hold(self._last.positions), now_ns
         self._last = self._motion.at(0.0)
         self._gate.restart()
 
@@ -242,45 +340,62 @@ class ExecutionStream:
         self._last, self._last_ns = state, now_ns
         return state
 
-    def _advance(self, actual: Float64 | None, measured: JointState | None, now_ns: int) -> None:
+    def _why(self, now_ns: int) -> tuple[Why, ...]:
+        """How the set-point for now differs from what was asked."""
+        if self._paused_ns is not None and not self._status.final:
+            return (Why.PAUSED if self._resume_s else Why.WAIT,)
+        elapsed_s = ns_to_seconds(now_ns - self._motion_start_ns)
+        if isinstance(self._motion, ExecutionPlan):
+            return self._motion.why(elapsed_s)
+        if isinstance(self._motion, Move) and elapsed_s < self._motion.duration_s:
+            return (self._motion.why,)
+        return (Why.HOLD,)
+
+    def _advance(self, fresh: JointState | None, now_ns: int) -> None:
         """The status after this tick's set-point."""
         assert self._plan is not None and self._motion is not None
         elapsed_s = ns_to_seconds(now_ns - self._motion_start_ns)
         if self._status is Status.STOPPING:
             if elapsed_s >= self._motion.duration_s:
                 self._status = Status.ABORTED
-        elif self._paused_ns is not None:
+        elif self._paused_ns is not None or self._next is not None:
             return
         elif self._status is Status.HOLDING:
-            self._settle(actual, measured, elapsed_s - self._plan.duration_s)
+            self._settle(fresh, elapsed_s - self._plan.duration_s, now_ns)
         elif not self._status.final:
             self._count_progress(self._plan.duration_s - elapsed_s)
             if elapsed_s >= self._plan.duration_s:
                 self._status = Status.HOLDING
-            elif elapsed_s >= self._plan.approach_s:
+            elif elapsed_s >= self._plan.lead_in_s or not self._plan.approach_s:
                 self._status = Status.RUNNING
+            else:
+                self._status = Status.APPROACHING
 
     def _count_progress(self, left_s: float) -> None:
-        assert self._first_plan is not None
-        total_s = max(self._first_plan.duration_s, self._settings.period_s)
+        assert self._recording is not None
+        total_s = max(self._recording.plan.duration_s, self._settings.period_s)
         self._progress = float(np.clip(1.0 - left_s / total_s, self._progress, 1.0))
 
-    def _settle(self, actual: Float64 | None, measured: JointState | None, waited_s: float) -> None:
+    def _settle(self, fresh: JointState | None, waited_s: float, now_ns: int) -> None:
         """DONE once the arm rests at the last point; ABORTED when it takes too long."""
         assert self._plan is not None
-        if actual is None or measured is None:
+        if fresh is None:
             return
-        order = [measured.names.index(name) for name in self._arm.joint_names]
-        distance = np.abs(actual - self._plan.end)
-        moving = np.abs(measured.velocities[order]) > self._rest
-        late = (distance > self._tolerances.goal) | (moving & np.isfinite(self._tolerances.goal))
+        names, allowed = self._arm.joint_names, self._tolerances
+        distance = np.abs(fresh.ordered(names) - self._plan.end)
+        speed = np.abs(velocities_of(fresh, names))
+        late = (distance > allowed.goal) | (speed > allowed.goal_velocity)
+        over_s = waited_s - allowed.goal_time_s
+        if allowed.end_by_s is not None:
+            over_s = ns_to_seconds(now_ns - self._begin_ns) - allowed.end_by_s
         if not late.any():
             self._status = Status.DONE
-        elif waited_s > self._tolerances.goal_time_s:
+        elif over_s > 0.0:
             joint = int(np.flatnonzero(late)[0])
             self._error = GoalToleranceError(
-                f"{self._arm.joint_names[joint]} is {distance[joint]:.4f} from the last point, at "
-                f"most {self._tolerances.goal[joint]:.4f} and at rest within "
-                f"{self._tolerances.goal_time_s:.2f} s allowed; the arm holds"
+                f"{names[joint]} is {distance[joint]:.4f} from the last point and moves at "
+                f"{speed[joint]:.4f}/s, at most {allowed.goal[joint]:.4f} and "
+                f"{allowed.goal_velocity[joint]:.4f}/s within {allowed.goal_time_s:.2f} s "
+                "allowed; the arm holds"
             )
             self._status = Status.ABORTED

@@ -1,0 +1,170 @@
+"""Stage 2 and 5b: the moves between curves, by Ruckig: approach, splice, stop. Jerk-limited, exact.
+
+Ruckig (Berscheid and Kroeger, 2021) gives the time-optimal move between two states under velocity,
+acceleration and jerk limits, every piece a cubic in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
+
+from mvista_core.arm import ArmModel
+from mvista_core.records import Float64
+from mvista_executor.motion import MotionState, Why
+from mvista_executor.settings import ExecutorSettings, per_joint
+
+STOP_SHARE = 0.99
+"""Part of the limits that a stop uses: what is sent is judged against the whole."""
+_INSIDE = 1e-7
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of all joints; at rest at its end unless it leads on to a curve."""
+
+    why: Why
+    trajectory: Any
+    end: MotionState
+    lower: Float64
+    upper: Float64
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its start state to its end state."""
+        return float(self.trajectory.duration)
+
+    def at(self, time_s: float) -> MotionState:
+        """State [J] at `time_s` after its start; the end state from `duration_s` on."""
+        if time_s >= self.duration_s:
+            return self.end
+        position, velocity, acceleration = self.trajectory.at_time(max(time_s, 0.0))
+        # Takes off rounding only: `leaves` has refused anything beyond it.
+        inside = np.minimum(np.maximum(np.array(position), self.lower), self.upper)
+        return MotionState(inside, np.array(velocity), np.array(acceleration))
+
+    def leaves(self) -> np.ndarray:
+        """Which joints [J] pass a position limit on the way, by more than rounding."""
+        extremes = self.trajectory.position_extrema
+        low = np.array([extreme.min for extreme in extremes])
+        high = np.array([extreme.max for extreme in extremes])
+        return np.asarray((low < self.lower - _INSIDE) | (high > self.upper + _INSIDE))
+
+
+def stop(state: MotionState, arm: ArmModel) -> Move:
+    """Every joint to rest on its own, as fast as its limits allow, inside its position limits.
+
+    A joint that would come to rest outside is braked harder: at its acceleration limit through
+    standstill, and back a little. No motion stops on a shorter way, so one that itself stays
+    within the limits always leaves room for it.
+    """
+    parameters = _parameters(
+        state,
+        MotionState.rest(state.positions),
+        arm.max_velocity,
+        STOP_SHARE * arm.max_acceleration,
+        STOP_SHARE * arm.max_jerk,
+    )
+    parameters.synchronization = Synchronization.No
+    joints = len(arm.joint_names)
+    interfaces = [ControlInterface.Velocity] * joints
+    parameters.per_dof_control_interface = interfaces
+    move = _solved(Why.STOP, parameters, arm)
+    out = np.flatnonzero(move.leaves())
+    if not len(out):
+        return move
+    back = arm.max_acceleration**3 / arm.max_jerk**2
+    target = state.positions.copy()
+    for joint in out:
+        interfaces[joint] = ControlInterface.Position
+        up = state.velocities[joint] > 0
+        target[joint] = arm.upper[joint] - back[joint] if up else arm.lower[joint] + back[joint]
+    parameters.per_dof_control_interface = interfaces
+    parameters.target_position = list(target)
+    return _solved(Why.STOP, parameters, arm)
+
+
+def approach(start: Float64, target: Float64, arm: ArmModel, settings: ExecutorSettings) -> Move:
+    """The slow move from rest to rest: approach speed, `limit_fraction` of the other limits."""
+    slow = per_joint(arm, settings.approach_speed_rad_s, settings.approach_speed_m_s)
+    share = settings.limit_fraction
+    parameters = _parameters(
+        MotionState.rest(start),
+        MotionState.rest(target),
+        np.minimum(slow, share * arm.max_velocity),
+        share * arm.max_acceleration,
+        share * arm.max_jerk,
+    )
+    parameters.synchronization = Synchronization.Phase  # a straight line between the two poses
+    return _solved(Why.APPROACH, parameters, arm, MotionState.rest(target))
+
+
+def splice(
+    start: MotionState,
+    target: MotionState,
+    seconds: float,
+    arm: ArmModel,
+    settings: ExecutorSettings,
+) -> Move | None:
+    """From one moving state to another in `seconds`, or in the least time beyond that.
+
+    None where there is no such move inside the position limits.
+    """
+    share = settings.limit_fraction
+    parameters = _parameters(
+        start,
+        target,
+        np.maximum(share * arm.max_velocity, np.abs(target.velocities) * (1 + 1e-9)),
+        np.maximum(share * arm.max_acceleration, np.abs(target.accelerations) * (1 + 1e-9)),
+        share * arm.max_jerk,
+    )
+    parameters.minimum_duration = seconds
+    try:
+        move = _solved(Why.SPLICE, parameters, arm, target)
+    except ArithmeticError:
+        return None
+    return None if move.leaves().any() else move
+
+
+def needs_approach(
+    start: Float64, first: Float64, arm: ArmModel, settings: ExecutorSettings
+) -> bool:
+    """Whether the first point is farther from the start [J] than the thresholds."""
+    near = per_joint(arm, settings.approach_above_rad, settings.approach_above_m)
+    return bool((np.abs(first - start) > near).any())
+
+
+def _parameters(
+    start: MotionState,
+    target: MotionState,
+    velocity: Float64,
+    acceleration: Float64,
+    jerk: Float64,
+) -> Any:
+    parameters = InputParameter(len(velocity))
+    parameters.current_position = list(start.positions)
+    parameters.current_velocity = list(start.velocities)
+    parameters.current_acceleration = list(start.accelerations)
+    parameters.target_position = list(target.positions)
+    parameters.target_velocity = list(target.velocities)
+    parameters.target_acceleration = list(target.accelerations)
+    parameters.max_velocity = list(velocity)
+    parameters.max_acceleration = list(acceleration)
+    parameters.max_jerk = list(jerk)
+    return parameters
+
+
+def _solved(why: Why, parameters: Any, arm: ArmModel, end: MotionState | None = None) -> Move:
+    """The move; ends at rest where it arrives when no `end` is given."""
+    joints = len(arm.joint_names)
+    trajectory = Trajectory(joints)
+    result = Ruckig(joints).calculate(parameters, trajectory)
+    if result not in (Result.Working, Result.Finished):
+        raise ArithmeticError(f"no move from {parameters}: {result}")
+    if end is None:
+        position, _, _ = trajectory.at_time(trajectory.duration)
+        end = MotionState.rest(np.clip(np.array(position), arm.lower, arm.upper))
+    return Move(why, trajectory, end, arm.lower, arm.upper)
