@@ -17,8 +17,8 @@ import numpy as np
 
 from mvista_bringup.paths import config_file
 from mvista_core.arm import ArmModel, load_arm
-from mvista_core.ports import Arm, FrameSource
-from mvista_core.records import JointState, RigCalibration
+from mvista_core.ports import Arm
+from mvista_core.records import JointState
 from mvista_core.rig import load_rig
 from mvista_core.timing import ManualClock
 from mvista_piper.bus import open_bus
@@ -28,6 +28,7 @@ from mvista_piper.link import PiperLink
 from mvista_piper.replay import ReplayArm
 from mvista_piper.settings import PiperSettings
 from mvista_sim.cell import SimCell
+from tests.contract.frame_backends import CAMERA_SOURCES, FrameBackend
 
 _channels = itertools.count()
 
@@ -40,15 +41,6 @@ class ArmBackend:
     model: ArmModel
     wait: Callable[[float], None]
     obeys: bool = True
-
-
-@dataclass(frozen=True)
-class FrameBackend:
-    """Cameras that have delivered at least one frame each, and the rig they hang on."""
-
-    source: FrameSource
-    rig: RigCalibration
-    wait: Callable[[float], None]
 
 
 @contextmanager
@@ -121,4 +113,7 @@ ARMS: dict[str, Callable[[], AbstractContextManager[ArmBackend]]] = {
     "emulated": _emulated_arm,
     "sim": _sim_arm,
 }
-FRAME_SOURCES: dict[str, Callable[[], AbstractContextManager[FrameBackend]]] = {"sim": _sim_frames}
+FRAME_SOURCES: dict[str, Callable[[], AbstractContextManager[FrameBackend]]] = {
+    "sim": _sim_frames,
+    **CAMERA_SOURCES,
+}

@@ -10,7 +10,8 @@ import pytest
 
 from mvista_core.errors import RigError
 from mvista_core.records import CameraFrame
-from tests.contract.backends import FRAME_SOURCES, FrameBackend
+from tests.contract.backends import FRAME_SOURCES
+from tests.contract.frame_backends import FrameBackend
 
 
 @pytest.fixture(params=sorted(FRAME_SOURCES))

@@ -1,0 +1,1 @@
+"""Femto Bolt capture behind the `FrameSource` port; its emulation and recordings beside it."""

@@ -1,0 +1,144 @@
+"""The body of an emulated Femto Bolt: what it offers, when its images come, how it misbehaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mvista_cameras.emulator.scene import (
+    COLOR_FROM_DEPTH,
+    FEMTO_BOLT_COLOR,
+    FEMTO_BOLT_DEPTH,
+    Scene,
+    moving_pictures,
+)
+from mvista_cameras.records import Stream, StreamProfile, SyncConfig, UInt16
+from mvista_core.ports import Clock
+from mvista_core.records import Intrinsics, UInt8
+from mvista_core.timing import NS_PER_S
+
+PICTURES = 6
+QUEUE = 10
+"""Images that wait for a slow reader; older ones are lost, as in the SDK."""
+GLOBAL_REFIT_NS = 10 * NS_PER_S
+"""How long the SDK's clock fit takes to follow a step of the host's clock."""
+
+_COLOR_SIZES = ((1280, 720), (1920, 1080), (3840, 2160))
+_RATES = (5, 15, 25, 30)
+_USB2_SIZES = ((640, 360), (1280, 720))
+
+
+@dataclass
+class EmulatedCamera:
+    """One camera on the emulated bus. Change its attributes to make it misbehave.
+
+    `drift_ppm` how fast its clock runs against the host's; `stepped_us` added to its clock;
+    `ignores_sync` takes settings and does not do them; `connected` False: unplugged;
+    `without_depth` streams colour only, as a host without OpenGL does;
+    `color_delay_ns`, `depth_delay_ns`, `jitter_ns`: from capture to arrival.
+    """
+
+    serial: str
+    clock: Clock
+    connection: str = "USB3.2"
+    drift_ppm: float = 40.0
+    stepped_us: int = 0
+    connected: bool = True
+    ignores_sync: bool = False
+    without_depth: bool = False
+    color_delay_ns: int = 28_000_000
+    depth_delay_ns: int = 45_000_000
+    jitter_ns: int = 4_000_000
+    depth_after_color_us: int = 1200
+    rates: tuple[int, ...] = _RATES
+    sync: SyncConfig = field(default_factory=SyncConfig)
+
+    def __post_init__(self) -> None:
+        self._power_on_ns = self.clock.monotonic_ns() - 3600 * NS_PER_S
+        self._wall_offset_ns = self.clock.now_ns() - self.clock.monotonic_ns()
+        self._refit_ns = self.clock.monotonic_ns()
+        self._scene = Scene(tint=1 + sum(self.serial.encode()) % 16)
+        self._pictures: dict[Intrinsics, list[UInt8]] = {}
+        self._depths: dict[Intrinsics, UInt16] = {}
+
+    def take_sync(self, config: SyncConfig) -> None:
+        """The setting arrives; whether it takes is another matter."""
+        if not self.ignores_sync:
+            self.sync = config
+
+    def profiles(self, stream: Stream) -> list[StreamProfile]:
+        """What the sensors offer on this link."""
+        slow = self.connection.startswith("USB2")
+        if stream is Stream.DEPTH:
+            sizes = ((640, 576), (320, 288)) if not slow else ((320, 288),)
+            return [StreamProfile(*size, rate, "Y16") for size in sizes for rate in self.rates]
+        return [
+            StreamProfile(*size, rate, kind)
+            for size in (_USB2_SIZES if slow else _COLOR_SIZES)
+            for rate in self.rates
+            for kind in ("MJPG", "RGB")
+            if not (slow and rate > 15)
+        ]
+
+    def intrinsics(self, profile: StreamProfile, stream: Stream) -> Intrinsics:
+        """The factory calibration at the profile's size."""
+        full = FEMTO_BOLT_DEPTH if stream is Stream.DEPTH else FEMTO_BOLT_COLOR
+        return scaled_to(full, profile.width_px, profile.height_px)
+
+    def device_us(self, monotonic_ns: int) -> int:
+        """The device's own clock."""
+        elapsed_us = (monotonic_ns - self._power_on_ns) / 1000 * (1 + self.drift_ppm * 1e-6)
+        return round(elapsed_us) + self.stepped_us
+
+    def global_us(self, captured_ns: int) -> int:
+        """The SDK's estimate of a capture on the wall clock: refitted now and then only."""
+        now_ns = self.clock.monotonic_ns()
+        if now_ns - self._refit_ns > GLOBAL_REFIT_NS:
+            self._wall_offset_ns, self._refit_ns = self.clock.now_ns() - now_ns, now_ns
+        return (captured_ns + self._wall_offset_ns) // 1000
+
+    def captured_ns(self, index: int, rate_hz: int, stream: Stream) -> int:
+        """Host monotonic time of capture `index`: the device's clock sets the pace."""
+        period_ns = NS_PER_S / rate_hz / (1 + self.drift_ppm * 1e-6)
+        after_us = self.depth_after_color_us if stream is Stream.DEPTH else 0
+        return self._power_on_ns + round(index * period_ns) + after_us * 1000
+
+    def index_after(self, monotonic_ns: int, rate_hz: int) -> int:
+        """The first capture after an instant."""
+        elapsed_s = (monotonic_ns - self._power_on_ns) / NS_PER_S
+        return int(elapsed_s * rate_hz * (1 + self.drift_ppm * 1e-6)) + 1
+
+    def arrived_ns(self, index: int, rate_hz: int, stream: Stream) -> int:
+        """When capture `index` is handed to the host: delayed, and not always alike."""
+        delay_ns = self.depth_delay_ns if stream is Stream.DEPTH else self.color_delay_ns
+        # Repeatable scatter, mostly small: the golden ratio's multiples, squared.
+        scatter = ((index * 0.6180339887) % 1.0) ** 2
+        return self.captured_ns(index, rate_hz, stream) + delay_ns + round(scatter * self.jitter_ns)
+
+    def picture(self, intrinsics: Intrinsics, index: int) -> UInt8:
+        """What the colour camera sees in capture `index`."""
+        if intrinsics not in self._pictures:
+            self._pictures[intrinsics] = moving_pictures(self._scene.color(intrinsics), PICTURES)
+        return self._pictures[intrinsics][index % PICTURES]
+
+    def depth_mm(self, intrinsics: Intrinsics) -> UInt16:
+        """What the depth camera sees, whole millimetres."""
+        if intrinsics not in self._depths:
+            depth_m = self._scene.depth_m(intrinsics, COLOR_FROM_DEPTH)
+            self._depths[intrinsics] = np.rint(depth_m * 1000).astype(np.uint16)
+        return self._depths[intrinsics]
+
+
+def scaled_to(full: Intrinsics, width_px: int, height_px: int) -> Intrinsics:
+    """Intrinsics at another size of the same view (pixel centres at integers)."""
+    across, down = width_px / full.width_px, height_px / full.height_px
+    return replace(
+        full,
+        width_px=width_px,
+        height_px=height_px,
+        fx_px=full.fx_px * across,
+        fy_px=full.fy_px * down,
+        cx_px=(full.cx_px + 0.5) * across - 0.5,
+        cy_px=(full.cy_px + 0.5) * down - 0.5,
+    )

@@ -1,0 +1,232 @@
+"""One Femto Bolt as a source of whole shots: opens, checks, pairs, registers, stamps, reopens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvista_cameras.connection import Connection, Phase, Step
+from mvista_cameras.link import check_link
+from mvista_cameras.ports import CaptureDevice
+from mvista_cameras.profiles import ProfileChoice, choose_profiles
+from mvista_cameras.records import (
+    Condition,
+    DeviceIdentity,
+    RawImage,
+    Shot,
+    SourceReport,
+    Stream,
+    StreamCalibration,
+    SyncConfig,
+)
+from mvista_cameras.registration import Registration
+from mvista_cameras.settings import CameraSettings
+from mvista_cameras.stamps import NS_PER_US, Reading, StampMap
+from mvista_cameras.sync import check_read_back
+from mvista_core.errors import CameraError
+from mvista_core.ports import Clock
+from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_ros.pairing import Pair, StampPairing
+
+SYNC_TRIES = 3
+CLOCK_SET_NS = NS_PER_S // 2
+READ_S = 0.1
+"""A read waits no longer, so that silence is noticed and a stop is heard."""
+
+
+@dataclass(frozen=True)
+class _Open:
+    device: CaptureDevice
+    identity: DeviceIdentity
+    choice: ProfileChoice
+    sync: SyncConfig
+    calibration: StreamCalibration
+
+
+@dataclass(frozen=True)
+class _Stamped:
+    image: RawImage
+    stamp_ns: int = 0
+    """Capture time of a colour image on the wall clock."""
+
+
+@dataclass
+class _Counts:
+    colors: int = 0
+    pairs: int = 0
+    shots: int = 0
+
+
+class FemtoBolt:
+    """A `ShotSource`. `open_device` is called anew for each connection.
+
+    `next` never raises for what a device does: the fault is in `report`, and it tries again.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        settings: CameraSettings,
+        clock: Clock,
+        open_device: Callable[[], CaptureDevice],
+    ) -> None:
+        self.camera = camera
+        self._settings, self._clock, self._open_device = settings, clock, open_device
+        self._connection = Connection(settings.times, clock.monotonic_ns())
+        self._stamps = StampMap(settings.latency_s)
+        self._pairing = self._new_pairing()
+        self._open: _Open | None = None
+        self._registration: Registration | None = None
+        self._registered: StreamCalibration | None = None
+        self._paired_ns = -1
+        self._counts = _Counts()
+
+    def next(self, timeout_s: float) -> Shot | None:
+        """The next shot; None when there was none in time, or while the camera is not there."""
+        now_ns = self._clock.monotonic_ns()
+        step = self._connection.next(now_ns)
+        if step is Step.WAIT:
+            wait_s = min(timeout_s, self._connection.wait_s(now_ns))
+            self._clock.sleep_until(now_ns + seconds_to_ns(wait_s))
+            return None
+        try:
+            if step is Step.OPEN:
+                self._start()
+            elif step is Step.CLOSE:
+                raise CameraError(self._connection.silence(now_ns))
+            else:
+                return self._read(min(timeout_s, READ_S))
+        except CameraError as error:
+            self.close()
+            self._connection.failed(f"[{error.code}] {error}", self._clock.monotonic_ns())
+        return None
+
+    def report(self) -> SourceReport:
+        """The connection in a sentence; link, profile, sync as read back, clocks, losses."""
+        connection, open_ = self._connection, self._open
+        streaming = connection.phase is Phase.STREAMING
+        failed = bool(connection.reason) and not streaming
+        condition = Condition.OK if streaming else Condition.FAILED if failed else Condition.WAITING
+        message = connection.reason if failed else connection.phase.value
+        stamps, counts = self._stamps, self._counts
+        values = [
+            ("connection losses", str(connection.losses)),
+            ("shots", str(counts.shots)),
+            ("colour images without depth", str(max(counts.colors - counts.pairs - 1, 0))),
+            ("camera clock steps", str(stamps.device_steps)),
+            ("host clock steps", f"{stamps.wall_steps} (last {stamps.last_wall_step_s:+.3f} s)"),
+            ("clock drift (ppm)", f"{stamps.drift_ppm:.1f}"),
+            ("capture to arrival (ms)", f"{stamps.latency_s * 1000:.1f}"),
+        ]
+        return SourceReport(condition, message, (*_described(open_), *values))
+
+    def close(self) -> None:
+        """Let go of the device."""
+        open_, self._open = self._open, None
+        if open_ is not None:
+            open_.device.close()
+
+    def _start(self) -> None:
+        device = self._open_device()
+        try:
+            self._open = self._configured(device)
+        except CameraError:
+            device.close()
+            raise
+        self._prepare_registration(self._open.calibration)
+        self._stamps.restart()
+        self._pairing, self._paired_ns = self._new_pairing(), -1
+        self._connection.opened(self._clock.monotonic_ns())
+
+    def _configured(self, device: CaptureDevice) -> _Open:
+        settings, identity = self._settings, device.identity()
+        check_link(identity.connection, identity.serial)
+        choice = choose_profiles(
+            device.color_profiles(), device.depth_profiles(), settings.color, settings.depth
+        )
+        self._synchronise(device, identity.serial)
+        calibration = device.start(choice.color, choice.depth)
+        # Starting the streams is known to reset what was set before.
+        sync = device.read_sync()
+        check_read_back(settings.sync, sync, identity.serial)
+        return _Open(device, identity, choice, sync, calibration)
+
+    def _synchronise(self, device: CaptureDevice, serial: str) -> None:
+        wanted = self._settings.sync
+        for left in reversed(range(SYNC_TRIES)):
+            device.write_sync(wanted)
+            try:
+                return check_read_back(wanted, device.read_sync(), serial)
+            except CameraError:
+                if not left:
+                    raise
+
+    def _read(self, timeout_s: float) -> Shot | None:
+        open_ = self._open
+        assert open_ is not None
+        for image in open_.device.wait(timeout_s):
+            self._add(image)
+        pair = self._pairing.newer_than(self._paired_ns)
+        if pair is None:
+            return None
+        self._paired_ns = pair.stamp_ns
+        self._connection.image(self._clock.monotonic_ns())
+        self._counts.pairs += 1
+        if self._counts.pairs % open_.choice.keep_every:
+            return None
+        return self._shot(pair, pair.color.stamp_ns, open_.calibration)
+
+    def _add(self, image: RawImage) -> None:
+        device_ns = image.device_us * NS_PER_US
+        newest_ns = self._pairing.newest_color_ns
+        if newest_ns is not None and abs(device_ns - newest_ns) > CLOCK_SET_NS:
+            # The device's clock was set: what waits has stamps of the old one.
+            self._pairing, self._paired_ns = self._new_pairing(), -1
+        if image.stream is Stream.DEPTH:
+            self._pairing.add_depth(device_ns, _Stamped(image))
+            return
+        reading = Reading(
+            image.device_us, self._clock.monotonic_ns(), self._clock.now_ns(), image.global_us
+        )
+        self._counts.colors += 1
+        self._pairing.add_color(device_ns, _Stamped(image, self._stamps.stamp(reading)))
+
+    def _shot(self, pair: Pair[_Stamped], stamp_ns: int, calibration: StreamCalibration) -> Shot:
+        native_mm = depth_mm = pair.depth.image.pixels
+        if self._registration is not None:
+            depth_mm = self._registration.register(native_mm)
+        self._counts.shots += 1
+        return Shot(
+            self.camera, pair.color.image.pixels, depth_mm, calibration.color, stamp_ns, native_mm
+        )
+
+    def _prepare_registration(self, calibration: StreamCalibration) -> None:
+        if self._settings.registration == "own" and not _same(calibration, self._registered):
+            self._registration = Registration(calibration)
+            self._registered = calibration
+
+    def _new_pairing(self) -> StampPairing[_Stamped]:
+        return StampPairing(seconds_to_ns(self._settings.pairing_tolerance_s))
+
+
+def _same(a: StreamCalibration, b: StreamCalibration | None) -> bool:
+    return (
+        b is not None
+        and (a.color, a.depth) == (b.color, b.depth)
+        and np.array_equal(a.color_from_depth, b.color_from_depth)
+    )
+
+
+def _described(open_: _Open | None) -> tuple[tuple[str, str], ...]:
+    if open_ is None:
+        return ()
+    identity, sync = open_.identity, open_.sync
+    return (
+        ("camera", f"{identity.model} {identity.serial}, firmware {identity.firmware}"),
+        ("link", identity.connection),
+        ("colour profile", str(open_.choice.color)),
+        ("depth profile", str(open_.choice.depth)),
+        ("sync read back", f"{sync.role}, depth delay {sync.depth_delay_us} us"),
+    )

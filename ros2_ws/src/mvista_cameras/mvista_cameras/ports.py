@@ -1,0 +1,53 @@
+"""The two seams of this package: a device that is driven, and a source of whole shots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mvista_cameras.records import (
+    DeviceIdentity,
+    RawImage,
+    Shot,
+    SourceReport,
+    StreamCalibration,
+    StreamProfile,
+    SyncConfig,
+)
+
+
+class CaptureDevice(Protocol):
+    """One opened RGB-D device. Every method raises `CameraError` when the device fails."""
+
+    def identity(self) -> DeviceIdentity: ...
+
+    def color_profiles(self) -> Sequence[StreamProfile]: ...
+
+    def depth_profiles(self) -> Sequence[StreamProfile]: ...
+
+    def write_sync(self, config: SyncConfig) -> None: ...
+
+    def read_sync(self) -> SyncConfig:
+        """What the device says it will do, which need not be what was written."""
+
+    def start(self, color: StreamProfile, depth: StreamProfile) -> StreamCalibration: ...
+
+    def wait(self, timeout_s: float) -> Sequence[RawImage]:
+        """Images that arrived, colour and depth in any order; empty when none came in time."""
+
+    def close(self) -> None:
+        """Stop and let go of the device; never raises."""
+
+
+class ShotSource(Protocol):
+    """One camera that delivers whole shots: hardware, emulated, synthetic."""
+
+    @property
+    def camera(self) -> str: ...
+
+    def next(self, timeout_s: float) -> Shot | None:
+        """The next shot, or None when none came within `timeout_s`; keeps the camera alive."""
+
+    def report(self) -> SourceReport: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,154 @@
+"""Recordings on disk: a folder that any tool can read or write.
+
+<recording>/recording.yaml            version and, per camera, its intrinsics
+<recording>/<camera>/frames.csv       stamp_ns,color,depth: one line per frame, stamps rising
+<recording>/<camera>/color/000000.png 8-bit RGB, PNG or JPEG
+<recording>/<camera>/depth/000000.png 16-bit grey, millimetres, 0 invalid, registered to colour
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image, UnidentifiedImageError
+
+from mvista_cameras.records import Shot
+from mvista_core.errors import ConfigError, ObservationError
+from mvista_core.records import Intrinsics
+
+VERSION = 1
+INDEX = "recording.yaml"
+COLUMNS = ["stamp_ns", "color", "depth"]
+_INTRINSICS = ("width_px", "height_px", "fx_px", "fy_px", "cx_px", "cy_px")
+
+
+@dataclass(frozen=True)
+class RecordedFrame:
+    """Where one frame lies and when it was captured."""
+
+    stamp_ns: int
+    color: Path
+    depth: Path
+
+
+@dataclass(frozen=True)
+class RecordedCamera:
+    """One camera of a recording: its frames by rising stamp."""
+
+    name: str
+    intrinsics: Intrinsics
+    frames: tuple[RecordedFrame, ...]
+
+    def shot(self, index: int) -> Shot:
+        """Read one frame.
+
+        Raises:
+            ObservationError: a picture is missing, damaged, or of another size or kind.
+        """
+        frame, lens = self.frames[index], self.intrinsics
+        color, depth = _pixels(frame.color, "RGB"), _pixels(frame.depth, "I;16")
+        size = (lens.height_px, lens.width_px)
+        if color.shape != (*size, 3) or depth.shape != size:
+            raise ObservationError(
+                f"{frame.color} is {color.shape}, {frame.depth} is {depth.shape}; "
+                f"the intrinsics say {size}"
+            )
+        return Shot(self.name, color, depth.astype(np.uint16), lens, frame.stamp_ns)
+
+
+def load_recording(folder: Path | str) -> tuple[RecordedCamera, ...]:
+    """The cameras of a recording, in its order; pictures are read when they are asked for.
+
+    Raises:
+        ConfigError: no recording there, another version, or a list of frames that is none.
+    """
+    folder = Path(folder)
+    if not (folder / INDEX).is_file():
+        raise ConfigError(f"no recording at {folder}: it has no {INDEX}")
+    try:
+        document = yaml.safe_load((folder / INDEX).read_text(encoding="utf-8"))
+        if document["version"] != VERSION:
+            raise ConfigError(f"{folder}: version {document['version']}, readable is {VERSION}")
+        cameras = tuple(
+            RecordedCamera(str(name), _intrinsics(body), _frames(folder / str(name)))
+            for name, body in document["cameras"].items()
+        )
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{folder / INDEX}: not a recording ({error!r})") from None
+    if not cameras:
+        raise ConfigError(f"{folder / INDEX} names no camera")
+    return cameras
+
+
+def save_recording(folder: Path | str, shots: Iterable[Shot], lossless: bool = True) -> int:
+    """Write shots (of one or more cameras) as a new recording; returns how many.
+
+    Raises:
+        ConfigError: there is one already.
+    """
+    folder = Path(folder)
+    if (folder / INDEX).exists():
+        raise ConfigError(f"{folder} holds a recording already; nothing was written")
+    lines: dict[str, list[tuple[int, str, str]]] = {}
+    lenses: dict[str, Intrinsics] = {}
+    for shot in shots:
+        rows = lines.setdefault(shot.camera, [])
+        lenses[shot.camera] = shot.intrinsics
+        color = f"color/{len(rows):06d}.{'png' if lossless else 'jpg'}"
+        depth = f"depth/{len(rows):06d}.png"
+        for name in ("color", "depth"):
+            (folder / shot.camera / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(shot.color).save(folder / shot.camera / color)
+        Image.fromarray(shot.depth_mm).save(folder / shot.camera / depth)
+        rows.append((shot.stamp_ns, color, depth))
+    for camera, rows in lines.items():
+        with (folder / camera / "frames.csv").open("w", newline="", encoding="utf-8") as output:
+            csv.writer(output).writerows([COLUMNS, *rows])
+    cameras = {name: _lens_document(lens) for name, lens in lenses.items()}
+    text = yaml.safe_dump({"version": VERSION, "cameras": cameras}, sort_keys=False)
+    (folder / INDEX).write_text(text, encoding="utf-8")
+    return sum(len(rows) for rows in lines.values())
+
+
+def _frames(folder: Path) -> tuple[RecordedFrame, ...]:
+    path = folder / "frames.csv"
+    if not path.is_file():
+        raise ConfigError(f"no list of frames at {path}")
+    with path.open(newline="", encoding="utf-8") as source:
+        frames = tuple(
+            RecordedFrame(int(row["stamp_ns"]), folder / row["color"], folder / row["depth"])
+            for row in csv.DictReader(source)
+        )
+    if not frames:
+        raise ConfigError(f"{path} lists no frame")
+    for before, after in pairwise(frames):
+        if after.stamp_ns <= before.stamp_ns:
+            raise ConfigError(f"{path}: stamp {after.stamp_ns} does not follow {before.stamp_ns}")
+    return frames
+
+
+def _pixels(path: Path, mode: str) -> Any:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image if image.mode == mode else image.convert(mode))
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise ObservationError(f"{path} cannot be read: {error}") from None
+
+
+def _intrinsics(body: dict[str, Any]) -> Intrinsics:
+    width_px, height_px, *rest = (body[name] for name in _INTRINSICS)
+    distortion = tuple(float(k) for k in body.get("distortion", ()))
+    fx_px, fy_px, cx_px, cy_px = (float(value) for value in rest)
+    return Intrinsics(int(width_px), int(height_px), fx_px, fy_px, cx_px, cy_px, distortion)
+
+
+def _lens_document(lens: Intrinsics) -> dict[str, Any]:
+    document: dict[str, Any] = {name: getattr(lens, name) for name in _INTRINSICS}
+    return {**document, "distortion": list(lens.distortion)}

@@ -1,0 +1,121 @@
+"""What crosses between the parts of a camera: streams, calibration, images, whole shots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvista_core.records import CameraFrame, Float64, Intrinsics, UInt8
+
+UInt16 = NDArray[np.uint16]
+
+MM_PER_M = 1000.0
+
+
+class Stream(Enum):
+    """The two streams of an RGB-D camera that are used."""
+
+    COLOR = "colour"
+    DEPTH = "depth"
+
+
+@dataclass(frozen=True)
+class StreamProfile:
+    """One way a sensor can stream; `pixel_format` is the SDK's name (RGB, MJPG, Y16, ...)."""
+
+    width_px: int
+    height_px: int
+    rate_hz: int
+    pixel_format: str
+
+    def __str__(self) -> str:
+        return f"{self.width_px}x{self.height_px}@{self.rate_hz} {self.pixel_format}"
+
+
+@dataclass(frozen=True)
+class DeviceIdentity:
+    """What a device says of itself; `connection` as the SDK words it ("USB3.2", "USB2.1")."""
+
+    model: str
+    serial: str
+    firmware: str
+    connection: str
+
+
+@dataclass(frozen=True)
+class SyncConfig:
+    """Hardware sync of one device; `role` is `standalone`, `primary` or `secondary`."""
+
+    role: str = "standalone"
+    depth_delay_us: int = 0
+    color_delay_us: int = 0
+    trigger_out: bool = False
+
+
+@dataclass(frozen=True)
+class StreamCalibration:
+    """Factory calibration of the two streams chosen.
+
+    `color_from_depth` [4, 4] in metres maps points of the depth camera's optical frame (z forward,
+    x right, y down) into the colour camera's.
+    """
+
+    color: Intrinsics
+    depth: Intrinsics
+    color_from_depth: Float64
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """One image as the device gave it.
+
+    `pixels` uint8 [H, W, 3] RGB or uint16 [H, W] millimetres. `device_us` counts on the device's
+    own clock; `global_us` is the SDK's estimate of the capture on the host's wall clock, 0 where
+    it has none.
+    """
+
+    stream: Stream
+    pixels: NDArray[Any]
+    device_us: int
+    global_us: int = 0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One capture: color uint8 [H, W, 3] RGB, depth_mm uint16 [H, W] registered to it (0 invalid).
+
+    `native_depth_mm` is the depth camera's own image where it was kept. `stamp_ns` is capture time.
+    """
+
+    camera: str
+    color: UInt8
+    depth_mm: UInt16
+    intrinsics: Intrinsics
+    stamp_ns: int
+    native_depth_mm: UInt16 | None = None
+
+    def frame(self) -> CameraFrame:
+        """The same as the stack's record, depth in metres."""
+        depth_m = self.depth_mm.astype(np.float32) / np.float32(MM_PER_M)
+        return CameraFrame(self.color, depth_m, self.intrinsics, self.stamp_ns, self.camera)
+
+
+class Condition(Enum):
+    """How a camera does."""
+
+    OK = "streaming"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """A camera's state in a sentence, and the numbers behind it (name with unit, value)."""
+
+    condition: Condition
+    message: str
+    values: tuple[tuple[str, str], ...] = field(default=())

@@ -1,0 +1,147 @@
+"""Capture times: from a device's own clock to the host's wall clock.
+
+Never the time of arrival: transfer delays vary by 40-60 ms, more than half a period. The device
+clock is laid along the host's *monotonic* clock by the fastest arrivals, so a step of the wall
+clock (NTP) shifts the stamps at once and by exactly that step, and bends nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvista_core.timing import NS_PER_S, seconds_to_ns
+
+NS_PER_US = 1000
+BUCKET_NS = NS_PER_S
+BUCKETS = 60
+"""Fastest arrival of each second, for a minute: enough to see a drift of a few ppm."""
+BUCKETS_FOR_DRIFT = 5
+MAX_DRIFT = 500e-6
+STEP_NS = 100_000_000
+"""An image that is earlier than possible by more: the device's clock was set forward."""
+LATE_IMAGES = 15
+"""Later than that so many times in a row: set back while no image came. Fewer: held up."""
+WALL_STEP_NS = 50_000_000
+MAX_LATENCY_NS = 300_000_000
+LATENCY_IMAGES = 150
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An image: its time on the device's clock, and the host's two clocks when it arrived.
+
+    `global_us` is the SDK's own estimate of the capture on the wall clock, 0 for none.
+    """
+
+    device_us: int
+    monotonic_ns: int
+    wall_ns: int
+    global_us: int = 0
+
+
+class StampMap:
+    """Feed every image's reading; get its capture time.
+
+    The fastest arrival is still later than the capture by exposure, readout and transfer. That
+    latency is the median of what the SDK's global stamps say while they are plausible (0 to 0.3 s
+    before the arrival), else `latency_s`.
+    """
+
+    def __init__(self, latency_s: float) -> None:
+        self._configured_ns = seconds_to_ns(latency_s)
+        self._latencies_ns: deque[int] = deque(maxlen=LATENCY_IMAGES)
+        self._wall_offset_ns: int | None = None
+        self.device_steps = 0
+        self.wall_steps = 0
+        self.last_wall_step_s = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the device's clock: it was opened anew. What was learned of the latency stays."""
+        self._buckets: deque[tuple[int, int]] = deque(maxlen=BUCKETS)
+        self._bucket_start_us = 0
+        self._line = (0, 0.0, 0.0)
+        self._newest_us: int | None = None
+        self._late = 0
+
+    @property
+    def latency_s(self) -> float:
+        """Time from capture to the fastest arrival, as used now."""
+        return self._latency_ns() / NS_PER_S
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much faster the host's clock runs than the device's."""
+        return self._line[1] * 1e6
+
+    def stamp(self, reading: Reading) -> int:
+        """Capture time, ns of wall time."""
+        self._watch_wall_clock(reading)
+        delay_ns = reading.monotonic_ns - reading.device_us * NS_PER_US
+        if self._device_was_set(reading.device_us, delay_ns):
+            self.restart()
+            self.device_steps += 1
+        self._newest_us = reading.device_us
+        self._keep(reading.device_us, delay_ns)
+        captured_ns = reading.device_us * NS_PER_US + self._arrival_delay_ns(reading.device_us)
+        self._watch_latency(reading, captured_ns)
+        wall_offset_ns = reading.wall_ns - reading.monotonic_ns
+        return captured_ns - self._latency_ns() + wall_offset_ns
+
+    def _device_was_set(self, device_us: int, delay_ns: int) -> bool:
+        """Whether the device's clock jumped. An image that was only held up does not say so."""
+        if self._newest_us is None:
+            return False
+        off_ns = delay_ns - self._arrival_delay_ns(device_us)
+        self._late = self._late + 1 if off_ns > STEP_NS else 0
+        return device_us <= self._newest_us or off_ns < -STEP_NS or self._late >= LATE_IMAGES
+
+    def _keep(self, device_us: int, delay_ns: int) -> None:
+        new = not self._buckets or device_us - self._bucket_start_us >= BUCKET_NS // NS_PER_US
+        if new:
+            self._bucket_start_us = device_us
+            self._buckets.append((device_us, delay_ns))
+        elif delay_ns < self._buckets[-1][1]:
+            self._buckets[-1] = (device_us, delay_ns)
+        else:
+            return
+        self._line = self._fit()
+
+    def _arrival_delay_ns(self, device_us: int) -> int:
+        """Host monotonic minus device clock at `device_us`, for the fastest arrivals."""
+        origin_us, slope, offset_ns = self._line
+        return round(offset_ns + slope * (device_us - origin_us) * NS_PER_US)
+
+    def _fit(self) -> tuple[int, float, float]:
+        """Line under the fastest arrivals: (origin in device us, slope, delay at the origin)."""
+        origin_us, base_ns = self._buckets[-1]
+        t = np.array([(us - origin_us) * NS_PER_US for us, _ in self._buckets], dtype=np.float64)
+        d = np.array([delay - base_ns for _, delay in self._buckets], dtype=np.float64)
+        slope = 0.0
+        if len(t) >= BUCKETS_FOR_DRIFT:
+            slope = float(np.clip(np.polyfit(t, d, 1)[0], -MAX_DRIFT, MAX_DRIFT))
+        # The fastest of the last seconds, carried along the drift.
+        return origin_us, slope, base_ns + float(np.min(d - slope * t))
+
+    def _latency_ns(self) -> int:
+        if not self._latencies_ns:
+            return self._configured_ns
+        return int(np.median(self._latencies_ns))
+
+    def _watch_latency(self, reading: Reading, captured_ns: int) -> None:
+        if not reading.global_us:
+            return
+        wall_ns = captured_ns + reading.wall_ns - reading.monotonic_ns
+        latency_ns = wall_ns - reading.global_us * NS_PER_US
+        if 0 <= latency_ns <= MAX_LATENCY_NS:
+            self._latencies_ns.append(latency_ns)
+
+    def _watch_wall_clock(self, reading: Reading) -> None:
+        offset_ns = reading.wall_ns - reading.monotonic_ns
+        before_ns, self._wall_offset_ns = self._wall_offset_ns, offset_ns
+        if before_ns is not None and abs(offset_ns - before_ns) > WALL_STEP_NS:
+            self.wall_steps += 1
+            self.last_wall_step_s = (offset_ns - before_ns) / NS_PER_S

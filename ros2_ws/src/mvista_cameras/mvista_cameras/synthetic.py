@@ -1,0 +1,73 @@
+"""Pictures made beforehand, delivered on time: a camera that costs nothing but its traffic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvista_cameras.emulator.camera import scaled_to
+from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene, moving_pictures
+from mvista_cameras.records import MM_PER_M, Condition, Shot, SourceReport
+from mvista_cameras.settings import CameraSettings
+from mvista_core.ports import Clock
+from mvista_core.timing import NS_PER_S, seconds_to_ns
+
+PICTURES = 4
+
+
+class SyntheticCamera:
+    """A `ShotSource` of any size and rate: a wall and a ball of exactly known depth, a moving bar.
+
+    Captures lie on whole multiples of the period since the epoch, moved by `index` quarter
+    periods, so cameras of one machine do not all send at the same instant. Late captures are
+    skipped, never sent late; `skipped` counts them.
+    """
+
+    def __init__(self, camera: str, settings: CameraSettings, clock: Clock) -> None:
+        self.camera, self._clock = camera, clock
+        self._lens = scaled_to(FEMTO_BOLT_COLOR, settings.width_px, settings.height_px)
+        scene = Scene(tint=settings.index + 1)
+        self._pictures = moving_pictures(scene.color(self._lens), PICTURES)
+        depth_mm = np.rint(scene.depth_m(self._lens) * MM_PER_M)
+        self._depth_mm = np.where(depth_mm < 2**16, depth_mm, 0).astype(np.uint16)
+        self._period_ns = NS_PER_S // settings.rate_hz
+        self._phase_ns = self._period_ns * (settings.index % 4) // 4
+        opened_ns = clock.monotonic_ns() + seconds_to_ns(settings.start_delay_s)
+        self._wall_offset_ns = clock.now_ns() - clock.monotonic_ns()
+        self._next = self._after(opened_ns)
+        self.shots = self.skipped = 0
+
+    def next(self, timeout_s: float) -> Shot | None:
+        """Sleeps until the next capture is due, at most `timeout_s`."""
+        due_ns = self._due_ns(self._next)
+        deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
+        self._clock.sleep_until(min(due_ns, deadline_ns))
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < due_ns:
+            return None
+        newest = max(self._after(now_ns) - 1, self._next)
+        self.skipped += newest - self._next
+        self._next = newest + 1
+        self.shots += 1
+        return Shot(
+            self.camera,
+            self._pictures[newest % PICTURES],
+            self._depth_mm,
+            self._lens,
+            self._due_ns(newest) + self._wall_offset_ns,
+        )
+
+    def report(self) -> SourceReport:
+        """What was delivered, and what was skipped because the machine was late."""
+        values = (("shots", str(self.shots)), ("captures skipped", str(self.skipped)))
+        return SourceReport(Condition.OK, "synthetic pictures", values)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _due_ns(self, index: int) -> int:
+        return index * self._period_ns + self._phase_ns - self._wall_offset_ns
+
+    def _after(self, monotonic_ns: int) -> int:
+        """The first capture after an instant."""
+        wall_ns = monotonic_ns + self._wall_offset_ns
+        return (wall_ns - self._phase_ns) // self._period_ns + 1

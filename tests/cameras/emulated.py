@@ -1,0 +1,106 @@
+"""An emulated Femto Bolt on a clock that moves only when it is slept on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mvista_cameras.emulator.camera import EmulatedCamera
+from mvista_cameras.emulator.sdk import EmulatedSdk
+from mvista_cameras.femto_bolt import FemtoBolt
+from mvista_cameras.records import Shot, Stream
+from mvista_cameras.settings import CameraSettings
+from mvista_cameras.sources import device_opener
+from mvista_core.timing import ManualClock, seconds_to_ns
+
+START_NS = 1_700_000_000 * 10**9
+
+
+class HostClock(ManualClock):
+    """A manual clock whose wall time can be set apart from its monotonic time."""
+
+    def __init__(self) -> None:
+        super().__init__(10**15)
+        self.wall_ahead_ns = START_NS - 10**15
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.wall_ahead_ns
+
+    def monotonic_ns(self) -> int:
+        return super().now_ns()
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock, as NTP does."""
+        self.wall_ahead_ns += seconds_to_ns(seconds)
+
+
+@dataclass
+class Taken:
+    """A shot and the monotonic time at which it was had."""
+
+    shot: Shot
+    monotonic_ns: int
+
+
+@dataclass
+class Rig:
+    """One camera, its driver and the clock they share."""
+
+    clock: HostClock
+    body: EmulatedCamera
+    source: FemtoBolt
+    taken: list[Taken] = field(default_factory=list)
+
+    def run(self, seconds: float) -> list[Taken]:
+        """Take shots for so long; returns those of this call."""
+        until_ns = self.clock.monotonic_ns() + seconds_to_ns(seconds)
+        new: list[Taken] = []
+        while self.clock.monotonic_ns() < until_ns:
+            shot = self.source.next(0.05)
+            if shot is not None:
+                new.append(Taken(shot, self.clock.monotonic_ns()))
+        self.taken += new
+        return new
+
+    def values(self) -> dict[str, str]:
+        """What the driver reports."""
+        return dict(self.source.report().values)
+
+    def stamp_errors_s(self, taken: list[Taken]) -> np.ndarray:
+        """Stamp minus true capture on the wall clock, for shots taken since its last step."""
+        errors = []
+        for each in taken:
+            stamped_ns = each.shot.stamp_ns - self.clock.wall_ahead_ns
+            index = self.body.index_after(stamped_ns, 15)
+            true_ns = [self.body.captured_ns(k, 15, Stream.COLOR) for k in (index - 1, index)]
+            errors.append(min((stamped_ns - t for t in true_ns), key=abs))
+        return np.array(errors) / 1e9
+
+
+SMALL: dict[str, Any] = {
+    "width_px": 320,
+    "height_px": 180,
+    "depth_width_px": 160,
+    "depth_height_px": 144,
+}
+
+
+def rig(body: dict[str, Any] | None = None, **settings: Any) -> Rig:
+    """A small, quick camera: 320x180 colour from 160x144 depth unless asked otherwise."""
+    clock = HostClock()
+    camera = SmallCamera("CL8F25300A1", clock, **(body or {}))
+    chosen = CameraSettings(backend="emulated", **{**SMALL, **settings})
+    opener = device_opener(EmulatedSdk([camera]), chosen)
+    return Rig(clock, camera, FemtoBolt("cam0", chosen, clock, opener))
+
+
+class SmallCamera(EmulatedCamera):
+    """A Femto Bolt that also offers sizes at which a test is quick."""
+
+    def profiles(self, stream: Stream) -> list[Any]:
+        offers = super().profiles(stream)
+        size = (160, 144) if stream is Stream.DEPTH else (320, 180)
+        like = {(o.rate_hz, o.pixel_format) for o in offers}
+        return offers + [type(offers[0])(*size, rate, kind) for rate, kind in sorted(like)]

@@ -1,0 +1,148 @@
+"""The whole driver over an emulated SDK: good days, and the faults of `FAULTS.md`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mvista_cameras.emulator.scene import Scene
+from mvista_cameras.records import Condition
+from mvista_core.timing import ns_to_seconds
+from tests.cameras.emulated import rig
+
+
+def test_a_second_is_fifteen_shots_truly_stamped() -> None:
+    camera = rig()
+    camera.run(1.0)
+    taken = camera.run(10.0)
+    assert len(taken) in (149, 150, 151)
+    assert np.abs(camera.stamp_errors_s(taken)).max() < 0.001
+    distances_s = np.diff([each.shot.stamp_ns for each in taken]) / 1e9
+    np.testing.assert_allclose(distances_s, 1 / 15, atol=1e-3)
+    assert camera.source.report().condition is Condition.OK
+
+
+def test_colour_and_depth_of_one_capture_come_together_not_what_arrives_together() -> None:
+    """Depth arrives nearly a period after its colour: by arrival the wrong ones would pair."""
+    camera = rig({"depth_delay_ns": 90_000_000, "color_delay_ns": 25_000_000})
+    taken = camera.run(4.0)
+    assert len(taken) > 50
+    assert camera.values()["colour images without depth"] in ("0", "1")
+    assert np.abs(camera.stamp_errors_s(taken[15:])).max() < 0.001
+
+
+def test_depth_is_registered_in_whole_millimetres() -> None:
+    camera = rig()
+    shot = camera.run(2.0)[-1].shot
+    true_mm = Scene().depth_m(shot.intrinsics) * 1000
+    flat = (shot.depth_mm > 0) & (np.hypot(*np.gradient(true_mm)) < 20)
+    assert flat.mean() > 0.7
+    assert np.percentile(np.abs(shot.depth_mm[flat] - true_mm[flat]), 95) < 5.0
+    assert shot.native_depth_mm is not None and shot.native_depth_mm.shape == (144, 160)
+
+
+def test_a_camera_without_the_rate_is_thinned_out() -> None:
+    camera = rig({"rates": (30,)})
+    taken = camera.run(3.0)
+    distances_s = np.diff([each.shot.stamp_ns for each in taken[10:]]) / 1e9
+    np.testing.assert_allclose(distances_s, 1 / 15, atol=2e-3)
+
+
+def test_sync_settings_are_written_and_read_back() -> None:
+    camera = rig(sync_role="secondary", index=2)
+    camera.run(1.0)
+    assert (camera.body.sync.role, camera.body.sync.depth_delay_us) == ("secondary", 320)
+    assert camera.values()["sync read back"] == "secondary, depth delay 320 us"
+
+
+def test_it_opens_when_its_turn_has_come() -> None:
+    camera = rig(start_delay_s=4.0)
+    assert not camera.run(3.9)
+    assert camera.source.report().condition is Condition.WAITING
+    assert len(camera.run(1.0)) > 5
+
+
+# ---- faults: rows of mvista_bringup/FAULTS.md --------------------------------------------------
+
+
+def test_a_camera_vanishes_and_comes_back() -> None:
+    camera = rig()
+    before = camera.run(3.0)
+    camera.body.connected = False
+    gone_ns = camera.clock.monotonic_ns()
+    while camera.source.report().condition is Condition.OK:
+        camera.run(0.05)
+    assert ns_to_seconds(camera.clock.monotonic_ns() - gone_ns) < 1.3
+    assert "no image for 1" in camera.source.report().message
+    assert not camera.run(20.0)
+    assert "no camera at all" in camera.source.report().message
+    camera.body.connected = True
+    back_ns = camera.clock.monotonic_ns()
+    after = camera.run(10.0)
+    assert ns_to_seconds(after[0].monotonic_ns - back_ns) < 5.2
+    assert after[0].shot.stamp_ns > before[-1].shot.stamp_ns
+    assert np.abs(camera.stamp_errors_s(after[15:])).max() < 0.002
+    assert camera.values()["connection losses"] == "1"
+
+
+@pytest.mark.parametrize("step_s", [1.0, -1.0])
+def test_a_cameras_clock_steps_by_a_second(step_s: float) -> None:
+    camera = rig()
+    camera.run(10.0)
+    camera.body.stepped_us = round(step_s * 1e6)
+    taken = camera.run(10.0)
+    assert len(taken) >= 148
+    # The jitter of the first image is in it until a faster one is seen.
+    assert np.abs(camera.stamp_errors_s(taken)).max() < 0.005
+    assert np.abs(camera.stamp_errors_s(taken[30:])).max() < 0.001
+    assert camera.values()["camera clock steps"] == "1"
+
+
+@pytest.mark.parametrize("step_s", [1.0, -1.0])
+def test_the_hosts_clock_steps_by_a_second(step_s: float) -> None:
+    camera = rig()
+    camera.run(10.0)
+    camera.clock.step(step_s)
+    taken = camera.run(3.0)
+    assert len(taken) >= 44
+    assert np.abs(camera.stamp_errors_s(taken)).max() < 0.001
+    assert camera.values()["host clock steps"] == f"1 (last {step_s:+.3f} s)"
+
+
+def test_a_usb_2_link_is_refused_until_it_is_plugged_in_well() -> None:
+    camera = rig({"connection": "USB2.1"})
+    assert not camera.run(5.0)
+    report = camera.source.report()
+    assert report.condition is Condition.FAILED
+    assert "is on USB2.1, needed is USB 3" in report.message
+    camera.body.connection = "USB3.2"
+    assert camera.run(6.0)
+
+
+def test_a_sync_role_that_does_not_take_is_refused() -> None:
+    camera = rig({"ignores_sync": True}, sync_role="secondary", index=1)
+    assert not camera.run(5.0)
+    message = camera.source.report().message
+    assert "role is 'standalone', set was 'secondary'" in message
+    assert "depth_delay_us is 0, set was 160" in message
+
+
+def test_a_camera_that_gives_no_depth_is_named_and_tried_again() -> None:
+    camera = rig({"without_depth": True})
+    assert not camera.run(7.0)
+    assert "no first image for 6" in camera.source.report().message
+    assert "OpenGL" in camera.source.report().message
+    camera.body.without_depth = False
+    assert camera.run(8.0)
+
+
+def test_a_profile_that_is_not_there_is_refused_by_name() -> None:
+    camera = rig(width_px=1000, height_px=700)
+    assert not camera.run(1.0)
+    assert "no colour 1000x700@15" in camera.source.report().message
+
+
+def test_another_serial_is_refused_and_what_is_there_is_named() -> None:
+    camera = rig(serial="NOBODY")
+    assert not camera.run(1.0)
+    assert "no camera NOBODY; connected are ['CL8F25300A1']" in camera.source.report().message

@@ -1,0 +1,144 @@
+"""Recordings: what is written is read again, and played in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mvista_cameras.recording import load_recording, save_recording
+from mvista_cameras.records import Shot
+from mvista_cameras.replay import Replay
+from mvista_core.errors import ConfigError, ObservationError, RigError
+from mvista_core.records import Intrinsics
+from mvista_core.timing import ManualClock
+
+LENS = Intrinsics(32, 18, 18.7, 18.7, 15.5, 8.5, (0.1, -0.05, 0.0, 0.0, 0.01))
+PERIOD_NS = 66_666_667
+
+
+def shots(count: int = 6, cameras: tuple[str, ...] = ("cam0", "cam1")) -> list[Shot]:
+    rng = np.random.default_rng(1)
+    return [
+        Shot(
+            camera,
+            rng.integers(0, 256, (18, 32, 3)).astype(np.uint8),
+            rng.integers(0, 65535, (18, 32)).astype(np.uint16),
+            LENS,
+            10**18 + k * PERIOD_NS + index * 1_000_000,
+        )
+        for k in range(count)
+        for index, camera in enumerate(cameras)
+    ]
+
+
+def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = shots()
+    assert save_recording(tmp_path / "r", written) == 12
+    cameras = load_recording(tmp_path / "r")
+    assert [camera.name for camera in cameras] == ["cam0", "cam1"]
+    for each in written:
+        camera = next(c for c in cameras if c.name == each.camera)
+        index = [f.stamp_ns for f in camera.frames].index(each.stamp_ns)
+        read = camera.shot(index)
+        np.testing.assert_array_equal(read.color, each.color)
+        np.testing.assert_array_equal(read.depth_mm, each.depth_mm)
+        assert read.intrinsics == LENS
+
+
+def test_jpeg_keeps_the_depth_exact(tmp_path: Path) -> None:
+    save_recording(tmp_path / "r", shots(1), lossless=False)
+    camera = load_recording(tmp_path / "r")[0]
+    assert camera.frames[0].color.suffix == ".jpg"
+    np.testing.assert_array_equal(camera.shot(0).depth_mm, shots(1)[0].depth_mm)
+
+
+def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
+    save_recording(tmp_path / "r", shots(1))
+    with pytest.raises(ConfigError, match="holds a recording already"):
+        save_recording(tmp_path / "r", shots(1))
+
+
+def test_what_is_no_recording_is_refused_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no recording at"):
+        load_recording(tmp_path)
+    save_recording(tmp_path / "r", shots())
+    index = tmp_path / "r" / "recording.yaml"
+    text = index.read_text()
+    index.write_text(text.replace("version: 1", "version: 2"))
+    with pytest.raises(ConfigError, match="version 2, readable is 1"):
+        load_recording(tmp_path / "r")
+    index.write_text(text)
+    frames = tmp_path / "r" / "cam1" / "frames.csv"
+    lines = frames.read_text().splitlines()
+    frames.write_text("\n".join([lines[0], lines[2], lines[1]]))
+    with pytest.raises(ConfigError, match="does not follow"):
+        load_recording(tmp_path / "r")
+    frames.unlink()
+    with pytest.raises(ConfigError, match="no list of frames"):
+        load_recording(tmp_path / "r")
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    save_recording(tmp_path / "r", shots(2))
+    camera = load_recording(tmp_path / "r")[0]
+    camera.frames[0].depth.write_bytes(b"no picture")
+    with pytest.raises(ObservationError, match=r"000000.png cannot be read"):
+        camera.shot(0)
+    Image.fromarray(np.zeros((5, 5), dtype=np.uint16)).save(camera.frames[1].depth)
+    with pytest.raises(ObservationError, match="the intrinsics say"):
+        camera.shot(1)
+
+
+def replay(folder: Path, clock: ManualClock, **how: object) -> Replay:
+    if not folder.exists():
+        save_recording(folder, shots())
+    return Replay(load_recording(folder), clock, **how)  # type: ignore[arg-type]
+
+
+def test_frames_come_when_they_came(tmp_path: Path) -> None:
+    clock = ManualClock(5 * 10**18)
+    played = replay(tmp_path / "r", clock)
+    assert played.position("cam0") == 0
+    assert played.position("cam1") is None  # it came 1 ms later
+    clock.advance(0.0015)
+    assert played.position("cam1") == 0
+    clock.advance(0.2)
+    assert played.position("cam0") == 3
+    frame = played.latest("cam0")
+    assert frame is not None
+    assert frame.stamp_ns == 5 * 10**18 + 3 * PERIOD_NS
+    assert played.latest("cam0") is frame
+
+
+def test_it_begins_again_with_stamps_that_go_on(tmp_path: Path) -> None:
+    clock = ManualClock(5 * 10**18)
+    played = replay(tmp_path / "r", clock)
+    stamps = []
+    for _ in range(200):
+        clock.advance(0.01)
+        frame = played.latest("cam0")
+        assert frame is not None
+        stamps.append(frame.stamp_ns)
+        assert 0 <= clock.now_ns() - frame.stamp_ns < 2 * PERIOD_NS
+    distances = np.diff(np.unique(stamps))
+    assert abs(distances - PERIOD_NS).max() < 2_000_000
+
+
+def test_without_loop_it_ends_and_stays(tmp_path: Path) -> None:
+    clock = ManualClock(5 * 10**18)
+    played = replay(tmp_path / "r", clock, loop=False, restamp=False, speed=2.0)
+    assert not played.finished
+    clock.advance(10.0)
+    assert played.finished
+    frame = played.latest("cam0")
+    assert frame is not None and frame.stamp_ns == 10**18 + 5 * PERIOD_NS
+
+
+def test_bad_questions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="speed is 0"):
+        replay(tmp_path / "r", ManualClock(), speed=0.0)
+    with pytest.raises(RigError, match="no camera 'nowhere'"):
+        replay(tmp_path / "r", ManualClock()).latest("nowhere")
