@@ -12,6 +12,7 @@ from control_msgs.action import FollowJointTrajectory
 from mvista_interfaces.action import Imagine
 from rclpy.action import ActionClient
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -90,6 +91,9 @@ class GraphLoad:
         while not self._stopping.is_set():
             try:
                 work(number)
+            except InvalidHandle:
+                if not self._stopping.is_set():  # else the node went away under a long call
+                    raise
             except MvistaError as error:
                 self.errors.append(f"{type(error).__name__}: {error}")
                 self._stopping.wait(1.0)
