@@ -28,6 +28,7 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command(("demo",), "demo", "imagine, infer and execute one task on the simulated cell"),
+    Command(("doctor",), "doctor", "what this machine lacks, and the line that mends it"),
     Command(("plan",), "plan", "one sample observation in, a trajectory out, no robot"),
     Command(("train",), "train", "train one network of the world model"),
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),

@@ -1,0 +1,1 @@
+"""`mvista doctor`: read-only checks of a machine, each failure with the line that fixes it."""
