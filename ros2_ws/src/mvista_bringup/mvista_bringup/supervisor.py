@@ -35,6 +35,8 @@ LAST_DOMAIN_ID = 101
 STOP_SIGNALS = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
 """What each process is sent, and the seconds it then gets."""
 
+DDS_PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+
 POLL_PERIOD_S = 0.05
 NAMED_LOG_LINES = 3
 
@@ -52,7 +54,10 @@ class _Child:
 
 
 class Supervisor:
-    """The processes of one run. `values` are `option_values(...)`; logs go to `run_dir/logs`."""
+    """The processes of one run. `values` are `option_values(...)`; logs go to `run_dir/logs`.
+
+    `dds_profile` lies below the share; "" leaves the middleware its defaults.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,9 @@ class Supervisor:
         run_dir: Path,
         domain_id: int | None = None,
         clock: Clock | None = None,
+        dds_profile: str = DDS_PROFILE,
     ) -> None:
+        self._dds_profile = dds_profile
         self._graph = tuple(graph)
         self._values = dict(values)
         self._logs = run_dir / "logs"
@@ -99,8 +106,10 @@ class Supervisor:
         """
         commands = [command_line(spec, self._values) for spec in self._graph]
         self._logs.mkdir(parents=True, exist_ok=True)
-        variables = run_environment(self.domain_id, self._values[SHARE])
-        self._environment_before = {name: os.environ.get(name) for name in variables}
+        variables = run_environment(self.domain_id, self._values[SHARE], self._dds_profile)
+        changed = (*variables, DDS_PROFILE_VARIABLE)
+        self._environment_before = {name: os.environ.get(name) for name in changed}
+        os.environ.pop(DDS_PROFILE_VARIABLE, None)
         os.environ.update(variables)
         for spec, command in zip(self._graph, commands, strict=True):
             log = self._logs / f"{spec.full_name.strip('/').replace('/', '_')}.log"
@@ -222,13 +231,18 @@ def _resolved(value: Literal | Template, values: Mapping[str, str]) -> Literal:
     return value.resolve(values) if isinstance(value, Template) else value
 
 
-def run_environment(domain_id: int, share: str) -> dict[str, str]:
-    """Variables that keep a run to itself, on this machine, with buffers fit for images."""
-    return {
+def run_environment(domain_id: int, share: str, dds_profile: str = DDS_PROFILE) -> dict[str, str]:
+    """Variables that keep a run to itself, on this machine, with buffers fit for images.
+
+    An empty `dds_profile` leaves the middleware its defaults.
+    """
+    variables = {
         "ROS_DOMAIN_ID": str(domain_id),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(Path(share) / DDS_PROFILE),
     }
+    if dds_profile:
+        variables[DDS_PROFILE_VARIABLE] = str(Path(share) / dds_profile)
+    return variables
 
 
 def free_domain_id() -> int:
