@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from sensor_msgs.msg import JointState
 
+from mvista_core import realtime
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, run_node
 from mvista_ros.convert import stamp_to_ns
@@ -34,6 +35,8 @@ class SetpointRecorderNode(HouseNode):
         self._settings = declare(self, RecorderParameters)
         self._noted = array.array("q")
         self.create_subscription(JointState, self._settings.topic, self._take, qos.COMMAND)
+        realtime.switch_threads_soon()
+        realtime.freeze_collector()
 
     def health(self) -> Health:
         """How many set-points have come."""
