@@ -23,6 +23,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -166,6 +167,10 @@ def _build_and_spin(
 def _spin(executor: Executor, stop: _Stop, failures: list[BaseException]) -> None:
     try:
         executor.spin()
+    except InvalidHandle as error:
+        # A busy node: `shutdown` took away what the last callback still held.
+        if not stop.asked.is_set():
+            failures.append(error)
     except BaseException as error:
         failures.append(error)
     finally:

@@ -1,0 +1,150 @@
+"""The camera and the replay as real processes: topics, stamps, previews, health."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+
+from mvista_bringup.nodes import SHARE, NodeSpec
+from mvista_bringup.paths import share_root
+from mvista_bringup.supervisor import Supervisor
+from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene
+from mvista_cameras.recording import save_recording
+from mvista_cameras.settings import CameraSettings
+from mvista_cameras.synthetic import SyntheticCamera
+from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
+from mvista_ros import convert, qos
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+CLOCK = SystemClock()
+READY_S, PATIENCE_S = 90.0, 60.0
+
+
+class _Reader(Node):
+    """Keeps the messages of one camera, by topic."""
+
+    def __init__(self, camera: str, **arguments: Any) -> None:
+        super().__init__("reader", **arguments)
+        self.messages: dict[str, list[Any]] = {}
+        self.health: dict[str, DiagnosticStatus] = {}
+        names = ("color/image_raw", "depth/image_raw", "color/preview", "depth/preview")
+        for name in (*names, "depth/native"):
+            self._listen(Image, camera, name)
+        for name in ("color/camera_info", "color/preview_info"):
+            self._listen(CameraInfo, camera, name)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, qos.STATUS)
+
+    def _listen(self, kind: type[Any], camera: str, name: str) -> None:
+        kept = self.messages[name] = []
+        self.create_subscription(kind, f"/{camera}/{name}", kept.append, qos.SENSOR_ALL_IN)
+
+    def _on_health(self, message: DiagnosticArray) -> None:
+        self.health.update({status.name: status for status in message.status})
+
+    def wait(self, names: tuple[str, ...], count: int) -> None:
+        """Until each topic has delivered so often; a topic that stays silent fails the test."""
+        until_ns = CLOCK.monotonic_ns() + seconds_to_ns(PATIENCE_S)
+        while any(len(self.messages[name]) < count for name in names):
+            assert CLOCK.monotonic_ns() < until_ns, {n: len(m) for n, m in self.messages.items()}
+            CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.05))
+
+
+@contextmanager
+def running(spec: NodeSpec, camera: str, folder: Path) -> Iterator[_Reader]:
+    with Supervisor((spec,), {SHARE: str(share_root())}, folder) as supervisor:
+        context = rclpy.Context()
+        context.init(domain_id=supervisor.domain_id)
+        reader = _Reader(camera, context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(reader)
+        spinner = threading.Thread(target=executor.spin, daemon=True)
+        spinner.start()
+        try:
+            supervisor.wait_ready(READY_S)
+            yield reader
+            supervisor.check()
+        finally:
+            executor.shutdown(5.0)
+            spinner.join(5.0)
+            reader.destroy_node()
+            context.try_shutdown()
+
+
+def camera_spec(**parameters: Any) -> NodeSpec:
+    chosen = {"backend": "emulated", "rate_hz": 5, "native_depth": True, **parameters}
+    return NodeSpec(
+        "mvista_cameras",
+        "camera_node",
+        "camera",
+        namespace="/cam0",
+        parameter_file="config/cameras.yaml",
+        parameters=tuple(chosen.items()),
+    )
+
+
+def test_a_camera_serves_its_topics(tmp_path: Path) -> None:
+    sent_log = tmp_path / "sent.csv"
+    with running(camera_spec(sent_log=str(sent_log)), "cam0", tmp_path) as reader:
+        reader.wait(tuple(reader.messages), 2)
+        messages, health = dict(reader.messages), reader.health["/cam0/camera"]
+    colors = {convert.stamp_to_ns(m.header.stamp): m for m in messages["color/image_raw"]}
+    depths = {convert.stamp_to_ns(m.header.stamp): m for m in messages["depth/image_raw"]}
+    both = sorted(set(colors) & set(depths))
+    assert both
+    frame = convert.frame_from_msgs(
+        "cam0",
+        colors[both[0]],
+        depths[both[0]],
+        convert.intrinsics_from_msg(messages["color/camera_info"][0]),
+    )
+    assert frame.intrinsics == FEMTO_BOLT_COLOR
+    assert colors[both[0]].header.frame_id == "cam0_color_optical_frame"
+    true_m = Scene().depth_m(frame.intrinsics)
+    seen = (frame.depth_m > 0) & (np.hypot(*np.gradient(true_m)) < 0.01)
+    assert np.median(np.abs(frame.depth_m - true_m)[seen]) < 0.002
+    assert (messages["depth/native"][0].width, messages["depth/native"][0].height) == (640, 576)
+    assert (messages["depth/preview"][0].width, messages["depth/preview"][0].height) == (320, 180)
+    assert messages["color/preview_info"][0].width == 320
+    values = {value.key: value.value for value in health.values}
+    assert values["link"] == "USB3.2"
+    assert values["colour profile"] == "1280x720@5 RGB"
+    assert {"rate (Hz)", "sync read back", "camera clock steps"} <= set(values)
+    logged = {int(line.split(",")[0]) for line in sent_log.read_text().splitlines()[1:]}
+    assert set(colors) <= logged
+
+
+def test_a_recording_is_played_on_the_same_topics(tmp_path: Path) -> None:
+    settings = CameraSettings(backend="synthetic", width_px=320, height_px=180, rate_hz=5)
+    source = SyntheticCamera("cam0", settings, ManualClock(10**18))
+    taken = [shot for shot in (source.next(1.0) for _ in range(5)) if shot is not None]
+    save_recording(tmp_path / "recording", taken)
+    spec = NodeSpec(
+        "mvista_cameras",
+        "replay_node",
+        "replay",
+        parameters=(("recording", str(tmp_path / "recording")),),
+    )
+    topics = ("color/image_raw", "depth/image_raw", "color/camera_info", "color/preview")
+    with running(spec, "cam0", tmp_path) as reader:
+        reader.wait(topics, 7)
+        messages = list(reader.messages["color/image_raw"])
+    stamps_ns = [convert.stamp_to_ns(m.header.stamp) for m in messages]
+    assert all(a < b for a, b in itertools.pairwise(stamps_ns))
+    assert abs(CLOCK.now_ns() - stamps_ns[-1]) < seconds_to_ns(60.0)
+    pictures = [shot.color for shot in taken]
+    for message in messages:
+        read = convert.color_from_msg(message)
+        assert any(np.array_equal(read, picture) for picture in pictures)
