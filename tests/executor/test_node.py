@@ -49,10 +49,12 @@ class ArmOnTopics(Node):
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.executed: list[JointTrajectory] = []
         self.told: list[DiagnosticArray] = []
+        self.reasons: set[str] = set()
         self._states = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self.create_subscription(JointStateMsg, "joint_command", self._command, qos.COMMAND)
         self.create_subscription(JointTrajectory, "executed", self.executed.append, qos.STATIC)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.told.append, qos.STATUS)
+        self.create_subscription(JointStateMsg, "sent", self._sent, qos.STATUS)
         self.create_timer(0.005, self._tell)
         self.client = ActionClient(self, FollowJointTrajectory, "follow_joint_trajectory")
 
@@ -61,6 +63,9 @@ class ArmOnTopics(Node):
         self.positions = command.positions
         now_s = ns_to_seconds(CLOCK.monotonic_ns())
         self.commands.append((now_s, command.positions, command.velocities))
+
+    def _sent(self, message: JointStateMsg) -> None:
+        self.reasons |= set(message.header.frame_id.split(","))
 
     def _tell(self) -> None:
         if not self.silent:
@@ -127,6 +132,7 @@ def test_goals_refusals_cancel_silence_and_shutdown(
     assert until(lambda: bool(node.told))
     _a_refused_goal_sends_nothing(node, arm)
     _a_goal_is_carried_out_and_held(node, arm)
+    _a_newer_goal_takes_over(node, arm)
     _a_cancel_holds(node, arm)
     _silence_holds(node, arm)
     _an_interrupt_stops_smoothly_and_ends_the_process(node, arm, process)
@@ -183,6 +189,24 @@ def _a_goal_is_carried_out_and_held(node: ArmOnTopics, arm: ArmModel) -> None:
     count = len(node.commands)
     assert until(lambda: len(node.commands) > count + 50, 5.0), "the hold is not being sent"
     assert np.allclose(node.commands[-1][1], points[-1])
+
+
+def _a_newer_goal_takes_over(node: ArmOnTopics, arm: ArmModel) -> None:
+    first = node.send(_long(arm, node.positions.copy()))
+    assert until(lambda: _speed(node) > 0.2)
+    count, here = len(node.commands), node.commands[-1][1]
+    back = np.linspace(0.0, 1.0, 30)[:, None] ** 2 * (arm.home - here)
+    second = node.send(trajectory_of(arm, here + back))
+    answer = wait(first.get_result_async())
+    assert answer.status == GoalStatus.STATUS_ABORTED
+    assert answer.result.error_string.startswith("[64]")
+    answer = wait(second.get_result_async())
+    assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.error_string
+    assert np.allclose(node.commands[-1][1], arm.home)
+    steps = np.diff(np.array([positions for _, positions, _ in node.commands[count:]]), axis=0)
+    assert np.abs(steps[:, :6]).max() < 0.1, "a set-point stepped"
+    assert until(lambda: "splice" in node.reasons or "stop" in node.reasons)
+    assert {"exact", "hold"} & node.reasons
 
 
 def _a_cancel_holds(node: ArmOnTopics, arm: ArmModel) -> None:

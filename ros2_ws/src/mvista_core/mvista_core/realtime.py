@@ -55,6 +55,12 @@ def freeze_collector() -> None:
     gc.disable()
 
 
+def thaw_collector() -> None:
+    """Undo `freeze_collector`, so that a process that ends takes itself apart as usual."""
+    gc.unfreeze()
+    gc.enable()
+
+
 def collect_young() -> None:
     """Collect what was made lately: well below a millisecond. Call it once a second."""
     gc.collect(1)

@@ -24,7 +24,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import CancelledError, ObservationError
 from mvista_core.records import JointState
 from mvista_executor import action_messages
-from mvista_executor.gaps import GapMeter
+from mvista_executor.gaps import GAP_PERIODS, GapMeter
 from mvista_executor.goal_queue import Ended, GoalQueue
 from mvista_executor.report import Tick
 from mvista_executor.settings import ExecutorSettings
@@ -92,7 +92,7 @@ class ExecutorNode(HouseNode):
         gap_s, said = self._gaps.take_s(), self._stream.status.value
         values = (
             ("largest gap between ticks (s)", f"{gap_s:.4f}"),
-            ("gaps over two periods", str(self._gaps.total)),
+            (f"gaps over {GAP_PERIODS} periods", str(self._gaps.total)),
             ("scheduling", self._slow or f"SCHED_FIFO {TICKER_PRIORITY}"),
         )
         late = gap_s > self._settings.stall_after_s or self._slow
@@ -103,6 +103,7 @@ class ExecutorNode(HouseNode):
         self._goals.close(CancelledError("the executor is shutting down; the arm holds"))
         self._goals.idle.wait(STOP_TIMEOUT_S)
         self._ticker.stop()
+        realtime.thaw_collector()
 
     def _claim(self) -> None:
         """On the ticker's thread, once."""
@@ -117,8 +118,8 @@ class ExecutorNode(HouseNode):
                 tick = self._stream.tick(self._measured)
                 self._goals.note(tick)
             if tick.command is not None:
-                self._commands.publish(joint_command_to_msg(tick.command))
                 self._gaps.tick(self.system_clock.monotonic_ns(), tick.command.stamp_ns)
+                self._commands.publish(joint_command_to_msg(tick.command))
                 self._ticks.append(tick)
         except BaseException as error:
             self._failure = error

@@ -18,7 +18,7 @@ from mvista_core.errors import (
     WorkspaceError,
 )
 from mvista_core.ports import Clock
-from mvista_core.records import ActionTrajectory, Float64, JointCommand, JointState
+from mvista_core.records import ActionTrajectory, JointCommand, JointState
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_executor.feedback import FeedbackWatch, velocities_of
 from mvista_executor.limit import SendGate
@@ -34,7 +34,7 @@ from mvista_executor.workspace import Workspace
 class ExecutionStream:
     """One trajectory at a time, as a stream of set-points: check, approach, run, hold.
 
-    A second trajectory takes over from a running one without a step in position, velocity or
+    A second one takes over from a running one without a step in position, velocity or
     acceleration; where it cannot, after a smooth stop.
 
     Not thread-safe: all calls belong to one thread or under one lock; `make_successor` needs
@@ -172,7 +172,7 @@ class ExecutionStream:
             self._asked_to_stop = reason or CancelledError("cancelled; the arm holds")
 
     def tick(self, measured: JointState | None) -> Tick:
-        """The set-point for now. Call at `rate_hz`, also after the end: the hold is sent too."""
+        """The set-point for now. Call it after the end too: the hold is sent as well."""
         if self._recording is None or self._motion is None:
             return Tick(Status.IDLE, None, 0.0, None, None)
         now_ns = self._clock.monotonic_ns()
@@ -185,8 +185,8 @@ class ExecutionStream:
         state = self._send(now_ns)
         why = self._why(now_ns)
         self._advance(fresh, now_ns)
-        names = self._arm.joint_names
-        command = JointCommand(names, state.positions, state.velocities, self._clock.now_ns())
+        names, stamp_ns = self._arm.joint_names, self._clock.now_ns()
+        command = JointCommand(names, state.positions, state.velocities, stamp_ns)
         actual = None if fresh is None else fresh.ordered(names)
         if not was_final:
             self._recording.note(ns_to_seconds(now_ns - self._first_ns), command, actual)
