@@ -25,7 +25,7 @@ def rows() -> list[list[str]]:
 
 
 @cache
-def tests_in(path: Path) -> frozenset[str]:
+def functions_in(path: Path) -> frozenset[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
@@ -41,7 +41,7 @@ def test_a_row_says_what_how_soon_and_names_its_test(row: list[str]) -> None:
     assert len(row) == len(COLUMNS) and all(row)
     path, _, function = row[-1].partition("::")
     assert (ROOT / path).is_file(), f"no {path}"
-    assert function.startswith("test_") and function in tests_in(ROOT / path), row[-1]
+    assert function.startswith("test_") and function in functions_in(ROOT / path), row[-1]
 
 
 @pytest.mark.parametrize("fault", REQUIRED)
