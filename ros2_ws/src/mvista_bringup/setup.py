@@ -40,6 +40,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mvista = mvista_bringup.cli:main",
+            "cell_display_node = mvista_bringup.cell_display_node:main",
             "rig_publisher_node = mvista_bringup.rig_publisher_node:main",
         ]
     },

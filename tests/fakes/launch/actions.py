@@ -13,6 +13,7 @@ class DeclareLaunchArgument:
     name: str
     default_value: str
     description: str
+    choices: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ExecuteProcess:
     name: str
     output: str
     on_exit: Any
+    condition: Any
 
 
 @dataclass(frozen=True)

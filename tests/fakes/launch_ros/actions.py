@@ -13,8 +13,10 @@ class Node:
     package: str
     executable: str
     name: str
-    namespace: str
+    namespace: Any
     parameters: list[Any]
     remappings: list[tuple[str, str]]
+    arguments: list[Any]
     output: str
     on_exit: Any
+    condition: Any

@@ -12,3 +12,8 @@ class ParameterValue:
 
     value: Any
     value_type: type
+
+    def __post_init__(self) -> None:
+        # As launch_ros: such a list is a list parameter, which is not of a scalar type.
+        if isinstance(self.value, list) and all(isinstance(part, str) for part in self.value):
+            raise TypeError(f"{self.value} resolves to a list, required is {self.value_type}")

@@ -29,13 +29,14 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command(("demo",), "demo", "imagine, infer and execute one task on the simulated cell"),
     Command(("doctor",), "doctor", "what this machine lacks, and the line that mends it"),
+    Command(("run",), "run_task", "one task on the graph that runs on this ROS domain"),
     Command(("plan",), "plan", "one sample observation in, a trajectory out, no robot"),
     Command(("train",), "train", "train one network of the world model"),
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
     Command(("eval", "latent"), "eval_latent", "how far the generator's error depends on z"),
     Command(("eval", "experts"), "eval_experts", "success rate of the scripted experts in process"),
-    Command(("bench", "executor"), "bench_executor", "the whole graph's set-points: even, in time"),
     Command(("bench", "capture"), "bench_capture", "cameras across processes: lost, late, cost"),
+    Command(("bench", "executor"), "bench_executor", "the whole graph's set-points: even, in time"),
     Command(("dataset",), "dataset", "collect expert episodes in the cell, or describe a data set"),
 )
 

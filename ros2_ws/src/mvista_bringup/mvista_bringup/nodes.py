@@ -1,13 +1,14 @@
 """The list of nodes and parameters, written once: the supervisor and the launch files read it.
 
-A graph is a tuple of `NodeSpec`. What differs from run to run is a `RunOption`; a parameter refers
-to one as `Template("{seed}", int)`, and to the shared files as `Template("{share}/config/...")`.
+A graph is a tuple of `NodeSpec` and `ProcessSpec`. What differs from run to run is a `RunOption`; a
+parameter refers to one as `Template("{seed}", int)`, and to the shared files as
+`Template("{share}/config/...")`. A row with `when` is there only if the options say so.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mvista_core.errors import ConfigError
@@ -15,16 +16,18 @@ from mvista_core.errors import ConfigError
 Literal = bool | int | float | str
 SHARE = "share"
 DDS_PROFILE = "config/dds/fastdds.xml"
+TRUE, FALSE = "true", "false"
 _REFERENCE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class RunOption:
-    """What a run may choose: a launch argument, an option of the demo."""
+    """What a run may choose: a launch argument, an option of the demo. No `choices`: any text."""
 
     name: str
     default: str
     text: str
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,47 @@ class Template:
 
 
 @dataclass(frozen=True)
+class CellUrdf:
+    """A parameter that holds the cell's URDF: mvista_description's xacro with these arguments."""
+
+    arguments: tuple[tuple[str, Template], ...]
+
+
+Value = Literal | Template | CellUrdf
+
+
+@dataclass(frozen=True)
+class When:
+    """A condition on a run option: it has this value, or (`equal` False) any other."""
+
+    option: str
+    value: str
+    equal: bool = True
+
+    def holds(self, values: Mapping[str, str]) -> bool:
+        """Whether the options say so."""
+        return (values[self.option] == self.value) is self.equal
+
+
+@dataclass(frozen=True)
 class NodeSpec:
-    """One process. `executable` is also the module `<package>.<executable>` with a `main()`."""
+    """One process. `executable` is also the module `<package>.<executable>` with a `main()`.
+
+    `namespace` may refer to options as templates do. An `apt` row is a program that only an apt
+    ROS brings (robot_state_publisher, RViz): `ros2 launch` starts it, the supervisor does not.
+    """
 
     package: str
     executable: str
     name: str
     namespace: str = "/"
     parameter_file: str = ""
-    parameters: tuple[tuple[str, Literal | Template], ...] = ()
+    parameters: tuple[tuple[str, Value], ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = True
+    arguments: tuple[str | Template, ...] = ()
+    when: tuple[When, ...] = ()
+    apt: bool = False
 
     @property
     def full_name(self) -> str:
@@ -86,6 +119,7 @@ class ProcessSpec:
     name: str
     arguments: tuple[str | Template, ...] = ()
     required: bool = True
+    when: tuple[When, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -94,6 +128,40 @@ class ProcessSpec:
 
 
 Spec = NodeSpec | ProcessSpec
+
+
+def option_values(
+    options: tuple[RunOption, ...], chosen: Mapping[str, str], share: str
+) -> dict[str, str]:
+    """Every reference a template may hold: the defaults, what was chosen, and `{share}`.
+
+    Raises:
+        ConfigError: something was chosen that is no option, or not among its choices.
+    """
+    defaults = {option.name: option.default for option in options}
+    unknown = sorted(set(chosen) - set(defaults))
+    if unknown:
+        raise ConfigError(f"no run options {unknown}; there are {sorted(defaults)}")
+    values = {**defaults, **chosen, SHARE: share}
+    for option in options:
+        if option.choices and values[option.name] not in option.choices:
+            raise ConfigError(
+                f"{option.name} is '{values[option.name]}'; allowed: {', '.join(option.choices)}"
+            )
+    return values
+
+
+def started_rows(graph: Sequence[Spec], values: Mapping[str, str]) -> tuple[Spec, ...]:
+    """The rows that the supervisor starts with these options, in their final namespaces."""
+    return tuple(
+        replace(row, namespace=str(Template(row.namespace).resolve(values)))
+        if isinstance(row, NodeSpec)
+        else row
+        for row in graph
+        if all(condition.holds(values) for condition in row.when)
+        and not (isinstance(row, NodeSpec) and row.apt)
+    )
+
 
 SIM_DEMO_OPTIONS = (
     RunOption("task", "touch_cube", "scene to lay out: touch_cube, open_drawer, put_orange"),
@@ -189,18 +257,3 @@ EMULATED_DEMO: tuple[Spec, ...] = (
     *_AROUND_THE_SIM,
 )
 """The demo with the arm behind driver and CAN: the emulated joints drive the simulated arm."""
-
-
-def option_values(
-    options: tuple[RunOption, ...], chosen: Mapping[str, str], share: str
-) -> dict[str, str]:
-    """Every reference a template may hold: the defaults, what was chosen, and `{share}`.
-
-    Raises:
-        ConfigError: something was chosen that is no option.
-    """
-    defaults = {option.name: option.default for option in options}
-    unknown = sorted(set(chosen) - set(defaults))
-    if unknown:
-        raise ConfigError(f"no run options {unknown}; there are {sorted(defaults)}")
-    return {**defaults, **chosen, SHARE: share}

@@ -23,7 +23,17 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 
-from mvista_bringup.nodes import DDS_PROFILE, SHARE, Literal, NodeSpec, Spec, Template
+from mvista_bringup.nodes import (
+    DDS_PROFILE,
+    SHARE,
+    CellUrdf,
+    Literal,
+    NodeSpec,
+    Spec,
+    Template,
+    Value,
+    started_rows,
+)
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, seconds_to_ns
@@ -68,8 +78,8 @@ class Supervisor:
         clock: Clock | None = None,
         dds_profile: str = DDS_PROFILE,
     ) -> None:
+        self._graph = started_rows(graph, values)
         self._dds_profile = dds_profile
-        self._graph = tuple(graph)
         self._values = dict(values)
         self._logs = run_dir / "logs"
         self._clock: Clock = clock or SystemClock()
@@ -208,7 +218,8 @@ def command_line(spec: Spec, values: Mapping[str, str]) -> list[str]:
     if isinstance(spec, NodeSpec):
         module, arguments = spec.executable, _ros_arguments(spec, values)
     else:
-        module, arguments = spec.module, [str(_resolved(a, values)) for a in spec.arguments]
+        module, arguments = spec.module, []
+    arguments = [*(str(_resolved(a, values)) for a in spec.arguments), *arguments]
     module = f"{spec.package}.{module}"
     return [sys.executable, "-m", "mvista_bringup.child", str(os.getpid()), module, *arguments]
 
@@ -227,7 +238,9 @@ def _ros_arguments(spec: NodeSpec, values: Mapping[str, str]) -> list[str]:
     return arguments
 
 
-def _resolved(value: Literal | Template, values: Mapping[str, str]) -> Literal:
+def _resolved(value: Value, values: Mapping[str, str]) -> Literal:
+    if isinstance(value, CellUrdf):
+        raise ConfigError("a URDF is made by `ros2 launch` with xacro, for programs of an apt ROS")
     return value.resolve(values) if isinstance(value, Template) else value
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvista_cameras.pace import Pace
 from mvista_cameras.ports import ShotSource
 from mvista_cameras.records import Condition, Shot
+from mvista_cameras.serials import serial_in_rig
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.shot_publisher_node import ShotPublisher
 from mvista_cameras.sources import open_source
@@ -28,6 +29,7 @@ class CameraParameters(CameraSettings):
         5.0, "320x180 previews per second, while somebody reads them; 0: none", 0.0, 60.0
     )
     native_depth: bool = parameter(False, "Also publish the depth camera's own image")
+    rig_file: str = parameter("", "Rig file that knows the serial, when `serial` is empty")
     sent_log: str = parameter("", "File for stamp and publish time of every shot, written at exit")
 
 
@@ -38,6 +40,8 @@ class CameraNode(HouseNode):
         super().__init__("camera")
         settings = declare(self, CameraParameters)
         self._camera = self.get_namespace().strip("/").replace("/", "_") or "camera"
+        if settings.rig_file and not settings.serial:
+            settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
         clock = self.system_clock
         self._settings, self._pace = settings, Pace(settings.rate_hz, clock.monotonic_ns())
         self._source: ShotSource = open_source(self._camera, settings, clock)

@@ -10,6 +10,7 @@ from pathlib import Path
 from mvista_interfaces.action import Imagine, InferActions
 from mvista_interfaces.msg import ImaginedRollout
 from sensor_msgs.msg import Image, PointCloud2
+from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core import realtime
 from mvista_core.arm import load_arm
@@ -71,6 +72,7 @@ class PlanningNode(HouseNode):
         )
         self._rollouts = self.create_publisher(ImaginedRollout, "imagined/rollout", qos.STATIC)
         self._clouds = self.create_publisher(PointCloud2, "imagined/points", qos.STATIC)
+        self._plans = self.create_publisher(JointTrajectory, "inferred/trajectory", qos.STATIC)
         self._images = {
             name: self.create_publisher(Image, f"imagined/{name}/color/image_raw", qos.SENSOR_OUT)
             for name in self._rig.names
@@ -117,6 +119,7 @@ class PlanningNode(HouseNode):
             start, steps = self._settings.initialisation, self._settings.steps
         plan = self._planner.infer_actions(request.rollout_id, start, steps, progress)
         made = plan.refined.provenance
+        self._plans.publish(trajectory_to_msg(plan.refined))
         return InferActions.Result(
             plan_id=made.plan_id,
             weights_sha256=made.weights_sha256,

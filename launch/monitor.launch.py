@@ -1,0 +1,13 @@
+"""RViz on a running robot or demo: cell measured and planned, clouds, images, what is wrong.
+
+ros2 launch mvista_bringup monitor.launch.py arm:=piper robot_monitor:=true
+"""
+
+from launch import LaunchDescription
+from mvista_bringup.launching import launch_description
+from mvista_bringup.robot_graph import MONITOR, MONITOR_OPTIONS
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The nodes and arguments of mvista_bringup/robot_graph.py."""
+    return launch_description(MONITOR, MONITOR_OPTIONS)

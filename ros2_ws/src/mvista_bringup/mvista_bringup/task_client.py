@@ -1,0 +1,101 @@
+"""An operator's client of a running graph: sends one task, answers its question, cancels it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import rclpy
+from mvista_interfaces.action import RunTask
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import SetBool
+
+from mvista_core.ports import Clock
+from mvista_ros.actions import call_action, call_service
+from mvista_ros.convert import raise_outcome
+
+CONFIRM = "confirm"
+"""The stage at which the plan waits for the operator, and the service that answers."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for; empty cameras are the task node's own."""
+
+    instruction: str
+    source_camera: str
+    target_cameras: tuple[str, ...]
+    seed: int
+    confirm: bool
+
+
+class TaskClient:
+    """Talks to the task node of the ROS domain this process is on."""
+
+    def __init__(self, node: Node, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks = ActionClient(node, RunTask, "run_task")
+        self._confirm = node.create_client(SetBool, CONFIRM)
+
+    def run(
+        self,
+        asked: Asked,
+        wait_s: float,
+        on_stage: Callable[[str, float], None],
+        decide: Callable[[], bool | None],
+        keep_going: Callable[[], bool],
+    ) -> RunTask.Result:
+        """Carry it out. `decide` is asked once, when the plan waits: None leaves it to others.
+
+        Raises:
+            MvistaError: what the stack refused it with; UnavailableError: no task node.
+        """
+        goal = RunTask.Goal(
+            instruction=asked.instruction,
+            source_camera=asked.source_camera,
+            target_cameras=list(asked.target_cameras),
+            seed=asked.seed,
+            confirm=asked.confirm,
+        )
+        waiting, decided = threading.Event(), threading.Event()
+
+        def hear(feedback: RunTask.Feedback) -> None:
+            if feedback.stage == CONFIRM:
+                waiting.set()
+            on_stage(feedback.stage, feedback.progress)
+
+        def go_on() -> bool:
+            if waiting.is_set() and not decided.is_set():
+                decided.set()
+                answer = decide()
+                if answer is not None:
+                    call_service(self._confirm, SetBool.Request(data=answer), self._clock)
+            return keep_going()
+
+        _, result = call_action(self._tasks, goal, self._clock, hear, go_on, wait_s)
+        raise_outcome(result.outcome)
+        return result
+
+
+@contextmanager
+def task_client(clock: Clock) -> Iterator[TaskClient]:
+    """A client with an executor of its own, on the domain of the environment."""
+    context = rclpy.Context()
+    context.init()
+    node = rclpy.create_node("operator", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    client = TaskClient(node, clock)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, name="operator", daemon=True)
+    thread.start()
+    try:
+        yield client
+    finally:
+        executor.shutdown(5.0)
+        thread.join(5.0)
+        node.destroy_node()
+        context.try_shutdown()

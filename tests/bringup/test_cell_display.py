@@ -1,0 +1,110 @@
+"""What RViz is shown: the plan's path and ghost, the workspace box, and what is wrong."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from hypothesis import given
+from hypothesis import strategies as st
+from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from visualization_msgs.msg import Marker
+
+from mvista_bringup import cell_display as display
+from mvista_core.arm import load_arm
+from mvista_core.errors import TrajectoryError
+from mvista_core.timing import ManualClock
+
+ARM = load_arm(Path(__file__).parents[2] / "config" / "arms" / "piper.yaml")
+HEADER = Header(frame_id="piper_base")
+
+
+def _message(names: list[str], rows: np.ndarray, period_s: float = 0.5) -> JointTrajectory:
+    message = JointTrajectory(joint_names=names)
+    for number, row in enumerate(rows):
+        point = JointTrajectoryPoint(positions=row.tolist())
+        time_s = number * period_s
+        point.time_from_start.sec = int(time_s)
+        point.time_from_start.nanosec = round((time_s - int(time_s)) * 1e9)
+        message.points.append(point)
+    return message
+
+
+def _rows(count: int) -> np.ndarray:
+    return np.random.default_rng(3).uniform(ARM.lower, ARM.upper, (count, len(ARM.joint_names)))
+
+
+def test_joints_are_mapped_by_name() -> None:
+    rows, names = _rows(4), list(ARM.joint_names)
+    plan = display.ShownPlan.of(_message(names[::-1], rows[:, ::-1]), ARM)
+    assert np.allclose(plan.positions, rows)
+    assert np.allclose(plan.times_s, [0.0, 0.5, 1.0, 1.5])
+
+
+def test_another_arms_plan_and_an_empty_one_are_refused() -> None:
+    with pytest.raises(TrajectoryError, match="gripper"):
+        display.ShownPlan.of(_message(["joint1"], _rows(2)[:, :1]), ARM)
+    with pytest.raises(TrajectoryError, match="0 points"):
+        display.ShownPlan.of(_message(list(ARM.joint_names), _rows(0)), ARM)
+
+
+def test_the_path_is_the_tips() -> None:
+    plan = display.ShownPlan.of(_message(list(ARM.joint_names), _rows(5)), ARM)
+    path = display.path_of(plan, ARM, HEADER)
+    assert path.header.frame_id == "piper_base" and len(path.poses) == 5
+    for pose, row in zip(path.poses, plan.positions, strict=True):
+        at = pose.pose.position
+        assert np.allclose([at.x, at.y, at.z], ARM.base_from_tip(row)[:3, 3])
+
+
+@given(st.floats(0.0, 100.0))
+def test_the_ghost_plays_between_the_points_rests_and_begins_again(elapsed_s: float) -> None:
+    plan = display.ShownPlan.of(_message(list(ARM.joint_names), _rows(4)), ARM)
+    shown = plan.at(elapsed_s)
+    assert (shown >= plan.positions.min(0) - 1e-9).all()
+    assert (shown <= plan.positions.max(0) + 1e-9).all()
+    round_s = 1.5 + display.PAUSE_S
+    assert np.allclose(plan.at(0.0), plan.positions[0])
+    assert np.allclose(plan.at(1.6), plan.positions[-1]), "it rests at the end"
+    assert np.allclose(plan.at(round_s + 0.5), plan.positions[1])
+
+
+def test_the_box_has_its_twelve_edges() -> None:
+    lower, upper = (-0.3, -0.6, 0.0), (0.8, 0.6, 0.9)
+    marker = display.workspace_marker(lower, upper, HEADER)
+    ends = [(p.x, p.y, p.z) for p in marker.points]
+    assert marker.type == Marker.LINE_LIST and len(ends) == 24
+    lengths = sorted(np.linalg.norm(np.subtract(a, b)) for a, b in list(pairwise(ends))[::2])
+    assert np.allclose(lengths, [0.9] * 4 + [1.1] * 4 + [1.2] * 4)
+    assert np.allclose(np.min(ends, 0), lower) and np.allclose(np.max(ends, 0), upper)
+
+
+def _status(name: str, level: bytes, message: str = "") -> DiagnosticStatus:
+    return DiagnosticStatus(name=name, level=level, message=message)
+
+
+def test_the_worst_trouble_comes_first_and_gives_the_colour() -> None:
+    troubles = display.Troubles(ManualClock())
+    troubles.hear([_status("/task", DiagnosticStatus.OK, "idle")])
+    assert troubles.marker(HEADER, 1.0).text == "1 nodes, all well"
+    assert troubles.marker(HEADER, 1.0).color == display.GREEN
+    troubles.hear([_status("/cam0/camera", DiagnosticStatus.WARN, "12 Hz")])
+    assert troubles.marker(HEADER, 1.0).color == display.AMBER
+    troubles.hear([_status("/piper/driver", DiagnosticStatus.ERROR, "bus lost")])
+    marker = troubles.marker(HEADER, 1.0)
+    assert marker.text == "/piper/driver: bus lost\n/cam0/camera: 12 Hz"
+    assert marker.color == display.RED and marker.pose.position.z == 1.0
+
+
+def test_a_node_that_falls_silent_is_a_trouble_until_it_speaks() -> None:
+    clock = ManualClock()
+    troubles = display.Troubles(clock)
+    troubles.hear([_status("/sim", DiagnosticStatus.OK)])
+    clock.advance(display.SILENT_AFTER_S + 1.0)
+    assert troubles.lines() == ((DiagnosticStatus.ERROR, "/sim: silent for 4 s"),)
+    troubles.hear([_status("/sim", DiagnosticStatus.OK)])
+    assert troubles.lines() == ()
