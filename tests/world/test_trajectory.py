@@ -11,7 +11,7 @@ import torch
 from mvista_world.action_head import read_latent
 from mvista_world.flow import denoising_error, known_latents, noised
 from mvista_world.generator import Conditions
-from mvista_world.latent_optimisation import Optimised, optimise_latent
+from mvista_world.latent_optimisation import Evidence, Optimised, motion_weight, optimise_latent
 from mvista_world.trajectory import TrajectoryVae
 from tests.world.tiny import (
     CONFIG,
@@ -52,11 +52,17 @@ def test_a_short_training_beats_the_mean_trajectory() -> None:
 
 
 def find(start: torch.Tensor, steps: int, learning_rate: float = 0.1) -> Optimised:
-    config = replace(OPTIMISATION, learning_rate=learning_rate)
     rng = torch.Generator().manual_seed(0)
-    conditions = make_conditions(1, 2)
     return optimise_latent(
-        make_generator(), make_latents(1, 2), source_mask(2), conditions, start, steps, config, rng
+        make_generator(), evidence(2), start, steps, learning_rate, OPTIMISATION, rng
+    )
+
+
+def evidence(views: int) -> Evidence:
+    """A rollout of noise, evenly weighted, under one instruction."""
+    told = make_conditions(1, views)
+    return Evidence(
+        make_latents(1, views), source_mask(views), told.cameras, told.text, torch.ones(1)
     )
 
 
@@ -113,7 +119,7 @@ def test_optimisation_explains_a_rollout_better_and_leaves_the_weights_alone() -
         return float(error.mean() + OPTIMISATION.lambda_z * (z**2).mean())
 
     rng = torch.Generator().manual_seed(0)
-    found = optimise_latent(generator, x0, clean, conditions, start, 40, OPTIMISATION, rng)
+    found = optimise_latent(generator, evidence(1), start, 40, 0.1, OPTIMISATION, rng)
     assert len(found.losses) == 40
     assert mean_loss(found.z) < mean_loss(start)
     assert not found.z.requires_grad
@@ -145,3 +151,19 @@ def test_the_action_head_averages_its_draws() -> None:
         readings.append(generator.head(generator(x, level[None], clean, told).hidden))
     assert z.shape == (1, Z.tokens, Z.channels)
     torch.testing.assert_close(z, torch.stack(readings).mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_the_error_counts_where_the_rollout_moves() -> None:
+    window = CONFIG.window
+    shape = (2, CONFIG.frame_count, window.height_px, window.width_px)
+    color = np.full((*shape, 3), 100, dtype=np.uint8)
+    depth_m = np.ones(shape, dtype=np.float32)
+    even = motion_weight(color, depth_m, CONFIG)
+    h, w = CONFIG.latent_size
+    assert even.shape == (1, 1, CONFIG.latent_frames, 2 * h, 2 * w)
+    torch.testing.assert_close(even, torch.ones_like(even))
+    color[1, -1, :8, :8] = 200  # the second view's first cell, in the last frame
+    moved = motion_weight(color, depth_m, CONFIG)
+    highest = moved[0, 0] == moved.max()
+    assert highest[-1, h, 0] and highest[-1, h, w] and highest.sum() == 2
+    torch.testing.assert_close(moved[:, :, 1:].mean(), torch.tensor(1.0))

@@ -97,13 +97,20 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class OptimisationConfig:
-    """Eq. 11: Adam on z; `lambda_z` is the paper's lambda (value our choice)."""
+    """Eq. 11: Adam on z; `lambda_z` is the paper's lambda (value our choice).
+
+    Below `t_low` the noised rollout shows its motion by itself and z hardly matters. From the
+    head's reading, which is near, steps are small (`head_learning_rate`). `still_weight` is the
+    weight of latents where the rollout does not move, against 1 where all pixels do.
+    """
 
     learning_rate: float = 0.1
+    head_learning_rate: float = 0.02
     lambda_z: float = 3e-3
-    t_low: float = 0.2
-    t_high: float = 0.9
+    t_low: float = 0.6
+    t_high: float = 1.0
     draws: int = 2
+    still_weight: float = 0.03
     head_draws: int = 6
     head_t_low: float = 0.3
     head_t_high: float = 0.7

@@ -3,6 +3,10 @@
 D is the denoising error of the frozen generator at a sampled noise level: one forward and one
 backward per step (the paper's 16 s for 100 steps leave room for no more). Fresh (t, noise) draws
 at each step: z overfits a single fixed draw.
+
+Two things keep z from looking elsewhere. Each draw is told the words of any task at random: told
+the right ones, the generator explains the rollout best with a z that says nothing. And the error
+counts where the rollout moves: the arm is a few tokens in a hundred.
 """
 
 from __future__ import annotations
@@ -10,11 +14,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from mvista_world.config import OptimisationConfig
+from mvista_world.config import ModelConfig, OptimisationConfig
 from mvista_world.flow import denoising_error
 from mvista_world.generator import Conditions, MultiViewGenerator
+
+MOVED_COLOR = 0.1
+MOVED_DEPTH_M = 0.03
+"""A pixel that differs by more from its view's first frame has moved."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What z shall explain: latents [1, C, T, V*h, M*w] and the token mask `clean` [L] of what was
+    given of them; cameras [1, V, 13]; words [K, n, text_dim]; a weight that broadcasts to latents.
+    """
+
+    latents: torch.Tensor
+    clean: torch.Tensor
+    cameras: torch.Tensor
+    words: torch.Tensor
+    weight: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -27,32 +50,33 @@ class Optimised:
 
 def optimise_latent(
     generator: MultiViewGenerator,
-    rollout: torch.Tensor,
-    clean: torch.Tensor,
-    conditions: Conditions,
+    evidence: Evidence,
     start: torch.Tensor,
     steps: int,
+    learning_rate: float,
     config: OptimisationConfig,
     rng: torch.Generator,
     on_step: Callable[[float], bool] | None = None,
 ) -> Optimised:
-    """Adam on z from `start` [1, S, C] against a rollout [1, C, T, V*h, M*w]; weights frozen.
+    """Adam on z from `start` [1, S, C]; weights frozen.
 
     The learning rate falls linearly to a tenth, so that the last draws do not shake z.
     """
     z = start.detach().clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([z], lr=config.learning_rate)
+    optimiser = torch.optim.Adam([z], lr=learning_rate)
     n = config.draws
     losses: list[float] = []
-    text, cameras = conditions.text.expand(n, -1, -1), conditions.cameras.expand(n, -1, -1)
-    x0 = rollout.expand(n, -1, -1, -1, -1)
+    cameras = evidence.cameras.expand(n, -1, -1)
+    x0 = evidence.latents.expand(n, -1, -1, -1, -1)
+    weight = evidence.weight.expand_as(x0)
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = config.learning_rate * (1.0 - 0.9 * step / steps)
+        optimiser.param_groups[0]["lr"] = learning_rate * (1.0 - 0.9 * step / steps)
         u = (torch.arange(n) + torch.rand(n, generator=rng)) / n
         t = config.t_low + (config.t_high - config.t_low) * u
         noise = torch.randn(x0.shape, generator=rng)
-        told = Conditions(text, cameras, z.expand(n, -1, -1))
-        error, _ = denoising_error(generator, x0, noise, t, clean, told)
+        words = evidence.words[torch.randint(len(evidence.words), (n,), generator=rng)]
+        told = Conditions(words, cameras, z.expand(n, -1, -1))
+        error, _ = denoising_error(generator, x0, noise, t, evidence.clean, told, weight)
         loss = error.mean() + config.lambda_z * (z**2).mean()
         (z.grad,) = torch.autograd.grad(loss, z)
         optimiser.step()
@@ -60,3 +84,21 @@ def optimise_latent(
         if on_step is not None and not on_step((step + 1) / steps):
             break
     return Optimised(z.detach(), losses)
+
+
+def motion_weight(
+    color: NDArray[np.uint8], depth_m: NDArray[np.float32], config: ModelConfig
+) -> torch.Tensor:
+    """Weight [1, 1, T', V*h, 2*w], mean 1 over what is generated, from a rollout's color
+    [V, T, H, W, 3] and depth_m [V, T, H, W]: the share of a cell's pixels that moved."""
+    brightness = color.astype(np.float32) / 255.0
+    moved = np.abs(brightness - brightness[:, :1]).max(axis=-1) > MOVED_COLOR
+    moved |= np.abs(depth_m - depth_m[:, :1]) > MOVED_DEPTH_M
+    views, frames, height, width = moved.shape
+    s, k = config.codec.spatial_stride, config.codec.temporal_stride
+    cells = moved.reshape(views, frames, height // s, s, width // s, s).mean(axis=(3, 5))
+    later = cells[:, 1:].reshape(views, (frames - 1) // k, k, *cells.shape[2:]).mean(axis=2)
+    shares = torch.from_numpy(np.concatenate([cells[:, :1], later], axis=1)).float()
+    rows = torch.cat([shares, shares], dim=-1).movedim(0, 1).flatten(1, 2)
+    weight = config.optimisation.still_weight + rows
+    return (weight / weight[1:].mean())[None, None]

@@ -41,7 +41,7 @@ from mvista_world.denoise import solve
 from mvista_world.depth_codec import decode_depth, encode_depth
 from mvista_world.flow import denoising_error
 from mvista_world.generator import Conditions, MultiViewGenerator
-from mvista_world.latent_optimisation import optimise_latent
+from mvista_world.latent_optimisation import Evidence, motion_weight, optimise_latent
 from mvista_world.layout import clean_mask, from_grid, to_grid
 from mvista_world.refine import ResidualRefiner, load_refiner, refine
 from mvista_world.text import InstructionEncoder, load_tokenizer
@@ -93,6 +93,9 @@ class WorldModelPlanner:
         self._arm = arm
         self._clock = clock
         self._held: OrderedDict[str, HeldRollout] = OrderedDict()
+        known = [words for template in self.templates for words in instructions.expand(template)]
+        with torch.no_grad():
+            self._words = networks.text(known)
         poses = np.stack([camera.base_from_camera for camera in rig.cameras])
         # Eq. 6 over the whole rig, so that a camera's token does not depend on who else is asked.
         self._embeddings = dict(zip(rig.names, camera_embedding(poses), strict=True))
@@ -217,17 +220,17 @@ class WorldModelPlanner:
         rng = torch.Generator().manual_seed(held.rollout.seed + 1)
         clean = self._source_mask(len(held.rollout.cameras))
         generator, config = self._networks.generator, self.config.optimisation
+        from_head = initialisation == "head"
         _proceed(progress, "action head", 0.0)
         with torch.autocast("cpu", torch.bfloat16):
             head = read_latent(generator, held.latents, clean, held.conditions, config, rng)
-            start = head if initialisation == "head" else torch.randn(head.shape, generator=rng)
+            start = head if from_head else torch.randn(head.shape, generator=rng)
             found = optimise_latent(
                 generator,
-                held.latents,
-                clean,
-                held.conditions,
+                self._evidence(held, clean),
                 start,
                 steps,
+                config.head_learning_rate if from_head else config.learning_rate,
                 config,
                 rng,
                 lambda fraction: _proceed(progress, "optimise", fraction),
@@ -242,6 +245,11 @@ class WorldModelPlanner:
         refined = self._refine(held, prior)
         _proceed(progress, "refine", 1.0)
         return InferredPlan(prior, refined, np.array(found.losses), gap)
+
+    def _evidence(self, held: HeldRollout, clean: torch.Tensor) -> Evidence:
+        rollout = held.rollout
+        weight = motion_weight(rollout.color, rollout.depth_m, self.config)
+        return Evidence(held.latents, clean, held.conditions.cameras, self._words, weight)
 
     def reconstruct(self, actions: ActionTrajectory, joints: JointState) -> ActionTrajectory:
         """decode(encode(actions)): the ceiling that the trajectory latent sets."""
