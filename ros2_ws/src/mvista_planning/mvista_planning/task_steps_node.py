@@ -23,6 +23,7 @@ from mvista_planning.task import Stage, TaskRequest
 from mvista_ros.actions import call_action, succeeded
 from mvista_ros.convert import (
     error_from_outcome,
+    ns_to_stamp,
     raise_outcome,
     trajectory_from_msg,
     trajectory_to_msg,
@@ -55,10 +56,12 @@ class RosSteps:
         self._confirmation = confirmation
         self._imagine = ActionClient(node, Imagine, "imagine")
         self._infer = ActionClient(node, InferActions, "infer_actions")
+        self._observed_ns = 0
         self._follow = ActionClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
 
     def imagine(self, request: TaskRequest, progress: Progress) -> str:
         """Action `imagine`; returns the rollout id."""
+        self._observed_ns = self._clock.now_ns()
         goal = Imagine.Goal(
             instruction=request.instruction,
             source_camera=request.source_camera,
@@ -94,6 +97,8 @@ class RosSteps:
             return relay.keep_going()
 
         goal = FollowJointTrajectory.Goal(trajectory=trajectory_to_msg(trajectory))
+        # The executor's measure of a plan's age: the observation that it was made from.
+        goal.multi_dof_trajectory.header.stamp = ns_to_stamp(self._observed_ns)
         status, result = call_action(self._follow, goal, self._clock, keep_going=watch)
         if not succeeded(status):
             raise error_of(str(result.error_string))
