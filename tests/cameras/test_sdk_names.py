@@ -6,11 +6,13 @@ import ast
 import ctypes
 import importlib
 import inspect
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mvista_cameras import orbbec
 from mvista_cameras.emulator import sdk as emulated
@@ -137,6 +139,12 @@ def test_a_real_frame_becomes_an_image(sdk: Any) -> None:
     yuyv = filled(make(kinds.COLOR_FRAME, formats.YUYV, 8, 4, 0), grey_yuyv)
     pixels = device._rgb(yuyv)
     assert pixels.shape == (4, 8, 3) and np.ptp(pixels) == 0
+    picture = np.full((48, 64, 3), (200, 60, 20), dtype=np.uint8)
+    jpeg = io.BytesIO()
+    Image.fromarray(picture).save(jpeg, "JPEG", quality=95)
+    mjpg = make(kinds.COLOR_FRAME, formats.MJPG, 64, 48, 0)
+    decoded = device._rgb(filled(mjpg, np.frombuffer(jpeg.getvalue(), dtype=np.uint8)))
+    assert np.abs(decoded.astype(int) - picture).max() <= 4
     depth_mm = np.arange(32, dtype="<u2").reshape(4, 8)
     depth = filled(make(kinds.DEPTH_FRAME, formats.Y16, 8, 4, 0), depth_mm)
     depth.as_depth_frame().set_value_scale(1.0)

@@ -17,7 +17,6 @@ class Pace:
         self._count = 0
         self._newest_ns: int | None = None
         self._latest_age_s = 0.0
-        self._slept_ns = 0
 
     def shot(self, age_s: float, now_ns: int) -> None:
         """A shot went out, `age_s` after its capture."""
