@@ -35,11 +35,12 @@ from mvista_world.refine import (
     spread_correction,
     tip_poses,
 )
-from mvista_world.training.refine import RefineTraining, train_refiner, train_step
+from mvista_world.training.refine import RefineTraining, fit_gain, train_refiner, train_step
 from mvista_world.training.refine_data import (
     LARGEST_BEND_RAD,
     Augmentation,
     Priors,
+    SampleMaker,
     augment,
     bend,
     load_episodes,
@@ -392,3 +393,22 @@ def test_it_learns_to_see_how_far_the_hand_is_off() -> None:
     before = np.linalg.norm(tips(prior[:, 1:]) - truth, axis=-1).mean()
     after = np.linalg.norm(tips(prior[:, 1:] + found) - truth, axis=-1).mean()
     assert after < 0.6 * before
+
+
+@pytest.mark.parametrize(("predicted_rad", "gain"), [(-0.04, 0.25), (-0.005, 1.0), (0.04, 0.0)])
+def test_the_gain_is_the_share_of_the_prediction_that_held(
+    tmp_path: Path, predicted_rad: float, gain: float
+) -> None:
+    """Priors 0.01 rad too far, a refiner that always predicts the same correction."""
+    write_shards(tmp_path / "data")
+    episodes = load_episodes([tmp_path / "data"])
+    index = np.array([0, 9])
+    episodes = episodes.with_priors(Priors(index, episodes.actions[index] + 0.01))
+    maker = SampleMaker(episodes, make_rig(), ARM, TINY, 3, (0.0, 0.02), 1.0)
+    model = ResidualRefiner(TINY).eval()
+    with torch.no_grad():
+        last_layer = model.head[-1]
+        assert isinstance(last_layer, torch.nn.Linear)
+        last_layer.bias.fill_(predicted_rad)
+    assert fit_gain(model, maker) == pytest.approx(gain, abs=1e-4)
+    assert float(model.gain) == 1.0

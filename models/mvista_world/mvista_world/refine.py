@@ -84,9 +84,11 @@ class ResidualRefiner(nn.Module):
     """PointNet over two clouds plus the prior at both frames -> joint residual at the second.
 
     The last layer starts at zero: an untrained refiner returns the prior exactly. The buffers
-    `prior_mean`, `prior_std`, `residual_std` [J] are statistics of the training data.
+    `prior_mean`, `prior_std`, `residual_std` [J] are statistics of the training data; `gain` [1] is
+    the share of the predicted residual that held on imagined clouds (1 where that was not fitted).
     """
 
+    gain: Tensor
     prior_mean: Tensor
     prior_std: Tensor
     residual_std: Tensor
@@ -112,6 +114,7 @@ class ResidualRefiner(nn.Module):
             nn.ReLU(),
             last,
         )
+        self.register_buffer("gain", torch.ones(1))
         self.register_buffer("prior_mean", torch.zeros(config.joints))
         self.register_buffer("prior_std", torch.ones(config.joints))
         self.register_buffer("residual_std", torch.ones(config.joints))
@@ -132,7 +135,7 @@ class ResidualRefiner(nn.Module):
             pooled.append(keys.flatten(2))
         scaled = (prior - self.prior_mean) / self.prior_std
         both = torch.cat([*pooled, scaled[:, :-1], scaled[:, 1:]], dim=-1)
-        residual: Tensor = self.head(both).float() * self.residual_std
+        residual: Tensor = self.head(both).float() * self.residual_std * self.gain
         return residual
 
 
