@@ -85,6 +85,17 @@ def test_a_camera_vanishes_and_comes_back() -> None:
     assert camera.values()["connection losses"] == "1"
 
 
+def test_a_process_that_was_not_run_does_not_blame_the_camera() -> None:
+    camera = rig()
+    camera.run(5.0)
+    camera.clock.advance(3.0)
+    taken = camera.run(2.0)
+    assert len(taken) >= 30
+    assert np.abs(camera.stamp_errors_s(taken)).max() < 0.001
+    assert camera.values()["connection losses"] == "0"
+    assert camera.values()["camera clock steps"] == "0"
+
+
 @pytest.mark.parametrize("step_s", [1.0, -1.0])
 def test_a_cameras_clock_steps_by_a_second(step_s: float) -> None:
     camera = rig()

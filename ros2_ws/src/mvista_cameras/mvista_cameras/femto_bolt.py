@@ -32,6 +32,8 @@ from mvista_ros.pairing import Pair, StampPairing
 
 SYNC_TRIES = 3
 CLOCK_SET_NS = NS_PER_S // 2
+WAITING_IMAGES, NO_WAIT_S = 32, 0.005
+"""More than an SDK's queue holds, and less than the time to the next image."""
 READ_S = 0.1
 """A read waits no longer, so that silence is noticed and a stop is heard."""
 
@@ -95,9 +97,10 @@ class FemtoBolt:
             if step is Step.OPEN:
                 self._start()
             elif step is Step.CLOSE:
-                raise CameraError(self._connection.silence(now_ns))
+                return self._last_look(now_ns)
             else:
-                return self._read(min(timeout_s, READ_S))
+                self._take(min(timeout_s, READ_S))
+                return self._paired()
         except CameraError as error:
             self.close()
             self._connection.failed(f"[{error.code}] {error}", self._clock.monotonic_ns())
@@ -163,11 +166,29 @@ class FemtoBolt:
                 if not left:
                     raise
 
-    def _read(self, timeout_s: float) -> Shot | None:
+    def _last_look(self, now_ns: int) -> Shot | None:
+        """Silence may be this process's own: what waits is taken before the camera is given up."""
+        silence = self._connection.silence(now_ns)
+        for _ in range(WAITING_IMAGES):
+            if not self._take(NO_WAIT_S):
+                break
+            shot = self._paired()
+            if self._connection.next(self._clock.monotonic_ns()) is Step.READ:
+                return shot
+        raise CameraError(silence)
+
+    def _take(self, timeout_s: float) -> bool:
+        """Whether the device had images; they wait to be paired."""
+        assert self._open is not None
+        images = self._open.device.wait(timeout_s)
+        for image in images:
+            self._add(image)
+        return bool(images)
+
+    def _paired(self) -> Shot | None:
+        """The newest pair, if it is new and one to be kept."""
         open_ = self._open
         assert open_ is not None
-        for image in open_.device.wait(timeout_s):
-            self._add(image)
         pair = self._pairing.newer_than(self._paired_ns)
         if pair is None:
             return None

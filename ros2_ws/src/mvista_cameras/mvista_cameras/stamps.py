@@ -85,7 +85,8 @@ class StampMap:
             self.restart()
             self.device_steps += 1
         self._newest_us = reading.device_us
-        self._keep(reading.device_us, delay_ns)
+        if not self._late:
+            self._keep(reading.device_us, delay_ns)
         captured_ns = reading.device_us * NS_PER_US + self._arrival_delay_ns(reading.device_us)
         self._watch_latency(reading, captured_ns)
         wall_offset_ns = reading.wall_ns - reading.monotonic_ns
@@ -122,7 +123,10 @@ class StampMap:
         d = np.array([delay - base_ns for _, delay in self._buckets], dtype=np.float64)
         slope = 0.0
         if len(t) >= BUCKETS_FOR_DRIFT:
-            slope = float(np.clip(np.polyfit(t, d, 1)[0], -MAX_DRIFT, MAX_DRIFT))
+            # Theil-Sen: a second in which everything was held up does not bend the line.
+            i, j = np.triu_indices(len(t), 1)
+            slope = float(np.median((d[j] - d[i]) / (t[j] - t[i])))
+            slope = min(max(slope, -MAX_DRIFT), MAX_DRIFT)
         # The fastest of the last seconds, carried along the drift.
         return origin_us, slope, base_ns + float(np.min(d - slope * t))
 
