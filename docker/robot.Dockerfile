@@ -13,12 +13,13 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /mvista4d
-# Messages of an apt ROS are compiled against NumPy 1: everything else is as locked.
-ENV PIP_BREAK_SYSTEM_PACKAGES=1 PIP_IGNORE_INSTALLED=0
+# Messages of an apt ROS are compiled against NumPy 1, for which fpsample has older builds; colcon needs
+# setuptools below 80. All else is as locked. What apt installed pip cannot replace: it goes in front.
+ENV PIP_BREAK_SYSTEM_PACKAGES=1
 COPY requirements.lock requirements-nodeps.txt ./
-RUN grep -viE '^(numpy|ros-|setuptools|empy|catkin)' requirements.lock > constraints.txt \
-    && echo 'numpy<2' >> constraints.txt \
-    && python3 -m pip install --no-cache-dir -c constraints.txt \
+RUN grep -viE '^(numpy|fpsample|ros-|setuptools|empy|catkin)' requirements.lock > constraints.txt \
+    && printf '%s\n' 'numpy<2' 'setuptools<80' >> constraints.txt \
+    && python3 -m pip install --no-cache-dir --ignore-installed -c constraints.txt \
       accelerate daqp diffusers fpsample mink mujoco piper_sdk python-can ruckig safetensors \
       tokenizers torch transformers transforms3d tqdm \
     && python3 -m pip install --no-cache-dir --no-deps -r requirements-nodeps.txt
@@ -31,7 +32,7 @@ COPY ros2_ws ros2_ws
 RUN source /opt/ros/${ROS_DISTRO}/setup.bash \
     && apt-get update && rosdep update --rosdistro ${ROS_DISTRO} \
     && rosdep install --from-paths ros2_ws/src models --ignore-src -y \
-      --skip-keys "python3-pytorch-pip python3-can python3-numpy python3-scipy" \
+      --skip-keys "python3-pytorch-pip python3-mujoco-pip python3-can python3-numpy python3-scipy" \
     && rm -rf /var/lib/apt/lists/* \
     && colcon build --symlink-install --base-paths ros2_ws/src models
 

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import can as python_can
 import pytest
 
 from mvista_bringup.cli import main
 from mvista_bringup.doctor import arm, cameras, can, files, host
-from mvista_bringup.doctor.check import Level, Machine, run_command
+from mvista_bringup.doctor.check import Check, Level, Machine, run_command
 from mvista_bringup.doctor.examine import Subject, examine
 from mvista_bringup.nodes import DDS_PROFILE
 from mvista_bringup.paths import config_file, share_root
 from mvista_core.rig import load_rig
-from mvista_core.timing import NS_PER_S, ManualClock, SystemClock
+from mvista_core.timing import NS_PER_S, ManualClock
 from mvista_piper.emulator.arm import EmulatedPiper
-from mvista_piper.emulator.server import serving
+from mvista_piper.emulator.faults import Faults
+from mvista_piper.emulator.wire import EmulatedWire
 from mvista_piper.settings import PiperSettings
 
 GIB = 1 << 30
@@ -193,14 +193,44 @@ def _virtual(channel: str) -> PiperSettings:
     return PiperSettings(interface="virtual", channel=channel, identity_timeout_s=5.0)
 
 
-def test_the_arm_is_asked_and_not_moved() -> None:
+class WireClock(ManualClock):
+    """Lets the emulated arm run on whenever somebody waits."""
+
+    wire: EmulatedWire
+
+    def sleep_until(self, monotonic_ns: int) -> None:
+        super().sleep_until(monotonic_ns)
+        self.wire.pump()
+
+
+def ask(faults: Faults) -> tuple[Check, EmulatedPiper]:
+    clock, emulated = WireClock(10**12), EmulatedPiper(faults=faults)
+    clock.wire = EmulatedWire(emulated, clock)
+    opener = clock.wire.open
     arm_file = config_file("arms", "piper.yaml")
-    emulated = EmulatedPiper()
-    with serving(emulated, python_can.Bus(interface="virtual", channel="doctor")):
-        check = arm.check_arm(_virtual("doctor"), arm_file, SystemClock())
+    return arm.check_arm(_virtual("wire"), arm_file, clock, lambda _: opener()), emulated
+
+
+def test_the_arm_is_asked_and_not_moved() -> None:
+    check, emulated = ask(Faults())
     assert check.level in (Level.OK, Level.WARN), str(check)
     assert "firmware S-V1." in check.message and "follower" in check.message
     assert not any(emulated.controller.enabled)
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        (Faults(old_dh=True), "2 degrees"),
+        (Faults(leader=True), "leader"),
+        (Faults(silent=True), "no feedback"),
+    ],
+    ids=["old firmware", "leader", "silent"],
+)
+def test_an_arm_that_must_not_be_moved_is_a_failure(faults: Faults, said: str) -> None:
+    check, _ = ask(faults)
+    assert check.level is Level.FAIL and said in check.message, str(check)
+    assert check.fix
 
 
 def test_a_bus_without_an_arm_is_a_failure_with_a_reason() -> None:

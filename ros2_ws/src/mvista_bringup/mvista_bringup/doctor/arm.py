@@ -5,8 +5,10 @@ Only questions are sent (0x4AF, 0x472, 0x477): nothing is enabled and nothing mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mvista_bringup.doctor.check import Check, Level, good
 from mvista_core.arm import load_arm
@@ -20,16 +22,22 @@ from mvista_piper.settings import PiperSettings
 from mvista_piper.status import Mode
 
 POLL_S = 0.005
+FRAMES_PER_LOOK = 64
 SPARE_S = 1.0
 """Beyond the driver's own time for the arm to answer."""
 
 
-def check_arm(settings: PiperSettings, arm_file: Path, clock: Clock) -> Check:
+def check_arm(
+    settings: PiperSettings,
+    arm_file: Path,
+    clock: Clock,
+    opener: Callable[[PiperSettings], Any] = open_bus,
+) -> Check:
     """Look for the arm as the driver would, and let go of the bus again."""
     name = f"arm at {settings.adapter_serial or settings.channel}"
     driver: PiperDriver | None = None
     try:
-        link = PiperLink(partial(open_bus, settings), clock)
+        link = PiperLink(partial(opener, settings), clock)
         driver = PiperDriver(link, load_arm(arm_file), settings, clock)
         driver.open()
         return _ask(name, driver, settings, clock)
@@ -44,7 +52,10 @@ def _ask(name: str, driver: PiperDriver, settings: PiperSettings, clock: Clock) 
     deadline_ns = clock.monotonic_ns() + seconds_to_ns(settings.identity_timeout_s + SPARE_S)
     while driver.mode is Mode.SEARCHING and clock.monotonic_ns() < deadline_ns:
         clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(POLL_S))
-        driver.poll()
+        # Not `poll`: on a busy machine frames may come faster than they are read, without end.
+        for _ in range(FRAMES_PER_LOOK):
+            if not driver.receive(0.0):
+                break
         driver.tick()
     identity = driver.status().identity
     if identity is None:
