@@ -137,7 +137,7 @@ class ExecutorNode(HouseNode):
                 "the machine is overloaded"
             )
         ticks = [self._ticks.popleft() for _ in range(len(self._ticks))]
-        for tick in ticks:
+        for tick in ticks if self._sent.get_subscription_count() else ():
             self._sent.publish(action_messages.sent_to_msg(tick))
         if ticks and self._told_why != (told := action_messages.reasons(ticks[-1])):
             self._told_why = told
