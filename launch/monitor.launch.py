@@ -1,6 +1,7 @@
 """RViz on a running robot or demo: cell measured and planned, clouds, images, what is wrong.
 
-ros2 launch mvista_bringup monitor.launch.py arm:=piper robot_monitor:=true
+ros2 launch mvista_bringup monitor.launch.py robot_monitor:=true
+ros2 launch mvista_bringup monitor.launch.py model:=true      # beside sim_demo.launch.py
 """
 
 from launch import LaunchDescription

@@ -73,7 +73,12 @@ LAUNCHES = (
             {"hardware": "emulated", "second_arm": "right", "arm": "left", "seed": "4"},
         ),
     ),
-    Launch("monitor.launch.py", MONITOR, MONITOR_OPTIONS, ({}, {"robot_monitor": "true"})),
+    Launch(
+        "monitor.launch.py",
+        MONITOR,
+        MONITOR_OPTIONS,
+        ({}, {"robot_monitor": "true", "model": "true"}),
+    ),
 )
 CASES = [(launch, chosen) for launch in LAUNCHES for chosen in launch.choices]
 ROWS = [

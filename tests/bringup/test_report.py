@@ -69,10 +69,17 @@ def test_the_json_holds_the_facts(record: RunRecord) -> None:
 def test_a_run_that_failed_at_the_start_still_has_a_page() -> None:
     stages = (StageTime("start", 2.0, "gone"),)
     failed = RunRecord(
-        "open_drawer", "open the drawer", 1, "WeightsError", "<manifest> missing", stages
+        "open_drawer",
+        "open the drawer",
+        1,
+        "emulated",
+        "WeightsError",
+        "<manifest> missing",
+        stages,
     )
     page = to_html(failed)
     assert "&lt;manifest&gt; missing" in page and "not evaluated" in page
+    assert "emulated arm" in page
     assert [t for t in SECTIONS if f"<h2>{t}</h2>" in page] == ["Time per stage", "Made with"]
     assert json.loads(to_json(failed))["success"] is None
 

@@ -12,17 +12,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mvista_interfaces.action import Imagine, RunTask
-from rclpy.action import ActionClient
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_bringup import nodes, paths
 from mvista_bringup.supervisor import Supervisor
@@ -31,54 +25,17 @@ from mvista_core.errors import (
     CameraSilentError,
     CancelledError,
     InstructionError,
-    MvistaError,
 )
-from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
-from mvista_ros import qos
-from mvista_ros.actions import call_action
-from mvista_ros.convert import error_from_outcome
+from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from tests.fakes.random_checkpoint import write_random_checkpoint
+from tests.system.robot_operator import CLOCK, Operator, operating
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
-CLOCK = SystemClock()
 START_TIMEOUT_S = 180.0
 STEPS = 2
 """Of the optimisation: enough to go through it."""
 STAGES = ["imagine", "infer", "gate", "execute"]
-
-
-class Operator(Node):
-    """Sends tasks, and knows how fast the arm moves."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__("operator", context=context)
-        self._tasks = ActionClient(self, RunTask, "run_task")
-        self._imagine = ActionClient(self, Imagine, "imagine")
-        self.speed = 0.0
-        self.create_subscription(JointStateMsg, "piper/joint_states", self._hear, qos.SENSOR_IN)
-
-    def run_task(
-        self,
-        instruction: str,
-        on_stage: Callable[[str, float], None] = lambda stage, fraction: None,
-        keep_going: Callable[[], bool] = lambda: True,
-    ) -> tuple[RunTask.Result, MvistaError | None]:
-        goal = RunTask.Goal(instruction=instruction, seed=1)
-
-        def hear(feedback: RunTask.Feedback) -> None:
-            on_stage(feedback.stage, feedback.progress)
-
-        _, result = call_action(self._tasks, goal, CLOCK, hear, keep_going)
-        return result, error_from_outcome(result.outcome)
-
-    def imagine(self, instruction: str) -> MvistaError | None:
-        goal = Imagine.Goal(instruction=instruction, source_camera="cam1", target_cameras=["cam0"])
-        _, result = call_action(self._imagine, goal, CLOCK)
-        return error_from_outcome(result.outcome)
-
-    def _hear(self, message: JointStateMsg) -> None:
-        self.speed = max((abs(v) for v in message.velocity), default=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -108,17 +65,8 @@ def graph(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def operator(graph: Supervisor) -> Iterator[Operator]:
-    context = Context()
-    context.init(domain_id=graph.domain_id)
-    node, executor = Operator(context), SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    yield node
-    executor.shutdown(5.0)
-    thread.join(5.0)
-    node.destroy_node()
-    context.try_shutdown()
+    with operating(graph.domain_id) as node:
+        yield node
 
 
 def test_an_unknown_instruction_is_refused_with_the_templates(operator: Operator) -> None:

@@ -53,6 +53,8 @@ REAL_ROBOT_OPTIONS = (
 MONITOR_OPTIONS = (
     _ARM,
     _ARM_FILE_OPTION,
+    _RIG,
+    RunOption("model", FALSE, "also describe the arm: for the demo, which does not", (TRUE, FALSE)),
     RunOption("robot_monitor", FALSE, "also start rqt_robot_monitor", (TRUE, FALSE)),
 )
 
@@ -255,6 +257,7 @@ REAL_ROBOT: tuple[Spec, ...] = (
 
 MONITOR: tuple[Spec, ...] = (
     *_watching(),
+    _state_publisher("/{arm}", _FIRST_URDF, when=(When("model", TRUE),)),
     NodeSpec(
         "rqt_robot_monitor",
         "rqt_robot_monitor",

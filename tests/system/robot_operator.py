@@ -1,0 +1,74 @@
+"""A client on a running graph: sends tasks, and knows how fast the arm moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mvista_interfaces.action import Imagine, RunTask
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState as JointStateMsg
+
+from mvista_core.errors import MvistaError
+from mvista_core.timing import SystemClock
+from mvista_ros import qos
+from mvista_ros.actions import call_action
+from mvista_ros.convert import error_from_outcome
+
+CLOCK = SystemClock()
+
+
+class Operator(Node):
+    """Sends tasks, and knows how fast the arm moves."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("operator", context=context)
+        self._tasks = ActionClient(self, RunTask, "run_task")
+        self._imagine = ActionClient(self, Imagine, "imagine")
+        self.speed = self.fastest = 0.0
+        self.create_subscription(JointStateMsg, "piper/joint_states", self._hear, qos.SENSOR_IN)
+
+    def run_task(
+        self,
+        instruction: str,
+        on_stage: Callable[[str, float], None] = lambda stage, fraction: None,
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> tuple[RunTask.Result, MvistaError | None]:
+        goal = RunTask.Goal(instruction=instruction, seed=1)
+
+        def hear(feedback: RunTask.Feedback) -> None:
+            on_stage(feedback.stage, feedback.progress)
+
+        _, result = call_action(self._tasks, goal, CLOCK, hear, keep_going)
+        return result, error_from_outcome(result.outcome)
+
+    def imagine(self, instruction: str) -> MvistaError | None:
+        goal = Imagine.Goal(instruction=instruction, source_camera="cam1", target_cameras=["cam0"])
+        _, result = call_action(self._imagine, goal, CLOCK)
+        return error_from_outcome(result.outcome)
+
+    def _hear(self, message: JointStateMsg) -> None:
+        self.speed = max((abs(v) for v in message.velocity), default=0.0)
+        self.fastest = max(self.fastest, self.speed)
+
+
+@contextmanager
+def operating(domain_id: int) -> Iterator[Operator]:
+    """An operator that listens in a thread of its own."""
+    context = Context()
+    context.init(domain_id=domain_id)
+    node, executor = Operator(context), SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown(5.0)
+        thread.join(5.0)
+        node.destroy_node()
+        context.try_shutdown()

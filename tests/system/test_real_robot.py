@@ -1,0 +1,189 @@
+"""The robot's table without hardware, as real processes: a task, the operator, the display."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+import yaml
+from nav_msgs.msg import Path as PathMsg
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import JointState as JointStateMsg
+from std_srvs.srv import SetBool
+
+from mvista_bringup import nodes, paths
+from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
+from mvista_bringup.supervisor import Supervisor, free_udp_port
+from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_ros import qos
+
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
+
+START_TIMEOUT_S = 180.0
+TASK_TIMEOUT_S = 240.0
+WAIT_S = 60.0
+STEPS = 2
+"""Of the optimisation: enough to go through it."""
+CLOCK = SystemClock()
+RUN = [sys.executable, "-c", "import sys; from mvista_bringup.cli import main; sys.exit(main())"]
+RVIZ_TYPES = {
+    "Image": "sensor_msgs/msg/Image",
+    "Marker": "visualization_msgs/msg/Marker",
+    "MarkerArray": "visualization_msgs/msg/MarkerArray",
+    "Path": "nav_msgs/msg/Path",
+    "PointCloud2": "sensor_msgs/msg/PointCloud2",
+}
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    chosen = {"hardware": "emulated", "rviz": "true", "can_port": str(free_udp_port())}
+    values = nodes.option_values(REAL_ROBOT_OPTIONS, chosen, str(paths.share_root()))
+    quick = [
+        dataclasses.replace(row, parameters=(*row.parameters, ("steps", STEPS)))
+        if isinstance(row, nodes.NodeSpec) and row.name == "task"
+        else row
+        for row in REAL_ROBOT
+    ]
+    with Supervisor(quick, values, tmp_path_factory.mktemp("run")) as supervisor:
+        supervisor.wait_ready(START_TIMEOUT_S)
+        yield supervisor
+
+
+class Watcher:
+    """What somebody at the screen hears, and the operator's word."""
+
+    def __init__(self, domain_id: int) -> None:
+        self._context = rclpy.Context()
+        self._context.init(domain_id=domain_id)
+        self.node = rclpy.create_node("watcher", context=self._context)
+        self.paths: list[PathMsg] = []
+        self.ghost: list[JointStateMsg] = []
+        self.measured: list[JointStateMsg] = []
+        for kind, topic, heard, profile in (
+            (PathMsg, "piper/planned/path", self.paths, qos.STATIC),
+            (JointStateMsg, "piper/planned/joint_states", self.ghost, qos.SENSOR_IN),
+            (JointStateMsg, "piper/joint_states", self.measured, qos.SENSOR_IN),
+        ):
+            self.node.create_subscription(kind, topic, heard.append, profile)
+        self._confirm = self.node.create_client(SetBool, "confirm")
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def topics(self) -> dict[str, list[str]]:
+        return dict(self.node.get_topic_names_and_types())
+
+    def answer(self, go: bool) -> bool:
+        """Whether a task was waiting for it."""
+        future = self._confirm.call_async(SetBool.Request(data=go))
+        wait_until(future.done)
+        return bool(future.result().success)
+
+    def close(self) -> None:
+        self._executor.shutdown(5.0)
+        self._thread.join(5.0)
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def watcher(graph: Supervisor) -> Iterator[Watcher]:
+    found = Watcher(graph.domain_id)
+    yield found
+    found.close()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(WAIT_S)
+    while not true() and CLOCK.monotonic_ns() < deadline_ns:
+        CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.1))
+    assert true()
+
+
+def ask(graph: Supervisor, *words: str) -> subprocess.Popen[str]:
+    """`mvista run ...` as an operator on the robot's domain."""
+    return subprocess.Popen(
+        [*RUN, "run", *words],
+        env={**os.environ, "ROS_DOMAIN_ID": str(graph.domain_id)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_task_is_carried_out_and_shown(graph: Supervisor, watcher: Watcher) -> None:
+    process = ask(graph, "touch the red cube", "--confirm", "false")
+    said, _ = process.communicate(timeout=TASK_TIMEOUT_S)
+    graph.check()
+    assert process.returncode == 0, said
+    assert "was carried out: imagine" in said, said
+    wait_until(lambda: bool(watcher.paths and watcher.ghost))
+    path = watcher.paths[-1]
+    assert path.header.frame_id == "piper_base" and len(path.poses) > 10
+    assert set(watcher.ghost[-1].name) == {*(f"joint{i}" for i in range(1, 7)), "gripper"}
+    travelled = np.ptp([message.position for message in watcher.measured], axis=0)
+    assert travelled.max() > 0.1, "the emulated arm moved"
+
+
+def test_a_plan_that_the_operator_declines_does_not_move_the_arm(
+    graph: Supervisor, watcher: Watcher
+) -> None:
+    process = ask(graph, "touch the red cube")
+    try:
+        declined = threading.Event()
+
+        def decline() -> bool:
+            if watcher.answer(False):
+                declined.set()
+            return declined.is_set()
+
+        wait_until(decline)
+        said, _ = process.communicate(timeout=TASK_TIMEOUT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 2, said
+    assert "waits for an operator" in said and "declined" in said, said
+    graph.check()
+
+
+def test_an_instruction_nobody_knows_is_refused_with_the_reason(graph: Supervisor) -> None:
+    process = ask(graph, "dance", "--confirm", "false")
+    said, _ = process.communicate(timeout=TASK_TIMEOUT_S)
+    assert process.returncode == 2 and 'unknown instruction "dance"' in said, said
+
+
+def test_what_rviz_subscribes_to_is_published_with_that_type(watcher: Watcher) -> None:
+    file = Path(paths.share_root()) / "config" / "rviz" / "mvista4d.rviz"
+    displays = list(yaml.safe_load(file.read_text())["Visualization Manager"]["Displays"])
+    wanted: dict[str, str] = {}
+    while displays:
+        display = displays.pop()
+        displays += display.get("Displays", [])
+        kind = display["Class"].split("/")[1]
+        if kind in RVIZ_TYPES:
+            wanted[display["Topic"]["Value"]] = RVIZ_TYPES[kind]
+        elif kind == "DepthCloud":
+            wanted[display["Depth Map Topic"]] = wanted[display["Color Image Topic"]] = (
+                "sensor_msgs/msg/Image"
+            )
+            wanted[display["CameraInfo Topic"]] = "sensor_msgs/msg/CameraInfo"
+    assert len(wanted) > 10
+
+    def missing() -> set[tuple[str, str]]:
+        there = watcher.topics()
+        return {(name, kind) for name, kind in wanted.items() if kind not in there.get(name, [])}
+
+    wait_until(lambda: not missing())
+    nobody = {name for name in wanted if not watcher.node.count_publishers(name)}
+    assert not nobody
