@@ -35,6 +35,8 @@ from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, DriverStatus, Mode
 
 FOREIGN_WITHIN_S = 1.0
+FRAMES_PER_POLL = 20_000
+"""Over six seconds of an arm's feedback."""
 
 
 class PiperDriver:
@@ -105,9 +107,10 @@ class PiperDriver:
         return True
 
     def poll(self) -> None:
-        """Take all frames that are waiting."""
-        while self.receive(0.0):
-            pass
+        """Take the frames that are waiting; on a flooded bus not for ever."""
+        for _ in range(FRAMES_PER_POLL):
+            if not self.receive(0.0):
+                return
 
     # Arm
     def state(self) -> JointState | None:
