@@ -59,3 +59,17 @@ def test_giving_way_holds_for_the_caller_and_its_threads_and_is_never_taken_back
     worker.join()
     assert found == [min(before + 1, 19)] * 2
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_released_threads_are_ordinary_again() -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        realtime.claim(1)
+        realtime.release()
+        found.append(os.sched_getscheduler(0))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert found == [os.SCHED_OTHER]

@@ -28,6 +28,15 @@ def claim(priority: int) -> str:
     return ""
 
 
+def release() -> None:
+    """Take the calling thread, and those it starts from now on, back to ordinary scheduling.
+
+    For what is long and may be late, such as drawing, in a process that claimed real time.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def give_way(niceness: int) -> None:
     """Let others go first: the calling thread, and those it starts from now on, to a nice value.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import mujoco
 import numpy as np
 
+from mvista_core import realtime
 from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, JointCommand, JointState
 from mvista_core.timing import seconds_to_ns
@@ -108,7 +109,8 @@ class LiveCell:
             self._clock.sleep_until(due_ns)
 
     def _run_rendering(self) -> None:
-        """One camera at a time, spread evenly over the frame period."""
+        """One camera at a time, spread evenly over the frame period; never before an arm's period."""
+        realtime.release()
         names = self._cell.rig.names
         period_ns = seconds_to_ns(self._frame_period_s / len(names))
         renderer: CellRenderer | None = None
