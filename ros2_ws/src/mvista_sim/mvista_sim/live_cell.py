@@ -109,7 +109,7 @@ class LiveCell:
             self._clock.sleep_until(due_ns)
 
     def _run_rendering(self) -> None:
-        """One camera at a time, spread evenly over the frame period; never before an arm's period."""
+        """One camera at a time, spread over the frame period; never before an arm's period."""
         realtime.release()
         names = self._cell.rig.names
         period_ns = seconds_to_ns(self._frame_period_s / len(names))
