@@ -24,12 +24,14 @@ from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
+from mvista_ros.actions import call_service
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 START_TIMEOUT_S = 180.0
 TASK_TIMEOUT_S = 240.0
 WAIT_S = 60.0
+ANSWER_TIMEOUT_S = 20.0
 STEPS = 2
 """Of the optimisation: enough to go through it."""
 CLOCK = SystemClock()
@@ -77,7 +79,8 @@ class Watcher:
         self._confirm = self.node.create_client(SetBool, "confirm")
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._spin)
         self._thread.start()
 
     def topics(self) -> dict[str, list[str]]:
@@ -85,15 +88,19 @@ class Watcher:
 
     def answer(self, go: bool) -> bool:
         """Whether a task was waiting for it."""
-        future = self._confirm.call_async(SetBool.Request(data=go))
-        wait_until(future.done)
-        return bool(future.result().success)
+        request = SetBool.Request(data=go)
+        return bool(call_service(self._confirm, request, CLOCK, ANSWER_TIMEOUT_S).success)
 
     def close(self) -> None:
-        self._executor.shutdown(5.0)
+        self._stopping.set()
         self._thread.join(5.0)
+        self._executor.shutdown(5.0)
         self.node.destroy_node()
         self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        while not self._stopping.is_set():
+            self._executor.spin_once(0.1)
 
 
 @pytest.fixture
@@ -103,8 +110,8 @@ def watcher(graph: Supervisor) -> Iterator[Watcher]:
     found.close()
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(WAIT_S)
+def wait_until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(timeout_s)
     while not true() and CLOCK.monotonic_ns() < deadline_ns:
         CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.1))
     assert true()
@@ -141,14 +148,14 @@ def test_a_plan_that_the_operator_declines_does_not_move_the_arm(
 ) -> None:
     process = ask(graph, "touch the red cube")
     try:
-        declined = threading.Event()
+        declined: list[bool] = []
 
         def decline() -> bool:
-            if watcher.answer(False):
-                declined.set()
-            return declined.is_set()
+            if not any(declined):
+                declined.append(watcher.answer(False))
+            return any(declined)
 
-        wait_until(decline)
+        wait_until(decline, TASK_TIMEOUT_S)
         said, _ = process.communicate(timeout=TASK_TIMEOUT_S)
     finally:
         process.kill()
