@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 
+from mvista_core import realtime
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -23,6 +25,7 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return  # the supervisor was gone before the request was made
+    realtime.release()  # whoever supervises: a node claims for itself what it needs
     sys.argv = [module, *sys.argv[3:]]
     with contextlib.suppress(KeyboardInterrupt):  # told to stop while importing
         importlib.import_module(module).main()
