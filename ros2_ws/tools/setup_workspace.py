@@ -26,7 +26,14 @@ LOCK = ROOT / "requirements.lock"
 WITHOUT_DEPENDENCIES = ROOT / "requirements-nodeps.txt"
 WORKSPACE = ROOT / "ros2_ws"
 OLDEST, NEWEST = (3, 10), (3, 13)
-GL_PACKAGES = {"EGL": "libegl1", "GL": "libgl1", "OSMesa": "libosmesa6"}
+# Off-screen GL for the simulator; libusb and X11's client library are what Open3D links against.
+SYSTEM_PACKAGES = {
+    "EGL": "libegl1",
+    "GL": "libgl1",
+    "OSMesa": "libosmesa6",
+    "X11": "libx11-6",
+    "usb-1.0": "libusb-1.0-0",
+}
 # Build machine paths that the ROS wheels' exported CMake targets still name.
 BAKED_NUMPY = re.compile(r"/[^;\"\s]*/cp3\d+-cp3\d+/[^;\"\s]*/numpy/_core/include")
 BAKED_PYTHON = re.compile(r"/[^;\"\s]*/cp3\d+-cp3\d+/include/python3\.\d+")
@@ -80,8 +87,8 @@ def check_machine() -> str:
 
 
 def install_system_libraries() -> str:
-    """Off-screen GL for the simulator, headers and ensurepip for Python: by apt when allowed."""
-    missing = [deb for name, deb in GL_PACKAGES.items() if not ctypes.util.find_library(name)]
+    """Shared libraries, headers and ensurepip for Python: by apt when allowed."""
+    missing = [deb for name, deb in SYSTEM_PACKAGES.items() if not ctypes.util.find_library(name)]
     suffix = f"{sys.version_info.major}.{sys.version_info.minor}"
     required = []
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
@@ -99,7 +106,7 @@ def install_system_libraries() -> str:
             return f"installed {', '.join(wanted)}"
     if required:
         raise SetupError(f"missing {', '.join(required)}; run: sudo sh -c '{command}'")
-    print(f"setup: off-screen rendering needs one more line: sudo sh -c '{command}'")
+    print(f"setup: rendering and calibration need one more line: sudo sh -c '{command}'")
     return f"{', '.join(missing)} missing"
 
 

@@ -27,6 +27,12 @@ class RigError(ConfigError):
     code = 11
 
 
+class CalibrationError(MvistaError):
+    """Calibration cannot use what it was given, or cannot answer: nothing is written."""
+
+    code = 13
+
+
 class WeightsError(ConfigError):
     """Weights are missing, truncated or altered."""
 

@@ -1,0 +1,1 @@
+"""Camera and robot calibration without ROS: boards, detect, solve, refine, gate, report."""

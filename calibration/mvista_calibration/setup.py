@@ -1,0 +1,30 @@
+"""ament_python package: see package.xml."""
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_calibration"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=[
+        "matplotlib",
+        "mvista_core",
+        "numpy",
+        "open3d-cpu",
+        "opencv-contrib-python-headless",
+        "pyyaml",
+        "scipy",
+    ],
+    zip_safe=True,
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="Calibrates cameras and robot: ChArUco, depth bias, ICP, hand-eye, and a gate",
+    license="Apache-2.0",
+)
