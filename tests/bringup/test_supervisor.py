@@ -20,7 +20,8 @@ from mvista_core.errors import ConfigError, UnavailableError
 READY_S = 40.0
 WAIT_S = 20.0
 RUNNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignored"
 from pathlib import Path
 from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, option_values
 from mvista_bringup.paths import share_root
