@@ -4,7 +4,7 @@
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      build-essential git make libegl1 libgl1 libosmesa6 \
+      build-essential git make libegl1 libgl1 libosmesa6 libusb-1.0-0 libx11-6 \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /mvista4d

@@ -8,7 +8,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
       iproute2 can-utils usbutils python3-pip libegl1 libgl1 libosmesa6 \
-      ros-${ROS_DISTRO}-rmw-fastrtps-cpp ros-${ROS_DISTRO}-robot-state-publisher \
+      libusb-1.0-0 libx11-6 ros-${ROS_DISTRO}-rmw-fastrtps-cpp ros-${ROS_DISTRO}-robot-state-publisher \
       ros-${ROS_DISTRO}-rqt-robot-monitor ros-${ROS_DISTRO}-rviz2 ros-${ROS_DISTRO}-xacro \
     && rm -rf /var/lib/apt/lists/*
 
@@ -20,8 +20,8 @@ COPY requirements.lock requirements-nodeps.txt ./
 RUN grep -viE '^(numpy|fpsample|ros-|setuptools|empy|catkin)' requirements.lock > constraints.txt \
     && printf '%s\n' 'numpy<2' 'setuptools<80' >> constraints.txt \
     && python3 -m pip install --no-cache-dir --ignore-installed -c constraints.txt \
-      accelerate daqp diffusers fpsample mink mujoco piper_sdk python-can ruckig safetensors \
-      tokenizers torch transformers transforms3d tqdm \
+      accelerate daqp diffusers fpsample mink mujoco open3d-cpu opencv-contrib-python-headless \
+      piper_sdk python-can ruckig safetensors tokenizers torch transformers transforms3d tqdm \
     && python3 -m pip install --no-cache-dir --no-deps -r requirements-nodeps.txt
 
 COPY config config
@@ -31,10 +31,10 @@ COPY calibration calibration
 COPY ros2_ws ros2_ws
 RUN source /opt/ros/${ROS_DISTRO}/setup.bash \
     && apt-get update && rosdep update --rosdistro ${ROS_DISTRO} \
-    && rosdep install --from-paths ros2_ws/src models --ignore-src -y \
+    && rosdep install --from-paths ros2_ws/src models calibration --ignore-src -y \
       --skip-keys "python3-pytorch-pip python3-mujoco-pip python3-can python3-numpy python3-scipy" \
     && rm -rf /var/lib/apt/lists/* \
-    && colcon build --symlink-install --base-paths ros2_ws/src models
+    && colcon build --symlink-install --base-paths ros2_ws/src models calibration
 
 ENV RMW_IMPLEMENTATION=rmw_fastrtps_cpp \
     FASTDDS_DEFAULT_PROFILES_FILE=/mvista4d/config/dds/fastdds.xml \
