@@ -40,6 +40,15 @@ def test_each_long_gap_is_told_once_with_the_late_stamp(
     assert meter.take_s() == 0.0
 
 
+def test_a_stall_between_the_two_readings_of_a_tick_is_told() -> None:
+    meter = GapMeter(PERIOD_S)
+    period_ns = 5_000_000
+    meter.tick(0, 10**18)
+    meter.tick(2 * period_ns, 10**18 + period_ns)  # stamped, then stalled
+    meter.tick(3 * period_ns, 10**18 + 3 * period_ns)
+    assert [gap.seconds for gap in meter.take_long()] == [0.01, 0.01]
+
+
 def test_a_late_tick_leaves_deadlines_out_and_keeps_to_the_grid() -> None:
     clock = ManualClock()
     ticks: list[int] = []

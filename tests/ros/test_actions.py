@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from mvista_interfaces.action import Imagine
-from rclpy.action import ActionClient
+from rclpy.action import client as client_module
 from rclpy.node import Node
 
 from mvista_core.errors import BusyError, CancelledError, InstructionError, UnavailableError
 from mvista_core.ports import Progress
 from mvista_core.timing import SystemClock
-from mvista_ros.actions import WorkServer, call_action, succeeded
+from mvista_ros.actions import GoalClient, WorkServer, call_action, succeeded
 from mvista_ros.convert import error_from_outcome
 from tests.ros.typing_aliases import Spin
 
@@ -56,7 +56,7 @@ def bench(spinning: Spin) -> Iterator[_Bench]:
 @pytest.fixture
 def ask(spinning: Spin) -> Ask:
     node = Node("client")
-    client = ActionClient(node, Imagine, "imagine")
+    client = GoalClient(node, Imagine, "imagine")
     spinning(node)
 
     def asker(instruction: str, **arguments: Any) -> tuple[int, Any]:
@@ -104,6 +104,19 @@ def test_cancelling_reaches_the_work_and_its_outcome_says_so(bench: _Bench, ask:
     assert not succeeded(status)
     assert isinstance(error_from_outcome(result.outcome), CancelledError)
     assert not bench.server.busy
+
+
+def test_an_answer_that_comes_while_the_goal_is_being_sent_is_not_lost(
+    bench: _Bench, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client_module.Future
+
+    def slowly() -> Any:
+        CLOCK.sleep_until(CLOCK.monotonic_ns() + 200_000_000)
+        return made()
+
+    monkeypatch.setattr(client_module, "Future", slowly)
+    assert succeeded(ask("short")[0])
 
 
 def test_stopping_the_node_ends_the_work(bench: _Bench, ask: Ask) -> None:

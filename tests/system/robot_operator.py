@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mvista_interfaces.action import Imagine, RunTask
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -16,7 +15,7 @@ from sensor_msgs.msg import JointState as JointStateMsg
 from mvista_core.errors import MvistaError
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
-from mvista_ros.actions import call_action
+from mvista_ros.actions import GoalClient, call_action
 from mvista_ros.convert import error_from_outcome
 
 CLOCK = SystemClock()
@@ -27,8 +26,8 @@ class Operator(Node):
 
     def __init__(self, context: Context) -> None:
         super().__init__("operator", context=context)
-        self._tasks = ActionClient(self, RunTask, "run_task")
-        self._imagine = ActionClient(self, Imagine, "imagine")
+        self._tasks = GoalClient(self, RunTask, "run_task")
+        self._imagine = GoalClient(self, Imagine, "imagine")
         self.speed = self.fastest = 0.0
         self.create_subscription(JointStateMsg, "piper/joint_states", self._hear, qos.SENSOR_IN)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from control_msgs.action import FollowJointTrajectory
 from mvista_interfaces.action import Imagine
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
@@ -20,7 +19,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError, UnavailableError
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Provenance
-from mvista_ros.actions import call_action
+from mvista_ros.actions import GoalClient, call_action
 from mvista_ros.convert import error_from_outcome, trajectory_to_msg
 
 SOURCE, TARGETS = "cam1", ("cam0", "cam2")
@@ -48,10 +47,10 @@ class GraphLoad:
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self._node = Node("bench_load", context=self._context)
-        self._follow = ActionClient(
+        self._follow = GoalClient(
             self._node, FollowJointTrajectory, "/piper/follow_joint_trajectory"
         )
-        self._imagine = ActionClient(self._node, Imagine, "/imagine")
+        self._imagine = GoalClient(self._node, Imagine, "/imagine")
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._stopping = threading.Event()
@@ -121,7 +120,7 @@ class GraphLoad:
             raise error
         self.imagined += error is None
 
-    def _call(self, client: ActionClient, goal: Any) -> Any:
+    def _call(self, client: GoalClient, goal: Any) -> Any:
         _, result = call_action(
             client,
             goal,

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import rclpy
 from mvista_interfaces.action import RunTask
-from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from mvista_core.ports import Clock
-from mvista_ros.actions import call_action, call_service
+from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import raise_outcome
 
 CONFIRM = "confirm"
@@ -38,7 +37,7 @@ class TaskClient:
 
     def __init__(self, node: Node, clock: Clock) -> None:
         self._clock = clock
-        self._tasks = ActionClient(node, RunTask, "run_task")
+        self._tasks = GoalClient(node, RunTask, "run_task")
         self._confirm = node.create_client(SetBool, CONFIRM)
 
     def run(

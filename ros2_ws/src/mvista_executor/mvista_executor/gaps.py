@@ -30,20 +30,24 @@ class GapMeter:
 
     def __init__(self, period_s: float) -> None:
         self._allowed_ns = round(GAP_PERIODS * period_s * 1e9)
-        self._last_ns: int | None = None
+        self._last_ns: tuple[int, int] | None = None
         self._largest_ns = 0
         self._long: deque[Gap] = deque(maxlen=_KEPT)
         self.total = 0
 
     def tick(self, now_ns: int, stamp_ns: int) -> None:
-        """Note a tick at a monotonic time, and the wall time for the log."""
+        """Note a tick at a monotonic time, and its set-point's stamp (wall time).
+
+        The two are read one after the other: a stall between them shows in one of them only, so
+        the larger difference counts.
+        """
         if self._last_ns is not None:
-            gap_ns = now_ns - self._last_ns
+            gap_ns = max(now_ns - self._last_ns[0], stamp_ns - self._last_ns[1])
             self._largest_ns = max(self._largest_ns, gap_ns)
             if gap_ns > self._allowed_ns:
                 self.total += 1
                 self._long.append(Gap(stamp_ns, ns_to_seconds(gap_ns)))
-        self._last_ns = now_ns
+        self._last_ns = now_ns, stamp_ns
 
     def take_s(self) -> float:
         """The largest gap in seconds since this was last asked."""

@@ -10,7 +10,6 @@ import numpy as np
 from control_msgs.action import FollowJointTrajectory
 from mvista_interfaces.action import Imagine, InferActions
 from mvista_interfaces.msg import Outcome
-from rclpy.action import ActionClient
 from rclpy.node import Node
 
 from mvista_core.errors import ExecutionError, MvistaError
@@ -20,7 +19,7 @@ from mvista_core.timing import seconds_to_ns
 from mvista_planning.confirmation import Confirmation
 from mvista_planning.relay import Relay
 from mvista_planning.task import Stage, TaskRequest
-from mvista_ros.actions import call_action, succeeded
+from mvista_ros.actions import GoalClient, call_action, succeeded
 from mvista_ros.convert import (
     error_from_outcome,
     ns_to_stamp,
@@ -54,10 +53,10 @@ class RosSteps:
         self._clock = clock
         self._optimisation = optimisation
         self._confirmation = confirmation
-        self._imagine = ActionClient(node, Imagine, "imagine")
-        self._infer = ActionClient(node, InferActions, "infer_actions")
+        self._imagine = GoalClient(node, Imagine, "imagine")
+        self._infer = GoalClient(node, InferActions, "infer_actions")
         self._observed_ns = 0
-        self._follow = ActionClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
+        self._follow = GoalClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
 
     def imagine(self, request: TaskRequest, progress: Progress) -> str:
         """Action `imagine`; returns the rollout id."""
@@ -103,7 +102,7 @@ class RosSteps:
         if not succeeded(status):
             raise error_of(str(result.error_string))
 
-    def _ask(self, client: ActionClient, goal: Any, stage: Stage, progress: Progress) -> Any:
+    def _ask(self, client: GoalClient, goal: Any, stage: Stage, progress: Progress) -> Any:
         relay = Relay(progress, stage.value, self._clock)
         _, result = call_action(
             client,

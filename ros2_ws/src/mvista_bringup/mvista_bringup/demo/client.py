@@ -12,7 +12,6 @@ import numpy as np
 from mvista_interfaces.action import RunTask
 from mvista_interfaces.msg import ImaginedRollout
 from mvista_interfaces.srv import EvaluateTask
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -26,7 +25,7 @@ from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, Provenance, RigCalibration, Rollout
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_ros import qos
-from mvista_ros.actions import call_action, call_service
+from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import (
     frame_from_msgs,
     intrinsics_from_msg,
@@ -80,7 +79,7 @@ class DemoClient:
         self._rollout: ImaginedRollout | None = None
         self._recording = False
         self._subscribe(rig.names)
-        self._run_task = ActionClient(self._node, RunTask, "run_task")
+        self._run_task = GoalClient(self._node, RunTask, "run_task")
         self._evaluate = self._node.create_client(EvaluateTask, "sim/evaluate_task")
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
