@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,10 +15,14 @@ from mvista_bringup import cli
 from mvista_bringup.bench_load import gentle_motion
 from mvista_bringup.paths import config_file
 from mvista_bringup.setpoints import ToldGap, figures_of, gaps_in
+from mvista_bringup.standstill import common, merged, overlap_ns, standstills, witnesses
 from mvista_core.arm import load_arm
+from mvista_core.timing import SystemClock
 
 PERIOD_NS = 5_000_000
 START_NS = 1_700_000_000_123_456_789
+SPANS = st.sets(st.integers(0, 40))
+NEVER = np.empty((0, 2), np.int64)
 
 
 def _record(late_ns: np.ndarray, wire_ns: int = 400_000) -> np.ndarray:
@@ -28,7 +35,7 @@ def _all() -> tuple[int, int]:
 
 
 def test_an_even_stream_has_no_error_and_no_gap() -> None:
-    found = figures_of(_record(np.zeros(1000, np.int64)), _all(), PERIOD_NS, ())
+    found = figures_of(_record(np.zeros(1000, np.int64)), _all(), PERIOD_NS, (), NEVER)
     assert (found.setpoints, found.gaps, found.silent, found.arrival_gaps) == (1000, 0, 0, 0)
     assert found.period_error_ms.largest == 0.0
     assert found.wire_ms.p99 == pytest.approx(0.4)
@@ -41,7 +48,7 @@ def test_every_gap_is_counted_and_silent_unless_told(late: set[int], told: int) 
     delays[sorted(late)] = 7_000_000
     record = _record(delays)
     lines = [ToldGap(int(record[at, 0]), 12.0) for at in sorted(late)[:told]]
-    found = figures_of(record, _all(), PERIOD_NS, lines)
+    found = figures_of(record, _all(), PERIOD_NS, lines, NEVER)
     assert found.gaps == found.arrival_gaps == len(late)
     assert found.silent == max(len(late) - told, 0)
 
@@ -49,13 +56,43 @@ def test_every_gap_is_counted_and_silent_unless_told(late: set[int], told: int) 
 def test_only_the_window_counts() -> None:
     record = _record(np.array([0, 0, 20_000_000, 0, 0], np.int64))
     window = int(record[2, 0]), int(record[-1, 0])
-    assert figures_of(record, window, PERIOD_NS, ()).gaps == 0
+    assert figures_of(record, window, PERIOD_NS, (), NEVER).gaps == 0
 
 
 def test_a_lost_setpoint_is_a_silent_gap() -> None:
     record = np.delete(_record(np.zeros(50, np.int64)), [20, 21], axis=0)
-    found = figures_of(record, _all(), PERIOD_NS, ())
+    found = figures_of(record, _all(), PERIOD_NS, (), NEVER)
     assert (found.gaps, found.silent) == (1, 1)
+
+
+def test_a_gap_counts_only_with_the_time_in_which_the_machine_ran() -> None:
+    delays = np.zeros(100, np.int64)
+    delays[[20, 60]] = 30_000_000
+    record = _record(delays)
+    late = record[[20, 60], 0]
+    still = np.array([[late[0] - 28_000_000, late[0]], [late[1] - 20_000_000, late[1] - 1_000_000]])
+    found = figures_of(record, _all(), PERIOD_NS, (), still)
+    assert (found.gaps, found.gaps_beyond_standstill) == (2, 1)
+    assert found.standstills == 2 and found.standstill_ms == pytest.approx(47.0)
+
+
+@run(max_examples=50, deadline=None, derandomize=True)
+@given(SPANS, SPANS)
+def test_intervals_are_sets_of_instants(a: set[int], b: set[int]) -> None:
+    """Against instants counted one by one."""
+    spans = [merged(np.array([[at, at + 1] for at in x], np.int64).reshape(-1, 2)) for x in (a, b)]
+    both = merged(common(*spans))
+    assert {t for begin, end in both.tolist() for t in range(begin, end)} == a & b
+    begin, end = np.array([10], np.int64), np.array([30], np.int64)
+    assert overlap_ns(begin, end, spans[0])[0] == len([t for t in a if 10 <= t < 30])
+
+
+def test_witnesses_watch_and_agree_or_say_nothing(tmp_path: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))[:1]
+    with witnesses(cores, tmp_path):
+        SystemClock().sleep_until(SystemClock().monotonic_ns() + 1_500_000_000)
+    still = standstills(cores, tmp_path)
+    assert still.shape[1] == 2 and (still[:, 1] > still[:, 0]).all()
 
 
 def test_gaps_are_read_from_the_log() -> None:

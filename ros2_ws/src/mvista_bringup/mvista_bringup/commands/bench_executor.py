@@ -17,6 +17,7 @@ from mvista_bringup.commands.bench import Figure, finish
 from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
 from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
 from mvista_bringup.setpoints import SetpointFigures, ToldGap, figures_of, gaps_in
+from mvista_bringup.standstill import standstills, witnesses
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError, UnavailableError
@@ -51,26 +52,31 @@ def run(args: argparse.Namespace) -> int:
     )
     graph = (*SIM_DEMO, recorder)
     values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": args.checkpoint}, str(share_root()))
-    with _on_cores(args.cores), Supervisor(graph, values, run_dir, clock=clock) as supervisor:
+    with (
+        _on_cores(args.cores) as cores,
+        Supervisor(graph, values, run_dir, clock=clock) as supervisor,
+    ):
         supervisor.wait_ready(READY_S)
-        with _load(clock, supervisor) as load:
+        with _load(clock, supervisor) as load, witnesses(cores, run_dir):
             window_ns = _measure(supervisor, load, args.seconds, clock)
     told = gaps_in((run_dir / "logs" / EXECUTOR_LOG).read_text(errors="replace"))
     period_ns = seconds_to_ns(load_settings(config_file("executor.yaml")).period_s)
-    figures = figures_of(np.load(log), window_ns, period_ns, told)
+    still = standstills(cores, run_dir)
+    figures = figures_of(np.load(log), window_ns, period_ns, told, still)
     return _finish(args, figures, told, load)
 
 
 @contextmanager
-def _on_cores(count: int) -> Iterator[None]:
-    """This process, and those it starts, on so many cores at most (Linux)."""
+def _on_cores(count: int) -> Iterator[list[int]]:
+    """This process, and those it starts, on so many cores at most (Linux): yields which."""
     if not hasattr(os, "sched_setaffinity"):
-        yield
+        yield []
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:count])
+    cores = sorted(before)[:count]
+    os.sched_setaffinity(0, cores)
     try:
-        yield
+        yield cores
     finally:
         os.sched_setaffinity(0, before)
 
@@ -117,8 +123,9 @@ def _finish(
         f"{found.arrival_error_ms}",
         f"command to wire (ms): {found.wire_ms}",
         f"gaps over two periods: {found.gaps} (largest {found.largest_gap_ms:.2f} ms), "
-        f"{found.silent} of them silent; between arrivals {found.arrival_gaps}; "
-        f"the executor told of {len(told)}",
+        f"{found.gaps_beyond_standstill} of them while the machine ran, {found.silent} silent; "
+        f"between arrivals {found.arrival_gaps}; the executor told of {len(told)}",
+        f"the machine stood still {found.standstills} times, {found.standstill_ms:.1f} ms in all",
         f"{load.moved} motions, {load.imagined} rollouts",
         *(f"failed: {error}" for error in load.errors[:SHOWN_ERRORS]),
     ]
@@ -133,10 +140,11 @@ def _finish(
     }
     figures = [
         Figure("period error, p99 (ms)", found.period_error_ms.p99, 1.0),
-        Figure("gaps over two periods", float(found.gaps), 0.0),
+        Figure("gaps over two periods while the machine ran", found.gaps_beyond_standstill, 0.0),
         Figure("of them silent", float(found.silent), 0.0),
         Figure("command to wire, p99 (ms)", found.wire_ms.p99, 3.0),
         Figure("motions or rollouts that failed", float(len(load.errors)), 0.0),
+        Figure("planner idle (1: no rollout came to its end)", float(load.imagined == 0), 0.0),
     ]
     title = f"executor: {found.setpoints} set-points in {found.seconds:.0f} s, planner busy"
     return finish(title, document, figures, args.json)
