@@ -17,7 +17,6 @@ import rclpy
 from action_msgs.msg import GoalStatus
 from control_msgs.action import FollowJointTrajectory
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -28,6 +27,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.records import ActionTrajectory, JointState
 from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
 from mvista_ros import qos
+from mvista_ros.actions import GoalClient
 from mvista_ros.convert import joint_command_from_msg, joint_state_to_msg, trajectory_to_msg
 from tests.executor.rig import assert_within_limits_between_stalls, smooth_points, trajectory_of
 
@@ -56,7 +56,7 @@ class ArmOnTopics(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self.told.append, qos.STATUS)
         self.create_subscription(JointStateMsg, "sent", self._sent, qos.STATUS)
         self.create_timer(0.005, self._tell)
-        self.client = ActionClient(self, FollowJointTrajectory, "follow_joint_trajectory")
+        self.client = GoalClient(self, FollowJointTrajectory, "follow_joint_trajectory")
 
     def _command(self, message: JointStateMsg) -> None:
         command = joint_command_from_msg(message)

@@ -26,8 +26,8 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import call_service
 
-CORES_NEEDED = 4
-"""Real-time arm, driver and cell take more than one core; the planner beside them wants its own."""
+CORES_NEEDED = 2
+"""Real-time arm, driver and cell take more than one core."""
 
 pytestmark = [
     pytest.mark.system,
@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         len(os.sched_getaffinity(0)) < CORES_NEEDED,
-        reason=f"the whole emulated robot wants {CORES_NEEDED} cores; test_emulated_arm needs two",
+        reason=f"the whole emulated robot wants {CORES_NEEDED} cores",
     ),
 ]
 
