@@ -58,7 +58,7 @@ class Board:
         """All inner corners [N, 3], id order (row by row), board frame, as really printed."""
         x, y = np.meshgrid(np.arange(1, self.squares_x), np.arange(1, self.squares_y))
         plane = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
-        return plane * self.square_m * self.measured_scale
+        return np.asarray(plane * self.square_m * self.measured_scale, dtype=np.float64)
 
     @property
     def size_m(self) -> tuple[float, float]:
