@@ -96,19 +96,20 @@ def _too_few(world: World, rng: np.random.Generator) -> str:
 
 
 def _unfocused(world: World, rng: np.random.Generator) -> str:
+    corner_noise_px, blur_px = world.corner_noise_px.copy(), world.blur_px.copy()
     one = rng.random() < 0.5
     victims = [int(rng.integers(len(world.intrinsics)))] if one else range(len(world.intrinsics))
     noise, blur = rng.uniform(1.5, 3.0), rng.uniform(9.0, 16.0)
     for victim in victims:
-        world.corner_noise_px[victim] = noise
-        world.blur_px[victim] = blur
+        corner_noise_px[victim], blur_px[victim] = noise, blur
+    world.corner_noise_px, world.blur_px = corner_noise_px, blur_px
     return f"camera(s) {list(victims)} out of focus: corners {noise:.1f} px"
 
 
 def _moving(world: World, rng: np.random.Generator) -> str:
     """Cameras expose up to 50 ms apart while the board moves at 0.08 to 0.25 m/s and turns."""
     cameras, shots = world.base_from_board.shape[:2]
-    delays_s = rng.uniform(0.0, 0.05, cameras)
+    delays_s: Float64 = np.asarray(rng.uniform(0.0, 0.05, cameras))
     moved = world.base_from_board.copy()
     for shot in range(shots):
         direction = rng.standard_normal(3)
