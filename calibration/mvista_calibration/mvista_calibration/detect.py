@@ -1,0 +1,326 @@
+"""Find a ChArUco board in an image: which corners, where, how sharp, or why not.
+
+Markers are looked for at half resolution when the image is large (their places need no better,
+and it is three times faster); corners are always refined at full resolution. Arrays of OpenCV 4
+come as [N, 1, 2] and of OpenCV 5 as [N, 2]: everything is reshaped on arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mvista_calibration.boards import cv_board, cv_dictionary, marker_count
+from mvista_calibration.records import Board, BoardView
+from mvista_core.errors import CalibrationError
+from mvista_core.records import Float64, UInt8
+
+LEAST_CORNERS = 12
+"""A view with fewer corners is refused: a pose from it follows the noise."""
+
+LEAST_SPREAD = 0.05
+"""Least ratio of the corners' extents on the board: below, they lie as good as on one line."""
+
+HALVE_ABOVE_PX = 1600
+"""Images whose longer side exceeds this are halved (again and again) to look for markers."""
+
+LAYOUT_SHARE = 0.6
+"""Of the markers found, so many at least must lie where the board has them."""
+
+LAYOUT_TOLERANCE = 0.5
+"""A marker's corner is in its place within this part of the marker's side (lenses bend boards)."""
+
+FAMILIES = tuple(f"DICT_{n}X{n}_1000" for n in (4, 5, 6, 7)) + ("DICT_ARUCO_ORIGINAL",)
+"""Dictionaries tried when telling a person which board was seen instead."""
+
+
+class NoBoardError(CalibrationError):
+    """This image shows too little of the board, or none: take another view, or leave it out."""
+
+
+class WrongBoardError(CalibrationError):
+    """This image shows markers, but not those of the board described."""
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Markers found in an image: ids int [M], outlines [M, 4, 2] px."""
+
+    ids: NDArray[np.int64]
+    outlines_px: Float64
+
+
+def gray_image(image: NDArray[np.uint8]) -> UInt8:
+    """Gray uint8 [H, W] of a gray [H, W] or RGB [H, W, 3] image."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+        raise CalibrationError(
+            f"an image to find the board in must be uint8 [H, W] or [H, W, 3], not "
+            f"{image.dtype} {image.shape}"
+        )
+    if image.ndim == 2:
+        return image
+    if image.shape[2] != 3:
+        raise CalibrationError(f"an image has 1 or 3 channels, not {image.shape[2]}")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def find_markers(gray: NDArray[np.uint8], dictionary: Any) -> Markers:
+    """All markers of an OpenCV dictionary in a gray image."""
+    factor = 1
+    while max(gray.shape) / factor > HALVE_ABOVE_PX and factor < 2:
+        factor *= 2
+    small = gray
+    if factor > 1:
+        small = cv2.resize(gray, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    outlines, ids, _ = cv2.aruco.ArucoDetector(dictionary).detectMarkers(small)
+    if ids is None or len(outlines) == 0:
+        return Markers(np.zeros(0, dtype=np.int64), np.zeros((0, 4, 2)))
+    stacked = np.asarray(outlines, dtype=np.float64).reshape(-1, 4, 2)
+    return Markers(np.asarray(ids, dtype=np.int64).reshape(-1), (stacked + 0.5) * factor - 0.5)
+
+
+def detect_board(
+    image: NDArray[np.uint8], board: Board, camera: str, shot: int, source: str = "",
+    stamp_ns: int = 0,
+) -> BoardView:
+    """Corners of the board in one gray or RGB image, with the edges' measured width.
+
+    A board whose `legacy` is None is tried with both patterns.
+
+    Raises:
+        NoBoardError: no marker, too few corners, or corners on a line.
+        WrongBoardError: markers that this board does not have, or has elsewhere.
+    """
+    gray = gray_image(image)
+    where = _where(camera, shot, source)
+    markers = find_markers(gray, cv_dictionary(board))
+    if len(markers.ids) == 0:
+        raise NoBoardError(
+            f"{where}: no marker of {board.dictionary}; show the board, or check its dictionary"
+        )
+    _check_ids(markers, board, where)
+    ids, corners_px = _best_corners(gray, board, markers, where)
+    _check_spread(board, ids, where)
+    blur_px = measure_blur(gray, board, ids, corners_px)
+    return BoardView(camera, shot, ids, corners_px, blur_px, stamp_ns, source)
+
+
+def find_legacy(images: Iterable[NDArray[np.uint8]], board: Board) -> bool:
+    """Which pattern the board in these images has: True for that of OpenCV before 4.6.
+
+    With an odd number of rows both are the same: False. Every image votes with its corners.
+
+    Raises:
+        NoBoardError: no image shows the board with either pattern.
+    """
+    if board.squares_y % 2 == 1:
+        return False
+    votes = np.zeros(2, dtype=int)
+    count = 0
+    for image in images:
+        gray = gray_image(image)
+        markers = find_markers(gray, cv_dictionary(board))
+        for legacy in (False, True):
+            votes[int(legacy)] += len(
+                _fitting_corners(gray, replace(board, legacy=legacy), markers)[0]
+            )
+        count += 1
+    if votes.max() < LEAST_CORNERS:
+        raise NoBoardError(
+            f"{count} images: neither today's pattern ({votes[0]} corners) nor the legacy one "
+            f"({votes[1]}) of a {board.squares_x}x{board.squares_y} {board.dictionary} board was "
+            "found; check squares_x, squares_y and dictionary"
+        )
+    return bool(votes[1] > votes[0])
+
+
+def content_hash(image: NDArray[np.uint8]) -> str:
+    """SHA-256 of an image's shape and pixels."""
+    digest = hashlib.sha256(repr((image.shape, image.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def is_duplicate(image: NDArray[np.uint8], seen: set[str]) -> bool:
+    """Whether the very same pixels were seen before; remembers them in `seen`.
+
+    Real sensors never repeat an image: a duplicate is a frozen stream or a copied file, and
+    counting it twice makes sigma too small.
+    """
+    digest = content_hash(image)
+    known = digest in seen
+    seen.add(digest)
+    return known
+
+
+def explain_missing(image: NDArray[np.uint8], board: Board) -> str:
+    """In words, what an image without the board shows instead (slow: tries other dictionaries)."""
+    gray = gray_image(image)
+    found = find_markers(np.ascontiguousarray(gray[:, ::-1]), cv_dictionary(board))
+    if len(found.ids) >= 4:
+        return f"the image is mirrored ({len(found.ids)} markers in its mirror image)"
+    for family in FAMILIES:
+        seen = find_markers(gray, cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, family)))
+        if len(seen.ids) >= 4:
+            return (
+                f"{len(seen.ids)} markers of {family}, ids {seen.ids.min()} to {seen.ids.max()}, "
+                f"but the board is described as {board.dictionary}"
+            )
+    level = float(gray.mean())
+    if level < 25 or level > 235:
+        return f"the image is {'dark' if level < 25 else 'overexposed'} (mean gray {level:.0f})"
+    sharp = float(cv2.Laplacian(gray, cv2.CV_32F).std())
+    return f"no marker of any dictionary known (contrast of edges {sharp:.1f}; below 3 is blurred)"
+
+
+def measure_blur(
+    gray: NDArray[np.uint8], board: Board, ids: NDArray[np.int64], corners_px: Float64
+) -> float:
+    """Width of the board's edges from 10 to 90 %, px, in the worse of its two directions.
+
+    An edge halfway between neighbouring corners has plain white on one side and plain black on
+    the other for at least a tenth of a square. Width = contrast / steepest slope, which for a
+    Gaussian blur is 2.5 sigma. Motion blurs one direction more than the other: the worse counts.
+    0 when no two neighbouring corners were found.
+    """
+    columns = board.squares_x - 1
+    at = {int(corner): corners_px[i] for i, corner in enumerate(ids)}
+    widths: list[float] = []
+    for step in (1, columns):
+        pairs = [
+            (place, at[corner + step])
+            for corner, place in at.items()
+            if corner + step in at and (step != 1 or (corner + 1) % columns != 0)
+        ]
+        if len(pairs) >= 3:
+            widths.append(_edge_width(gray, np.array(pairs)))
+    return max(widths, default=0.0)
+
+
+def _edge_width(gray: NDArray[np.uint8], pairs: Float64) -> float:
+    """Median width of the edges between pairs of corners [E, 2, 2], px."""
+    start, along = pairs[:, 0], pairs[:, 1] - pairs[:, 0]
+    length = np.linalg.norm(along, axis=1)
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / length[:, None]
+    reach = float(np.clip(0.4 * np.median(length), 3.0, 24.0))
+    offsets = np.arange(-reach, reach + 0.25, 0.5)
+    places = np.linspace(0.35, 0.65, 9)
+    points = (
+        start[:, None, None]
+        + places[None, :, None, None] * along[:, None, None]
+        + offsets[None, None, :, None] * normal[:, None, None]
+    )
+    flat = points.astype(np.float32).reshape(len(pairs), -1, 2)
+    sampled = cv2.remap(gray, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR)
+    profiles = sampled.reshape(len(pairs), len(places), len(offsets)).astype(np.float64).mean(1)
+    middle = np.abs(offsets) <= max(0.1 * float(np.median(length)), 2.0)
+    slopes = np.abs(np.gradient(profiles, offsets, axis=1))[:, middle].max(axis=1)
+    contrast = np.ptp(profiles, axis=1)
+    usable = (contrast > 20) & (slopes > 0)
+    if not usable.any():
+        return float(2.0 * reach)
+    return float(np.median(contrast[usable] / slopes[usable]))
+
+
+def _where(camera: str, shot: int, source: str) -> str:
+    return f"{camera}, shot {shot}" + (f" ({source})" if source else "")
+
+
+def _check_ids(markers: Markers, board: Board, where: str) -> None:
+    count = marker_count(board)
+    strange = markers.ids[markers.ids >= count]
+    if len(strange) > 0.3 * len(markers.ids) and len(strange) >= 2:
+        raise WrongBoardError(
+            f"{where}: the wrong board: markers up to id {strange.max()} of {board.dictionary}, "
+            f"but a {board.squares_x}x{board.squares_y} board has ids 0 to {count - 1}; "
+            "check squares_x and squares_y, or use the board described"
+        )
+
+
+def _best_corners(
+    gray: NDArray[np.uint8], board: Board, markers: Markers, where: str
+) -> tuple[NDArray[np.int64], Float64]:
+    patterns = (False, True) if board.legacy is None and board.squares_y % 2 == 0 else (None,)
+    found = [
+        _fitting_corners(
+            gray, board if pattern is None else replace(board, legacy=pattern), markers
+        )
+        for pattern in patterns
+    ]
+    ids, corners_px, share = max(found, key=lambda one: len(one[0]))
+    if len(ids) < LEAST_CORNERS and len(markers.ids) >= 6 and share < LAYOUT_SHARE:
+        hint = "" if board.legacy is None else " and legacy (null finds out)"
+        raise WrongBoardError(
+            f"{where}: the wrong board: {len(markers.ids)} markers of {board.dictionary} but only "
+            f"{share:.0%} of them lie where a {board.squares_x}x{board.squares_y} board has them "
+            f"(at least {LAYOUT_SHARE:.0%}); check squares_x, squares_y{hint}"
+        )
+    if len(ids) < LEAST_CORNERS:
+        raise NoBoardError(
+            f"{where}: {len(ids)} corners from {len(markers.ids)} markers, at least "
+            f"{LEAST_CORNERS}; show more of the board, closer or in better light"
+        )
+    return ids, corners_px
+
+
+def _fitting_corners(
+    gray: NDArray[np.uint8], board: Board, markers: Markers
+) -> tuple[NDArray[np.int64], Float64, float]:
+    """Corner ids [N], pixels [N, 2], and the share of markers in their place (none: too few)."""
+    share = _layout_share(board, markers)
+    if share < LAYOUT_SHARE:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, 2)), share
+    detector = cv2.aruco.CharucoDetector(cv_board(board))
+    corners, ids, _, _ = detector.detectBoard(
+        gray,
+        markerCorners=tuple(outline[None].astype(np.float32) for outline in markers.outlines_px),
+        markerIds=markers.ids.astype(np.int32)[:, None],
+    )
+    return *as_points(ids, corners), share
+
+
+def as_points(ids: Any, corners: Any) -> tuple[NDArray[np.int64], Float64]:
+    """Ids [N] and pixels [N, 2] from what either OpenCV returns (None, [N, 1, 2] or [N, 2])."""
+    if ids is None or corners is None or len(ids) == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, 2))
+    return (
+        np.asarray(ids, dtype=np.int64).reshape(-1),
+        np.asarray(corners, dtype=np.float64).reshape(-1, 2),
+    )
+
+
+def _layout_share(board: Board, markers: Markers) -> float:
+    """Of the markers found, the share that one homography puts where the board has them."""
+    made = cv_board(board)
+    outlines = np.asarray(made.getObjPoints(), dtype=np.float64).reshape(-1, 4, 3)[:, :, :2]
+    order = np.asarray(made.getIds()).reshape(-1)
+    places = {int(marker): outline for marker, outline in zip(order, outlines, strict=True)}
+    known = [i for i, marker in enumerate(markers.ids) if int(marker) in places]
+    if not known:
+        return 0.0
+    on_board = np.concatenate([places[int(markers.ids[i])] for i in known])
+    in_image = markers.outlines_px[known]
+    side = float(np.median(np.linalg.norm(np.diff(in_image, axis=1), axis=2)))
+    fit, _ = cv2.findHomography(
+        on_board, in_image.reshape(-1, 2), cv2.RANSAC, LAYOUT_TOLERANCE * side
+    )
+    if fit is None:
+        return 0.0
+    placed = cv2.perspectiveTransform(on_board[:, None], fit).reshape(-1, 4, 2)
+    close = np.linalg.norm(placed - in_image, axis=2).max(axis=1) < LAYOUT_TOLERANCE * side
+    return float(close.sum() / len(markers.ids))
+
+
+def _check_spread(board: Board, ids: NDArray[np.int64], where: str) -> None:
+    points = board.corners_m[ids][:, :2]
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    if spread[1] < LEAST_SPREAD * spread[0]:
+        raise NoBoardError(
+            f"{where}: all {len(ids)} corners lie on one line; show more of the board"
+        )
