@@ -23,7 +23,7 @@ from mvista_calibration.records import (
     SessionCamera,
 )
 from mvista_calibration.twists import moved, point_jacobian
-from mvista_core.errors import CalibrationError
+from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import invert, pose_from, transform_points
 from mvista_core.ports import Progress
 from mvista_core.records import Float64
@@ -79,21 +79,24 @@ def solve_bundle(session: Session, progress: Progress | None = None) -> CoarseRe
     shots that it shares.
 
     Raises:
-        CalibrationError: bad intrinsics, too few views, or a camera that is not linked.
-        CancelledError: `progress` returned False (raised by the caller's own progress).
+        CalibrationError: bad intrinsics or views, or a camera that is not linked.
+        CancelledError: `progress` returned False.
     """
+    report = progress or (lambda stage, fraction: True)
     poses, rejected = _view_poses(session)
+    _go_on(report("board", 0.3))
     views = [view for view in session.views if (view.camera, view.shot) in poses]
-    problem = _Problem(session, _linked(session, views))
+    problem = _Problem(session, _linked(session, views, rejected))
     state = problem.solve(_start(session, problem.views, poses))
-    keep, dropped = _by_rms(problem.views, problem.residuals(state))
-    if dropped:
-        views = _linked(session, keep)
-        again = _Problem(session, views)
+    _go_on(report("board", 0.8))
+    while dropped := _worst_views(problem.views, problem.residuals(state)):
+        rejected = (*rejected, *((view.camera, view.shot, why) for view, why in dropped))
+        gone = {id(view) for view, _ in dropped}
+        keep = [view for view in problem.views if id(view) not in gone]
+        again = _Problem(session, _linked(session, keep, rejected))
         state = again.solve(state.only(problem.shots, again.shots))
-        problem, rejected = again, (*rejected, *dropped)
-    if progress is not None:
-        progress("board", 1.0)
+        problem = again
+    _go_on(report("board", 1.0))
     rig = RigEstimate(session.names, state.cameras, problem.covariance(state), "bundle")
     return CoarseResult(
         rig,
@@ -103,6 +106,11 @@ def solve_bundle(session: Session, progress: Progress | None = None) -> CoarseRe
         tuple(problem.residuals(state)),
         rejected,
     )
+
+
+def _go_on(wanted: bool) -> None:
+    if not wanted:
+        raise CancelledError("calibration was cancelled while solving the board's shots")
 
 
 def view_pose(view: BoardView, camera: SessionCamera, board: Board) -> tuple[Float64, float]:
@@ -124,7 +132,7 @@ def view_pose(view: BoardView, camera: SessionCamera, board: Board) -> tuple[Flo
             best = pose, rms
     if best is None:
         raise CalibrationError(
-            f"{view.camera}, shot {view.shot} {view.source}: the board's pose cannot be solved from "
+            f"{view.camera}, shot {view.shot} {view.source}: no pose of the board fits its "
             f"{len(points)} corners; leave this view out"
         )
     return best
@@ -136,13 +144,16 @@ def _view_poses(
     """`camera_from_board` of every usable view, and the others with the reason."""
     for camera in session.cameras:
         _check_lens(camera)
+    _check_views(session)
     poses: dict[tuple[str, int], Float64] = {}
     rejected: list[tuple[str, int, str]] = []
     for view in session.views:
         why = _unusable(view, session.board)
         if not why:
             pose, rms = view_pose(view, session.camera(view.camera), session.board)
-            if rms > LARGEST_VIEW_RMS_PX:
+            if pose[:3, 2] @ pose[:3, 3] <= 0.0:
+                why = "the board seems to be seen from behind: is the image mirrored?"
+            elif rms > LARGEST_VIEW_RMS_PX:
                 why = f"RMS {rms:.2f} px by itself, at most {LARGEST_VIEW_RMS_PX:g}"
         if why:
             rejected.append((view.camera, view.shot, why))
@@ -179,7 +190,30 @@ def _check_lens(camera: SessionCamera) -> None:
             )
 
 
-def _linked(session: Session, views: Sequence[BoardView]) -> list[BoardView]:
+def _check_views(session: Session) -> None:
+    """One view per camera and shot, its corners inside the image that the intrinsics are for."""
+    met: set[tuple[str, int]] = set()
+    for view in session.views:
+        where = f"{view.camera}, shot {view.shot} {view.source}".rstrip()
+        if (view.camera, view.shot) in met:
+            raise CalibrationError(f"{where}: given twice; a camera sees a shot once, keep one")
+        met.add((view.camera, view.shot))
+        k = session.camera(view.camera).intrinsics
+        inside = (view.corners_px > -1.0) & (view.corners_px < [k.width_px, k.height_px])
+        if not inside.all():  # NaN too
+            worst = view.corners_px[np.argmin(inside.all(axis=1))]
+            raise CalibrationError(
+                f"{where}: a corner at ({worst[0]:.0f}, {worst[1]:.0f}) px lies outside the image "
+                f"of {k.width_px}x{k.height_px} that the intrinsics are for; images and "
+                "intrinsics must have one resolution per camera"
+            )
+
+
+def _linked(
+    session: Session,
+    views: Sequence[BoardView],
+    rejected: Sequence[tuple[str, int, str]],
+) -> list[BoardView]:
     """The views, once every camera is linked to the reference by shared shots."""
     shots = {name: {v.shot for v in views if v.camera == name} for name in session.names}
     reached, waiting = {session.reference}, [session.reference]
@@ -191,10 +225,12 @@ def _linked(session: Session, views: Sequence[BoardView]) -> list[BoardView]:
                 waiting.append(name)
     lonely = [name for name in session.names if name not in reached]
     if lonely:
+        counts = ", ".join(f"{name} {len(shots[name])}" for name in session.names)
+        said = "; ".join(f"{c}, shot {s}: {w}" for c, s, w in rejected if c in lonely)
         raise CalibrationError(
             f"{', '.join(lonely)} shares no usable shot with {', '.join(sorted(reached))} (usable "
-            f"shots: { ({name: len(shots[name]) for name in session.names}) }); show the board where "
-            "both see it"
+            f"shots: {counts}); show the board where both see it"
+            + (f". Rejected: {said[:300]}" if said else "")
         )
     return list(views)
 
@@ -366,15 +402,17 @@ def _lens_prior(camera: SessionCamera) -> Float64:
     return np.outer(common, common) + np.outer(apart, apart) + centre
 
 
-def _by_rms(
+def _worst_views(
     views: Sequence[BoardView], residuals: Sequence[Float64]
-) -> tuple[list[BoardView], tuple[tuple[str, int, str], ...]]:
-    keep, dropped = [], []
+) -> list[tuple[BoardView, str]]:
+    """Of each shot the view that fits worst, where it is above the limit, and why it goes.
+
+    Only one: it may have pulled the shot's other views away from where they belong.
+    """
+    worst: dict[int, tuple[float, BoardView]] = {}
     for view, residual in zip(views, residuals, strict=True):
         rms = float(np.sqrt((residual**2).sum(axis=1).mean()))
-        if rms <= LARGEST_VIEW_RMS_PX:
-            keep.append(view)
-        else:
-            why = f"RMS {rms:.2f} px with all others, at most {LARGEST_VIEW_RMS_PX:g}"
-            dropped.append((view.camera, view.shot, why))
-    return keep, tuple(dropped)
+        if rms > max(LARGEST_VIEW_RMS_PX, worst[view.shot][0] if view.shot in worst else 0.0):
+            worst[view.shot] = rms, view
+    limit = f"at most {LARGEST_VIEW_RMS_PX:g}"
+    return [(view, f"RMS {rms:.2f} px with all others, {limit}") for rms, view in worst.values()]

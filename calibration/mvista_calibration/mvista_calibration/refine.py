@@ -46,7 +46,9 @@ ALLOWED = float(np.sqrt(chi2.ppf(0.9973, 6)))
 LARGEST_CONDITION = 1e6
 LEVER_M = 0.5
 """Turns rotations into metres, for the condition number."""
-POINTS_PER_PAIR = 3000
+POINTS_PER_PAIR = 1500
+STILL = 2e-5
+"""A step (m, rad) that ends the fit at one gate."""
 
 
 def refine(
@@ -210,12 +212,12 @@ def _fit(clouds: Sequence[Cloud], start: RigEstimate, prior: Float64, offset_sd:
             step = np.asarray(np.linalg.solve(information, gradient), dtype=np.float64)
             offsets = offsets + step[size:]
             rig = _stepped(rig, step[:size])
-            if np.abs(step[:size]).max() < 1e-6:
+            if np.abs(step[:size]).max() < STILL:
                 break
     covariance = np.asarray(np.linalg.inv(information)[:size, :size], dtype=np.float64)
     scale = np.tile(np.repeat([1.0, 1.0 / LEVER_M], 3), size // 6)
     eigenvalues = np.linalg.eigvalsh(depth[:size, :size] * np.outer(scale, scale))
-    condition = float(eigenvalues[-1] / max(eigenvalues[0], 1e-300))
+    condition = float(eigenvalues[-1] / max(eigenvalues[0], 1e-12 * eigenvalues[-1], 1e-12))
     final = RigEstimate(rig.cameras, rig.reference_from_camera, covariance, "joint")
     return _Fit(final, covariance, condition)
 

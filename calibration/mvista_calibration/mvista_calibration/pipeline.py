@@ -1,0 +1,167 @@
+"""The stages in order: board, robot, depth bias, depth refinement, uncertainty, gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+
+from mvista_calibration.coarse import solve_bundle, solve_one_pose
+from mvista_calibration.depth_bias import estimate_depth_bias
+from mvista_calibration.gate import judge
+from mvista_calibration.hand_eye import solve_hand_eye
+from mvista_calibration.records import (
+    Calibration,
+    CoarseResult,
+    DepthBias,
+    HandEyeResult,
+    RefineResult,
+    RigEstimate,
+    Session,
+    Verdict,
+)
+from mvista_calibration.refine import refine
+from mvista_calibration.uncertainty import corner_sd, jackknife
+from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.geometry import invert
+from mvista_core.ports import Clock, Progress
+from mvista_core.records import Float64
+from mvista_core.timing import SystemClock, ns_to_seconds
+
+METHODS = ("ours", "one_pose", "one_pose_icp", "bundle", "bundle_icp")
+"""Ours; the paper's coarse stage; the paper; bundle adjustment alone; and with sequential ICP."""
+
+T = TypeVar("T")
+
+
+def calibrate(
+    session: Session,
+    method: str = "ours",
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> Calibration:
+    """Solve a session.
+
+    The baselines in `METHODS` take what their stages give and are never judged. A later stage of
+    ours that cannot work is a failed check, not an exception: the board's answer is still reported.
+
+    Raises:
+        CalibrationError: no such method, or the board stage cannot answer.
+        CancelledError: `progress` returned False.
+    """
+    if method not in METHODS:
+        raise CalibrationError(f"no method '{method}'; there are {', '.join(METHODS)}")
+    run = _Run(progress or (lambda stage, fraction: True), clock or SystemClock())
+    if method != "ours":
+        return _baseline(session, method, run)
+    coarse = run.stage("board", 0.0, lambda: solve_bundle(session))
+    spread = run.optional(
+        "jackknife", 0.25, lambda: jackknife(session, lambda part: solve_bundle(part).rig)
+    )
+    hand_eye = None
+    if session.gripper:
+        hand_eye = run.optional("robot", 0.5, lambda: solve_hand_eye(session, coarse))
+    bias = run.optional("depth bias", 0.6, lambda: estimate_depth_bias(session, coarse)) or ()
+    refined = None
+    if session.scene:
+        widened = replace(coarse, rig=_widened(coarse.rig, spread))
+        refined = run.optional("depth", 0.7, lambda: refine(session, widened, bias))
+    rig = refined.rig if refined is not None and refined.accepted else coarse.rig
+    rig = _widened(rig, spread)
+    base = _base_from_reference(session, coarse, hand_eye)
+    sd = corner_sd(rig, base, session.workspace)
+    verdict = judge(session, coarse, bias, refined, hand_eye, sd, run.problems)
+    run.report("done", 1.0)
+    return Calibration(
+        session.name,
+        session.board,
+        session.cameras,
+        coarse,
+        tuple(bias),
+        refined,
+        hand_eye,
+        rig,
+        base,
+        sd,
+        verdict,
+        run.seconds,
+    )
+
+
+@dataclass
+class _Run:
+    """Progress, times and the stages that could not answer."""
+
+    progress: Progress
+    clock: Clock
+    seconds: dict[str, float] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def report(self, stage: str, fraction: float) -> None:
+        if not self.progress(stage, fraction):
+            raise CancelledError(f"calibration was cancelled before stage '{stage}'")
+
+    def stage(self, name: str, fraction: float, work: Callable[[], T]) -> T:
+        """Do `work` and note its time."""
+        self.report(name, fraction)
+        started_ns = self.clock.monotonic_ns()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = ns_to_seconds(self.clock.monotonic_ns() - started_ns)
+
+    def optional(self, name: str, fraction: float, work: Callable[[], T]) -> T | None:
+        """As `stage`; None, and a problem for the gate, where it cannot answer."""
+        try:
+            return self.stage(name, fraction, work)
+        except CalibrationError as error:
+            self.problems.append((name, str(error)))
+            return None
+
+
+def _baseline(session: Session, method: str, run: _Run) -> Calibration:
+    solve = solve_one_pose if method.startswith("one_pose") else solve_bundle
+    coarse = run.stage("board", 0.0, lambda: solve(session))
+    bias: tuple[DepthBias, ...] = ()
+    refined: RefineResult | None = None
+    rig = coarse.rig
+    if method.endswith("_icp"):
+        refined = run.stage("depth", 0.5, lambda: refine(session, coarse, bias, "sequential"))
+        rig = refined.rig
+    hand_eye = None
+    if session.gripper and not method.startswith("one_pose"):
+        hand_eye = run.optional("robot", 0.9, lambda: solve_hand_eye(session, coarse))
+    base = _base_from_reference(session, coarse, hand_eye)
+    sd = np.full((len(session.cameras), 8), np.nan)
+    words = f"'{method}' is a baseline for comparison: nothing was checked"
+    return Calibration(
+        session.name, session.board, session.cameras, coarse, bias, refined, hand_eye, rig, base,
+        sd, Verdict((), False, words), run.seconds,
+    )  # fmt: skip
+
+
+def _base_from_reference(
+    session: Session, coarse: CoarseResult, hand_eye: HandEyeResult | None
+) -> Float64 | None:
+    if hand_eye is not None:
+        return hand_eye.base_from_reference
+    if session.base_from_board is None:
+        return None
+    return np.asarray(session.base_from_board @ invert(coarse.reference_from_board[0]))
+
+
+def _widened(rig: RigEstimate, spread: Float64 | None) -> RigEstimate:
+    """The covariance, no smaller for any camera than what leaving shots out makes of it."""
+    if spread is None or rig.covariance is None:
+        return rig
+    covariance = rig.covariance.copy()
+    for k in range(len(rig.cameras) - 1):
+        rows = slice(6 * k, 6 * k + 6)
+        formal, resampled = covariance[rows, rows], spread[rows, rows]
+        ratio = float(np.trace(np.linalg.solve(formal, resampled))) / 6.0
+        if ratio > 1.0:
+            covariance[rows, :] *= np.sqrt(ratio)
+            covariance[:, rows] *= np.sqrt(ratio)
+    return RigEstimate(rig.cameras, rig.reference_from_camera, covariance, rig.stage)

@@ -1,0 +1,173 @@
+"""Calibration of simulated sessions against their truth: the work behind its bench."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mvista_bringup.paths import config_file
+from mvista_calibration.pipeline import METHODS, calibrate
+from mvista_calibration.records import Calibration, DepthBias
+from mvista_calibration.uncertainty import (
+    fused_disagreement_of_truth,
+    rig_error,
+    workspace_grid,
+)
+from mvista_core.arm import load_arm
+from mvista_core.errors import CalibrationError
+from mvista_core.geometry import invert, transform_points
+from mvista_sim.calibration_depth import DepthSettings
+from mvista_sim.calibration_sessions import (
+    LARGE_BOARD,
+    SessionSettings,
+    SimulatedSession,
+    simulate_session,
+)
+from mvista_sim.calibration_world import SPOILERS
+
+PARTS = ("extrinsics", "base", "gate", "time")
+NO_BIAS = DepthSettings(offset_sd_m=0.0, scale_sd=0.0, wiggle_m=0.0)
+INSIDE_SIGMAS = 2.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One session: `kind` names the variant of its part, `seed` the session."""
+
+    part: str
+    kind: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.part} {self.kind} {self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one method on one session; errors in mm, NaN where there is none."""
+
+    part: str
+    kind: str
+    seed: int
+    method: str
+    rms_mm: float
+    p90_mm: float
+    coarse_mm: float
+    fused_mm: float
+    base_mm: float
+    inside: float
+    passed: bool
+    refined: bool
+    seconds: float
+    failed_checks: tuple[str, ...]
+    words: str
+    detail: str
+
+
+def jobs(part: str, sessions: int) -> list[Job]:
+    """All sessions of a part; `sessions` per variant, for "gate" in all."""
+    if part == "gate":
+        right = [Job(part, "right", seed) for seed in range(sessions // 2)]
+        spoils = [SPOILERS[k % len(SPOILERS)] for k in range(sessions - len(right))]
+        return right + [Job(part, spoil, 1000 + k) for k, spoil in enumerate(spoils)]
+    kinds = {"extrinsics": ("biased", "unbiased"), "base": ("a4",), "time": ("large",)}[part]
+    return [Job(part, kind, seed) for kind in kinds for seed in range(sessions)]
+
+
+def run(job: Job) -> list[Outcome]:
+    """Simulate the session and calibrate it, in the baselines' ways too for "extrinsics"."""
+    spoil = job.kind if job.kind in SPOILERS else None
+    simulated = simulate_session(job.seed, settings_of(job), spoil)
+    methods = METHODS if job.part == "extrinsics" else METHODS[:1]
+    return [_outcome(job, simulated, method) for method in methods]
+
+
+def settings_of(job: Job) -> SessionSettings:
+    """What is simulated for a job."""
+    settings = SessionSettings()
+    if job.part == "extrinsics":
+        return replace(settings, depth=NO_BIAS if job.kind == "unbiased" else settings.depth)
+    settings = replace(settings, arm=load_arm(config_file("arms", "piper.yaml")))
+    if job.part == "time":
+        return replace(settings, arm=None, board=LARGE_BOARD, depth_width_px=1280)
+    return settings
+
+
+def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
+    session, truth = simulated.session, simulated.truth
+    try:
+        found = calibrate(session, method)
+    except CalibrationError as error:
+        nan = float("nan")
+        return Outcome(
+            job.part, job.kind, job.seed, method, nan, nan, nan, nan, nan, nan, False, False, nan,
+            ("board",), str(error), truth.detail,
+        )  # fmt: skip
+    reference_from_camera, base = truth.reference_from_camera, truth.base_from_reference
+    error = rig_error(found.rig, reference_from_camera, session.workspace, base)
+    coarse = rig_error(found.coarse.rig, reference_from_camera, session.workspace, base)
+    return Outcome(
+        job.part,
+        job.kind,
+        job.seed,
+        method,
+        error.rms_m * 1e3,
+        error.p90_m * 1e3,
+        coarse.rms_m * 1e3,
+        _fused_m(found, simulated) * 1e3,
+        _base_error_m(found, simulated) * 1e3,
+        _inside(found, simulated),
+        found.verdict.passed,
+        found.refine is not None and found.refine.accepted,
+        float(sum(found.seconds.values())),
+        tuple(c.name for c in found.verdict.checks if not c.passed and c.level == "refuse"),
+        found.verdict.words,
+        truth.detail,
+    )
+
+
+def _fused_m(found: Calibration, simulated: SimulatedSession) -> float:
+    session, truth = simulated.session, simulated.truth
+    true_bias = [
+        DepthBias(name, float(offset), 0.0, float(scale))
+        for name, offset, scale in zip(
+            session.names, truth.depth_offset_m, truth.depth_scale, strict=True
+        )
+    ]
+    return fused_disagreement_of_truth(
+        found.rig,
+        session.cameras,
+        found.depth_bias,
+        truth.reference_from_camera,
+        truth.intrinsics,
+        true_bias,
+        workspace_grid(session.workspace, truth.base_from_reference),
+    )
+
+
+def _base_error_m(found: Calibration, simulated: SimulatedSession) -> float:
+    """RMS over the workspace and all cameras of base_from_camera."""
+    if found.base_from_reference is None or found.hand_eye is None:
+        return float("nan")
+    truth, corners = simulated.truth, simulated.session.workspace.corners_m
+    errors = []
+    for pose, true in zip(
+        found.rig.reference_from_camera, truth.reference_from_camera, strict=True
+    ):
+        seen = transform_points(invert(truth.base_from_reference @ true), corners)
+        errors.append(transform_points(found.base_from_reference @ pose, seen) - corners)
+    return float(np.sqrt((np.stack(errors) ** 2).sum(axis=-1).mean()))
+
+
+def _inside(found: Calibration, simulated: SimulatedSession) -> float:
+    """Share of workspace corners, over the other cameras, within two of the reported sigmas."""
+    truth, corners = simulated.truth, simulated.session.workspace.corners_m
+    corners = transform_points(invert(truth.base_from_reference), corners)
+    shares = []
+    for k in range(1, len(found.rig.cameras)):
+        seen = transform_points(invert(truth.reference_from_camera[k]), corners)
+        away = transform_points(found.rig.reference_from_camera[k], seen) - corners
+        shares.append(np.linalg.norm(away, axis=1) < INSIDE_SIGMAS * found.corner_sd_m[k])
+    return float(np.mean(shares))
