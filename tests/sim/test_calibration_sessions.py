@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mvista_calibration.records import Session
+from mvista_calibration.records import DepthBias, RigEstimate, Session
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import back_project, invert, is_pose, transform_points
@@ -20,6 +20,7 @@ from mvista_sim.calibration_sessions import (
     pixel_rays,
     simulate_session,
 )
+from mvista_sim.calibration_truth import true_fused_disagreement
 from mvista_sim.calibration_world import SPOILERS
 
 PERFECT_DEPTH = DepthSettings(
@@ -151,3 +152,24 @@ def test_pixel_rays_invert_a_plain_lens(exact: SimulatedSession) -> None:
     rays = pixel_rays(lens)
     depth = np.full(rays.shape[:2], 0.7)
     assert np.allclose(rays * 0.7, back_project(depth, lens.matrix), atol=1e-6)
+
+
+def test_exact_cameras_put_a_point_where_it_is(exact: SimulatedSession) -> None:
+    rig = RigEstimate(exact.session.names, exact.truth.reference_from_camera, None, "truth")
+    assert true_fused_disagreement(exact, rig) < 1e-6
+
+
+def test_the_units_own_bias_is_what_sets_clouds_apart() -> None:
+    biased = simulate_session(3, replace(EXACT, depth=replace(PERFECT_DEPTH, offset_sd_m=0.005)))
+    truth = biased.truth
+    rig = RigEstimate(biased.session.names, truth.reference_from_camera, None, "truth")
+    known = [
+        DepthBias(name, float(offset), 0.0)
+        for name, offset in zip(biased.session.names, truth.depth_offset_m, strict=True)
+    ]
+    apart, corrected = (
+        true_fused_disagreement(biased, rig),
+        true_fused_disagreement(biased, rig, known),
+    )
+    assert apart > 3e-3
+    assert corrected < 0.2 * apart

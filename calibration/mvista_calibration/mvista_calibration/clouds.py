@@ -124,11 +124,11 @@ def _scene_image(scene: Sequence[DepthImage], camera: str) -> DepthImage:
 def _evened(camera: str, points: Float64) -> Cloud:
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
     cloud = cloud.voxel_down_sample(VOXEL_M)
-    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(NORMAL_RADIUS_M, 40))
-    cloud.orient_normals_towards_camera_location(np.zeros(3))
     if len(cloud.points) < LEAST_POINTS:
         raise CalibrationError(
             f"{camera}: {len(cloud.points)} points are left in the crop, at least {LEAST_POINTS}; "
             "does it look at the place where the board was?"
         )
+    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(NORMAL_RADIUS_M, 40))
+    cloud.orient_normals_towards_camera_location(np.zeros(3))
     return Cloud(camera, np.asarray(cloud.points).copy(), np.asarray(cloud.normals).copy())
