@@ -204,7 +204,8 @@ class CoarseResult:
     """Board stage: the rig, where the board was, and what the corners say about it.
 
     `reference_from_board` [S, 4, 4] for `shots` [S]; `residuals_px` per used view [N, 2];
-    `rejected` holds (camera, shot, why).
+    `rejected` holds (camera, shot, why). `cameras` are the session's with the lenses that these
+    poses go with (empty: as they were): what follows must use them.
     """
 
     rig: RigEstimate
@@ -213,6 +214,7 @@ class CoarseResult:
     views: tuple[BoardView, ...]
     residuals_px: tuple[Float64, ...]
     rejected: tuple[tuple[str, int, str], ...] = ()
+    cameras: tuple[SessionCamera, ...] = ()
 
     @property
     def rms_px(self) -> float:
