@@ -22,7 +22,6 @@ from mvista_calibration.records import (
     Session,
     Verdict,
 )
-from mvista_calibration.refine import ALLOWED
 from mvista_core.records import Float64
 
 REFUSE, WARN = "refuse", "warn"
@@ -69,8 +68,12 @@ OFFSET = Limit(
 )  # fmt: skip
 PLANE = Limit("depth on the board after correction", 3.0, "mm", REFUSE, "field notes B.2, stage 3")
 TENSION = Limit(
-    "depth against board", ALLOWED, "sigma", REFUSE,
-    "more than 3 sigma: a camera moved between the two, or images belong to other cameras",
+    "depth against board", 6.0, "sigma", REFUSE,
+    "a camera moved between the two, or images belong to other cameras; good sets show up to 4.5",
+)  # fmt: skip
+PULL = Limit(
+    "clouds of a pair would agree better without the board", 2.0, "times", REFUSE,
+    "good sets show 1.1 to 1.4, a camera pushed by 5 mm 3",
 )  # fmt: skip
 HELD_OUT = Limit(
     "disagreement of clouds, held out", 3.0, "mm", REFUSE,
@@ -186,6 +189,7 @@ def _of_depth(bias: Sequence[DepthBias], refined: RefineResult | None) -> list[C
         kept = refined.held_out_after_m if refined.accepted else refined.held_out_before_m
         checks += [
             TENSION.check(refined.mahalanobis[k], refined.rig.cameras[k + 1]),
+            PULL.check(refined.pull, refined.pull_pair),
             HELD_OUT.check(kept * 1e3),
         ]
     return checks

@@ -163,7 +163,10 @@ def _arm_errors(a_inverse: Float64, b: Float64, x: Float64, z: Float64, scale: f
 
 
 def _opinions(a: Float64, b: Float64) -> list[Float64]:
-    """base_from_reference by OpenCV's solvers, where this OpenCV has them."""
+    """base_from_reference by OpenCV's solvers, where this OpenCV has them.
+
+    Daniilidis' is not asked: of six good simulated sets it was off by 67 and 136 mm on two.
+    """
     solve = getattr(cv2, "calibrateHandEye", None)
     if solve is None:
         return []
@@ -171,7 +174,7 @@ def _opinions(a: Float64, b: Float64) -> list[Float64]:
     turns, shifts = [p[:3, :3] for p in inverse], [p[:3, 3] for p in inverse]
     board_turns, board_shifts = [p[:3, :3] for p in b], [p[:3, 3] for p in b]
     found = []
-    for method in ("TSAI", "PARK", "HORAUD", "DANIILIDIS"):
+    for method in ("TSAI", "PARK", "HORAUD"):
         # By keyword: as the fifth positional argument the method would be taken for an output.
         turn, shift = solve(
             turns,

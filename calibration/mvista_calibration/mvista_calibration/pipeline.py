@@ -57,6 +57,7 @@ def calibrate(
     if method != "ours":
         return _baseline(session, method, run)
     coarse = run.stage("board", 0.0, lambda: solve_bundle(session))
+    session = _with_lenses(session, coarse)
     spread = run.optional(
         "jackknife", 0.25, lambda: jackknife(session, lambda part: solve_bundle(part).rig)
     )
@@ -124,6 +125,7 @@ class _Run:
 def _baseline(session: Session, method: str, run: _Run) -> Calibration:
     solve = solve_one_pose if method.startswith("one_pose") else solve_bundle
     coarse = run.stage("board", 0.0, lambda: solve(session))
+    session = _with_lenses(session, coarse)
     bias: tuple[DepthBias, ...] = ()
     refined: RefineResult | None = None
     rig = coarse.rig
@@ -140,6 +142,11 @@ def _baseline(session: Session, method: str, run: _Run) -> Calibration:
         session.name, session.board, session.cameras, coarse, bias, refined, hand_eye, rig, base,
         sd, Verdict((), False, words), run.seconds,
     )  # fmt: skip
+
+
+def _with_lenses(session: Session, coarse: CoarseResult) -> Session:
+    """The session with the lenses that the coarse stage's poses go with."""
+    return replace(session, cameras=coarse.cameras) if coarse.cameras else session
 
 
 def _base_from_reference(

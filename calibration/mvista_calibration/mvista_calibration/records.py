@@ -160,6 +160,8 @@ class Session:
     base_from_board: Float64 | None = None
     workspace: Workspace = Workspace((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
     warm_up_minutes: float = 0.0
+    notes: tuple[str, ...] = ()
+    """What reading left out, and why: images without the board, duplicates."""
 
     @property
     def reference(self) -> str:
@@ -250,7 +252,8 @@ class RefineResult:
     Medians of absolute point-to-plane distance over points not used in fitting, m; `correction`
     [C - 1, 6] is the candidate against the coarse rig, `mahalanobis` its size in sigmas of the
     prior per camera, `condition` that of the normal equations. `accepted` is the method's own
-    verdict (Sec. "gate" decides for the whole), `why` in words.
+    verdict (Sec. "gate" decides for the whole), `why` in words. `pull` is how many times better the
+    held-out points of the pair `pull_pair` would agree if depth alone placed the cameras.
     """
 
     rig: RigEstimate
@@ -263,6 +266,8 @@ class RefineResult:
     why: str
     pairs: tuple[tuple[str, str, float, float], ...] = ()
     """(camera, camera, median before, median after), m, on held-out points."""
+    pull: float = 1.0
+    pull_pair: str = ""
 
 
 @dataclass(frozen=True)

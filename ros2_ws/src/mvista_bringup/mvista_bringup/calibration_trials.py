@@ -99,11 +99,11 @@ def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
     session, truth = simulated.session, simulated.truth
     try:
         found = calibrate(session, method)
-    except CalibrationError as error:
+    except CalibrationError as refusal:
         nan = float("nan")
         return Outcome(
             job.part, job.kind, job.seed, method, nan, nan, nan, nan, nan, nan, False, False, nan,
-            ("board",), str(error), truth.detail,
+            ("board",), str(refusal), truth.detail,
         )  # fmt: skip
     reference_from_camera, base = truth.reference_from_camera, truth.base_from_reference
     error = rig_error(found.rig, reference_from_camera, session.workspace, base)

@@ -169,8 +169,8 @@ def _gate(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
     ]
     lines += missed + refused
     return "\n".join(lines), [
-        Figure("wrong sessions that passed", np.mean([o.passed for o in wrong]), 0.02),
-        Figure("right sessions refused", np.mean([not o.passed for o in right]), 0.05),
+        Figure("wrong sessions that passed", float(np.mean([o.passed for o in wrong])), 0.02),
+        Figure("right sessions refused", float(np.mean([not o.passed for o in right])), 0.05),
         Figure("corners outside two sigmas", 1.0 - inside, 0.1),
     ]
 
