@@ -11,7 +11,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mvista_calibration import detect
 from mvista_calibration.detect import (
     NoBoardError,
     WrongBoardError,
@@ -113,7 +112,7 @@ def test_trap_arrays_of_both_opencv_majors(monkeypatch: pytest.MonkeyPatch) -> N
                 return corners.reshape(-1, 2), ids.reshape(-1), *rest
             return corners.reshape(-1, 1, 2), ids.reshape(-1, 1), *rest
 
-    monkeypatch.setattr(detect.cv2.aruco, "CharucoDetector", Other)
+    monkeypatch.setattr(cv2.aruco, "CharucoDetector", Other)
     view = detect_board(image, ODD, "cam0", 0)
     np.testing.assert_array_equal(view.corners_px, expected.corners_px)
     np.testing.assert_array_equal(view.corner_ids, expected.corner_ids)

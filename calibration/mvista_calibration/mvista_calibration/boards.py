@@ -86,14 +86,19 @@ def board_image(board: Board, pixels_per_square: int) -> UInt8:
     """The pattern without margin as gray uint8 [squares_y * p, squares_x * p], p per square.
 
     The inner corner of column i and row j lies exactly between pixels: at (i * p - 0.5,
-    j * p - 0.5), pixel centres at integers.
+    j * p - 0.5), pixel centres at integers. Drawn from the same rectangles as the sheet: OpenCV's
+    `generateImage` stops at an assertion for some ratios of marker to square.
     """
     if pixels_per_square < 12:
         raise CalibrationError(
             f"{pixels_per_square} pixels per square cannot show a marker; at least 12"
         )
-    size = (board.squares_x * pixels_per_square, board.squares_y * pixels_per_square)
-    return np.asarray(cv_board(board).generateImage(size, marginSize=0), dtype=np.uint8)
+    shape = (board.squares_y * pixels_per_square, board.squares_x * pixels_per_square)
+    image = np.full(shape, 255, dtype=np.uint8)
+    scale = pixels_per_square / (board.square_m * 1000.0)
+    for left, top, right, bottom in np.rint(dark_rectangles_mm(board) * scale).astype(int):
+        image[top:bottom, left:right] = 0
+    return image
 
 
 def dark_rectangles_mm(board: Board) -> Float64:

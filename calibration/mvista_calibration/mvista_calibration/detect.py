@@ -1,8 +1,8 @@
 """Find a ChArUco board in an image: which corners, where, how sharp, or why not.
 
 Markers are first looked for at half resolution when the image is large (their places need no
-better, and it is three times faster); corners are always refined at full resolution. Arrays of OpenCV 4
-come as [N, 1, 2] and of OpenCV 5 as [N, 2]: everything is reshaped on arrival.
+better, and it is three times faster); corners are always refined at full resolution. Arrays of
+OpenCV 4 come as [N, 1, 2] and of OpenCV 5 as [N, 2]: everything is reshaped on arrival.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LAYOUT_SHARE = 0.6
 LAYOUT_TOLERANCE = 0.5
 """A marker's corner is in its place within this part of the marker's side (lenses bend boards)."""
 
-FAMILIES = tuple(f"DICT_{n}X{n}_1000" for n in (4, 5, 6, 7)) + ("DICT_ARUCO_ORIGINAL",)
+FAMILIES = (*(f"DICT_{n}X{n}_1000" for n in (4, 5, 6, 7)), "DICT_ARUCO_ORIGINAL")
 """Dictionaries tried when telling a person which board was seen instead."""
 
 
