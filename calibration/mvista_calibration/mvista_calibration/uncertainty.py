@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_calibration.records import (
+    Calibration,
     DepthBias,
     RigEstimate,
     Session,
@@ -50,6 +51,34 @@ def corner_sd(
         at_points = jacobian @ block @ jacobian.transpose(0, 2, 1)
         rows.append(np.sqrt(np.trace(at_points, axis1=1, axis2=2)))
     return np.stack(rows)
+
+
+def camera_covariance(calibration: Calibration, index: int) -> Float64 | None:
+    """Covariance [6, 6] of one camera's `base_from_camera` twist (m, rad), base frame.
+
+    The camera's own against the reference, carried into the base, plus the robot's; None where the
+    estimate has none.
+    """
+    rig, base = calibration.rig, calibration.base_from_reference
+    if rig.covariance is None:
+        return None
+    own = np.zeros((6, 6))
+    if index > 0:
+        rows = slice(6 * (index - 1), 6 * index)
+        own = rig.covariance[rows, rows]
+    if base is None:
+        return np.asarray(own)
+    carried = _adjoint(base)
+    own = carried @ own @ carried.T
+    robot = calibration.hand_eye.covariance if calibration.hand_eye is not None else 0.0
+    return np.asarray(own + robot)
+
+
+def _adjoint(pose: Float64) -> Float64:
+    """Twists of frame b to those of frame a for `pose` = a_from_b, (translation, rotation)."""
+    turn, (x, y, z) = pose[:3, :3], pose[:3, 3]
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.block([[turn, cross @ turn], [np.zeros((3, 3)), turn]])
 
 
 def jackknife(

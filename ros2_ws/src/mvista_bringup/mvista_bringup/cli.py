@@ -35,6 +35,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
     Command(("eval", "latent"), "eval_latent", "how far the generator's error depends on z"),
     Command(("eval", "experts"), "eval_experts", "success rate of the scripted experts in process"),
+    Command(
+        ("calibrate",),
+        "calibrate",
+        "cameras and robot: print a board, solve a session, verify a rig",
+    ),
     Command(("bench", "calibration"), "bench_calibration", "calibration against simulated truth"),
     Command(("bench", "capture"), "bench_capture", "cameras across processes: lost, late, cost"),
     Command(("bench", "executor"), "bench_executor", "the whole graph's set-points: even, in time"),

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from mvista_core.errors import ObservationError, RigError, TrajectoryError
 from mvista_core.geometry import is_pose
 
+LARGEST_DECENTRING = 0.25
+"""Of the image's side, between its middle and the principal point; a window's may be far off."""
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
@@ -210,13 +213,20 @@ class InferredPlan:
 
 @dataclass(frozen=True)
 class CameraCalibration:
-    """One calibrated camera: base_from_camera [4, 4], covariance [6, 6] (m, rad) or None."""
+    """One calibrated camera: base_from_camera [4, 4], covariance [6, 6] (m, rad) or None.
+
+    `other_intrinsics` are the same lens at other resolutions. Measured depth is `depth_scale`
+    times the true one plus `depth_offset_m`; offset 0 and scale 1 where nobody measured it.
+    """
 
     name: str
     base_from_camera: Float64
     intrinsics: Intrinsics
     serial: str = ""
     covariance: Float64 | None = None
+    other_intrinsics: tuple[Intrinsics, ...] = ()
+    depth_offset_m: float = 0.0
+    depth_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not is_pose(self.base_from_camera):
@@ -224,6 +234,45 @@ class CameraCalibration:
                 f"camera '{self.name}': base_from_camera is not a rigid transform "
                 "(orthonormal rotation, determinant +1, last row 0 0 0 1)"
             )
+        for lens in (self.intrinsics, *self.other_intrinsics):
+            _check_lens(self.name, lens)
+
+
+def _check_lens(camera: str, lens: Intrinsics) -> None:
+    """Refuse a K of another resolution: its principal point lies far from the image's middle."""
+    for value, size, name in (
+        (lens.cx_px, lens.width_px, "cx"),
+        (lens.cy_px, lens.height_px, "cy"),
+    ):
+        if not abs(value - size / 2) <= LARGEST_DECENTRING * size:
+            raise RigError(
+                f"camera '{camera}': {name} {value:g} px does not fit an image of "
+                f"{lens.width_px}x{lens.height_px}; are these intrinsics of another resolution?"
+            )
+
+
+@dataclass(frozen=True)
+class RigCheck:
+    """One check of the calibration gate: a measured value against its limit."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    passed: bool
+    level: str
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class RigProvenance:
+    """How a rig was calibrated: board, method, versions (name, version), verdict, checks."""
+
+    board: str
+    method: str
+    versions: tuple[tuple[str, str], ...]
+    words: str
+    checks: tuple[RigCheck, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,6 +285,7 @@ class RigCalibration:
     date: str
     verdict: str
     content_hash: str = field(default="", compare=False)
+    provenance: RigProvenance | None = None
 
     def camera(self, name: str) -> CameraCalibration:
         """One camera by name; `RigError` lists the names there are."""

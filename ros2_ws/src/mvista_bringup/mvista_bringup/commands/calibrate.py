@@ -1,0 +1,96 @@
+"""`mvista calibrate board|solve|verify`: a sheet to print, a session's answer, a rig's proof."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from mvista_bringup.paths import config_file, output_dir
+from mvista_calibration.boards import board_pdf
+from mvista_calibration.pipeline import METHODS, calibrate
+from mvista_calibration.records import Board
+from mvista_calibration.report import write_report
+from mvista_calibration.save import rig_of, save_calibration
+from mvista_calibration.session_files import load_session
+from mvista_calibration.verify import verify_rig
+from mvista_core.errors import ConfigError
+from mvista_core.rig import load_rig
+
+FAILED = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    board = verbs.add_parser("board", help="a ChArUco board as a PDF to print at true size")
+    board.add_argument("--squares", default="14x9", help="columns x rows")
+    board.add_argument("--square-mm", type=float, default=40.0)
+    board.add_argument("--marker-mm", type=float, default=30.0)
+    board.add_argument("--dictionary", default="DICT_5X5_250")
+    board.add_argument("--out", type=Path, default=Path("board.pdf"))
+    solve = verbs.add_parser("solve", help="a recorded session -> rig file, or the reason why not")
+    solve.add_argument("session", type=Path, help="folder with session.yaml")
+    solve.add_argument(
+        "--rig", default="", help="name: config/rigs/<name>.yaml is written if it passes"
+    )
+    solve.add_argument("--method", choices=METHODS, default="ours")
+    solve.add_argument("--base-frame", default="piper_base")
+    solve.add_argument("--width", type=int, help="of the stream the rig file is for (depth's)")
+    solve.add_argument("--out", type=Path, help="folder for report and files")
+    verify = verbs.add_parser("verify", help="does a rig file still hold, by a new session")
+    verify.add_argument("session", type=Path)
+    verify.add_argument("--rig", type=Path, required=True, help="rig file")
+    verify.add_argument("--json", type=Path)
+
+
+def run(args: argparse.Namespace) -> int:
+    return {"board": _board, "solve": _solve, "verify": _verify}[args.verb](args)
+
+
+def _board(args: argparse.Namespace) -> int:
+    try:
+        columns, rows = (int(word) for word in args.squares.lower().split("x"))
+    except ValueError:
+        raise ConfigError(f"--squares {args.squares}: give columns x rows, such as 14x9") from None
+    board = Board(columns, rows, args.square_mm / 1e3, args.marker_mm / 1e3, args.dictionary)
+    path = board_pdf(board, args.out)
+    sys.stdout.write(f"{path}: print at 100 %, then measure the bar and note it in session.yaml\n")
+    return 0
+
+
+def _solve(args: argparse.Namespace) -> int:
+    session = load_session(args.session, _progress)
+    found = calibrate(session, args.method, _progress)
+    folder = args.out or output_dir("calibration", session.name.replace(" ", "_"))
+    report = write_report(session, found, folder)
+    name = args.rig or session.name.replace(" ", "_")
+    today = datetime.now(timezone.utc).date().isoformat()
+    rig = rig_of(found, name, today, args.base_frame, args.width)
+    sys.stdout.write(f"{found.verdict.words}\nreport: {report}\n")
+    target = config_file("rigs", f"{args.rig}.yaml") if args.rig else None
+    sys.stdout.write(f"rig file: {save_calibration(rig, folder, target)}\n")
+    return 0 if found.verdict.passed else FAILED
+
+
+def _verify(args: argparse.Namespace) -> int:
+    rig = load_rig(args.rig, allow_failed=True)
+    found = verify_rig(load_session(args.session, _progress), rig)
+    for camera in found.cameras:
+        sys.stdout.write(
+            f"{camera.name}: moved by {camera.moved_m * 1e3:.1f} mm at the workspace, "
+            f"{np.rad2deg(camera.turned_rad):.2f} deg ({camera.sigmas:.1f} sigma)\n"
+        )
+    sys.stdout.write(found.words + "\n")
+    if args.json is not None:
+        args.json.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+    return 0 if found.holds else FAILED
+
+
+def _progress(stage: str, fraction: float) -> bool:
+    sys.stderr.write(f"{stage}: {fraction:.0%}\n")
+    return True
