@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.bundle import Bundle, BundleState, lens_prior, reported_lenses
+from mvista_calibration.bundle import BOARD_SD, Bundle, BundleState, lens_prior, reported_lenses
 from mvista_calibration.coarse import _start, _view_poses, solve_bundle, solve_one_pose
 from mvista_calibration.records import BoardView, RigEstimate, Session
 from mvista_calibration.twists import moved, twist_between
@@ -308,3 +308,15 @@ def test_twists_are_applied_on_the_left() -> None:
     turn = Rotation.from_rotvec([0.0, 0.0, np.pi / 2]).as_matrix()
     pose = moved(np.eye(4), np.array([1.0, 2.0, 3.0, 0.0, 0.0, np.pi / 2]))
     assert np.allclose(pose[:3, :3], turn) and np.allclose(pose[:3, 3], [1, 2, 3])
+
+
+def test_the_boards_own_size_counts_as_uncertain() -> None:
+    """A board of another true size within BOARD_SD stays within sigma, however many corners."""
+    exact = scene(2, board=LARGE, noise_px=0.0)
+    other = scene(2, board=LARGE, noise_px=0.0, printed=1.0 + BOARD_SD)
+    found = solve_bundle(other.session).rig
+    assert found.covariance is not None
+    for k, name in enumerate(other.session.names[1:]):
+        twist = twist_between(found.pose(name), exact.reference_from_camera[k + 1])
+        block = found.covariance[6 * k : 6 * k + 6, 6 * k : 6 * k + 6]
+        assert 0.5 < np.sqrt(twist @ np.linalg.solve(block, twist)) < 1.05

@@ -18,6 +18,8 @@ HUBER_PX = 1.0
 LEAST_SIGMA_PX = 0.02
 FOCAL_SD, ASPECT_SD, CENTRE_SD = 1e-3, 2e-4, 2.0 / 3840.0
 """What reported intrinsics are trusted to: fraction of f, of fx against fy, centre per width."""
+BOARD_SD = 3e-4
+"""What the board's measured size is trusted to: 0.06 mm on a scale bar of 200 mm."""
 STEPS = 30
 STILL = 1e-9
 
@@ -104,16 +106,21 @@ class Bundle:
         return max(float(np.sqrt(capped.sum() / freedom)), LEAST_SIGMA_PX)
 
     def covariance(self, state: BundleState) -> Float64:
-        """Of the cameras' twists [6 (C - 1), 6 (C - 1)]: corner noise and trust in the lenses.
+        """Of the cameras' twists [6 (C - 1), 6 (C - 1)]: corner noise, trust in lenses and board.
 
-        Lenses that stayed fixed count as uncertain all the same ("consider parameters").
+        The board's size and lenses that stayed fixed are "consider parameters": no corner can
+        tell them, so they count as uncertain although nothing was solved for.
         """
         full, _ = self.normal_equations(state)
         variance = self.sigma_px(state) ** 2
+        # A board larger by a fraction makes all distances between cameras larger by as much.
+        grown = np.pad(state.cameras[1:, :3, 3], ((0, 0), (0, 3))).ravel()
+        of_board = BOARD_SD**2 * np.outer(grown, grown)
         if self.noise_px is not None:
-            return np.asarray(variance * np.linalg.inv(full)[: self._twists, : self._twists])
+            inverse = np.linalg.inv(full)[: self._twists, : self._twists]
+            return np.asarray(variance * inverse + of_board)
         inverse = np.linalg.inv(full[: self.size, : self.size])[: self._twists]
-        covariance = variance * inverse[:, : self._twists]
+        covariance = variance * inverse[:, : self._twists] + of_board
         for k, camera in enumerate(self._session.cameras):
             at = self._lens_at + 4 * k
             sensitivity = inverse @ full[: self.size, at : at + 4]

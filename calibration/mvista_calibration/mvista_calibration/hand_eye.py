@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from mvista_calibration.bundle import CENTRE_SD, FOCAL_SD
 from mvista_calibration.records import CoarseResult, HandEyeResult, Session
 from mvista_calibration.twists import moved
 from mvista_core.errors import CalibrationError
@@ -28,8 +29,6 @@ LEAST_TURN_RAD = np.deg2rad(5.0)
 ARM_SD_M, ARM_SD_RAD = 1e-3, np.deg2rad(0.1)
 """Where the reweighting of translation against rotation starts."""
 LEAST_SD_M, LEAST_SD_RAD = 1e-5, 1e-5
-FOCAL_SD, CENTRE_SD = 1e-3, 2.0 / 3840.0
-"""What factory intrinsics are trusted to: fraction of f; principal point per image width."""
 
 
 def solve_hand_eye(session: Session, coarse: CoarseResult) -> HandEyeResult:
