@@ -95,3 +95,9 @@ def test_a_pose_that_is_not_rigid_is_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     with pytest.raises(RigError, match="camera 'cam1'.*not a rigid transform"):
         load_rig(path)
+
+
+def test_intrinsics_of_another_resolution_are_refused() -> None:
+    lens = Intrinsics(320, 180, 748.0, 748.0, 634.0, 372.0)
+    with pytest.raises(RigError, match="camera 'cam0': cx 634 px does not fit"):
+        CameraCalibration("cam0", np.eye(4), lens)

@@ -68,8 +68,9 @@ OFFSET = Limit(
 )  # fmt: skip
 PLANE = Limit("depth on the board after correction", 3.0, "mm", REFUSE, "field notes B.2, stage 3")
 TENSION = Limit(
-    "depth against board", 6.0, "sigma", REFUSE,
-    "a camera moved between the two, or images belong to other cameras; good sets show up to 4.5",
+    "depth against board", 9.0, "sigma", REFUSE,
+    "a camera moved between the two, or images belong to other cameras; good sets show up to 6 "
+    "and, one in a hundred, 8.6",
 )  # fmt: skip
 PULL = Limit(
     "clouds of a pair would agree better without the board", 2.0, "times", REFUSE,

@@ -38,6 +38,8 @@ LEAST_SIGMA_M = 1.2e-3
 PATCH_M = 0.07
 """Depth errors are alike within such a patch (bias, wiggle, normals): it counts once."""
 HELD_OUT_GATE_M = 0.03
+LEAST_OVERLAP = 0.3
+"""Of the points of the pair that overlaps most: a pair with fewer has a median of chance."""
 LEAST_OFFSET_SD_M = 5e-4
 LEAST_GAIN_M = 3e-4
 """What refinement must win on held-out points. Below, it follows errors that depth shares with the
@@ -313,12 +315,18 @@ def _distances(twists: Float64, covariance: Float64 | None) -> Float64:
 def _pair_medians(
     clouds: Sequence[Cloud], rig: RigEstimate, held_out: bool = False
 ) -> dict[tuple[int, int], float]:
-    """Median absolute point-to-plane distance, m, of every pair that overlaps."""
+    """Median absolute point-to-plane distance, m, of every pair that overlaps enough to say."""
     gathered: dict[tuple[int, int], list[Float64]] = {}
     for match in _matches(clouds, rig, HELD_OUT_GATE_M):
         distance = np.abs(match.distance[match.held_out] if held_out else match.distance)
         gathered.setdefault((min(match.a, match.b), max(match.a, match.b)), []).append(distance)
-    return {pair: float(np.median(np.concatenate(parts))) for pair, parts in gathered.items()}
+    joined = {pair: np.concatenate(parts) for pair, parts in gathered.items()}
+    most = max((len(distances) for distances in joined.values()), default=0)
+    return {
+        pair: float(np.median(distances))
+        for pair, distances in joined.items()
+        if len(distances) >= LEAST_OVERLAP * most
+    }
 
 
 def _mean(medians: dict[tuple[int, int], float]) -> float:

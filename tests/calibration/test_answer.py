@@ -1,0 +1,193 @@
+"""One simulated session through it all: what is answered, refused, written, verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mvista_calibration.gate import judge
+from mvista_calibration.pipeline import calibrate
+from mvista_calibration.records import Calibration, GripperPose, Verdict
+from mvista_calibration.refine import refine
+from mvista_calibration.report import write_report
+from mvista_calibration.save import (
+    LINK_FROM_OPTICAL,
+    camera_info,
+    rig_of,
+    save_calibration,
+    static_transforms,
+)
+from mvista_calibration.twists import moved
+from mvista_calibration.uncertainty import jackknife, rig_error
+from mvista_calibration.verify import verify_rig
+from mvista_core.arm import load_arm
+from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.geometry import pose_from, rotation_from_quaternion
+from mvista_core.rig import load_rig, save_rig
+from mvista_sim.calibration_sessions import SessionSettings, SimulatedSession, simulate_session
+from tests.architecture.source_tree import ROOT
+
+SETTINGS = SessionSettings(
+    arm=load_arm(ROOT / "config" / "arms" / "piper.yaml"), depth_width_px=320, shots=12
+)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> SimulatedSession:
+    return simulate_session(3, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def found(simulated: SimulatedSession) -> Calibration:
+    return calibrate(simulated.session)
+
+
+def test_a_good_session_passes_near_the_truth(
+    simulated: SimulatedSession, found: Calibration
+) -> None:
+    assert found.verdict.passed, found.verdict.words
+    truth, workspace = simulated.truth, simulated.session.workspace
+    base = truth.base_from_reference
+    error = rig_error(found.rig, truth.reference_from_camera, workspace, base)
+    assert error.rms_m < 3e-3
+    assert found.base_from_reference is not None
+    assert np.linalg.norm((found.base_from_reference - base)[:3, 3]) < 6e-3
+    for bias, offset in zip(found.depth_bias, truth.depth_offset_m, strict=True):
+        assert abs(bias.offset_m - offset) < 5e-3
+    assert found.corner_sd_m.shape == (4, 8) and (found.corner_sd_m[0] == 0).all()
+    assert (found.corner_sd_m[1:] > 2e-4).all() and (found.corner_sd_m[1:] < 5e-3).all()
+
+
+@pytest.mark.parametrize("spoil", ["misprint_1pct", "bumped_between_stages", "unfocused"])
+def test_a_spoiled_session_does_not_pass(spoil: str) -> None:
+    made = simulate_session(1001, SETTINGS, spoil)
+    try:
+        answer = calibrate(made.session)
+    except CalibrationError:
+        return  # the board stage refused it
+    assert not answer.verdict.passed and answer.verdict.words.startswith("FAILED"), (
+        made.truth.detail
+    )
+
+
+def test_a_stage_that_cannot_answer_fails_the_verdict_and_is_named(
+    simulated: SimulatedSession,
+) -> None:
+    still = tuple(GripperPose(p.shot, np.eye(4)) for p in simulated.session.gripper)
+    answer = calibrate(replace(simulated.session, gripper=still, scene=(), board_depth=()))
+    assert not answer.verdict.passed and "stage 'robot'" in answer.verdict.words
+    assert "turned too little" in answer.verdict.words
+    assert answer.hand_eye is None and answer.base_from_reference is None
+
+
+def test_progress_can_stop_it(simulated: SimulatedSession) -> None:
+    with pytest.raises(CancelledError, match="before stage 'depth bias'"):
+        calibrate(simulated.session, progress=lambda stage, _: stage != "depth bias")
+
+
+def test_an_unknown_method_is_refused(simulated: SimulatedSession) -> None:
+    with pytest.raises(CalibrationError, match="there are ours, one_pose"):
+        calibrate(simulated.session, "magic")
+    with pytest.raises(CalibrationError, match="there are joint, sequential"):
+        refine(simulated.session, calibrate(simulated.session, "bundle").coarse, (), "magic")
+
+
+def test_the_paper_is_a_baseline_that_is_never_judged(simulated: SimulatedSession) -> None:
+    answer = calibrate(simulated.session, "bundle_icp")
+    assert not answer.verdict.passed and "nothing was checked" in answer.verdict.words
+    assert answer.rig.stage == "sequential"
+
+
+def test_shots_that_disagree_widen_the_jackknife(simulated: SimulatedSession) -> None:
+    session = simulated.session
+
+    def solve(part):
+        return calibrate(replace(part, scene=(), board_depth=(), gripper=()), "bundle").rig
+
+    calm = jackknife(session, solve, groups=3)
+    shaken = [
+        replace(v, corners_px=v.corners_px + np.array([0.0, 0.7 * (v.shot % 3)]))
+        if v.camera == "cam1"
+        else v
+        for v in session.views
+    ]
+    assert np.trace(jackknife(replace(session, views=tuple(shaken)), solve, groups=3)) > np.trace(
+        calm
+    )
+
+
+def test_every_limit_has_a_reason_and_nan_never_passes(
+    simulated: SimulatedSession, found: Calibration
+) -> None:
+    assert all(check.reason for check in found.verdict.checks)
+    verdict = judge(
+        simulated.session, found.coarse, found.depth_bias,
+        None if found.refine is None else replace(found.refine, pull=np.nan),
+        found.hand_eye, found.corner_sd_m,
+    )  # fmt: skip
+    assert not verdict.passed
+
+
+def test_the_rig_file_comes_back_as_it_was(found: Calibration, tmp_path: Path) -> None:
+    rig = rig_of(found, "bench", "2026-01-01")
+    path = save_calibration(rig, tmp_path / "out", tmp_path / "rigs" / "bench.yaml")
+    again = load_rig(path)
+    assert again.provenance == rig.provenance and again.base_frame == "piper_base"
+    for a, b in zip(again.cameras, rig.cameras, strict=True):
+        assert np.array_equal(a.base_from_camera, b.base_from_camera)
+        assert a.intrinsics == b.intrinsics and a.other_intrinsics == b.other_intrinsics
+        assert (a.depth_offset_m, a.depth_scale) == (b.depth_offset_m, b.depth_scale)
+        assert a.covariance is not None and np.linalg.eigvalsh(a.covariance).min() > 0
+    assert {lens.width_px for lens in again.cameras[0].other_intrinsics} == {3840}
+
+
+def test_a_failed_run_never_touches_a_good_rig_file(found: Calibration, tmp_path: Path) -> None:
+    good = save_calibration(
+        rig_of(found, "cell", "2026-01-01"), tmp_path, tmp_path / "cell_rig.yaml"
+    )
+    before = good.read_bytes()
+    failed = replace(found, verdict=Verdict(found.verdict.checks, False, "FAILED: on purpose"))
+    with pytest.raises(CalibrationError, match="was left as it was"):
+        save_calibration(rig_of(failed, "cell", "2026-01-02"), tmp_path / "again", good)
+    assert good.read_bytes() == before
+    with pytest.raises(Exception, match="verdict is 'fail'"):
+        load_rig(tmp_path / "again" / "cell.yaml")
+
+
+def test_ros_files_say_the_same(found: Calibration, tmp_path: Path) -> None:
+    rig = rig_of(found, "cell", "2026-01-01")
+    save_calibration(rig, tmp_path)
+    info = yaml.safe_load((tmp_path / "camera_info" / "cam0_3840x2160.yaml").read_text())
+    assert info == camera_info("cam0", rig.cameras[0].other_intrinsics[-1])
+    assert info["distortion_model"] == "plumb_bob" and info["projection_matrix"]["cols"] == 4
+    for entry, camera in zip(static_transforms(rig), rig.cameras, strict=True):
+        turn = rotation_from_quaternion(np.array(entry["rotation_xyzw"]))
+        link = pose_from(turn, np.array(entry["translation_m"]))
+        assert np.allclose(link @ LINK_FROM_OPTICAL, camera.base_from_camera, atol=1e-9)
+    assert (tmp_path / "cameras.urdf.xacro").read_text().count("<joint") == 4
+
+
+def test_the_report_shows_verdict_checks_and_pictures(
+    simulated: SimulatedSession, found: Calibration, tmp_path: Path
+) -> None:
+    page = write_report(simulated.session, found, tmp_path).read_text()
+    assert "May be used" in page and page.count("data:image/png") == 2
+    assert all(check.name in page for check in found.verdict.checks)
+
+
+def test_a_rig_holds_until_a_camera_moves(
+    simulated: SimulatedSession, found: Calibration, tmp_path: Path
+) -> None:
+    rig = rig_of(found, "cell", "2026-01-01")
+    assert verify_rig(simulated.session, rig).holds
+    nudged = moved(rig.cameras[2].base_from_camera, np.array([0.012, 0, 0, 0, 0, 0]))
+    cameras = (*rig.cameras[:2], replace(rig.cameras[2], base_from_camera=nudged), rig.cameras[3])
+    save_rig(replace(rig, cameras=cameras), tmp_path / "moved.yaml")
+    answer = verify_rig(simulated.session, load_rig(tmp_path / "moved.yaml"))
+    assert not answer.holds and "cam2" in answer.words and "calibrate again" in answer.words
+    with pytest.raises(CalibrationError, match="has no cameras"):
+        verify_rig(simulated.session, replace(rig, cameras=rig.cameras[:2]))
