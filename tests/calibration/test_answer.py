@@ -11,7 +11,7 @@ import yaml
 
 from mvista_calibration.gate import judge
 from mvista_calibration.pipeline import calibrate
-from mvista_calibration.records import Calibration, GripperPose, Verdict
+from mvista_calibration.records import Calibration, GripperPose, RigEstimate, Session, Verdict
 from mvista_calibration.refine import refine
 from mvista_calibration.report import write_report
 from mvista_calibration.save import (
@@ -105,7 +105,7 @@ def test_the_paper_is_a_baseline_that_is_never_judged(simulated: SimulatedSessio
 def test_shots_that_disagree_widen_the_jackknife(simulated: SimulatedSession) -> None:
     session = simulated.session
 
-    def solve(part):
+    def solve(part: Session) -> RigEstimate:
         return calibrate(replace(part, scene=(), board_depth=(), gripper=()), "bundle").rig
 
     calm = jackknife(session, solve, groups=3)
