@@ -112,8 +112,8 @@ def learn_background(camera: str, frames: Sequence[Reduced]) -> Background:
     chosen, marks = _pick(smooth, POINTS), _pick(marked, POINTS)
     if len(chosen[0]) < 100:
         raise CalibrationError(
-            f"{camera}: only {len(chosen[0])} pixels of the background are static with valid depth, "
-            "at least 100 are needed; does the camera look at the table?"
+            f"{camera}: only {len(chosen[0])} pixels of the background are static with valid "
+            "depth, at least 100 are needed; does the camera look at the table?"
         )
     points = _points(depth, lens, chosen)
     rows = _image_rows(points, lens, slope_u[chosen], slope_v[chosen])

@@ -42,6 +42,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(("bench", "calibration"), "bench_calibration", "calibration against simulated truth"),
     Command(("bench", "capture"), "bench_capture", "cameras across processes: lost, late, cost"),
+    Command(("bench", "drift"), "bench_drift", "is a moved camera noticed, and an unmoved one not"),
     Command(("bench", "executor"), "bench_executor", "the whole graph's set-points: even, in time"),
     Command(("dataset",), "dataset", "collect expert episodes in the cell, or describe a data set"),
 )
