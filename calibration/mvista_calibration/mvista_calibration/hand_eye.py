@@ -157,8 +157,17 @@ def _arm_errors(a_inverse: Float64, b: Float64, x: Float64, z: Float64, scale: f
     scaled = b.copy()
     scaled[:, :3, 3] *= scale
     steps = a_inverse @ x @ scaled @ invert(z)
-    turns = Rotation.from_matrix(steps[:, :3, :3]).as_rotvec()
-    return np.concatenate([steps[:, :3, 3], turns], axis=1)
+    return np.concatenate([steps[:, :3, 3], _rotation_vectors(steps[:, :3, :3])], axis=1)
+
+
+def _rotation_vectors(turns: Float64) -> Float64:
+    """Rotation vectors [N, 3] of matrices [N, 3, 3] well below half a turn."""
+    odd = 0.5 * (turns - turns.transpose(0, 2, 1))
+    vectors = np.stack([odd[:, 2, 1], odd[:, 0, 2], odd[:, 1, 0]], axis=1)
+    sine = np.linalg.norm(vectors, axis=1)
+    angle = np.arctan2(sine, 0.5 * (np.trace(turns, axis1=1, axis2=2) - 1.0))
+    factor = np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 1.0)
+    return np.asarray(vectors * factor[:, None])
 
 
 def _opinions(a: Float64, b: Float64) -> list[Float64]:
