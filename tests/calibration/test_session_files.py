@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ import yaml
 
 from mvista_calibration.detect import WrongBoardError
 from mvista_calibration.records import Board, DepthImage, SessionCamera
+from mvista_calibration.session_checks import check_settings
 from mvista_calibration.session_files import (
     SessionSettings,
     SessionWriter,
@@ -23,6 +25,7 @@ from mvista_calibration.session_files import (
     load_session,
     write_session,
 )
+from mvista_calibration.session_layout import parse_settings, parse_shot
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, Intrinsics, UInt8
@@ -354,3 +357,14 @@ def test_bad_shots_are_not_written(tmp_path: Path, shot: Shot, words: str) -> No
     with pytest.raises(CalibrationError, match=words):
         writer.append(shot)
     assert writer.shots == () and not (tmp_path / "live" / "shots").exists()
+
+
+def test_the_readme_shows_a_session_that_is_read(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "calibration" / "README.md").read_text()
+    session, shot = re.findall(r"```yaml\n# (?:session|shot)\.yaml.*?\n(.*?)```", readme, re.S)
+    (tmp_path / "session.yaml").write_text(session)
+    (tmp_path / "shot.yaml").write_text(shot)
+    read = parse_settings(tmp_path / "session.yaml")
+    check_settings(read, "README.md")
+    assert read.board == Board(14, 9, 0.04, 0.03, measured_scale=1.001)
+    assert parse_shot(tmp_path / "shot.yaml").joints == (("joint1", 0.1),)
