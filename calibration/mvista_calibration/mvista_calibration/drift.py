@@ -9,8 +9,9 @@ Three looks, each a number with its sigma:
    but a table shows only height and tilt of a camera, and depth offsets look like motion.
 3. the arm's links against forward kinematics (drift_arm.py): joint zeros, cameras to robot.
 
-A warning needs the estimate (a median over `window` frames) beyond the threshold and beyond
-`sigmas` of its own scatter, `persistence` times in a row; it ends below `clear_share` of the
+A warning needs the estimate (a median over `window` frames; metres and radians in units of their
+thresholds, squared and added) beyond 1 and beyond `sigmas` of its own scatter, `persistence` times
+in a row; it ends below `clear_share` of the
 threshold, `clear_after` times in a row. False alarms: see calibration/README.md, measured by
 `mvista bench drift`.
 """
@@ -256,10 +257,10 @@ class DriftWatch:
         sd = np.maximum(1.25 * spread / np.sqrt(len(stack)), [2e-4] * 3 + [2e-4] * 3)
         moved_m, turned = float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
         sd_m, sd_rad = float(np.linalg.norm(sd[:3])), float(np.linalg.norm(sd[3:]))
-        over = (moved_m > max(s.warn_m, s.sigmas * sd_m)) or (
-            turned > max(s.warn_rad, s.sigmas * sd_rad)
-        )
-        under = moved_m < s.clear_share * s.warn_m and turned < s.clear_share * s.warn_rad
+        # A step aside and a turn look much alike: what one lacks, the other shows.
+        size = float(np.hypot(moved_m / s.warn_m, turned / s.warn_rad))
+        sure = moved_m > s.sigmas * sd_m or turned > s.sigmas * sd_rad
+        over, under = size > 1.0 and sure, size < s.clear_share
         full = len(stack) == s.window
         camera.alarm.update(over and full, under)
         state = WARNING if camera.alarm.on or camera.lost.on else OK

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 from mvista_calibration.drift_background import Background, Reduced
@@ -68,7 +69,7 @@ class _Capsules:
     start: Float64
     end: Float64
     radius: Float64
-    joint: np.ndarray[tuple[int], np.dtype[np.int64]]
+    joint: NDArray[np.int64]
     origins: Float64
     axes: Float64
     palm: Float64
@@ -177,7 +178,7 @@ def _frames(arm: ArmModel, positions: Float64) -> list[Float64]:
     return frames
 
 
-def _nearest(capsules: _Capsules, points: Float64) -> tuple[Float64, Float64, Float64]:
+def _nearest(capsules: _Capsules, points: Float64) -> tuple[Float64, Float64, NDArray[np.int64]]:
     """Signed distance [N] to the nearest surface, its outward normal [N, 3], the joint it is on."""
     best = np.full(len(points), np.inf)
     normal = np.zeros_like(points)

@@ -220,7 +220,7 @@ def _sampled(
 def _gradients(image: Float32) -> tuple[Float64, Float64]:
     """Central differences along u and v."""
     along_v, along_u = np.gradient(image.astype(np.float64))
-    return along_u, along_v
+    return np.asarray(along_u), np.asarray(along_v)
 
 
 def _pick(mask: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

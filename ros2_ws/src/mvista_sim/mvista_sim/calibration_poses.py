@@ -72,6 +72,24 @@ def held_by_arm(
     return _chosen(draw, board, cameras, count, rng) @ invert(mount)
 
 
+def joints_holding(
+    arm: ArmModel, mount: Float64, board: Board, cameras: Float64, count: int,
+    rng: np.random.Generator,
+) -> Float64:  # fmt: skip
+    """Joint positions [count, 6] of poses chosen as `held_by_arm` does."""
+    drawn: list[Float64] = []
+
+    def draw() -> Float64:
+        drawn.append(rng.uniform(arm.lower[:6], arm.upper[:6], (4000, 6)))
+        return _flanges(arm, drawn[-1]) @ mount
+
+    chosen = _chosen(draw, board, cameras, count, rng)
+    joints = np.concatenate(drawn)
+    boards = _flanges(arm, joints) @ mount
+    found = [int(np.abs(boards - pose).max(axis=(1, 2)).argmin()) for pose in chosen]
+    return np.asarray(joints[found])
+
+
 def held_by_hand(board: Board, cameras: Float64, count: int, rng: np.random.Generator) -> Float64:
     """`base_from_board` [count, 4, 4] over the workspace; the first is seen best by all."""
     towards = _unit(cameras[:, :3, 3] - np.array(CENTRE_M)).mean(axis=0)

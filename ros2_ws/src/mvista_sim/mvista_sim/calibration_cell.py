@@ -1,0 +1,367 @@
+"""A calibration session rendered in the cell: the board in the gripper, 4K colour, ToF depth.
+
+    python -m mvista_sim.calibration_cell --out build/calibration/session --seed 0
+
+Unlike `calibration_sessions`, which projects corners, this one draws images, so that detection is
+in the chain. Every unit has a lens of its own, known to the session only with the factory's error,
+and a depth sensor of its own. `truth.yaml` beside the session says what was true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mujoco
+import numpy as np
+
+from mvista_calibration.boards import board_image
+from mvista_calibration.records import Board, DepthImage, SessionCamera
+from mvista_calibration.session_files import write_session
+from mvista_calibration.session_layout import SessionSettings, Shot, ShotImage, write_yaml
+from mvista_core.arm import ArmModel, load_arm
+from mvista_core.errors import CalibrationError
+from mvista_core.geometry import exp_so3, invert, pose_from, quaternion_xyzw
+from mvista_core.records import CameraCalibration, Float32, Float64, Intrinsics, UInt8
+from mvista_sim.calibration_depth import DepthSettings, TofUnit, measure
+from mvista_sim.calibration_poses import (
+    COLOUR_PX,
+    gripper_from_board,
+    joints_holding,
+    nominal_intrinsics,
+    sim_cell_cameras,
+)
+from mvista_sim.calibration_sessions import A4_BOARD, SHOT_NS, pixel_rays
+from mvista_sim.rig_file import sim_rig
+from mvista_sim.scene import scene_xml
+from mvista_sim.tasks import make_layout
+
+TEXTURE_PX = 128
+"""Of one square; a square of 30 mm at 0.7 m is 96 px of a 4K image."""
+MARGIN_M = 0.01
+THICKNESS_M = 0.003
+GRIPPER, TABLE = "gripper", "table"
+AWAY = (0.0, 0.0, -20.0)
+
+
+@dataclass(frozen=True)
+class CellSession:
+    """What to render. `colour_width_px` 3840 is the paper's; smaller ones serve quick tests.
+
+    `board_at` is gripper (eye-to-hand) or table (somewhere flat, no gripper poses).
+    """
+
+    seed: int = 0
+    board: Board = A4_BOARD
+    shots: int = 15
+    board_at: str = GRIPPER
+    colour_width_px: int = COLOUR_PX[0]
+    depth_width_px: int = 1280
+    focal_error: float = 0.001
+    centre_error_px: float = 2.0
+    arm_error_m: float = 0.001
+    arm_error_rad: float = float(np.deg2rad(0.1))
+    image_noise: float = 1.5
+    depth: DepthSettings = field(default_factory=DepthSettings)
+
+    def __post_init__(self) -> None:
+        if self.board_at not in (GRIPPER, TABLE):
+            raise CalibrationError(f"board_at is '{self.board_at}'; allowed: gripper, table")
+        for width in (self.colour_width_px, self.depth_width_px):
+            if width < 320 or COLOUR_PX[0] % width or COLOUR_PX[1] * width % COLOUR_PX[0]:
+                raise CalibrationError(
+                    f"images {width} px wide do not divide 3840x2160; use 3840, 1920, 1280 or 640"
+                )
+        if self.shots < 1:
+            raise CalibrationError(f"{self.shots} shots; at least 1")
+
+
+@dataclass(frozen=True)
+class CellTruth:
+    """True lenses at colour resolution, poses, depth units; joints [shots, 6] at the shots."""
+
+    lenses: tuple[Intrinsics, ...]
+    base_from_camera: Float64
+    base_from_board: Float64
+    gripper_from_board: Float64 | None
+    joints: Float64
+    units: tuple[TofUnit, ...]
+
+
+class BoardCell:
+    """The cell with a board that can be put anywhere, drawn at any resolution."""
+
+    def __init__(self, arm: ArmModel, board: Board, seed: int, poses: Float64) -> None:
+        self._board, self._arm = board, arm
+        names = sim_rig("").names
+        self.names = names
+        lens = nominal_intrinsics("sim_cell")
+        cameras = tuple(CameraCalibration(n, p, lens) for n, p in zip(names, poses, strict=True))
+        xml = scene_xml(make_layout("put_orange", seed), arm, replace(sim_rig(""), cameras=cameras))
+        self.model = mujoco.MjModel.from_xml_string(_with_board(xml, board), _assets(board))
+        self.data = mujoco.MjData(self.model)
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        self._joints = [int(self.model.joint(n).qposadr[0]) for n in arm.joint_names[:-1]]
+        self.put(None, arm.home[:6])
+
+    def put(self, base_from_board: Float64 | None, joints: Float64) -> None:
+        """Place the board (None: out of sight) and the arm's joints [6]."""
+        index = int(self.model.body("board").mocapid[0])
+        pose = pose_from(np.eye(3), np.array(AWAY)) if base_from_board is None else base_from_board
+        x, y, z, w = quaternion_xyzw(pose[:3, :3])
+        self.data.mocap_pos[index] = pose[:3, 3]
+        self.data.mocap_quat[index] = (w, x, y, z)
+        self.data.qpos[self._joints] = joints
+        mujoco.mj_forward(self.model, self.data)
+
+    def color(self, camera: str, lens: Intrinsics) -> UInt8:
+        """uint8 RGB [H, W, 3] through `lens`, its distortion included."""
+        renderer = self._renderer(camera, lens)
+        return np.asarray(_distorted(renderer.render(), lens, cv2.INTER_CUBIC), dtype=np.uint8)
+
+    def depth(self, camera: str, lens: Intrinsics) -> Float32:
+        """Exact depth along the optical axis [H, W], m."""
+        renderer = self._renderer(camera, lens)
+        renderer.enable_depth_rendering()
+        try:
+            exact = renderer.render().astype(np.float32)
+        finally:
+            renderer.disable_depth_rendering()
+        return np.asarray(_distorted(exact, lens, cv2.INTER_NEAREST), dtype=np.float32)
+
+    def close(self) -> None:
+        """Free the GL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def _renderer(self, camera: str, lens: Intrinsics) -> mujoco.Renderer:
+        size = (lens.height_px, lens.width_px)
+        if size not in self._renderers:
+            renderer = mujoco.Renderer(self.model, *size)
+            for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+                renderer.scene.flags[flag] = False
+            self._renderers[size] = renderer
+        index = self.model.camera(camera).id
+        sensor = self.model.cam_sensorsize[index]
+        pixel = sensor / (lens.width_px, lens.height_px)
+        self.model.cam_intrinsic[index] = (
+            *(np.array([lens.fx_px, lens.fy_px]) * pixel),
+            ((lens.width_px - 1) / 2 - lens.cx_px) * pixel[0],
+            ((lens.height_px - 1) / 2 - lens.cy_px) * pixel[1],
+        )
+        self.model.cam_resolution[index] = (lens.width_px, lens.height_px)
+        self._renderers[size].update_scene(self.data, camera)
+        return self._renderers[size]
+
+
+def render_session(folder: Path | str, wanted: CellSession, arm: ArmModel) -> CellTruth:
+    """Render a session into `folder` and the truth into `folder`/truth.yaml.
+
+    Raises:
+        CalibrationError: no board poses that the cameras can see, or the folder is another one's.
+    """
+    rng = np.random.default_rng([wanted.seed, 3])
+    truth = _truth(wanted, arm, rng)
+    factor = wanted.depth_width_px / wanted.colour_width_px
+    cameras = tuple(
+        SessionCamera(f"cam{index}", reported, reported.scaled(factor), f"SIM{index}")
+        for index, lens in enumerate(truth.lenses)
+        for reported in [_reported(lens, wanted, rng)]
+    )
+    settings = SessionSettings(f"cell {wanted.seed}", wanted.board, cameras, warm_up_minutes=60.0)
+    if wanted.board_at == TABLE:
+        settings = replace(settings, base_from_board=truth.base_from_board[0])
+    cell = BoardCell(arm, wanted.board, wanted.seed, truth.base_from_camera)
+    try:
+        shots = _shots(cell, wanted, truth, arm, rng)
+        writer = write_session(folder, settings, shots)
+        cell.put(None, arm.home[:6])
+        writer.write_scene(
+            [
+                DepthImage(name, -1, _measured(cell, wanted, truth, k, rng), wanted.depth.frames)
+                for k, name in enumerate(cell.names)
+            ]
+        )
+    finally:
+        cell.close()
+    write_yaml(Path(folder) / "truth.yaml", _document(truth))
+    return truth
+
+
+def _truth(wanted: CellSession, arm: ArmModel, rng: np.random.Generator) -> CellTruth:
+    cameras = sim_cell_cameras()
+    for pose in cameras:  # nobody mounts a camera exactly where it was planned
+        pose[:3, :3] = exp_so3(rng.normal(0.0, np.deg2rad(1.5), 3)) @ pose[:3, :3]
+        pose[:3, 3] += rng.normal(0.0, 0.01, 3)
+    nominal = nominal_intrinsics("sim_cell")
+    lenses = tuple(
+        _scattered(nominal, 0.003, 15.0, rng).scaled(wanted.colour_width_px / COLOUR_PX[0])
+        for _ in cameras
+    )
+    units = tuple(TofUnit.drawn(wanted.depth, rng) for _ in cameras)
+    if wanted.board_at == TABLE:
+        joints = np.tile(arm.home[:6], (wanted.shots, 1))
+        boards = np.stack([_on_table(wanted.board, rng) for _ in range(wanted.shots)])
+        return CellTruth(lenses, cameras, boards, None, joints, units)
+    mount = gripper_from_board(wanted.board, rng)
+    joints = joints_holding(arm, mount, wanted.board, cameras, wanted.shots, rng)
+    boards = np.stack([arm.base_from_flange(q) @ mount for q in joints])
+    return CellTruth(lenses, cameras, boards, mount, joints, units)
+
+
+def _on_table(board: Board, rng: np.random.Generator) -> Float64:
+    """Flat, face up, 5 mm above the table: the board frame's z looks down."""
+    facing = exp_so3(np.array([0.0, 0.0, rng.uniform(-np.pi, np.pi)])) @ np.diag([1.0, -1.0, -1.0])
+    width, height = board.size_m
+    place = np.array([*rng.uniform([0.28, -0.12], [0.42, 0.12]), 0.005])
+    return pose_from(facing, place - facing @ np.array([width / 2, height / 2, 0.0]))
+
+
+def _shots(
+    cell: BoardCell, wanted: CellSession, truth: CellTruth, arm: ArmModel, rng: np.random.Generator
+) -> Iterator[Shot]:
+    for shot, (board, joints) in enumerate(zip(truth.base_from_board, truth.joints, strict=True)):
+        cell.put(board, joints)
+        images = []
+        for index, name in enumerate(cell.names):
+            color = cell.color(name, truth.lenses[index]).astype(np.float32)
+            color += wanted.image_noise * rng.standard_normal(color.shape, dtype=np.float32)
+            depth = _measured(cell, wanted, truth, index, rng)
+            seen = np.clip(color, 0, 255).astype(np.uint8)
+            images.append(ShotImage(name, seen, depth, shot * SHOT_NS, wanted.depth.frames))
+        gripper = None
+        if truth.gripper_from_board is not None:
+            flange = arm.base_from_flange(joints)
+            turn = exp_so3(rng.normal(0.0, wanted.arm_error_rad, 3))
+            shift = rng.normal(0.0, wanted.arm_error_m, 3)
+            gripper = pose_from(turn @ flange[:3, :3], flange[:3, 3] + shift)
+        named = tuple((n, float(q)) for n, q in zip(arm.joint_names, joints, strict=False))
+        yield Shot(tuple(images), gripper, named)
+
+
+def _measured(
+    cell: BoardCell, wanted: CellSession, truth: CellTruth, index: int, rng: np.random.Generator
+) -> Float32:
+    """One unit's mean depth of the scene as it stands."""
+    lens = truth.lenses[index].scaled(wanted.depth_width_px / wanted.colour_width_px)
+    exact = cell.depth(cell.names[index], lens).astype(np.float64)
+    pattern = np.random.default_rng([wanted.seed, 5, index]).standard_normal(exact.shape)
+    fixed = wanted.depth.fixed_pattern_m * pattern
+    return measure(exact, pixel_rays(lens), truth.units[index], wanted.depth, rng, fixed)
+
+
+def _scattered(
+    lens: Intrinsics, focal: float, centre_px: float, rng: np.random.Generator
+) -> Intrinsics:
+    both, apart = rng.normal(0.0, focal), rng.normal(0.0, focal / 5)
+    return replace(
+        lens,
+        fx_px=lens.fx_px * (1 + both + apart),
+        fy_px=lens.fy_px * (1 + both - apart),
+        cx_px=lens.cx_px + float(rng.normal(0.0, centre_px)),
+        cy_px=lens.cy_px + float(rng.normal(0.0, centre_px)),
+    )
+
+
+def _reported(lens: Intrinsics, wanted: CellSession, rng: np.random.Generator) -> Intrinsics:
+    """What the factory says of the true lens; `centre_error_px` is at 3840 px."""
+    scale = lens.width_px / COLOUR_PX[0]
+    return _scattered(lens, wanted.focal_error, wanted.centre_error_px * scale, rng)
+
+
+def _distorted(image: Any, lens: Intrinsics, how: int) -> Any:
+    """A pinhole image as a distorting lens with the same matrix shows it."""
+    if not lens.distortion:
+        return image
+    rays = pixel_rays(lens)
+    u = (rays[..., 0] * lens.fx_px + lens.cx_px).astype(np.float32)
+    v = (rays[..., 1] * lens.fy_px + lens.cy_px).astype(np.float32)
+    return cv2.remap(image, u, v, how, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _assets(board: Board) -> dict[str, bytes]:
+    """The pattern as a PNG."""
+    done, encoded = cv2.imencode(".png", board_image(board, TEXTURE_PX))
+    if not done:
+        raise CalibrationError("the board's texture cannot be encoded as PNG")
+    return {"board.png": encoded.tobytes()}
+
+
+def _with_board(xml: str, board: Board) -> str:
+    """The cell's MJCF with a board as a mocap body, room for 4K images and smooth edges."""
+    width, height = board.size_m
+    # The printed face, and behind it a white plate with a margin.
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    front = " ".join(f"{x:.9g} {y:.9g} 0" for x, y in corners)
+    back = " ".join(f"{x:.9g} {y:.9g} {THICKNESS_M / 2}" for x, y in corners)
+    flat = "0 0 1 0 1 1 0 1"
+    faces = "0 2 1 0 3 2 4 5 6 4 6 7 0 1 5 0 5 4 1 2 6 1 6 5 2 3 7 2 7 6 3 0 4 3 4 7"
+    assets = f"""<asset>
+    <texture name="board" type="2d" file="board.png"/>
+    <material name="board" texture="board" specular="0" shininess="0" reflectance="0"/>
+    <mesh name="board" vertex="{front} {back}" texcoord="{flat} {flat}" face="{faces}"/>
+  </asset>
+  <worldbody>"""
+    plate = (
+        f'<body name="board" mocap="true" pos="0 0 {AWAY[2]}">'
+        '<geom type="mesh" mesh="board" material="board" contype="0" conaffinity="0"/>'
+        f'<geom type="box" pos="{width / 2} {height / 2} {THICKNESS_M / 2 + 0.0003}" '
+        f'size="{width / 2 + MARGIN_M} {height / 2 + MARGIN_M} {THICKNESS_M / 2}" '
+        'rgba="1 1 1 1" contype="0" conaffinity="0"/></body></worldbody>'
+    )
+    xml = xml.replace('offwidth="1280" offheight="720"', 'offwidth="3840" offheight="2160"')
+    xml = xml.replace('offsamples="0"', 'offsamples="4"')
+    return xml.replace("<worldbody>", assets, 1).replace("</worldbody>", plate, 1)
+
+
+def _document(truth: CellTruth) -> dict[str, Any]:
+    def plain(values: Float64) -> Any:
+        return np.asarray(values, dtype=np.float64).tolist()
+
+    reference = truth.base_from_camera[0]
+    mount = truth.gripper_from_board
+    return {
+        "reference_from_camera": plain(invert(reference) @ truth.base_from_camera),
+        "base_from_camera": plain(truth.base_from_camera),
+        "base_from_board": plain(truth.base_from_board),
+        "gripper_from_board": None if mount is None else plain(mount),
+        "joints_rad": plain(truth.joints),
+        "intrinsics": [
+            {
+                "fx_px": float(lens.fx_px), "fy_px": float(lens.fy_px),
+                "cx_px": float(lens.cx_px), "cy_px": float(lens.cy_px),
+                "distortion": [float(d) for d in lens.distortion],
+            }
+            for lens in truth.lenses
+        ],
+        "depth_offset_m": [float(unit.offset_m) for unit in truth.units],
+        "depth_scale": [float(1.0 + unit.scale_error) for unit in truth.units],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Render one session."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/calibration/session"))
+    parser.add_argument("--arm", type=Path, default=Path("config/arms/piper.yaml"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shots", type=int, default=15)
+    parser.add_argument("--board-at", choices=(GRIPPER, TABLE), default=GRIPPER)
+    parser.add_argument("--width", type=int, default=COLOUR_PX[0], help="colour images, px")
+    args = parser.parse_args()
+    wanted = CellSession(
+        args.seed, shots=args.shots, board_at=args.board_at, colour_width_px=args.width,
+        depth_width_px=min(args.width, 1280),
+    )  # fmt: skip
+    render_session(args.out, wanted, load_arm(args.arm))
+    sys.stdout.write(f"{args.out}: {args.shots} shots, truth in truth.yaml\n")
+
+
+if __name__ == "__main__":
+    main()
