@@ -168,6 +168,7 @@ SIM_DEMO_OPTIONS = (
     RunOption("seed", "0", "object poses and distractors"),
     RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml"),
     RunOption("checkpoint", "tiny", "a folder of models/checkpoints/"),
+    RunOption("drift", FALSE, "also watch for moved cameras (monitor does)", (TRUE, FALSE)),
 )
 
 EMULATED_DEMO_OPTIONS = (
@@ -212,6 +213,15 @@ SIM_DEMO: tuple[NodeSpec, ...] = (
         ),
     ),
     NodeSpec("mvista_planning", "task_node", "task", parameter_file="config/task.yaml"),
+    NodeSpec(
+        "mvista_calibration_ros",
+        "drift_node",
+        "drift",
+        parameter_file="config/drift.yaml",
+        parameters=(_ARM_FILE, _RIG_FILE),
+        required=False,
+        when=(When("drift", TRUE),),
+    ),
 )
 
 

@@ -1,0 +1,191 @@
+"""Watches for cameras that moved and joints whose zeros are off; speaks on /diagnostics only."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState as JointStateMsg
+
+from mvista_calibration.drift import WARNING, DriftReport, DriftSettings, DriftWatch
+from mvista_calibration.drift_files import load_backgrounds, save_backgrounds
+from mvista_core.arm import load_arm
+from mvista_core.errors import MvistaError
+from mvista_core.records import CameraFrame, JointState
+from mvista_core.rig import load_rig
+from mvista_core.timing import seconds_to_ns
+from mvista_ros import qos
+from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.convert import joint_state_from_msg
+from mvista_ros.convert.image_bytes import image_from_bytes
+from mvista_ros.observation import PAIRING_TOLERANCE_S, CameraTopics
+from mvista_ros.parameters import declare, parameter
+
+IMAGES_KEPT, JOINTS_KEPT = 4, 60
+
+
+@dataclass(frozen=True)
+class DriftParameters:
+    """What is watched, how often, and from which size on it is said."""
+
+    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and kinematics")
+    rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: where the cameras are")
+    arm: str = parameter("piper", "Namespace of the arm; empty: watch the cameras only")
+    baseline_file: str = parameter(
+        "", "Backgrounds (.npz) to compare with; learned and written if missing; empty: learn"
+    )
+    period_s: float = parameter(2.0, "Between two looks at the same camera", 0.5, 30.0)
+    learn_frames: int = parameter(
+        25, "Frames per camera that the background is learned from", 5, 600
+    )
+    window: int = parameter(12, "Frames that an estimate is the median of", 3, 120)
+    persistence: int = parameter(
+        5, "Estimates in a row beyond the threshold before a warning", 1, 60
+    )
+    warn_mm: float = parameter(
+        5.0, "Threshold of a camera's step (1 cm must be noticed)", 1.0, 100.0
+    )
+    warn_deg: float = parameter(
+        0.5, "Threshold of a camera's turn (1 deg must be noticed)", 0.1, 20.0
+    )
+    joint_warn_deg: float = parameter(1.0, "Threshold of a joint's zero offset", 0.2, 20.0)
+
+    def settings(self) -> DriftSettings:
+        """The same for the watch."""
+        return DriftSettings(
+            learn_frames=self.learn_frames,
+            window=self.window,
+            persistence=self.persistence,
+            warn_m=self.warn_mm / 1e3,
+            warn_rad=float(np.deg2rad(self.warn_deg)),
+            joint_warn_rad=float(np.deg2rad(self.joint_warn_deg)),
+        )
+
+
+class DriftNode(HouseNode):
+    """Keeps serialised messages and reads only those it looks at, one camera at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("drift")
+        self._settings = declare(self, DriftParameters)
+        self._rig = load_rig(self._settings.rig_file)
+        self._arm = load_arm(self._settings.arm_file) if self._settings.arm else None
+        file = Path(self._settings.baseline_file)
+        self._save_to = file if self._settings.baseline_file and not file.exists() else None
+        baseline = (
+            load_backgrounds(file, self._rig.content_hash)
+            if self._settings.baseline_file and file.exists()
+            else ()
+        )
+        self._watch = DriftWatch(self._rig, self._arm, self._settings.settings(), baseline)
+        self._kept: dict[str, deque[bytes]] = {}
+        for name in self._rig.names:
+            topics = CameraTopics.of(name)
+            for topic in (topics.color, topics.depth):
+                self._kept[topic] = deque(maxlen=IMAGES_KEPT)
+                self.create_subscription(Image, topic, self._keeper(topic), qos.SENSOR_IN, raw=True)
+        self._joints: deque[bytes] = deque(maxlen=JOINTS_KEPT)
+        if self._arm is not None:
+            self.create_subscription(
+                JointStateMsg,
+                f"{self._settings.arm}/joint_states",
+                self._joints.append,
+                qos.SENSOR_IN,
+                raw=True,
+            )
+        self._turn, self._looked_ns = 0, dict.fromkeys(self._rig.names, 0)
+        self._trouble: dict[str, str] = dict.fromkeys(self._rig.names, "nothing received")
+        self.create_timer(self._settings.period_s / len(self._rig.names), self._look)
+
+    def health(self) -> Health:
+        """Every estimate with its sigma, and the warnings in words."""
+        report = self._watch.report()
+        silent = [f"{name}: {words}" for name, words in self._trouble.items() if words]
+        learning = [c.words for c in report.cameras if c.words]
+        words = "; ".join([*report.warnings, *silent]) or (
+            f"cameras: {learning[0]}" if learning else "cameras and joints are where they were"
+        )
+        level = Level.WARN if report.warnings or silent else Level.OK
+        return Health(level, words, _values(report))
+
+    def _keeper(self, topic: str) -> Callable[[bytes], None]:
+        return self._kept[topic].append
+
+    def _look(self) -> None:
+        """The newest pair of the camera whose turn it is."""
+        name = self._rig.names[self._turn]
+        self._turn = (self._turn + 1) % len(self._rig.names)
+        try:
+            frame = self._newest(name)
+            if frame is None:
+                self._trouble[name] = "no new pair of colour and depth"
+                return
+            self._watch.add([frame], self._joints_at(frame.stamp_ns))
+            self._trouble[name] = ""
+        except MvistaError as error:
+            self._trouble[name] = str(error)
+        self._save_baseline()
+
+    def _newest(self, name: str) -> CameraFrame | None:
+        topics, lens = CameraTopics.of(name), self._rig.camera(name).intrinsics
+        colors = [image_from_bytes(data) for data in self._kept[topics.color]]
+        depths = [image_from_bytes(data) for data in self._kept[topics.depth]]
+        tolerance_ns = seconds_to_ns(PAIRING_TOLERANCE_S)
+        for color in reversed(colors):
+            for depth in reversed(depths):
+                if abs(color.stamp_ns - depth.stamp_ns) <= tolerance_ns:
+                    if color.stamp_ns <= self._looked_ns[name]:
+                        return None
+                    self._looked_ns[name] = color.stamp_ns
+                    metres = depth.pixels.astype(np.float32) / np.float32(1000.0)
+                    return CameraFrame(color.pixels, metres, lens, color.stamp_ns, name)
+        return None
+
+    def _joints_at(self, stamp_ns: int) -> JointState | None:
+        """The joints measured nearest to a frame."""
+        states = [
+            joint_state_from_msg(deserialize_message(data, JointStateMsg))
+            for data in tuple(self._joints)
+        ]
+        return min(states, key=lambda state: abs(state.stamp_ns - stamp_ns), default=None)
+
+    def _save_baseline(self) -> None:
+        if self._save_to is not None and len(self._watch.backgrounds) == len(self._rig.names):
+            save_backgrounds(self._watch.backgrounds, self._rig.content_hash, self._save_to)
+            self._save_to = None
+
+
+def _values(report: DriftReport) -> tuple[tuple[str, str], ...]:
+    values = []
+    for camera in report.cameras:
+        values.append(
+            (
+                camera.camera,
+                f"{camera.state}: {camera.moved_m * 1e3:.2f} +- {camera.moved_sd_m * 1e3:.2f} mm, "
+                f"{np.rad2deg(camera.turned_rad):.3f} +- {np.rad2deg(camera.turned_sd_rad):.3f} "
+                f"deg, {camera.share:.0%} recognised",
+            )
+        )
+    for joint in report.joints:
+        values.append(
+            (
+                joint.joint,
+                f"{joint.state}: {np.rad2deg(joint.offset_rad):.2f} +- "
+                f"{np.rad2deg(joint.sd_rad):.2f} deg",
+            )
+        )
+    values.append(("between cameras", f"{report.disagreement_m * 1e3:.1f} mm"))
+    gaps = ", ".join(f"{gap * 1e3:.1f}" for gap in report.robot_gap_m)
+    values.append(("cameras to robot", f"{gaps or 'not yet'} mm"))
+    values.append(("warning", str(any(c.state == WARNING for c in report.cameras)).lower()))
+    return tuple(values)
+
+
+def main() -> None:
+    """Entry point of the `drift_node` executable."""
+    run_node(DriftNode)
