@@ -31,6 +31,8 @@ from mvista_bringup.nodes import (
 )
 from mvista_bringup.paths import launch_file, share_root
 from mvista_bringup.robot_graph import (
+    CALIBRATE,
+    CALIBRATE_OPTIONS,
     CAMERAS,
     MONITOR,
     MONITOR_OPTIONS,
@@ -79,11 +81,17 @@ LAUNCHES = (
         MONITOR_OPTIONS,
         ({}, {"robot_monitor": "true", "model": "true"}),
     ),
+    Launch(
+        "calibrate.launch.py",
+        CALIBRATE,
+        CALIBRATE_OPTIONS,
+        ({}, {"arm": "left", "session": "sessions/monday"}),
+    ),
 )
 CASES = [(launch, chosen) for launch in LAUNCHES for chosen in launch.choices]
 ROWS = [
     pytest.param(row, id=f"{row.full_name}-{number}")
-    for number, row in enumerate((*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR))
+    for number, row in enumerate((*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE))
 ]
 
 

@@ -257,6 +257,14 @@ REAL_ROBOT: tuple[Spec, ...] = (
 
 MONITOR: tuple[Spec, ...] = (
     *_watching(),
+    NodeSpec(
+        "mvista_calibration_ros",
+        "drift_node",
+        "drift",
+        parameter_file="config/drift.yaml",
+        parameters=(_ARM_FILE, _RIG_FILE, ("arm", Template("{arm}"))),
+        required=False,
+    ),
     _state_publisher("/{arm}", _FIRST_URDF, when=(When("model", TRUE),)),
     NodeSpec(
         "rqt_robot_monitor",
@@ -267,3 +275,28 @@ MONITOR: tuple[Spec, ...] = (
         apt=True,
     ),
 )
+
+CALIBRATE_OPTIONS = (
+    RunOption("arm", "piper", "namespace of the arm that holds the board"),
+    _ARM_FILE_OPTION,
+    RunOption("session", "", "recorded session, a folder, that goals without one mean"),
+    RunOption("sessions_folder", "calibration_sessions", "where sessions are recorded"),
+)
+
+CALIBRATE: tuple[Spec, ...] = (
+    NodeSpec(
+        "mvista_calibration_ros",
+        "calibration_node",
+        "calibration",
+        parameter_file="config/calibration.yaml",
+        parameters=(
+            _ARM_FILE,
+            ("arm", Template("{arm}")),
+            ("base_frame", Template("{arm}_base")),
+            ("session", Template("{session}")),
+            ("sessions_folder", Template("{sessions_folder}")),
+            ("rigs_folder", Template("{share}/config/rigs")),
+        ),
+    ),
+)
+"""Beside a graph that has the cameras and the arm: the robot's, the demo's, or a replay."""

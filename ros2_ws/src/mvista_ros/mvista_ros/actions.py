@@ -36,11 +36,20 @@ class WorkServer:
     """An action server whose Result has an `outcome` and whose Feedback has `stage`, `progress`.
 
     One goal at a time: another is answered at once with `BusyError`'s outcome, never queued.
+    `complete` fills in what the action's feedback has beyond the two.
     Needs a multi-threaded executor (`run_node(..., threads=4)`).
     """
 
-    def __init__(self, node: Node, action_type: Any, name: str, work: Work) -> None:
+    def __init__(
+        self,
+        node: Node,
+        action_type: Any,
+        name: str,
+        work: Work,
+        complete: Callable[[Any], None] = lambda feedback: None,
+    ) -> None:
         self._node = node
+        self._complete = complete
         self._action_type = action_type
         self._name = name
         self._work = work
@@ -80,6 +89,7 @@ class WorkServer:
     def _progress_of(self, goal: ServerGoalHandle) -> Progress:
         def progress(stage: str, fraction: float) -> bool:
             feedback = self._action_type.Feedback(stage=stage, progress=float(fraction))
+            self._complete(feedback)
             goal.publish_feedback(feedback)
             return not (goal.is_cancel_requested or self._stopping.is_set())
 

@@ -1,0 +1,1 @@
+"""Calibration as ROS actions: collect, solve, verify."""

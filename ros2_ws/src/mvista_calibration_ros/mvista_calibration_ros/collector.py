@@ -1,0 +1,291 @@
+"""Collecting without a node: looks at what the buffer holds, judges it, writes shots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mvista_calibration.collect import CollectGuide, Coverage, Decision
+from mvista_calibration.detect import NoBoardError, detect_board
+from mvista_calibration.records import BoardView, DepthImage, SessionCamera
+from mvista_calibration.session_files import (
+    SessionSettings,
+    SessionWriter,
+    Shot,
+    ShotImage,
+    load_session,
+)
+from mvista_calibration_ros.frames import FrameBuffer
+from mvista_calibration_ros.settings import CalibrationParameters
+from mvista_core.arm import ArmModel
+from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.ports import Clock
+from mvista_core.records import Float64, Intrinsics, JointState
+from mvista_core.rig import load_rig
+from mvista_core.timing import seconds_to_ns
+from mvista_ros.convert.image_bytes import ReceivedImage
+
+WORKERS = 2
+"""Images searched at once, as session_files does; OpenCV works outside the interpreter's lock."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What a person is told: stage, what the last look saw, coverage, why it was refused."""
+
+    stage: str
+    coverage: Coverage
+    sees: dict[str, bool]
+    refused: str = ""
+
+    @property
+    def progress(self) -> float:
+        """0 to 1: how few things are missing, by the camera worst off."""
+        if self.coverage.enough:
+            return 1.0
+        return min(0.99, self.coverage.shots / max(self.coverage.shots + self._missing, 1))
+
+    @property
+    def _missing(self) -> int:
+        return len(self.coverage.missing)
+
+
+Tell = Callable[[Guidance], bool]
+"""Called after every look; returns False to end collecting."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The session as it is now."""
+
+    folder: Path
+    coverage: Coverage
+
+
+@dataclass
+class Collector:
+    """Records one session from the topics behind `buffer`. Runs on a thread that may wait."""
+
+    settings: CalibrationParameters
+    buffer: FrameBuffer
+    clock: Clock
+    arm: ArmModel | None = None
+
+    def collect(self, folder: Path, shots: int, tell: Tell) -> Collected:
+        """Record until coverage is enough, or `shots` (> 0) more are taken.
+
+        Raises:
+            CalibrationError: no shot could be accepted for `patience_s`, or the folder cannot take
+                them. CameraSilentError, StaleFeedbackError: topics are silent.
+            CancelledError: `tell` returned False. Shots already recorded stay.
+        """
+        guide, writer = self._open(folder)
+        taken, since_ns = 0, self.clock.monotonic_ns()
+        while not self._finished(guide, taken, shots):
+            guidance = self._attempt(guide, writer)
+            if not tell(guidance):
+                raise CancelledError(
+                    f"collecting was cancelled; {len(writer.shots)} shots are in {folder}"
+                )
+            if guidance.stage == "accepted":
+                taken, since_ns = taken + 1, self.clock.monotonic_ns()
+            elif self.clock.monotonic_ns() - since_ns > seconds_to_ns(self.settings.patience_s):
+                raise CalibrationError(
+                    f"no shot was accepted for {self.settings.patience_s:g} s: {guidance.refused}. "
+                    f"{len(writer.shots)} shots are in {folder}; still missing: "
+                    f"{guidance.coverage.advice}"
+                )
+        return Collected(folder, guide.coverage())
+
+    def record_scene(self, folder: Path) -> Collected:
+        """Depth of the cell as it will be used, the board gone, beside the shots in `folder`.
+
+        Raises:
+            CalibrationError: no session there, the board is still in sight, or no depth topic.
+        """
+        if not self.settings.depth_topic:
+            raise CalibrationError("no depth is recorded: set depth_topic, or solve without scene")
+        if not (folder / "session.yaml").exists():
+            raise CalibrationError(f"no session in {folder}: collect shots first, then the scene")
+        guide, writer = self._open(folder)
+        views, _ = self._detect(self._fresh())
+        if views:
+            seen = ", ".join(view.camera for view in views)
+            raise CalibrationError(f"the board is still seen by {seen}: take it out of the cell")
+        self.buffer.start_depth(self.settings.cameras)
+        means = self.buffer.wait_depth(self.settings.depth_frames, self._depth_timeout_s)
+        writer.write_scene([DepthImage(name, -1, *means[name]) for name in self.settings.cameras])
+        return Collected(folder, guide.coverage())
+
+    def _finished(self, guide: CollectGuide, taken: int, shots: int) -> bool:
+        return taken >= shots if shots else guide.coverage().enough
+
+    @property
+    def _depth_timeout_s(self) -> float:
+        return self.settings.look_timeout_s + self.settings.depth_frames
+
+    def _fresh(self) -> dict[str, ReceivedImage]:
+        return self.buffer.wait_color(self.clock.monotonic_ns(), self.settings.look_timeout_s)
+
+    def _open(self, folder: Path) -> tuple[CollectGuide, SessionWriter]:
+        """Cameras as they are on the topics now; a session that is continued must have the same."""
+        cameras = self._cameras(self._fresh())
+        settings = self.settings
+        writer = SessionWriter(
+            folder,
+            SessionSettings(
+                folder.name,
+                settings.board,
+                cameras,
+                settings.workspace,
+                settings.warm_up_minutes,
+                None,
+                bool(settings.depth_topic),
+            ),
+        )
+        guide = CollectGuide(settings.board, cameras, settings.workspace, settings.limits)
+        if writer.shots:
+            session = load_session(folder)
+            for shot in session.shots:
+                guide.take([view for view in session.views if view.shot == shot])
+        return guide, writer
+
+    def _cameras(self, images: Mapping[str, ReceivedImage]) -> tuple[SessionCamera, ...]:
+        depth: dict[str, tuple[int, int]] = {}
+        if self.settings.depth_topic:
+            self.buffer.start_depth(self.settings.cameras)
+            means = self.buffer.wait_depth(1, self.settings.look_timeout_s)
+            depth = {name: (mean.shape[1], mean.shape[0]) for name, (mean, _) in means.items()}
+        serials = self._serials()
+        found = []
+        for name in self.settings.cameras:
+            lens = self.buffer.lens(name)
+            height, width = images[name].pixels.shape[:2]
+            if lens is None or (lens.width_px, lens.height_px) != (width, height):
+                said = None if lens is None else f"{lens.width_px}x{lens.height_px}"
+                raise CalibrationError(
+                    f"{name}: images are {width}x{height}, camera info says {said}; make "
+                    "color_topic and info_topic belong to the same stream"
+                )
+            size = depth.get(name, (width, height))
+            found.append(
+                SessionCamera(name, lens, _at_size(name, lens, size), serials.get(name, ""))
+            )
+        return tuple(found)
+
+    def _serials(self) -> dict[str, str]:
+        if not self.settings.serials_file:
+            return {}
+        rig = load_rig(self.settings.serials_file, allow_failed=True)
+        return {camera.name: camera.serial for camera in rig.cameras}
+
+    def _attempt(self, guide: CollectGuide, writer: SessionWriter) -> Guidance:
+        """One look: refused with the reason, or written as a shot."""
+        start_ns = self.clock.monotonic_ns()
+        before, wrong = self._detect(self._fresh())
+        sees = {name: any(v.camera == name for v in before) for name in self.settings.cameras}
+        early = Decision(False, wrong) if wrong else guide.judge(before)
+        if not early.accept:
+            return Guidance("refused", guide.coverage(), sees, early.why)
+        seen = [view.camera for view in before]
+        means = self._depth(seen, start_ns)
+        images = self._fresh()
+        views, wrong = self._detect({name: images[name] for name in seen})
+        decision = Decision(False, wrong) if wrong else guide.judge(views, before)
+        pose, joints, why = self._arm_pose(start_ns)
+        if not decision.accept or why:
+            return Guidance("refused", guide.coverage(), sees, why or decision.why)
+        shot = Shot(
+            tuple(
+                ShotImage(
+                    view.camera,
+                    images[view.camera].pixels,
+                    *(means[view.camera][:1] if means else (None,)),
+                    images[view.camera].stamp_ns,
+                    means[view.camera][1] if means else 1,
+                )
+                for view in views
+            ),
+            pose,
+            joints,
+        )
+        writer.append(shot)
+        guide.take(views)
+        return Guidance("accepted", guide.coverage(), sees)
+
+    def _depth(self, cameras: list[str], start_ns: int) -> dict[str, tuple[np.ndarray, int]]:
+        """Means over the time in which all must stand still, which is at least `still_s` long."""
+        still_ns = start_ns + seconds_to_ns(self.settings.still_s)
+        means = {}
+        if self.settings.depth_topic:
+            self.buffer.start_depth(cameras)
+            means = self.buffer.wait_depth(self.settings.depth_frames, self._depth_timeout_s)
+        if self.clock.monotonic_ns() < still_ns:
+            self.clock.sleep_until(still_ns)
+        return means
+
+    def _detect(self, images: Mapping[str, ReceivedImage]) -> tuple[list[BoardView], str]:
+        """Views in camera order, and the complaint about a board that is another one."""
+
+        def look(name: str) -> BoardView | str | None:
+            image = images[name]
+            try:
+                return detect_board(
+                    image.pixels, self.settings.board, name, -1, "live", image.stamp_ns
+                )
+            except NoBoardError:
+                return None
+            except CalibrationError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = list(pool.map(look, images))
+        wrong = next((item for item in found if isinstance(item, str)), "")
+        return [item for item in found if isinstance(item, BoardView)], wrong
+
+    def _arm_pose(self, start_ns: int) -> tuple[Float64 | None, tuple[tuple[str, float], ...], str]:
+        """Forward kinematics of the shot's mean joints; or why the arm did not stand still."""
+        if self.arm is None:
+            return None, (), ""
+        return gripper_pose(
+            self.arm, self.buffer.joints_since(start_ns), self.settings.joint_motion_rad
+        )
+
+
+def gripper_pose(
+    arm: ArmModel, states: list[JointState], motion_limit_rad: float
+) -> tuple[Float64 | None, tuple[tuple[str, float], ...], str]:
+    """`base_from_gripper` [4, 4] (flange), the joints (name, value), and why not if they moved."""
+    names = arm.joint_names[: len(arm.dh)]
+    positions = np.stack([state.ordered(names) for state in states])
+    travel = np.ptp(positions, axis=0)
+    worst = int(travel.argmax())
+    if travel[worst] > motion_limit_rad:
+        return (
+            None,
+            (),
+            f"the arm moved: {names[worst]} by {travel[worst]:.4f} rad during the shot, at most "
+            f"{motion_limit_rad:g}; wait until it stands",
+        )
+    mean = positions.mean(axis=0)
+    joints = tuple((name, float(value)) for name, value in zip(names, mean, strict=True))
+    return np.asarray(arm.base_from_flange(mean)), joints, ""
+
+
+def _at_size(camera: str, lens: Intrinsics, size: tuple[int, int]) -> Intrinsics:
+    """Depth registered to colour has the same lens at its own resolution."""
+    factor = size[0] / lens.width_px
+    try:
+        scaled = lens.scaled(factor)
+    except ValueError as error:
+        raise CalibrationError(f"{camera}: depth of {size[0]}x{size[1]}: {error}") from None
+    if (scaled.width_px, scaled.height_px) != size:
+        raise CalibrationError(
+            f"{camera}: depth is {size[0]}x{size[1]}, colour {lens.width_px}x{lens.height_px}: "
+            "not the same picture at another resolution; register depth to colour"
+        )
+    return scaled
