@@ -35,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
     Command(("eval", "latent"), "eval_latent", "how far the generator's error depends on z"),
     Command(("eval", "experts"), "eval_experts", "success rate of the scripted experts in process"),
+    Command(("calibrate", "collect"), "calibrate_collect", "record a session from live topics"),
     Command(
         ("calibrate",),
         "calibrate",
