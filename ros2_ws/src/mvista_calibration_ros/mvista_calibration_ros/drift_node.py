@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.records import CameraFrame, JointState
 from mvista_core.rig import load_rig
-from mvista_core.timing import seconds_to_ns
+from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg
@@ -88,13 +89,15 @@ class DriftNode(HouseNode):
             topics = CameraTopics.of(name)
             for topic in (topics.color, topics.depth):
                 self._kept[topic] = deque(maxlen=IMAGES_KEPT)
-                self.create_subscription(Image, topic, self._keeper(topic), qos.SENSOR_IN, raw=True)
+                self.create_subscription(
+                    Image, topic, self._keeper(self._kept[topic]), qos.SENSOR_IN, raw=True
+                )
         self._joints: deque[bytes] = deque(maxlen=JOINTS_KEPT)
         if self._arm is not None:
             self.create_subscription(
                 JointStateMsg,
                 f"{self._settings.arm}/joint_states",
-                self._joints.append,
+                self._keeper(self._joints),
                 qos.SENSOR_IN,
                 raw=True,
             )
@@ -113,8 +116,11 @@ class DriftNode(HouseNode):
         level = Level.WARN if report.warnings or silent else Level.OK
         return Health(level, words, _values(report))
 
-    def _keeper(self, topic: str) -> Callable[[bytes], None]:
-        return self._kept[topic].append
+    def _keeper(self, kept: deque[bytes]) -> Callable[[bytes], None]:
+        def keep(data: bytes) -> None:  # rclpy reads the signature, which builtins lack
+            kept.append(data)
+
+        return keep
 
     def _look(self) -> None:
         """The newest pair of the camera whose turn it is."""
@@ -147,17 +153,23 @@ class DriftNode(HouseNode):
         return None
 
     def _joints_at(self, stamp_ns: int) -> JointState | None:
-        """The joints measured nearest to a frame."""
-        states = [
-            joint_state_from_msg(deserialize_message(data, JointStateMsg))
-            for data in tuple(self._joints)
-        ]
-        return min(states, key=lambda state: abs(state.stamp_ns - stamp_ns), default=None)
+        """The joints measured nearest to a frame; only that message is read whole."""
+        kept = tuple(self._joints)
+        nearest = min(kept, key=lambda data: abs(_stamp_ns(data) - stamp_ns), default=None)
+        if nearest is None:
+            return None
+        return joint_state_from_msg(deserialize_message(nearest, JointStateMsg))
 
     def _save_baseline(self) -> None:
         if self._save_to is not None and len(self._watch.backgrounds) == len(self._rig.names):
             save_backgrounds(self._watch.backgrounds, self._rig.content_hash, self._save_to)
             self._save_to = None
+
+
+def _stamp_ns(data: bytes) -> int:
+    """The header's stamp of a serialised message (little-endian CDR)."""
+    seconds, nanoseconds = struct.unpack_from("<iI", data, 4)
+    return int(seconds) * NS_PER_S + int(nanoseconds)
 
 
 def _values(report: DriftReport) -> tuple[tuple[str, str], ...]:
