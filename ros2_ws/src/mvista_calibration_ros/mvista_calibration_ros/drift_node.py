@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rclpy.callback_groups import CallbackGroup
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
@@ -26,8 +26,6 @@ from mvista_ros.convert import joint_state_from_msg
 from mvista_ros.convert.image_bytes import image_from_bytes
 from mvista_ros.observation import PAIRING_TOLERANCE_S, CameraTopics
 from mvista_ros.parameters import declare, parameter
-
-IMAGES_KEPT, JOINTS_KEPT = 4, 60
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,21 @@ class DriftParameters:
         )
 
 
+class _Shut(CallbackGroup):
+    """No callback of this group ever runs: the executor does not even wait for its messages."""
+
+    def can_execute(self, entity: object) -> bool:
+        return False
+
+    def beginning_execution(self, entity: object) -> bool:
+        return False
+
+    def ending_execution(self, entity: object) -> None:
+        return
+
+
 class DriftNode(HouseNode):
-    """Keeps serialised messages and reads only those it looks at, one camera at a time."""
+    """Takes messages from the middleware only when it looks, one camera at a time."""
 
     def __init__(self) -> None:
         super().__init__("drift")
@@ -84,22 +95,20 @@ class DriftNode(HouseNode):
             else ()
         )
         self._watch = DriftWatch(self._rig, self._arm, self._settings.settings(), baseline)
-        self._kept: dict[str, deque[bytes]] = {}
-        for name in self._rig.names:
-            topics = CameraTopics.of(name)
-            for topic in (topics.color, topics.depth):
-                self._kept[topic] = deque(maxlen=IMAGES_KEPT)
-                self.create_subscription(
-                    Image, topic, self._keeper(self._kept[topic]), qos.SENSOR_IN, raw=True
-                )
-        self._joints: deque[bytes] = deque(maxlen=JOINTS_KEPT)
+        # Hundreds of messages a second, of which a few are looked at: they wait in the middleware.
+        shut = _Shut()
+        self._images = {
+            topic: self.create_subscription(
+                Image, topic, _never, qos.SENSOR_IN, callback_group=shut, raw=True
+            )
+            for name in self._rig.names
+            for topic in (CameraTopics.of(name).color, CameraTopics.of(name).depth)
+        }
+        self._joints: Subscription | None = None
         if self._arm is not None:
-            self.create_subscription(
-                JointStateMsg,
-                f"{self._settings.arm}/joint_states",
-                self._keeper(self._joints),
-                qos.SENSOR_IN,
-                raw=True,
+            topic = f"{self._settings.arm}/joint_states"
+            self._joints = self.create_subscription(
+                JointStateMsg, topic, _never, qos.SENSOR_ALL_IN, callback_group=shut, raw=True
             )
         self._turn, self._looked_ns = 0, dict.fromkeys(self._rig.names, 0)
         self._trouble: dict[str, str] = dict.fromkeys(self._rig.names, "nothing received")
@@ -115,12 +124,6 @@ class DriftNode(HouseNode):
         )
         level = Level.WARN if report.warnings or silent else Level.OK
         return Health(level, words, _values(report))
-
-    def _keeper(self, kept: deque[bytes]) -> Callable[[bytes], None]:
-        def keep(data: bytes) -> None:  # rclpy reads the signature, which builtins lack
-            kept.append(data)
-
-        return keep
 
     def _look(self) -> None:
         """The newest pair of the camera whose turn it is."""
@@ -139,8 +142,8 @@ class DriftNode(HouseNode):
 
     def _newest(self, name: str) -> CameraFrame | None:
         topics, lens = CameraTopics.of(name), self._rig.camera(name).intrinsics
-        colors = [image_from_bytes(data) for data in self._kept[topics.color]]
-        depths = [image_from_bytes(data) for data in self._kept[topics.depth]]
+        colors = [image_from_bytes(data) for data in _taken(self._images[topics.color])]
+        depths = [image_from_bytes(data) for data in _taken(self._images[topics.depth])]
         tolerance_ns = seconds_to_ns(PAIRING_TOLERANCE_S)
         for color in reversed(colors):
             for depth in reversed(depths):
@@ -154,7 +157,7 @@ class DriftNode(HouseNode):
 
     def _joints_at(self, stamp_ns: int) -> JointState | None:
         """The joints measured nearest to a frame; only that message is read whole."""
-        kept = tuple(self._joints)
+        kept = _taken(self._joints) if self._joints is not None else []
         nearest = min(kept, key=lambda data: abs(_stamp_ns(data) - stamp_ns), default=None)
         if nearest is None:
             return None
@@ -164,6 +167,19 @@ class DriftNode(HouseNode):
         if self._save_to is not None and len(self._watch.backgrounds) == len(self._rig.names):
             save_backgrounds(self._watch.backgrounds, self._rig.content_hash, self._save_to)
             self._save_to = None
+
+
+def _never(data: bytes) -> None:
+    raise AssertionError("a shut group's callback ran")
+
+
+def _taken(subscription: Subscription) -> list[bytes]:
+    """All that waits in a subscription's queue, serialised, oldest first."""
+    taken = []
+    with subscription.handle:
+        while (found := subscription.handle.take_message(subscription.msg_type, True)) is not None:
+            taken.append(found[0])
+    return taken
 
 
 def _stamp_ns(data: bytes) -> int:
