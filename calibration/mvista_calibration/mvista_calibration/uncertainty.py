@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mvista_calibration.records import (
     Calibration,
-    DepthBias,
     RigEstimate,
     Session,
-    SessionCamera,
     Workspace,
 )
 from mvista_calibration.twists import point_jacobian, twist_between
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
-from mvista_core.records import Float64, Intrinsics
+from mvista_core.records import Float64
 
 GRID = 4
 """Points per side of the workspace in `rig_error`."""
@@ -143,52 +140,6 @@ def rig_error(
         float(np.quantile(stacked, 0.9)),
         np.sqrt((stacked**2).mean(axis=1)),
     )
-
-
-def fused_disagreement_of_truth(
-    rig: RigEstimate,
-    cameras: Sequence[SessionCamera],
-    corrected: Sequence[DepthBias],
-    reference_from_camera: NDArray[np.floating],
-    lenses: Sequence[Intrinsics],
-    true_bias: Sequence[DepthBias],
-    points: Float64,
-) -> float:
-    """RMS distance, m, between two cameras' fused positions of one and the same point.
-
-    Of points [N, 3] (reference frame) each camera has a pixel by its true lens and depth with its
-    true error; the cloud is made with the reported lens, the depth correction (`corrected`; empty:
-    none) and the estimated pose.
-    """
-    known = {bias.camera: bias for bias in corrected}
-    places = []
-    for k, (camera, bias) in enumerate(zip(cameras, true_bias, strict=True)):
-        seen = transform_points(invert(reference_from_camera[k]), points)
-        depth = (seen[:, 2] * bias.scale + bias.offset_m).astype(np.float32)
-        if camera.name in known:
-            depth = known[camera.name].correct(depth)
-        rays = _rays(_pixels(seen, lenses[k]), camera.intrinsics)
-        places.append(transform_points(rig.reference_from_camera[k], rays * depth[:, None]))
-    pairs = [
-        ((places[a] - places[b]) ** 2).sum(axis=1)
-        for a in range(len(places))
-        for b in range(a + 1, len(places))
-    ]
-    return float(np.sqrt(np.mean(pairs)))
-
-
-def _pixels(points: Float64, lens: Intrinsics) -> Float64:
-    pixels, _ = cv2.projectPoints(
-        points, np.zeros(3), np.zeros(3), lens.matrix, np.array(lens.distortion or (0.0,) * 5)
-    )
-    return np.asarray(pixels.reshape(-1, 2), dtype=np.float64)
-
-
-def _rays(pixels: Float64, lens: Intrinsics) -> Float64:
-    flat = cv2.undistortPoints(
-        pixels.reshape(-1, 1, 2), lens.matrix, np.array(lens.distortion or (0.0,) * 5)
-    )
-    return np.column_stack([flat.reshape(-1, 2), np.ones(len(pixels))])
 
 
 def workspace_grid(workspace: Workspace, base_from_reference: Float64 | None) -> Float64:

@@ -8,12 +8,8 @@ import numpy as np
 
 from mvista_bringup.paths import config_file
 from mvista_calibration.pipeline import METHODS, calibrate
-from mvista_calibration.records import Calibration, DepthBias
-from mvista_calibration.uncertainty import (
-    fused_disagreement_of_truth,
-    rig_error,
-    workspace_grid,
-)
+from mvista_calibration.records import Calibration
+from mvista_calibration.uncertainty import rig_error
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
@@ -24,6 +20,7 @@ from mvista_sim.calibration_sessions import (
     SimulatedSession,
     simulate_session,
 )
+from mvista_sim.calibration_truth import true_fused_disagreement
 from mvista_sim.calibration_world import SPOILERS
 
 PARTS = ("extrinsics", "base", "gate", "time")
@@ -129,22 +126,9 @@ def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
 
 
 def _fused_m(found: Calibration, simulated: SimulatedSession) -> float:
-    session, truth = simulated.session, simulated.truth
-    true_bias = [
-        DepthBias(name, float(offset), 0.0, float(scale))
-        for name, offset, scale in zip(
-            session.names, truth.depth_offset_m, truth.depth_scale, strict=True
-        )
-    ]
-    return fused_disagreement_of_truth(
-        found.rig,
-        session.cameras,
-        found.depth_bias,
-        truth.reference_from_camera,
-        truth.intrinsics,
-        true_bias,
-        workspace_grid(session.workspace, truth.base_from_reference),
-    )
+    """With the lenses that the poses go with."""
+    session = replace(simulated.session, cameras=found.cameras)
+    return true_fused_disagreement(replace(simulated, session=session), found.rig, found.depth_bias)
 
 
 def _base_error_m(found: Calibration, simulated: SimulatedSession) -> float:

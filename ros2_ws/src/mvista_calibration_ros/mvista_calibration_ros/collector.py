@@ -204,7 +204,7 @@ class Collector:
                 ShotImage(
                     view.camera,
                     images[view.camera].pixels,
-                    *(means[view.camera][:1] if means else (None,)),
+                    means[view.camera][0] if means else None,
                     images[view.camera].stamp_ns,
                     means[view.camera][1] if means else 1,
                 )
