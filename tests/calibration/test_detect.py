@@ -12,8 +12,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mvista_calibration.detect import (
-    NoBoardError,
-    WrongBoardError,
     as_points,
     content_hash,
     detect_board,
@@ -22,7 +20,7 @@ from mvista_calibration.detect import (
     is_duplicate,
 )
 from mvista_calibration.records import Board
-from mvista_core.errors import CalibrationError
+from mvista_core.errors import CalibrationError, NoBoardError, WrongBoardError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, UInt8
 from tests.calibration.drawing import LENS, board_picture, corners_px

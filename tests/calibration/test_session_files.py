@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import yaml
 
-from mvista_calibration.detect import WrongBoardError
 from mvista_calibration.records import Board, DepthImage, SessionCamera
 from mvista_calibration.session_checks import check_settings
 from mvista_calibration.session_files import (
@@ -26,7 +25,7 @@ from mvista_calibration.session_files import (
     write_session,
 )
 from mvista_calibration.session_layout import parse_settings, parse_shot
-from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.errors import CalibrationError, CancelledError, WrongBoardError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, Intrinsics, UInt8
 from tests.calibration.drawing import board_depth, board_picture, corners_px

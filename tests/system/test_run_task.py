@@ -140,7 +140,8 @@ def test_control_c_leaves_no_process(checkpoint: str, tmp_path: Path) -> None:
         for line in demo.stdout:
             if line.startswith(b"imagine"):
                 break
-        assert len(children_of(demo.pid)) == len(nodes.SIM_DEMO)
+        values = nodes.option_values(nodes.SIM_DEMO_OPTIONS, {}, str(paths.share_root()))
+        assert len(children_of(demo.pid)) == len(nodes.started_rows(nodes.SIM_DEMO, values))
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60.0) == 130
     finally:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mvista_calibration.boards import cv_board, cv_dictionary, marker_count
 from mvista_calibration.records import Board, BoardView
-from mvista_core.errors import CalibrationError
+from mvista_core.errors import CalibrationError, NoBoardError, WrongBoardError
 from mvista_core.records import Float64, UInt8
 
 LEAST_CORNERS = 12
@@ -38,14 +38,6 @@ LAYOUT_TOLERANCE = 0.5
 
 FAMILIES = (*(f"DICT_{n}X{n}_1000" for n in (4, 5, 6, 7)), "DICT_ARUCO_ORIGINAL")
 """Dictionaries tried when telling a person which board was seen instead."""
-
-
-class NoBoardError(CalibrationError):
-    """This image shows too little of the board, or none: take another view, or leave it out."""
-
-
-class WrongBoardError(CalibrationError):
-    """This image shows markers, but not those of the board described."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_calibration.detect import (
-    NoBoardError,
     content_hash,
     detect_board,
     explain_missing,
@@ -51,7 +50,7 @@ from mvista_calibration.session_layout import (
     shot_folder,
     write_yaml,
 )
-from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.errors import CalibrationError, CancelledError, NoBoardError
 from mvista_core.ports import Progress
 from mvista_core.records import Float32, UInt8
 

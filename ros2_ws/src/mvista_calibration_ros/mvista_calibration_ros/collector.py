@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mvista_calibration.collect import CollectGuide, Coverage, Decision
-from mvista_calibration.detect import NoBoardError, detect_board
+from mvista_calibration.detect import detect_board
 from mvista_calibration.records import BoardView, DepthImage, SessionCamera
 from mvista_calibration.session_files import (
     SessionSettings,
@@ -22,7 +22,7 @@ from mvista_calibration.session_files import (
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import ArmModel
-from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.errors import CalibrationError, CancelledError, NoBoardError
 from mvista_core.ports import Clock
 from mvista_core.records import Float64, Intrinsics, JointState
 from mvista_core.rig import load_rig

@@ -33,6 +33,18 @@ class CalibrationError(MvistaError):
     code = 13
 
 
+class NoBoardError(CalibrationError):
+    """This image shows too little of the board, or none: take another view, or leave it out."""
+
+    code = 14
+
+
+class WrongBoardError(CalibrationError):
+    """This image shows markers, but not those of the board described."""
+
+    code = 15
+
+
 class WeightsError(ConfigError):
     """Weights are missing, truncated or altered."""
 
