@@ -21,6 +21,9 @@ from mvista_core.records import Float32, Float64
 FULL_WIDTH_PX = 3840
 """Width at which the limits in pixels are meant; they shrink with the image, to a quarter."""
 
+SHARP_PX = 3.0
+"""A sharp edge is about two pixels wide at any resolution: no limit on blur lies below this."""
+
 GRID = 3
 """Image coverage is counted in GRID x GRID cells."""
 
@@ -33,7 +36,9 @@ class CollectLimits:
     """What a shot must be, and when there are enough. Pixels are at 3840 wide.
 
     A shot is new when its corners moved by `new_view` of the image's width, or the board turned by
-    `new_turn_rad`, in some camera against every earlier shot of that camera.
+    `new_turn_rad`, in some camera against every earlier shot of that camera. `image_coverage` of
+    0.4 is four cells of nine: a board that an arm holds hardly comes to the lower third of a
+    camera that looks down on its table.
     """
 
     shots: int = 15
@@ -44,7 +49,7 @@ class CollectLimits:
     motion_px: float = 1.0
     new_view: float = 0.04
     new_turn_rad: float = 0.14
-    image_coverage: float = 0.5
+    image_coverage: float = 0.4
     workspace_coverage: float = 0.6
     turn_rad: float = 0.35
 
@@ -164,7 +169,7 @@ class CollectGuide:
 
     def _blurred(self, views: Sequence[BoardView]) -> str:
         for view in views:
-            limit = self.limits.blur_px * self._pixel_scale(view.camera)
+            limit = max(self.limits.blur_px * self._pixel_scale(view.camera), SHARP_PX)
             if view.blur_px > limit:
                 return (
                     f"{view.camera}: blurred, edges {view.blur_px:.1f} px wide, at most "

@@ -23,7 +23,12 @@ setup(
         "scipy",
     ],
     zip_safe=True,
-    entry_points={"console_scripts": ["sim_node = mvista_sim.sim_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "board_node = mvista_sim.board_node:main",
+            "sim_node = mvista_sim.sim_node:main",
+        ]
+    },
     maintainer="MVISTA-4D stack maintainers",
     maintainer_email="maintainers@mvista4d.org",
     description="MuJoCo cell for the MVISTA-4D stack",

@@ -281,9 +281,30 @@ CALIBRATE_OPTIONS = (
     _ARM_FILE_OPTION,
     RunOption("session", "", "recorded session, a folder, that goals without one mean"),
     RunOption("sessions_folder", "calibration_sessions", "where sessions are recorded"),
+    RunOption("depth_frames", "30", "depth images averaged per shot"),
+    RunOption("sim", FALSE, "also a simulated cell with a carried board", (TRUE, FALSE)),
+    RunOption("seed", "0", "of that cell: places, lenses, depth sensors"),
+    RunOption("width", "3840", "of its colour images: 3840, 1920, 1280"),
+    RunOption("hold_s", "0", "its board moves on by itself after so long; 0: sim/next_place"),
+    RunOption("truth_file", "", "where its truth is written; empty: nowhere"),
 )
 
 CALIBRATE: tuple[Spec, ...] = (
+    NodeSpec(
+        "mvista_sim",
+        "board_node",
+        "sim",
+        parameter_file="config/board_sim.yaml",
+        parameters=(
+            _ARM_FILE,
+            ("arm", Template("{arm}")),
+            ("seed", Template("{seed}", int)),
+            ("colour_width_px", Template("{width}", int)),
+            ("hold_s", Template("{hold_s}", int)),
+            ("truth_file", Template("{truth_file}")),
+        ),
+        when=(When("sim", TRUE),),
+    ),
     NodeSpec(
         "mvista_calibration_ros",
         "calibration_node",
@@ -295,8 +316,9 @@ CALIBRATE: tuple[Spec, ...] = (
             ("base_frame", Template("{arm}_base")),
             ("session", Template("{session}")),
             ("sessions_folder", Template("{sessions_folder}")),
+            ("depth_frames", Template("{depth_frames}", int)),
             ("rigs_folder", Template("{share}/config/rigs")),
         ),
     ),
 )
-"""Beside a graph that has the cameras and the arm: the robot's, the demo's, or a replay."""
+"""Beside a graph that has the cameras and the arm: the robot's or a replay; or its own cell."""

@@ -23,10 +23,10 @@ class CalibrationParameters:
     depth_topic: str = parameter(
         "depth/image_raw", "Below it: 16UC1 mm registered to colour; empty: no depth is recorded"
     )
-    squares_x: int = parameter(14, "Squares of the ChArUco board along x", 3, 60)
-    squares_y: int = parameter(9, "Squares along y", 3, 60)
-    square_m: float = parameter(0.04, "Side of a square, m, as nominal", 0.005, 0.5)
-    marker_m: float = parameter(0.03, "Side of a marker, m", 0.003, 0.49)
+    squares_x: int = parameter(7, "Squares of the ChArUco board along x", 3, 60)
+    squares_y: int = parameter(5, "Squares along y", 3, 60)
+    square_m: float = parameter(0.03, "Side of a square, m, as nominal", 0.005, 0.5)
+    marker_m: float = parameter(0.022, "Side of a marker, m", 0.003, 0.49)
     dictionary: str = parameter("DICT_5X5_250", "The markers' dictionary, as OpenCV names it")
     measured_scale: float = parameter(1.0, "Scale bar: measured over nominal length", 0.95, 1.05)
     board_on_gripper: bool = parameter(True, "The arm holds the board: its joints are recorded too")

@@ -1,6 +1,6 @@
 """A calibration session rendered in the cell: the board in the gripper, 4K colour, ToF depth.
 
-    python -m mvista_sim.calibration_cell --out build/calibration/session --seed 0
+    mvista calibrate simulate build/calibration/session --seed 0
 
 Unlike `calibration_sessions`, which projects corners, this one draws images, so that detection is
 in the chain. Every unit has a lens of its own, known to the session only with the factory's error,
@@ -9,8 +9,6 @@ and a depth sensor of its own. `truth.yaml` beside the session says what was tru
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +17,13 @@ from typing import Any
 import cv2
 import mujoco
 import numpy as np
+from numpy.random import Generator
 
 from mvista_calibration.boards import board_image
 from mvista_calibration.records import Board, DepthImage, SessionCamera
 from mvista_calibration.session_files import write_session
 from mvista_calibration.session_layout import SessionSettings, Shot, ShotImage, write_yaml
-from mvista_core.arm import ArmModel, load_arm
+from mvista_core.arm import ArmModel
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import exp_so3, invert, pose_from, quaternion_xyzw
 from mvista_core.records import CameraCalibration, Float32, Float64, Intrinsics, UInt8
@@ -124,7 +123,7 @@ class BoardCell:
         renderer = self._renderer(camera, lens)
         return np.asarray(_distorted(renderer.render(), lens, cv2.INTER_CUBIC), dtype=np.uint8)
 
-    def depth(self, camera: str, lens: Intrinsics) -> Float32:
+    def depth(self, camera: str, lens: Intrinsics) -> Float64:
         """Exact depth along the optical axis [H, W], m."""
         renderer = self._renderer(camera, lens)
         renderer.enable_depth_rendering()
@@ -132,7 +131,7 @@ class BoardCell:
             exact = renderer.render().astype(np.float32)
         finally:
             renderer.disable_depth_rendering()
-        return np.asarray(_distorted(exact, lens, cv2.INTER_NEAREST), dtype=np.float32)
+        return np.asarray(_distorted(exact, lens, cv2.INTER_NEAREST), dtype=np.float64)
 
     def close(self) -> None:
         """Free the GL contexts."""
@@ -166,6 +165,40 @@ def render_session(folder: Path | str, wanted: CellSession, arm: ArmModel) -> Ce
     Raises:
         CalibrationError: no board poses that the cameras can see, or the folder is another one's.
     """
+    truth, cameras, rng = draw_truth(wanted, arm)
+    settings = SessionSettings(f"cell {wanted.seed}", wanted.board, cameras, warm_up_minutes=60.0)
+    if wanted.board_at == TABLE:
+        settings = replace(settings, base_from_board=truth.base_from_board[0])
+    cell = BoardCell(arm, wanted.board, wanted.seed, truth.base_from_camera)
+    sensors = depth_sensors(wanted, truth)
+    try:
+        shots = _shots(cell, wanted, truth, arm, sensors, rng)
+        writer = write_session(folder, settings, shots)
+        cell.put(None, arm.home[:6])
+        scene = [
+            DepthImage(
+                name,
+                -1,
+                sensor.measure(cell.depth(name, sensor.lens), wanted.depth, rng),
+                wanted.depth.frames,
+            )
+            for name, sensor in zip(cell.names, sensors, strict=True)
+        ]
+        writer.write_scene(scene)
+    finally:
+        cell.close()
+    write_truth(Path(folder) / "truth.yaml", truth)
+    return truth
+
+
+def draw_truth(
+    wanted: CellSession, arm: ArmModel
+) -> tuple[CellTruth, tuple[SessionCamera, ...], Generator]:
+    """What is so, the cameras as their factories describe them, and the generator to go on with.
+
+    Raises:
+        CalibrationError: no board poses that the cameras can see.
+    """
     rng = np.random.default_rng([wanted.seed, 3])
     truth = _truth(wanted, arm, rng)
     factor = wanted.depth_width_px / wanted.colour_width_px
@@ -174,27 +207,15 @@ def render_session(folder: Path | str, wanted: CellSession, arm: ArmModel) -> Ce
         for index, lens in enumerate(truth.lenses)
         for reported in [_reported(lens, wanted, rng)]
     )
-    settings = SessionSettings(f"cell {wanted.seed}", wanted.board, cameras, warm_up_minutes=60.0)
-    if wanted.board_at == TABLE:
-        settings = replace(settings, base_from_board=truth.base_from_board[0])
-    cell = BoardCell(arm, wanted.board, wanted.seed, truth.base_from_camera)
-    try:
-        shots = _shots(cell, wanted, truth, arm, rng)
-        writer = write_session(folder, settings, shots)
-        cell.put(None, arm.home[:6])
-        writer.write_scene(
-            [
-                DepthImage(name, -1, _measured(cell, wanted, truth, k, rng), wanted.depth.frames)
-                for k, name in enumerate(cell.names)
-            ]
-        )
-    finally:
-        cell.close()
-    write_yaml(Path(folder) / "truth.yaml", _document(truth))
-    return truth
+    return truth, cameras, rng
 
 
-def _truth(wanted: CellSession, arm: ArmModel, rng: np.random.Generator) -> CellTruth:
+def write_truth(path: Path, truth: CellTruth) -> None:
+    """The truth as YAML."""
+    write_yaml(path, _document(truth))
+
+
+def _truth(wanted: CellSession, arm: ArmModel, rng: Generator) -> CellTruth:
     cameras = sim_cell_cameras()
     for pose in cameras:  # nobody mounts a camera exactly where it was planned
         pose[:3, :3] = exp_so3(rng.normal(0.0, np.deg2rad(1.5), 3)) @ pose[:3, :3]
@@ -215,7 +236,7 @@ def _truth(wanted: CellSession, arm: ArmModel, rng: np.random.Generator) -> Cell
     return CellTruth(lenses, cameras, boards, mount, joints, units)
 
 
-def _on_table(board: Board, rng: np.random.Generator) -> Float64:
+def _on_table(board: Board, rng: Generator) -> Float64:
     """Flat, face up, 5 mm above the table: the board frame's z looks down."""
     facing = exp_so3(np.array([0.0, 0.0, rng.uniform(-np.pi, np.pi)])) @ np.diag([1.0, -1.0, -1.0])
     width, height = board.size_m
@@ -224,15 +245,20 @@ def _on_table(board: Board, rng: np.random.Generator) -> Float64:
 
 
 def _shots(
-    cell: BoardCell, wanted: CellSession, truth: CellTruth, arm: ArmModel, rng: np.random.Generator
+    cell: BoardCell,
+    wanted: CellSession,
+    truth: CellTruth,
+    arm: ArmModel,
+    sensors: tuple[CellSensor, ...],
+    rng: Generator,
 ) -> Iterator[Shot]:
     for shot, (board, joints) in enumerate(zip(truth.base_from_board, truth.joints, strict=True)):
         cell.put(board, joints)
         images = []
-        for index, name in enumerate(cell.names):
-            color = cell.color(name, truth.lenses[index]).astype(np.float32)
+        for name, lens, sensor in zip(cell.names, truth.lenses, sensors, strict=True):
+            color = cell.color(name, lens).astype(np.float32)
             color += wanted.image_noise * rng.standard_normal(color.shape, dtype=np.float32)
-            depth = _measured(cell, wanted, truth, index, rng)
+            depth = sensor.measure(cell.depth(name, sensor.lens), wanted.depth, rng)
             seen = np.clip(color, 0, 255).astype(np.uint8)
             images.append(ShotImage(name, seen, depth, shot * SHOT_NS, wanted.depth.frames))
         gripper = None
@@ -245,20 +271,34 @@ def _shots(
         yield Shot(tuple(images), gripper, named)
 
 
-def _measured(
-    cell: BoardCell, wanted: CellSession, truth: CellTruth, index: int, rng: np.random.Generator
-) -> Float32:
-    """One unit's mean depth of the scene as it stands."""
-    lens = truth.lenses[index].scaled(wanted.depth_width_px / wanted.colour_width_px)
-    exact = cell.depth(cell.names[index], lens).astype(np.float64)
-    pattern = np.random.default_rng([wanted.seed, 5, index]).standard_normal(exact.shape)
-    fixed = wanted.depth.fixed_pattern_m * pattern
-    return measure(exact, pixel_rays(lens), truth.units[index], wanted.depth, rng, fixed)
+@dataclass(frozen=True)
+class CellSensor:
+    """One camera's depth sensor: its rays [H, W, 3], its errors, the pattern [H, W] of its own."""
+
+    lens: Intrinsics
+    rays: Float64
+    unit: TofUnit
+    fixed_m: Float64
+
+    def measure(self, exact_m: Float64, settings: DepthSettings, rng: Generator) -> Float32:
+        """What it makes of exact depth [H, W] m: the mean of `settings.frames`."""
+        return measure(exact_m, self.rays, self.unit, settings, rng, self.fixed_m)
 
 
-def _scattered(
-    lens: Intrinsics, focal: float, centre_px: float, rng: np.random.Generator
-) -> Intrinsics:
+def depth_sensors(wanted: CellSession, truth: CellTruth) -> tuple[CellSensor, ...]:
+    """The depth sensors of all cameras."""
+    factor = wanted.depth_width_px / wanted.colour_width_px
+    sensors = []
+    for index, (lens, unit) in enumerate(zip(truth.lenses, truth.units, strict=True)):
+        small = lens.scaled(factor)
+        shape = (small.height_px, small.width_px)
+        pattern = np.random.default_rng([wanted.seed, 5, index]).standard_normal(shape)
+        fixed_m = wanted.depth.fixed_pattern_m * pattern
+        sensors.append(CellSensor(small, pixel_rays(small), unit, fixed_m))
+    return tuple(sensors)
+
+
+def _scattered(lens: Intrinsics, focal: float, centre_px: float, rng: Generator) -> Intrinsics:
     both, apart = rng.normal(0.0, focal), rng.normal(0.0, focal / 5)
     return replace(
         lens,
@@ -269,7 +309,7 @@ def _scattered(
     )
 
 
-def _reported(lens: Intrinsics, wanted: CellSession, rng: np.random.Generator) -> Intrinsics:
+def _reported(lens: Intrinsics, wanted: CellSession, rng: Generator) -> Intrinsics:
     """What the factory says of the true lens; `centre_error_px` is at 3840 px."""
     scale = lens.width_px / COLOUR_PX[0]
     return _scattered(lens, wanted.focal_error, wanted.centre_error_px * scale, rng)
@@ -343,25 +383,3 @@ def _document(truth: CellTruth) -> dict[str, Any]:
         "depth_offset_m": [float(unit.offset_m) for unit in truth.units],
         "depth_scale": [float(1.0 + unit.scale_error) for unit in truth.units],
     }  # fmt: skip
-
-
-def main() -> None:
-    """Render one session."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/calibration/session"))
-    parser.add_argument("--arm", type=Path, default=Path("config/arms/piper.yaml"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shots", type=int, default=15)
-    parser.add_argument("--board-at", choices=(GRIPPER, TABLE), default=GRIPPER)
-    parser.add_argument("--width", type=int, default=COLOUR_PX[0], help="colour images, px")
-    args = parser.parse_args()
-    wanted = CellSession(
-        args.seed, shots=args.shots, board_at=args.board_at, colour_width_px=args.width,
-        depth_width_px=min(args.width, 1280),
-    )  # fmt: skip
-    render_session(args.out, wanted, load_arm(args.arm))
-    sys.stdout.write(f"{args.out}: {args.shots} shots, truth in truth.yaml\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -28,9 +28,9 @@ FAILED = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     board = verbs.add_parser("board", help="a ChArUco board as a PDF to print at true size")
-    board.add_argument("--squares", default="14x9", help="columns x rows")
-    board.add_argument("--square-mm", type=float, default=40.0)
-    board.add_argument("--marker-mm", type=float, default=30.0)
+    board.add_argument("--squares", default="7x5", help="columns x rows; the default fits A4")
+    board.add_argument("--square-mm", type=float, default=30.0)
+    board.add_argument("--marker-mm", type=float, default=22.0)
     board.add_argument("--dictionary", default="DICT_5X5_250")
     board.add_argument("--out", type=Path, default=Path("board.pdf"))
     solve = verbs.add_parser("solve", help="a recorded session -> rig file, or the reason why not")

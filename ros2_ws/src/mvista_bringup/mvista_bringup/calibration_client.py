@@ -1,0 +1,144 @@
+"""A client of a running calibration: collect, solve, verify, and the simulated board's carrier."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rclpy
+from mvista_interfaces.action import CollectCalibration, SolveCalibration, VerifyCalibration
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from mvista_core.errors import UnavailableError
+from mvista_core.ports import Clock
+from mvista_ros.actions import GoalClient, call_action, call_service
+from mvista_ros.convert import raise_outcome
+
+LOOKS_PER_PLACE = 3
+"""Refused so often at one place, the board is carried on."""
+
+Hear = Callable[[Any], None]
+Check = Callable[[], None]
+
+
+class CalibrationClient:
+    """Goals for the calibration node of this ROS domain. `check` is called while a goal is awaited
+    and may raise."""
+
+    def __init__(self, node: Node, clock: Clock, check: Check = lambda: None) -> None:
+        self._clock, self._check = clock, check
+        self._collect = GoalClient(node, CollectCalibration, "calibration/collect")
+        self._solve = GoalClient(node, SolveCalibration, "calibration/solve")
+        self._verify = GoalClient(node, VerifyCalibration, "calibration/verify")
+        self._next = node.create_client(Trigger, "sim/next_place")
+        self._show = node.create_client(SetBool, "sim/show_board")
+
+    def collect(self, session: str, shots: int, hear: Hear) -> CollectCalibration.Result:
+        """Record shots while the simulated board is carried on, until coverage is enough.
+
+        Raises:
+            MvistaError: what the node refused it with; UnavailableError: no such node.
+        """
+        goal = CollectCalibration.Goal(session=session, shots=shots)
+        return self._carried(self._collect, goal, hear)
+
+    def scene(self, session: str, hear: Hear, take_away: bool = True) -> CollectCalibration.Result:
+        """Record the scene's depth, the simulated board taken away first. Raises as `collect`."""
+        if take_away:
+            self.show_board(False)
+        goal = CollectCalibration.Goal(session=session, scene=True)
+        return self._result(self._collect, goal, hear)
+
+    def solve(self, session: str, method: str, hear: Hear) -> SolveCalibration.Result:
+        """Solve a session; a rig that the gate refused is a result, not an error.
+
+        Raises:
+            MvistaError: the session cannot be used.
+        """
+        goal = SolveCalibration.Goal(session=session, method=method)
+        result = self._result(self._solve, goal, hear, refused_is_error=False)
+        if not result.report:
+            raise_outcome(result.outcome)
+        return result
+
+    def verify(self, rig_file: str, session: str, hear: Hear) -> VerifyCalibration.Result:
+        """Hold a rig file against a session, or (empty) against shots taken now."""
+        goal = VerifyCalibration.Goal(rig_file=rig_file, session=session)
+        return self._carried(self._verify, goal, hear)
+
+    def show_board(self, shown: bool) -> None:
+        """Take the simulated board away, or bring it back."""
+        call_service(self._show, SetBool.Request(data=shown), self._clock)
+
+    def next_place(self) -> None:
+        """Carry the simulated board on."""
+        answer = call_service(self._next, Trigger.Request(), self._clock)
+        if not answer.success:
+            raise UnavailableError(f"the board is not carried on: {answer.message}")
+
+    def _carried(self, client: GoalClient, goal: Any, hear: Hear) -> Any:
+        """Await a goal and carry the board on: after a shot, or after looks in vain."""
+        carry, shots, refused = threading.Event(), 0, 0
+
+        def listen(feedback: Any) -> None:
+            nonlocal shots, refused
+            hear(feedback)
+            if feedback.shots > shots:
+                shots, refused = feedback.shots, 0
+                carry.set()
+            elif feedback.refused:
+                refused += 1
+                if refused >= LOOKS_PER_PLACE:
+                    refused = 0
+                    carry.set()
+
+        def keep_going() -> bool:
+            if carry.is_set():
+                carry.clear()
+                self.next_place()
+            return True
+
+        return self._result(client, goal, listen, keep_going)
+
+    def _result(
+        self,
+        client: GoalClient,
+        goal: Any,
+        hear: Hear,
+        keep_going: Callable[[], bool] = lambda: True,
+        refused_is_error: bool = True,
+    ) -> Any:
+        def go_on() -> bool:
+            self._check()
+            return keep_going()
+
+        _, result = call_action(client, goal, self._clock, hear, go_on)
+        if refused_is_error:
+            raise_outcome(result.outcome)
+        return result
+
+
+@contextmanager
+def calibration_client(
+    domain_id: int, clock: Clock, check: Check = lambda: None
+) -> Iterator[CalibrationClient]:
+    """A client on a ROS domain, spun by a thread of its own."""
+    context = rclpy.Context()
+    context.init(domain_id=domain_id)
+    node = rclpy.create_node("calibration_operator", context=context)
+    client = CalibrationClient(node, clock, check)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, name="calibration operator", daemon=True)
+    thread.start()
+    try:
+        yield client
+    finally:
+        executor.shutdown(5.0)
+        thread.join(5.0)
+        node.destroy_node()
+        context.try_shutdown()

@@ -1,0 +1,174 @@
+"""The cell with a ChArUco board carried through it, behind the cameras' and the arm's topics.
+
+For trying a calibration without a robot: `sim/next_place` (Trigger) carries the board on,
+`sim/show_board` (SetBool) takes it out of sight or brings it back. With `hold_s` above 0 the board
+moves on by itself, as a person would who follows no advice.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import JointState as JointStateMsg
+from std_srvs.srv import SetBool, Trigger
+
+from mvista_core.arm import load_arm
+from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_ros import convert, qos
+from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.convert.image_bytes import image_to_bytes
+from mvista_ros.observation import CameraTopics
+from mvista_ros.parameters import declare, parameter
+from mvista_sim.calibration_cell import GRIPPER, CellSession, write_truth
+from mvista_sim.carried_board import CarriedBoard
+
+JOINT_PERIOD_S = 0.02
+
+
+@dataclass(frozen=True)
+class BoardParameters:
+    """See config/board_sim.yaml."""
+
+    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and kinematics")
+    arm: str = parameter("piper", "Namespace of the arm's topics")
+    seed: int = parameter(0, "Places, lenses, depth sensors", 0, 2**32 - 1)
+    places: int = parameter(24, "Where the board is carried, one after another", 1, 100)
+    board_at: str = parameter(GRIPPER, "Who holds it: gripper, or table (nobody)")
+    colour_width_px: int = parameter(3840, "Of the colour images: 3840, 1920, 1280, 640")
+    depth_width_px: int = parameter(640, "Of the depth images")
+    frame_rate_hz: float = parameter(2.0, "Images per second and camera, at most", 0.1, 30.0)
+    move_s: float = parameter(1.5, "From one place to the next, s", 0.1, 60.0)
+    hold_s: int = parameter(0, "Stay so many seconds, then move on; 0: when told", 0, 600)
+    truth_file: str = parameter("", "Where the truth is written (YAML); empty: nowhere")
+
+    @property
+    def session(self) -> CellSession:
+        """The same for the cell; `CalibrationError` when it cannot be."""
+        return CellSession(
+            self.seed,
+            shots=self.places,
+            board_at=self.board_at,
+            colour_width_px=self.colour_width_px,
+            depth_width_px=self.depth_width_px,
+        )
+
+
+class BoardNode(HouseNode):
+    """Draws on a thread of its own, publishes joints from the executor's."""
+
+    def __init__(self) -> None:
+        super().__init__("sim")
+        self._settings = settings = declare(self, BoardParameters)
+        arm = load_arm(settings.arm_file)
+        clock = self.system_clock
+        self._carried = CarriedBoard(settings.session, arm, clock, settings.move_s)
+        if settings.truth_file:
+            path = Path(settings.truth_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_truth(path, self._carried.truth)
+        topics = {name: CameraTopics.of(name) for name in self._carried.names}
+        self._images = {
+            name: (
+                self.create_publisher(Image, topic.color, qos.SENSOR_OUT),
+                self.create_publisher(Image, topic.depth, qos.SENSOR_OUT),
+                self.create_publisher(CameraInfo, topic.info, qos.SENSOR_OUT),
+            )
+            for name, topic in topics.items()
+        }
+        if settings.board_at == GRIPPER:
+            self._joints = self.create_publisher(
+                JointStateMsg, f"{settings.arm}/joint_states", qos.SENSOR_OUT
+            )
+            self.create_timer(JOINT_PERIOD_S, self._publish_joints)
+        self.create_service(Trigger, "sim/next_place", self._on_next)
+        self.create_service(SetBool, "sim/show_board", self._on_show)
+        self._arrived_ns, self._shown = clock.monotonic_ns(), True
+        self._frames, self._counted_ns = 0, clock.monotonic_ns()
+        self._failure: BaseException | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._guarded, name="rendering")
+        self._thread.start()
+
+    def health(self) -> Health:
+        """Where the board is, and the image rate that was really kept since the last report."""
+        if self._failure is not None:
+            raise self._failure
+        now_ns = self.system_clock.monotonic_ns()
+        elapsed_s = max(ns_to_seconds(now_ns - self._counted_ns), 1e-6)
+        rate = self._frames / elapsed_s / len(self._images)
+        self._frames, self._counted_ns = 0, now_ns
+        where = f"place {self._carried.index + 1} of {self._carried.count}"
+        words = f"the board is at {where}" if self._shown else "the board is out of the cell"
+        return Health(Level.OK, words, (("images per camera (Hz)", f"{rate:.1f}"),))
+
+    def stop(self) -> None:
+        """End the drawing thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _guarded(self) -> None:
+        try:
+            self._draw()
+        except Exception as error:
+            self._failure = error
+
+    def _draw(self) -> None:
+        """One camera at a time, no faster than the frame rate."""
+        period_ns = seconds_to_ns(1.0 / self._settings.frame_rate_hz / len(self._images))
+        clock = self.system_clock
+        try:
+            while not self._stopping.is_set():
+                for name in self._images:
+                    due_ns = clock.monotonic_ns() + period_ns
+                    self._publish_shot(name)
+                    clock.sleep_until(due_ns)
+                    if self._stopping.is_set():
+                        break
+                self._move_on()
+        finally:
+            self._carried.close()
+
+    def _publish_shot(self, name: str) -> None:
+        shot, frame_id = self._carried.shot(name), convert.optical_frame(name)
+        color, depth, info = self._images[name]
+        info.publish(convert.camera_info_to_msg(shot.lens, shot.stamp_ns, frame_id))
+        color.publish(image_to_bytes(shot.color, "rgb8", shot.stamp_ns, frame_id))
+        depth_mm = convert.depth_to_mm(shot.depth_m)
+        depth.publish(image_to_bytes(depth_mm, "16UC1", shot.stamp_ns, frame_id))
+        self._frames += 1
+
+    def _move_on(self) -> None:
+        """By itself, when it has stood for `hold_s`."""
+        settings = self._settings
+        held_s = ns_to_seconds(self.system_clock.monotonic_ns() - self._arrived_ns)
+        if self._shown and settings.hold_s > 0 and held_s > settings.move_s + settings.hold_s:
+            self._carried.to_next()
+            self._arrived_ns = self.system_clock.monotonic_ns()
+
+    def _publish_joints(self) -> None:
+        self._joints.publish(convert.joint_state_to_msg(self._carried.joints()))
+
+    def _on_next(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self._shown:
+            response.message = "the board is out of the cell; bring it back by sim/show_board"
+            return response
+        place = self._carried.to_next()
+        self._arrived_ns = self.system_clock.monotonic_ns()
+        response.success = True
+        response.message = f"on the way to place {place + 1} of {self._carried.count}"
+        return response
+
+    def _on_show(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._shown = bool(request.data)
+        self._carried.show(self._shown)
+        self._arrived_ns = self.system_clock.monotonic_ns()
+        response.success = True
+        return response
+
+
+def main() -> None:
+    """Entry point of the `board_node` executable."""
+    run_node(BoardNode)
