@@ -69,7 +69,7 @@ def test_lenses_are_found_to_better_than_their_factory_values() -> None:
         found = solve_bundle(made.session)
         free.append(error_m(made, found.rig))
         true = np.array([k.fx_px for k in made.lenses])
-        before.append(reported_lenses(made.session)[:, 0] - true)
+        before.append(reported_lenses(made.session.cameras)[:, 0] - true)
         after.append([c.intrinsics.fx_px for c in found.cameras] - true)
     assert np.sqrt(np.mean(np.square(free))) < 1.6e-3 < np.sqrt(np.mean(np.square(fixed)))
     assert np.std(after) < 0.8 * np.std(before)

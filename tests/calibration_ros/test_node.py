@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from mvista_interfaces.action import CollectCalibration
 from rclpy.executors import SingleThreadedExecutor
 from tf2_msgs.msg import TFMessage
 
 from mvista_bringup.calibration_client import CalibrationClient, calibration_client
-from mvista_bringup.calibration_demo import errors_mm
+from mvista_bringup.calibration_truth import errors_mm
 from mvista_bringup.nodes import TRUE, option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
@@ -81,7 +82,7 @@ def _ignore(feedback: object) -> None:
 
 
 def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
-    guided = []
+    guided: list[CollectCalibration.Feedback] = []
     found = desk.client.collect("cell", SHOTS, guided.append)
     assert found.shots == SHOTS and min(found.views) >= 2
     # Nine shots are not what the guide calls enough, and it says so.

@@ -58,7 +58,7 @@ class Bundle:
         self.noise_px = noise_px
         self._session = session
         self._points = session.board.corners_m
-        self._reported = reported_lenses(session)
+        self._reported = reported_lenses(session.cameras)
         self._certain = np.stack([np.linalg.inv(lens_prior(c)) for c in session.cameras])
         self._twists = 0 if fixed_cameras else 6 * (len(session.names) - 1)
         self._lens_at = self._twists + 6 * len(self.shots)
@@ -207,9 +207,9 @@ def distortion(camera: SessionCamera) -> Float64:
     return np.array(camera.intrinsics.distortion or (0.0,) * 5)
 
 
-def reported_lenses(session: Session) -> Float64:
-    """fx, fy, cx, cy [C, 4] px as the session has them."""
-    lenses = [camera.intrinsics for camera in session.cameras]
+def reported_lenses(cameras: Sequence[SessionCamera]) -> Float64:
+    """fx, fy, cx, cy [C, 4] px of colour."""
+    lenses = [camera.intrinsics for camera in cameras]
     return np.array([[k.fx_px, k.fy_px, k.cx_px, k.cy_px] for k in lenses])
 
 

@@ -66,7 +66,7 @@ def solve_one_pose(session: Session) -> CoarseResult:
     views = tuple(view for view in session.views if view.shot == best)
     rig = RigEstimate(session.names, cameras, None, "one_pose")
     boards = reference_from_board[None]
-    state = BundleState(cameras, boards, reported_lenses(session))
+    state = BundleState(cameras, boards, reported_lenses(session.cameras))
     residuals = tuple(Bundle(session, views).residuals(state))
     return CoarseResult(rig, (best,), boards, views, residuals, rejected)
 
@@ -253,7 +253,7 @@ def _start(session: Session, problem: Bundle, poses: dict[tuple[str, int], Float
         steps = [poses[a, shot] @ invert(poses[b, shot]) for shot in sorted(shots[a] & shots[b])]
         known[b] = known[a] @ _middle(np.stack(steps))
     cameras = np.stack([known[name] for name in session.names])
-    state = BundleState(cameras, np.zeros((0, 4, 4)), reported_lenses(session))
+    state = BundleState(cameras, np.zeros((0, 4, 4)), reported_lenses(session.cameras))
     boards = []
     for shot in problem.shots:
         seen = [view for view in views if view.shot == shot]

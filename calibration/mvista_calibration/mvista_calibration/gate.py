@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvista_calibration.bundle import lens_prior, reported_lenses
 from mvista_calibration.coarse import view_pose
 from mvista_calibration.depth_bias import LARGEST_OFFSET_M
 from mvista_calibration.records import (
@@ -20,6 +21,7 @@ from mvista_calibration.records import (
     HandEyeResult,
     RefineResult,
     Session,
+    SessionCamera,
     Verdict,
 )
 from mvista_core.records import Float64
@@ -72,6 +74,13 @@ TENSION = Limit(
     "a camera moved between the two, or images belong to other cameras; good sets show up to 6 "
     "and, one in a hundred, 8.6",
 )  # fmt: skip
+JOINT_TENSION = Limit(
+    "depth against board, all cameras at once", 1e9, "sigma", REFUSE, "x",
+)  # fmt: skip
+LENS = Limit(
+    "lens against the reported one", 5.0, "sigma", REFUSE,
+    "factories are off by 0.1 % and 2 px at 3840; more is another stream's or another unit's lens",
+)  # fmt: skip
 PULL = Limit(
     "clouds of a pair would agree better without the board", 2.0, "times", REFUSE,
     "good sets show 1.1 to 1.4, a camera pushed by 5 mm 3",
@@ -114,12 +123,18 @@ def judge(
     hand_eye: HandEyeResult | None,
     corner_sd_m: Float64,
     problems: Sequence[tuple[str, str]] = (),
+    reported: Sequence[SessionCamera] = (),
 ) -> Verdict:
-    """All checks that the session allows; `problems` are stages that could not answer."""
+    """All checks that the session allows.
+
+    `problems` are stages that could not answer; `reported` are the cameras with the lenses that
+    the session came with, where those of `session` have been estimated anew.
+    """
     checks = [
         Check(f"stage '{stage}'", np.nan, np.nan, "", False, REFUSE, why) for stage, why in problems
     ]
     checks += _of_views(session, coarse)
+    checks += _of_lenses(session, reported)
     checks += _of_depth(bias, refined)
     checks += _of_robot(hand_eye)
     worst = np.unravel_index(np.nanargmax(corner_sd_m), corner_sd_m.shape)
@@ -176,6 +191,19 @@ def _of_views(session: Session, coarse: CoarseResult) -> list[Check]:
     return checks
 
 
+def _of_lenses(session: Session, reported: Sequence[SessionCamera]) -> list[Check]:
+    """The estimated lens farthest from its reported one, in sigmas of what those are trusted to."""
+    if not reported:
+        return []
+    away = reported_lenses(session.cameras) - reported_lenses(reported)
+    sigmas = [
+        float(np.sqrt(step @ np.linalg.solve(lens_prior(camera), step)))
+        for step, camera in zip(away, reported, strict=True)
+    ]
+    worst = int(np.argmax(sigmas))
+    return [LENS.check(sigmas[worst], reported[worst].name)]
+
+
 def _of_depth(bias: Sequence[DepthBias], refined: RefineResult | None) -> list[Check]:
     checks = []
     if bias:
@@ -190,6 +218,7 @@ def _of_depth(bias: Sequence[DepthBias], refined: RefineResult | None) -> list[C
         kept = refined.held_out_after_m if refined.accepted else refined.held_out_before_m
         checks += [
             TENSION.check(refined.mahalanobis[k], refined.rig.cameras[k + 1]),
+            JOINT_TENSION.check(refined.tension),
             PULL.check(refined.pull, refined.pull_pair),
             HELD_OUT.check(kept * 1e3),
         ]

@@ -57,10 +57,11 @@ def calibrate(
     if method != "ours":
         return _baseline(session, method, run)
     coarse = run.stage("board", 0.0, lambda: solve_bundle(session))
-    session = _with_lenses(session, coarse)
+    # With the lenses as reported: what some shots make of them is part of the spread.
     spread = run.optional(
         "jackknife", 0.25, lambda: jackknife(session, lambda part: solve_bundle(part).rig)
     )
+    reported, session = session.cameras, _with_lenses(session, coarse)
     hand_eye = None
     if session.gripper:
         hand_eye = run.optional("robot", 0.5, lambda: solve_hand_eye(session, coarse))
@@ -73,7 +74,7 @@ def calibrate(
     rig = _widened(rig, spread)
     base = _base_from_reference(session, coarse, hand_eye)
     sd = corner_sd(rig, base, session.workspace)
-    verdict = judge(session, coarse, bias, refined, hand_eye, sd, run.problems)
+    verdict = judge(session, coarse, bias, refined, hand_eye, sd, run.problems, reported)
     run.report("done", 1.0)
     return Calibration(
         session.name,

@@ -253,7 +253,8 @@ class RefineResult:
     [C - 1, 6] is the candidate against the coarse rig, `mahalanobis` its size in sigmas of the
     prior per camera, `condition` that of the normal equations. `accepted` is the method's own
     verdict (Sec. "gate" decides for the whole), `why` in words. `pull` is how many times better the
-    held-out points of the pair `pull_pair` would agree if depth alone placed the cameras.
+    held-out points of the pair `pull_pair` would agree if depth alone placed the cameras, `tension`
+    how far depth alone would move all cameras at once, in sigmas of both (NaN: not known).
     """
 
     rig: RigEstimate
@@ -268,6 +269,7 @@ class RefineResult:
     """(camera, camera, median before, median after), m, on held-out points."""
     pull: float = 1.0
     pull_pair: str = ""
+    tension: float = float("nan")
 
 
 @dataclass(frozen=True)

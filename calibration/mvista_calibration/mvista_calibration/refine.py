@@ -170,7 +170,9 @@ def _joint(clouds: tuple[Cloud, ...], rig: RigEstimate, bias: Sequence[DepthBias
     free = _fit(clouds, rig, np.eye(size) * FREE_SD**2, offset_sd)
     fitted = _fit(clouds, rig, rig.covariance, offset_sd)
     tension = twist_between_rigs(free.rig, rig)
-    distances = _distances(tension, rig.covariance + free.covariance)
+    both = rig.covariance + free.covariance
+    distances = _distances(tension, both)
+    joint = float(np.sqrt(tension.ravel() @ np.linalg.solve(both, tension.ravel())))
     before = _pair_medians(clouds, rig, held_out=True)
     after = _pair_medians(clouds, fitted.rig, held_out=True)
     pull, pull_pair = _pull(clouds, before, _pair_medians(clouds, free.rig, held_out=True))
@@ -191,6 +193,7 @@ def _joint(clouds: tuple[Cloud, ...], rig: RigEstimate, bias: Sequence[DepthBias
         _pairs(clouds, before, after),
         pull,
         pull_pair,
+        joint,
     )
 
 

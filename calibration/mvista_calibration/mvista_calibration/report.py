@@ -46,6 +46,8 @@ def write_report(session: Session, calibration: Calibration, folder: Path) -> Pa
     if session.scene:
         parts.append(_clouds(session, calibration))
     parts.append(_numbers(calibration))
+    if session.notes:
+        parts.append(_notes(session.notes))
     page = folder / "report.html"
     title = html.escape(f"Calibration of {session.name}")
     page.write_text(
@@ -110,6 +112,11 @@ def _numbers(calibration: Calibration) -> str:
         + (f"<p>Left out:</p><ul>{left_out}</ul>" if left_out else "")
         + "</section>"
     )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return f"<section><h2>While reading the session</h2><ul>{items}</ul></section>"
 
 
 def _residuals(calibration: Calibration) -> str:

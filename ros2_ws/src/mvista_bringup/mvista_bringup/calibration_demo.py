@@ -12,24 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
 from mvista_bringup import nodes, paths
 from mvista_bringup.calibration_client import CalibrationClient, calibration_client
+from mvista_bringup.calibration_truth import errors_mm
 from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.supervisor import Supervisor
-from mvista_calibration.session_layout import DEFAULT_WORKSPACE
 from mvista_core.errors import ConfigError
-from mvista_core.geometry import invert, transform_points
 from mvista_core.ports import Clock
-from mvista_core.records import Float64, RigCalibration
 from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds
 
 START_TIMEOUT_S = 180.0
 SESSION = "cell"
-GRID = 5
 Show = Callable[[str, str], None]
 """Called with a stage and what it says, whenever that changes."""
 
@@ -134,18 +128,3 @@ class _Stages:
         if said != self._said:
             self._said = said
             self._show(self._stage, said)
-
-
-def errors_mm(rig: RigCalibration, truth_file: Path) -> dict[str, float]:
-    """RMS over the workspace's grid of where each camera puts a point of the robot's frame."""
-    document = yaml.safe_load(truth_file.read_text(encoding="utf-8"))
-    true: Float64 = np.array(document["base_from_camera"])
-    box = DEFAULT_WORKSPACE
-    sides = np.linspace(box.lower_m, box.upper_m, GRID, axis=-1)
-    points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
-    errors = {}
-    for camera, pose in zip(rig.cameras, true, strict=True):
-        placed = transform_points(camera.base_from_camera @ invert(pose), points)
-        apart = np.sqrt(((placed - points) ** 2).sum(axis=1).mean())
-        errors[camera.name] = round(float(apart) * 1e3, 3)
-    return errors

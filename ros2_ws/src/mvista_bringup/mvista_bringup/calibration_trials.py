@@ -61,16 +61,18 @@ class Outcome:
     failed_checks: tuple[str, ...]
     words: str
     detail: str
+    values: tuple[tuple[str, float], ...] = ()
+    """(check, value) of the gate, in its order: what the limits are set by."""
 
 
-def jobs(part: str, sessions: int) -> list[Job]:
+def jobs(part: str, sessions: int, first_seed: int = 0) -> list[Job]:
     """All sessions of a part; `sessions` per variant, for "gate" in all."""
     if part == "gate":
-        right = [Job(part, "right", seed) for seed in range(sessions // 2)]
+        right = [Job(part, "right", first_seed + k) for k in range(sessions // 2)]
         spoils = [SPOILERS[k % len(SPOILERS)] for k in range(sessions - len(right))]
-        return right + [Job(part, spoil, 1000 + k) for k, spoil in enumerate(spoils)]
+        return right + [Job(part, spoil, first_seed + 1000 + k) for k, spoil in enumerate(spoils)]
     kinds = {"extrinsics": ("biased", "unbiased"), "base": ("a4",), "time": ("large",)}[part]
-    return [Job(part, kind, seed) for kind in kinds for seed in range(sessions)]
+    return [Job(part, kind, first_seed + k) for kind in kinds for k in range(sessions)]
 
 
 def run(job: Job) -> list[Outcome]:
@@ -122,6 +124,7 @@ def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
         tuple(c.name for c in found.verdict.checks if not c.passed and c.level == "refuse"),
         found.verdict.words,
         truth.detail,
+        tuple((c.name, c.value) for c in found.verdict.checks),
     )
 
 

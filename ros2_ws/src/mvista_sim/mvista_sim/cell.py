@@ -13,6 +13,7 @@ from scipy.interpolate import CubicSpline
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.geometry import pose_from, quaternion_xyzw, rotation_from_quaternion
 from mvista_core.records import (
     ActionTrajectory,
     CameraFrame,
@@ -137,6 +138,23 @@ class SimCell:
             self._following = True
         self._set_point, self._target = positions.copy(), positions.copy()
         self._set_velocity = np.zeros_like(positions)
+
+    def move_camera(self, camera: str, camera_from_moved: Float64) -> None:
+        """Push a camera ([4, 4], its own optical frame); until a reset it stays there.
+
+        Raises:
+            RigError: no such camera.
+        """
+        self.rig.camera(camera)
+        index = self.model.camera(camera).id
+        w, x, y, z = self.model.cam_quat[index]
+        flip = np.diag([1.0, -1.0, -1.0])  # MuJoCo's cameras look along -z
+        rotation = rotation_from_quaternion(np.array([x, y, z, w])) @ flip
+        moved = pose_from(rotation, self.model.cam_pos[index]) @ camera_from_moved
+        x, y, z, w = quaternion_xyzw(moved[:3, :3] @ flip)
+        self.model.cam_pos[index] = moved[:3, 3]
+        self.model.cam_quat[index] = (w, x, y, z)
+        mujoco.mj_camlight(self.model, self.data)
 
     # Time
     def now_ns(self) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import mujoco
 import numpy as np
 
 from mvista_calibration.twists import moved
 from mvista_core.arm import ArmModel
-from mvista_core.geometry import quaternion_xyzw
+from mvista_core.geometry import invert
 from mvista_core.records import CameraFrame, Float64, JointCommand, JointState, RigCalibration
 from mvista_sim.cameras import TofNoise
 from mvista_sim.cell import SimCell
@@ -50,12 +49,12 @@ class DriftCell:
 
     def seen_from(self, camera: str, twist: Float64) -> CameraFrame:
         """The present moment by a camera that `twist` [6] (its own frame, m and rad) has moved."""
-        true = self._cell.rig.camera(camera).base_from_camera
+        step = moved(np.eye(4), twist)
+        self._cell.move_camera(camera, step)
         try:
-            self._place(camera, true @ moved(np.eye(4), twist))
             return self._frame(camera)
         finally:
-            self._place(camera, true)
+            self._cell.move_camera(camera, invert(step))
 
     def close(self) -> None:
         """Free the GL context."""
@@ -86,10 +85,3 @@ class DriftCell:
         noise = self._rng.normal(0.0, COLOR_SD, clean.color.shape)
         color = np.clip(clean.color * gain + noise, 0, 255).astype(np.uint8)
         return CameraFrame(color, clean.depth_m, clean.intrinsics, clean.stamp_ns, camera)
-
-    def _place(self, camera: str, base_from_camera: Float64) -> None:
-        index = self._cell.model.camera(camera).id
-        x, y, z, w = quaternion_xyzw(base_from_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))
-        self._cell.model.cam_pos[index] = base_from_camera[:3, 3]
-        self._cell.model.cam_quat[index] = (w, x, y, z)
-        mujoco.mj_camlight(self._cell.model, self._cell.data)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mvista_core import realtime
 from mvista_core.ports import Clock
-from mvista_core.records import CameraFrame, JointCommand, JointState
+from mvista_core.records import CameraFrame, Float64, JointCommand, JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_sim.cameras import CellRenderer, TofNoise
 from mvista_sim.cell import SimCell, TaskResult
@@ -85,6 +85,11 @@ class LiveCell:
         """Lay another scene out; returns its instruction; see `SimCell.reset`."""
         with self._lock:
             return self._cell.reset(task, seed)
+
+    def move_camera(self, camera: str, camera_from_moved: Float64) -> None:
+        """Push a camera; see `SimCell.move_camera`."""
+        with self._lock:
+            self._cell.move_camera(camera, camera_from_moved)
 
     def evaluate(self, instruction: str | None) -> TaskResult:
         """Success on simulator state now; see `SimCell.evaluate`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from mvista_interfaces.srv import EvaluateTask, ResetScene
+from mvista_interfaces.srv import EvaluateTask, MoveCamera, ResetScene
 from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
@@ -63,6 +63,7 @@ class SimNode(HouseNode):
                 JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND
             )
         self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
+        self.create_service(MoveCamera, "sim/move_camera", self._on_move)
         self.create_service(EvaluateTask, "sim/evaluate_task", self._on_evaluate)
         self._live = LiveCell(
             cell,
@@ -137,6 +138,17 @@ class SimNode(HouseNode):
             self._instruction = self._live.reset(request.task, request.seed)
             self._scene = f"{request.task} {request.seed}"
             response.instruction, response.outcome = self._instruction, convert.outcome_ok()
+        except MvistaError as error:
+            response.outcome = convert.outcome_from_error(error)
+        return response
+
+    def _on_move(
+        self, request: MoveCamera.Request, response: MoveCamera.Response
+    ) -> MoveCamera.Response:
+        try:
+            step = convert.pose_from_msg(request.camera_from_moved)
+            self._live.move_camera(request.camera, step)
+            response.outcome = convert.outcome_ok()
         except MvistaError as error:
             response.outcome = convert.outcome_from_error(error)
         return response

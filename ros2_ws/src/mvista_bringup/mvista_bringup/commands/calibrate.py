@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mvista_bringup.calibration_truth import errors_mm
 from mvista_bringup.paths import config_file, output_dir
 from mvista_calibration.boards import board_pdf
 from mvista_calibration.pipeline import METHODS, calibrate
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     solve.add_argument("--base-frame", default="piper_base")
     solve.add_argument("--width", type=int, help="of the stream the rig file is for (depth's)")
     solve.add_argument("--out", type=Path, help="folder for report and files")
+    solve.add_argument(
+        "--truth", type=Path, help="truth.yaml of a simulated session: say the error"
+    )
     verify = verbs.add_parser("verify", help="does a rig file still hold, by a new session")
     verify.add_argument("session", type=Path)
     verify.add_argument("--rig", type=Path, required=True, help="rig file")
@@ -74,6 +78,10 @@ def _solve(args: argparse.Namespace) -> int:
     sys.stdout.write(f"{found.verdict.words}\nreport: {report}\n")
     target = config_file("rigs", f"{args.rig}.yaml") if args.rig else None
     sys.stdout.write(f"rig file: {save_calibration(rig, folder, target)}\n")
+    if args.truth is not None:
+        errors = errors_mm(rig, args.truth)
+        said = ", ".join(f"{name} {error:.2f}" for name, error in errors.items())
+        sys.stdout.write(f"against the truth (mm over the workspace): {said}\n")
     return 0 if found.verdict.passed else FAILED
 
 

@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     render_session(args.folder, wanted, load_arm(config_file("arms", "piper.yaml")))
     sys.stdout.write(
         f"{args.folder}: {args.shots} shots, truth in truth.yaml\n"
-        f"next: mvista calibrate solve {args.folder}\n"
+        f"next: mvista calibrate solve {args.folder} --truth {args.folder}/truth.yaml\n"
     )
     return 0

@@ -1,0 +1,102 @@
+"""The drift watch beside the running simulator: a camera is pushed, and it is noticed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from mvista_interfaces.srv import MoveCamera
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, TRUE, option_values
+from mvista_bringup.paths import share_root
+from mvista_bringup.supervisor import Supervisor
+from mvista_core.errors import RigError
+from mvista_core.geometry import exp_so3, pose_from
+from mvista_core.records import Float64
+from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_ros import convert, qos
+from mvista_ros.actions import call_service
+from mvista_ros.convert import raise_outcome
+
+pytestmark = pytest.mark.system
+
+CLOCK = SystemClock()
+GRAPH = tuple(row for row in SIM_DEMO if row.name in ("sim", "drift"))
+LEARNED_WITHIN_S = 120.0
+NOTICED_WITHIN_S = 60.0
+
+
+class Watcher(Node):
+    """What the drift watch says, and a hand that pushes cameras."""
+
+    def __init__(self, context: rclpy.Context) -> None:
+        super().__init__("watcher", context=context)
+        self.said: list[DiagnosticStatus] = []
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._hear, qos.STATUS)
+        self._move = self.create_client(MoveCamera, "sim/move_camera")
+
+    def push(self, camera: str, camera_from_moved: Float64) -> None:
+        pose = convert.pose_to_msg(camera_from_moved)
+        request = MoveCamera.Request(camera=camera, camera_from_moved=pose)
+        raise_outcome(call_service(self._move, request, CLOCK).outcome)
+
+    def wait(self, words: str, timeout_s: float) -> DiagnosticStatus:
+        """The first status from now on that holds these words."""
+        begun, first = CLOCK.monotonic_ns(), len(self.said)
+        while CLOCK.monotonic_ns() - begun < seconds_to_ns(timeout_s):
+            for status in self.said[first:]:
+                if words in status.message:
+                    return status
+            CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.1))
+        heard = self.said[-1].message if self.said else "nothing"
+        raise AssertionError(f"'{words}' was not said within {timeout_s:g} s; last: {heard}")
+
+    def _hear(self, message: DiagnosticArray) -> None:
+        self.said += [status for status in message.status if status.name == "/drift"]
+
+
+@contextmanager
+def watching(domain_id: int) -> Iterator[Watcher]:
+    context = rclpy.Context()
+    context.init(domain_id=domain_id)
+    node, executor = Watcher(context), SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown(5.0)
+        thread.join(5.0)
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def test_a_pushed_camera_is_named_within_a_minute(tmp_path: Path) -> None:
+    values = option_values(SIM_DEMO_OPTIONS, {"drift": TRUE}, str(share_root()))
+    with Supervisor(GRAPH, values, tmp_path) as supervisor:
+        supervisor.wait_ready(60.0)
+        with watching(supervisor.domain_id) as watcher:
+            with pytest.raises(RigError, match="cam9"):
+                watcher.push("cam9", np.eye(4))
+            calm = watcher.wait("are where they were", LEARNED_WITHIN_S)
+            assert calm.level == DiagnosticStatus.OK
+            turn = exp_so3(np.array([0.0, np.deg2rad(1.0), 0.0]))
+            watcher.push("cam2", pose_from(turn, np.zeros(3)))
+            noticed = watcher.wait("cam2", NOTICED_WITHIN_S)
+            supervisor.check()
+    assert noticed.level == DiagnosticStatus.WARN
+    accused = [name for name in ("cam0", "cam1", "cam3") if name in noticed.message]
+    assert not accused, noticed.message
+    told = {value.key: value.value for value in noticed.values}
+    assert told["warning"] == "true"
+    degrees = float(told["cam2"].split(" mm, ")[1].split(" +-")[0])
+    assert degrees == pytest.approx(1.0, abs=0.3)
