@@ -132,6 +132,32 @@ def test_every_limit_has_a_reason_and_nan_never_passes(
     assert not verdict.passed
 
 
+def test_another_lens_than_the_reported_one_is_refused(simulated: SimulatedSession) -> None:
+    session = simulated.session
+    lens = session.cameras[2].intrinsics
+    other = replace(lens, fx_px=lens.fx_px * 1.012, fy_px=lens.fy_px * 1.012)
+    cameras = list(session.cameras)
+    cameras[2] = replace(cameras[2], intrinsics=other)
+    answer = calibrate(replace(session, cameras=tuple(cameras), scene=(), board_depth=()))
+    (check,) = [c for c in answer.verdict.checks if c.name == "lens against the reported one"]
+    assert not check.passed and check.subject == cameras[2].name and check.value > 6.0
+    assert not answer.verdict.passed
+
+
+def test_tension_of_all_cameras_at_once_has_a_say(
+    simulated: SimulatedSession, found: Calibration
+) -> None:
+    assert found.refine is not None
+    assert found.refine.mahalanobis.max() <= found.refine.tension < 10.0
+    for tension in (11.0, np.nan):
+        verdict = judge(
+            simulated.session, found.coarse, found.depth_bias,
+            replace(found.refine, tension=tension), found.hand_eye, found.corner_sd_m,
+        )  # fmt: skip
+        failed = [check.name for check in verdict.checks if not check.passed]
+        assert "depth against board, all cameras at once" in failed and not verdict.passed
+
+
 def test_the_rig_file_comes_back_as_it_was(found: Calibration, tmp_path: Path) -> None:
     rig = rig_of(found, "bench", "2026-01-01")
     path = save_calibration(rig, tmp_path / "out", tmp_path / "rigs" / "bench.yaml")
@@ -174,7 +200,9 @@ def test_ros_files_say_the_same(found: Calibration, tmp_path: Path) -> None:
 def test_the_report_shows_verdict_checks_and_pictures(
     simulated: SimulatedSession, found: Calibration, tmp_path: Path
 ) -> None:
-    page = write_report(simulated.session, found, tmp_path).read_text()
+    noted = replace(simulated.session, notes=("cam1: frame 3 is a copy of frame 2",))
+    page = write_report(noted, found, tmp_path).read_text()
+    assert "frame 3 is a copy of frame 2" in page
     assert "May be used" in page and page.count("data:image/png") == 2
     assert all(check.name in page for check in found.verdict.checks)
 
@@ -184,10 +212,18 @@ def test_a_rig_holds_until_a_camera_moves(
 ) -> None:
     rig = rig_of(found, "cell", "2026-01-01")
     assert verify_rig(simulated.session, rig).holds
-    nudged = moved(rig.cameras[2].base_from_camera, np.array([0.012, 0, 0, 0, 0, 0]))
+    shift = np.array([0.012, 0, 0, 0, 0, 0])
+    nudged = moved(rig.cameras[2].base_from_camera, shift)
     cameras = (*rig.cameras[:2], replace(rig.cameras[2], base_from_camera=nudged), rig.cameras[3])
     save_rig(replace(rig, cameras=cameras), tmp_path / "moved.yaml")
     answer = verify_rig(simulated.session, load_rig(tmp_path / "moved.yaml"))
     assert not answer.holds and "cam2" in answer.words and "calibrate again" in answer.words
+    whole = [replace(c, base_from_camera=moved(c.base_from_camera, shift)) for c in rig.cameras]
+    answer = verify_rig(simulated.session, replace(rig, cameras=tuple(whole)))
+    assert not answer.holds and "piper_base by" in answer.words
+    assert not any(motion.gone for motion in answer.cameras[:-1])
+    armless = verify_rig(replace(simulated.session, gripper=()), rig)
+    assert armless.holds and len(armless.cameras) == 3
+    assert "no arm held the board" in armless.words
     with pytest.raises(CalibrationError, match="has no cameras"):
         verify_rig(simulated.session, replace(rig, cameras=rig.cameras[:2]))

@@ -140,7 +140,7 @@ def test_an_arm_that_moves_gives_no_pose() -> None:
 
 def test_the_shipped_parameters_can_be_used() -> None:
     settings = read_file(CalibrationParameters, ROOT / "config" / "calibration.yaml")
-    assert settings.board.corner_count == 104 and settings.limits.shots == 15
+    assert settings.board.corner_count == 24 and settings.limits.shots == 15
     assert settings.session_folder("a/b") == Path("a/b")
     with pytest.raises(ConfigError, match="no session"):
         settings.session_folder("")

@@ -110,7 +110,7 @@ def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
         np.testing.assert_allclose(transform_from_msg(heard), camera.base_from_camera, atol=1e-9)
 
     verified = desk.client.verify(solved.rig_file, "cell", _ignore)
-    assert verified.holds and list(verified.cameras) == ["cam1", "cam2", "cam3"]
+    assert verified.holds and list(verified.cameras) == ["cam1", "cam2", "cam3", "piper_base"]
     assert max(verified.moved_m) < 1e-3
 
 

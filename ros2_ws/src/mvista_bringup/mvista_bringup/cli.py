@@ -35,7 +35,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(("eval", "success"), "eval_success", "success rate of the pipeline in process"),
     Command(("eval", "latent"), "eval_latent", "how far the generator's error depends on z"),
     Command(("eval", "experts"), "eval_experts", "success rate of the scripted experts in process"),
-    Command(("calibrate", "collect"), "calibrate_collect", "record a session from live topics"),
+    Command(
+        ("calibrate", "collect"),
+        "calibrate_collect",
+        "record a session from live topics or a recording",
+    ),
     Command(("calibrate", "demo"), "calibrate_demo", "collect, solve, verify on a simulated cell"),
     Command(("calibrate", "simulate"), "calibrate_simulate", "render a session, truth beside it"),
     Command(

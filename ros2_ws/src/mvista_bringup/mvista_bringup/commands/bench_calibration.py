@@ -22,7 +22,8 @@ from mvista_calibration.pipeline import METHODS
 from mvista_core.errors import ConfigError
 
 FIRST_SEED = {"extrinsics": 0, "base": 0, "gate": 5000, "time": 0}
-"""The gate's limits were set on sessions from seed 0 on: these are others."""
+SEEDS_OF_LIMITS = "0 to 99 and 1000 to 1099, and 60 pushes and 100 right ones from 20000"
+"""Sessions that the gate's limits were set by; the gate's first seed lies beside them."""
 SESSIONS = {"extrinsics": 20, "base": 20, "gate": 200, "time": 2}
 NAMES = {
     "one_pose": "one pose",
@@ -163,7 +164,14 @@ def _base(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
 
 
 def _gate(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
-    lines = ["## Gate", "", "| session | n | passed | failed checks |", "|---|---|---|---|"]
+    lines = [
+        "## Gate",
+        f"Seeds from {min(o.seed for o in outcomes)}; the limits were set while looking at seeds "
+        f"{SEEDS_OF_LIMITS}.",
+        "",
+        "| session | n | passed | failed checks |",
+        "|---|---|---|---|",
+    ]
     for kind in dict.fromkeys(o.kind for o in outcomes):
         rows = [o for o in outcomes if o.kind == kind]
         names = [name for o in rows for name in o.failed_checks]

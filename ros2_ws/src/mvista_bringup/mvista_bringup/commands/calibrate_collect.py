@@ -1,4 +1,4 @@
-"""`mvista calibrate collect`: a calibration session from the topics of this ROS domain."""
+"""`mvista calibrate collect`: a session from this ROS domain's topics, or from a recording."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 
+from mvista_bringup.calibration_recording import collect_recording
 from mvista_bringup.paths import config_file, output_dir
 from mvista_calibration_ros.calibration_node import CalibrationNode
 from mvista_calibration_ros.collector import Guidance
+from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.errors import ConfigError
-from mvista_ros.parameters import load_parameter_file
+from mvista_ros.parameters import Value, load_parameter_file, read_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", type=int, default=0, help="0: until coverage is enough")
     parser.add_argument(
         "--scene", action="store_true", help="record the scene's depth instead, the board gone"
+    )
+    parser.add_argument(
+        "--recording", type=Path, help="from a recording of cameras (recording.yaml), not live"
     )
     parser.add_argument("--config", type=Path, help="parameter file (config/calibration.yaml)")
     parser.add_argument("--cameras", nargs="+", help="namespaces; the first is the reference")
@@ -37,14 +42,20 @@ def run(args: argparse.Namespace) -> int:
     sessions = output_dir("calibration", "sessions")
     named = Path(args.session)
     folder = named if named.parent != Path() else sessions / args.session
-    with _node(_parameters(args)) as node:
-        found = node.collect(folder, args.shots, args.scene, _Teller())
+    if args.recording is not None:
+        if args.scene:
+            raise ConfigError("--scene needs live topics: a recording gives shots only")
+        settings = read_file(CalibrationParameters, _config(args), _overrides(args))
+        found = collect_recording(args.recording, folder, settings, args.shots, _Teller())
+    else:
+        with _node(_parameters(args)) as node:
+            found = node.collect(folder, args.shots, args.scene, _Teller())
     coverage = found.coverage
     views = ", ".join(f"{name} {count}" for name, count in coverage.views.items())
     sys.stdout.write(f"{found.folder}: {coverage.shots} shots; views: {views}\n")
     for line in coverage.missing:
         sys.stdout.write(f"still missing: {line}\n")
-    if not args.scene:
+    if not args.scene and args.recording is None:
         sys.stdout.write(f"next, the board gone: mvista calibrate collect {folder} --scene\n")
     return 0
 
@@ -71,13 +82,22 @@ class _Teller:
         return True
 
 
-def _parameters(args: argparse.Namespace) -> list[Parameter]:
-    values = load_parameter_file(args.config or config_file("calibration.yaml"))
-    values.setdefault("arm_file", str(config_file("arms", "piper.yaml")))
+def _config(args: argparse.Namespace) -> Path:
+    return Path(args.config or config_file("calibration.yaml"))
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Value]:
+    found: dict[str, Value] = {}
     if args.cameras:
-        values["cameras"] = tuple(args.cameras)
+        found["cameras"] = tuple(args.cameras)
     if args.no_arm:
-        values["board_on_gripper"] = False
+        found["board_on_gripper"] = False
+    return found
+
+
+def _parameters(args: argparse.Namespace) -> list[Parameter]:
+    values = {**load_parameter_file(_config(args)), **_overrides(args)}
+    values.setdefault("arm_file", str(config_file("arms", "piper.yaml")))
     return [
         Parameter(name, value=list(value) if isinstance(value, tuple) else value)
         for name, value in values.items()
