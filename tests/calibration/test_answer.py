@@ -144,6 +144,19 @@ def test_another_lens_than_the_reported_one_is_refused(simulated: SimulatedSessi
     assert not answer.verdict.passed
 
 
+def test_lenses_can_be_kept(simulated: SimulatedSession) -> None:
+    session = replace(simulated.session, scene=(), board_depth=())
+    kept = calibrate(session, keep_lenses=True)
+    assert kept.cameras == session.cameras != calibrate(session).cameras
+    assert "lens against the reported one" not in {check.name for check in kept.verdict.checks}
+    truth = simulated.truth
+    error = rig_error(
+        kept.rig, truth.reference_from_camera, session.workspace, truth.base_from_reference
+    )
+    # Lenses count as uncertain although nothing was solved for.
+    assert error.rms_m < 2.0 * kept.corner_sd_m[1:].max()
+
+
 def test_tension_of_all_cameras_at_once_has_a_say(
     simulated: SimulatedSession, found: Calibration
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -41,9 +42,12 @@ def calibrate(
     method: str = "ours",
     progress: Progress | None = None,
     clock: Clock | None = None,
+    keep_lenses: bool = False,
 ) -> Calibration:
     """Solve a session.
 
+    Lenses are estimated under what their reported values are trusted to; with `keep_lenses` they
+    stay as reported, and sigma counts them as uncertain.
     The baselines in `METHODS` take what their stages give and are never judged. A later stage of
     ours that cannot work is a failed check, not an exception: the board's answer is still reported.
 
@@ -55,12 +59,11 @@ def calibrate(
         raise CalibrationError(f"no method '{method}'; there are {', '.join(METHODS)}")
     run = _Run(progress or (lambda stage, fraction: True), clock or SystemClock())
     if method != "ours":
-        return _baseline(session, method, run)
-    coarse = run.stage("board", 0.0, lambda: solve_bundle(session))
+        return _baseline(session, method, run, keep_lenses)
+    solve = partial(solve_bundle, fixed_lenses=keep_lenses)
+    coarse = run.stage("board", 0.0, lambda: solve(session))
     # With the lenses as reported: what some shots make of them is part of the spread.
-    spread = run.optional(
-        "jackknife", 0.25, lambda: jackknife(session, lambda part: solve_bundle(part).rig)
-    )
+    spread = run.optional("jackknife", 0.25, lambda: jackknife(session, lambda s: solve(s).rig))
     reported, session = session.cameras, _with_lenses(session, coarse)
     hand_eye = None
     if session.gripper:
@@ -74,7 +77,10 @@ def calibrate(
     rig = _widened(rig, spread)
     base = _base_from_reference(session, coarse, hand_eye)
     sd = corner_sd(rig, base, session.workspace)
-    verdict = judge(session, coarse, bias, refined, hand_eye, sd, run.problems, reported)
+    verdict = judge(
+        session, coarse, bias, refined, hand_eye, sd, run.problems,
+        () if keep_lenses else reported,
+    )  # fmt: skip
     run.report("done", 1.0)
     return Calibration(
         session.name,
@@ -123,8 +129,10 @@ class _Run:
             return None
 
 
-def _baseline(session: Session, method: str, run: _Run) -> Calibration:
-    solve = solve_one_pose if method.startswith("one_pose") else solve_bundle
+def _baseline(session: Session, method: str, run: _Run, keep_lenses: bool) -> Calibration:
+    solve: Callable[[Session], CoarseResult] = partial(solve_bundle, fixed_lenses=keep_lenses)
+    if method.startswith("one_pose"):
+        solve = solve_one_pose
     coarse = run.stage("board", 0.0, lambda: solve(session))
     session = _with_lenses(session, coarse)
     bias: tuple[DepthBias, ...] = ()

@@ -155,7 +155,15 @@ class CalibrationNode(HouseNode):
         if "/" in goal.rig or goal.rig.endswith(".yaml"):
             raise CalibrationError(f"rig is '{goal.rig}'; give a name without folder or .yaml")
         target = Path(settings.rigs_folder) / f"{goal.rig}.yaml" if goal.rig else None
-        found = solve(folder, target, goal.method, settings.base_frame, self.system_clock, progress)
+        found = solve(
+            folder,
+            target,
+            goal.method,
+            settings.base_frame,
+            self.system_clock,
+            progress,
+            settings.keep_lenses,
+        )
         self._last = found.words
         if found.passed:
             self._publish_rig(found.rig)

@@ -48,6 +48,9 @@ class CalibrationParameters:
     blur_px: float = parameter(6.0, "Widest edges accepted, px at 3840 wide", 1.0, 30.0)
     motion_px: float = parameter(1.0, "Largest motion within a shot, px at 3840 wide", 0.1, 10.0)
     joint_motion_rad: float = parameter(0.002, "Largest joint motion in a shot", 0.0001, 0.05)
+    keep_lenses: bool = parameter(
+        False, "Solve with the factory's lenses as they are; false: estimate them with the poses"
+    )
     warm_up_minutes: float = parameter(0.0, "How long the cameras have run; noted", 0.0, 600.0)
 
     def __post_init__(self) -> None:

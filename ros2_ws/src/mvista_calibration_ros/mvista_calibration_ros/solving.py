@@ -36,6 +36,7 @@ def solve(
     base_frame: str,
     clock: Clock,
     progress: Progress,
+    keep_lenses: bool = False,
 ) -> Solved:
     """Solve the session in `folder`; report and files go to `<folder>/result`.
 
@@ -48,7 +49,7 @@ def solve(
     if method not in METHODS:
         raise CalibrationError(f"no method '{method}'; there are {', '.join(METHODS)}")
     session = load_session(folder, progress)
-    found = calibrate(session, method, progress, clock)
+    found = calibrate(session, method, progress, clock, keep_lenses)
     result = folder / "result"
     report = write_report(session, found, result)
     date = datetime.fromtimestamp(clock.now_ns() / 1e9, timezone.utc).date().isoformat()

@@ -40,7 +40,8 @@ class TofNoise:
         if self.floor_m > 0 or self.slope_per_m > 0:
             sigma = self.floor_m + self.slope_per_m * depth_m**2
             noisy += sigma * rng.standard_normal(depth_m.shape)
-        noisy += self._systematic(depth_m)
+        if self.offset_m or self.scale or self.wiggle_m:
+            noisy += self._systematic(depth_m)
         if self.flying_share > 0:
             noisy = self._flying(noisy, depth_m, rng)
         lost = depth_m <= 0

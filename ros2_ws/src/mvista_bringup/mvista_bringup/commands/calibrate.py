@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", default="", help="name: config/rigs/<name>.yaml is written if it passes"
     )
     solve.add_argument("--method", choices=METHODS, default="ours")
+    solve.add_argument(
+        "--keep-lenses", action="store_true", help="as the factory says, not estimated with poses"
+    )
     solve.add_argument("--base-frame", default="piper_base")
     solve.add_argument("--width", type=int, help="of the stream the rig file is for (depth's)")
     solve.add_argument("--out", type=Path, help="folder for report and files")
@@ -69,7 +72,7 @@ def _board(args: argparse.Namespace) -> int:
 
 def _solve(args: argparse.Namespace) -> int:
     session = load_session(args.session, _progress)
-    found = calibrate(session, args.method, _progress)
+    found = calibrate(session, args.method, _progress, keep_lenses=args.keep_lenses)
     folder = args.out or output_dir("calibration", session.name.replace(" ", "_"))
     report = write_report(session, found, folder)
     name = args.rig or session.name.replace(" ", "_")
