@@ -22,6 +22,7 @@ from mvista_calibration.session_files import load_session
 from mvista_calibration.verify import verify_rig
 from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig
+from mvista_core.timing import SystemClock, ns_to_seconds
 
 FAILED = 2
 
@@ -71,14 +72,20 @@ def _board(args: argparse.Namespace) -> int:
 
 
 def _solve(args: argparse.Namespace) -> int:
+    clock = SystemClock()
+    begun_ns = clock.monotonic_ns()
     session = load_session(args.session, _progress)
-    found = calibrate(session, args.method, _progress, keep_lenses=args.keep_lenses)
+    read_s = ns_to_seconds(clock.monotonic_ns() - begun_ns)
+    found = calibrate(session, args.method, _progress, clock, args.keep_lenses)
     folder = args.out or output_dir("calibration", session.name.replace(" ", "_"))
     report = write_report(session, found, folder)
     name = args.rig or session.name.replace(" ", "_")
     today = datetime.now(timezone.utc).date().isoformat()
     rig = rig_of(found, name, today, args.base_frame, args.width)
     sys.stdout.write(f"{found.verdict.words}\nreport: {report}\n")
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in found.seconds.items())
+    total_s = read_s + sum(found.seconds.values())
+    sys.stdout.write(f"{total_s:.1f} s: reading and detection {read_s:.1f}, {stages}\n")
     target = config_file("rigs", f"{args.rig}.yaml") if args.rig else None
     sys.stdout.write(f"rig file: {save_calibration(rig, folder, target)}\n")
     if args.truth is not None:
