@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mvista_calibration.session_files import load_session
@@ -16,10 +19,16 @@ from mvista_calibration_ros.collector import Collector, Guidance, gripper_pose
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import load_arm
-from mvista_core.errors import CalibrationError, CameraSilentError, CancelledError, ConfigError
+from mvista_core.errors import (
+    CalibrationError,
+    CameraSilentError,
+    CancelledError,
+    ConfigError,
+    StaleFeedbackError,
+)
 from mvista_core.geometry import pose_from
-from mvista_core.records import Float64, JointState
-from mvista_core.timing import ManualClock
+from mvista_core.records import Float64, JointState, UInt8
+from mvista_core.timing import ManualClock, SystemClock
 from mvista_ros.convert import depth_to_mm
 from mvista_ros.convert.image_bytes import image_to_bytes
 from mvista_ros.parameters import read_file
@@ -31,6 +40,7 @@ SETTINGS = CalibrationParameters(
     cameras=("cam0",), squares_x=7, squares_y=5, square_m=0.03, marker_m=0.022, shots=3,
     depth_frames=4, still_s=0.2, patience_s=5.0, look_timeout_s=2.0,
 )  # fmt: skip
+FRAME_NS = 100_000_000
 Pose = Callable[[int], Float64]
 
 
@@ -40,36 +50,45 @@ def placed(x_m: float, turn_deg: float = 20.0) -> Float64:
 
 
 class FeedingClock(ManualClock):
-    """Time passes only while somebody waits, and each wait brings one frame of the camera."""
+    """Time passes only while somebody waits, and each wait brings one frame of the camera.
 
-    def __init__(self, settings: CalibrationParameters, pose: Pose, arm: bool = False) -> None:
+    Frames are stamped 0.1 s apart. `late` depth images are `late` frames old when they arrive.
+    """
+
+    def __init__(
+        self, settings: CalibrationParameters, pose: Pose, arm: bool = False, late: int = 0
+    ) -> None:
         super().__init__()
         self.buffer = FrameBuffer(settings.cameras, self)
         self.frame = 0
         self.shots = 0
+        self.gone = self.arm_moves = False
         self._pose, self._arm = pose, arm
-        self._drawn: dict[bytes, tuple[bytes, bytes]] = {}
+        self._drawn: dict[bytes, tuple[UInt8, NDArray[np.uint16]]] = {}
+        self._depths = deque[bytes](maxlen=late + 1)
 
     def sleep_until(self, monotonic_ns: int) -> None:
         super().sleep_until(monotonic_ns)
         self.frame += 1
-        pose = self._pose(self.frame if self.shots < 0 else self.shots)
-        board, key = SETTINGS.board, pose.tobytes()
-        if key not in self._drawn:
-            gray = board_picture(board, LENS, pose)
-            color = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-            depth = depth_to_mm(board_depth(board, LENS, pose))
-            self._drawn[key] = (
-                image_to_bytes(color, "rgb8", self.frame, "cam0"),
-                image_to_bytes(depth, "16UC1", self.frame, "cam0"),
-            )
-        color_bytes, depth_bytes = self._drawn[key]
+        color, depth = self._draw(self._pose(self.frame if self.shots < 0 else self.shots))
+        if self.gone:
+            color, depth = np.zeros_like(color), np.full_like(depth, 1000)
+        stamp_ns = self.frame * FRAME_NS
+        self._depths.append(image_to_bytes(depth, "16UC1", stamp_ns, "cam0"))
         self.buffer.add_info("cam0", LENS)
-        self.buffer.add_color("cam0", color_bytes)
-        self.buffer.add_depth("cam0", depth_bytes)
+        self.buffer.add_color("cam0", image_to_bytes(color, "rgb8", stamp_ns, "cam0"))
+        self.buffer.add_depth("cam0", self._depths[0])
         if self._arm:
-            joints = np.zeros(len(ARM.joint_names))
-            self.buffer.add_joints(JointState(ARM.joint_names, joints, joints, self.frame))
+            joints = np.full(len(ARM.joint_names), 0.01 * self.frame * self.arm_moves)
+            self.buffer.add_joints(JointState(ARM.joint_names, joints, joints, stamp_ns))
+
+    def _draw(self, pose: Float64) -> tuple[UInt8, NDArray[np.uint16]]:
+        key = pose.tobytes()
+        if key not in self._drawn:
+            gray = board_picture(SETTINGS.board, LENS, pose)
+            color = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+            self._drawn[key] = color, depth_to_mm(board_depth(SETTINGS.board, LENS, pose))
+        return self._drawn[key]
 
 
 def test_accepted_shots_can_be_read_back_with_pose_and_depth(tmp_path: Path) -> None:
@@ -105,6 +124,63 @@ def test_a_moving_board_is_never_recorded(tmp_path: Path) -> None:
     with pytest.raises(CancelledError, match="0 shots"):
         Collector(SETTINGS, clock.buffer, clock).collect(tmp_path / "s", 1, tell)
     assert all("moved by" in why for why in refused)
+
+
+def test_depth_that_was_taken_before_the_shot_is_not_part_of_it(tmp_path: Path) -> None:
+    """A reader that lags gets depth of the place before, after the board stands at the next."""
+    clock = FeedingClock(SETTINGS, lambda shot: placed(0.12 * shot - 0.1, 20.0 * shot), late=5)
+
+    def tell(guidance: Guidance) -> bool:
+        clock.shots = guidance.coverage.shots
+        return True
+
+    found = Collector(SETTINGS, clock.buffer, clock).collect(tmp_path / "s", 3, tell)
+    session = load_session(found.folder)
+    for image in session.board_depth:
+        exact = board_depth(
+            SETTINGS.board, LENS, placed(0.12 * image.shot - 0.1, 20.0 * image.shot)
+        )
+        both = (exact > 0) & (image.depth_m > 0)
+        assert both.sum() > 1000
+        np.testing.assert_allclose(image.depth_m[both], exact[both], atol=0.001)
+
+
+def test_a_mean_is_whole_while_depth_keeps_coming() -> None:
+    clock, stop = SystemClock(), threading.Event()
+    buffer = FrameBuffer(("cam0",), clock)
+    message = image_to_bytes(np.full((576, 640), 800, dtype=np.uint16), "16UC1", 1, "cam0")
+
+    def camera() -> None:
+        while not stop.is_set():
+            buffer.add_depth("cam0", message)
+
+    thread = threading.Thread(target=camera)
+    thread.start()
+    try:
+        for _ in range(30):
+            buffer.start_depth({"cam0": 0})
+            mean = buffer.wait_depth(1, 5.0)["cam0"]
+            np.testing.assert_allclose(mean.depth_m, 0.8, atol=1e-6)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_joints_are_taken_by_stamp() -> None:
+    buffer = FrameBuffer(("cam0",), ManualClock())
+    for stamp_ns in (10, 20, 30):
+        buffer.add_joints(JointState(("a",), np.zeros(1), np.zeros(1), stamp_ns))
+    assert [state.stamp_ns for state in buffer.joints_between(15, 30)] == [20, 30]
+    with pytest.raises(StaleFeedbackError, match="no joint states are stamped"):
+        buffer.joints_between(31, 40)
+
+
+def test_the_scene_is_refused_while_the_arm_moves(tmp_path: Path) -> None:
+    clock = FeedingClock(SETTINGS, lambda _: placed(0.0), arm=True)
+    Collector(SETTINGS, clock.buffer, clock, ARM).collect(tmp_path / "s", 1, lambda _: True)
+    clock.gone = clock.arm_moves = True
+    with pytest.raises(CalibrationError, match=r"scene must stand still, and the arm moved"):
+        Collector(SETTINGS, clock.buffer, clock, ARM).record_scene(tmp_path / "s")
 
 
 def test_patience_ends_with_what_is_missing(tmp_path: Path) -> None:

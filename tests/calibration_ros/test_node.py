@@ -28,7 +28,7 @@ from mvista_ros.convert import transform_from_msg
 pytestmark = pytest.mark.system
 
 CLOCK = SystemClock()
-SHOTS = 9
+FEW = 3
 
 
 class Desk:
@@ -81,12 +81,13 @@ def _ignore(feedback: object) -> None:
     return
 
 
+@pytest.mark.timeout(400)
 def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
     guided: list[CollectCalibration.Feedback] = []
-    found = desk.client.collect("cell", SHOTS, guided.append)
-    assert found.shots == SHOTS and min(found.views) >= 2
-    # Nine shots are not what the guide calls enough, and it says so.
-    assert "of 15 shots" in found.missing
+    few = desk.client.collect("cell", FEW, guided.append)
+    assert few.shots == FEW and f"{FEW} of 15 shots" in few.missing
+    found = desk.client.collect("cell", 0, guided.append)
+    assert found.shots >= 15 and min(found.views) >= 5 and not found.missing
     assert any(f.refused for f in guided) and any(all(f.sees) for f in guided)
     assert [f.shots for f in guided] == sorted(f.shots for f in guided)
     assert max(f.workspace_coverage for f in guided) > 0.3

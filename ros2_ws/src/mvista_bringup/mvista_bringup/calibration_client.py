@@ -21,6 +21,9 @@ from mvista_ros.convert import raise_outcome
 LOOKS_PER_PLACE = 3
 """Refused so often at one place, the board is carried on."""
 
+ARRIVAL_TIMEOUT_S = 70.0
+"""The simulated board may take 60 s from one place to the next."""
+
 Hear = Callable[[Any], None]
 Check = Callable[[], None]
 
@@ -71,12 +74,12 @@ class CalibrationClient:
         return self._carried(self._verify, goal, hear)
 
     def show_board(self, shown: bool) -> None:
-        """Take the simulated board away, or bring it back."""
-        call_service(self._show, SetBool.Request(data=shown), self._clock)
+        """Take the simulated board away, or bring it back; returns when that is done."""
+        call_service(self._show, SetBool.Request(data=shown), self._clock, ARRIVAL_TIMEOUT_S)
 
     def next_place(self) -> None:
-        """Carry the simulated board on."""
-        answer = call_service(self._next, Trigger.Request(), self._clock)
+        """Carry the simulated board on; returns when it is there."""
+        answer = call_service(self._next, Trigger.Request(), self._clock, ARRIVAL_TIMEOUT_S)
         if not answer.success:
             raise UnavailableError(f"the board is not carried on: {answer.message}")
 
@@ -97,9 +100,12 @@ class CalibrationClient:
                     carry.set()
 
         def keep_going() -> bool:
+            nonlocal refused
             if carry.is_set():
-                carry.clear()
                 self.next_place()
+                # What was refused on the way says nothing about the place.
+                refused = 0
+                carry.clear()
             return True
 
         return self._result(client, goal, listen, keep_going)

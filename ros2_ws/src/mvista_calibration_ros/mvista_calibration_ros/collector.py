@@ -19,7 +19,7 @@ from mvista_calibration.session_files import (
     ShotImage,
     load_session,
 )
-from mvista_calibration_ros.frames import FrameBuffer
+from mvista_calibration_ros.frames import FrameBuffer, MeanDepth
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CalibrationError, CancelledError, NoBoardError
@@ -105,20 +105,26 @@ class Collector:
         """Depth of the cell as it will be used, the board gone, beside the shots in `folder`.
 
         Raises:
-            CalibrationError: no session there, the board is still in sight, or no depth topic.
+            CalibrationError: no session there, the board is still in sight, the arm moves, or no
+                depth topic.
         """
         if not self.settings.depth_topic:
             raise CalibrationError("no depth is recorded: set depth_topic, or solve without scene")
         if not (folder / "session.yaml").exists():
             raise CalibrationError(f"no session in {folder}: collect shots first, then the scene")
         guide, writer = self._open(folder)
-        views, _ = self._detect(self._fresh())
+        images = self._fresh()
+        views, _ = self._detect(images)
         if views:
             seen = ", ".join(view.camera for view in views)
             raise CalibrationError(f"the board is still seen by {seen}: take it out of the cell")
-        self.buffer.start_depth(self.settings.cameras)
-        means = self.buffer.wait_depth(self.settings.depth_frames, self._depth_timeout_s)
-        writer.write_scene([DepthImage(name, -1, *means[name]) for name in self.settings.cameras])
+        means = self._mean_depth(_stamps(images))
+        last_ns = max(mean.last_ns for mean in means.values())
+        if why := self._arm_pose(min(_stamps(images).values()), last_ns)[2]:
+            raise CalibrationError(f"the scene must stand still, and {why}")
+        writer.write_scene(
+            [DepthImage(name, -1, mean.depth_m, mean.frames) for name, mean in means.items()]
+        )
         return Collected(folder, guide.coverage())
 
     def _finished(self, guide: CollectGuide, taken: int, shots: int) -> bool:
@@ -157,9 +163,10 @@ class Collector:
     def _cameras(self, images: Mapping[str, ReceivedImage]) -> tuple[SessionCamera, ...]:
         depth: dict[str, tuple[int, int]] = {}
         if self.settings.depth_topic:
-            self.buffer.start_depth(self.settings.cameras)
+            self.buffer.start_depth(dict.fromkeys(self.settings.cameras, 0))
             means = self.buffer.wait_depth(1, self.settings.look_timeout_s)
-            depth = {name: (mean.shape[1], mean.shape[0]) for name, (mean, _) in means.items()}
+            sizes = {name: mean.depth_m.shape for name, mean in means.items()}
+            depth = {name: (width, height) for name, (height, width) in sizes.items()}
         serials = self._serials()
         found = []
         for name in self.settings.cameras:
@@ -184,49 +191,45 @@ class Collector:
         return {camera.name: camera.serial for camera in rig.cameras}
 
     def _attempt(self, guide: CollectGuide, writer: SessionWriter) -> Guidance:
-        """One look: refused with the reason, or written as a shot."""
-        start_ns = self.clock.monotonic_ns()
-        before, wrong = self._detect(self._fresh())
+        """One look: refused with the reason, or written as a shot.
+
+        By its stamps a shot is a colour image, then depth, then the colour image that is kept; the
+        board and the arm must stand still from the first to the last.
+        """
+        first = self._fresh()
+        before, wrong = self._detect(first)
         sees = {name: any(v.camera == name for v in before) for name in self.settings.cameras}
         early = Decision(False, wrong) if wrong else guide.judge(before)
         if not early.accept:
             return Guidance("refused", guide.coverage(), sees, early.why)
-        seen = [view.camera for view in before]
-        means = self._depth(seen, start_ns)
-        images = self._fresh()
-        views, wrong = self._detect({name: images[name] for name in seen})
+        begun_ns = {view.camera: first[view.camera].stamp_ns for view in before}
+        means = self._mean_depth(begun_ns) if self.settings.depth_topic else {}
+        images = self._after(begun_ns, means)
+        views, wrong = self._detect(images)
         decision = Decision(False, wrong) if wrong else guide.judge(views, before)
-        pose, joints, why = self._arm_pose(start_ns)
+        pose, joints, why = self._arm_pose(min(begun_ns.values()), max(_stamps(images).values()))
         if not decision.accept or why:
             return Guidance("refused", guide.coverage(), sees, why or decision.why)
-        shot = Shot(
-            tuple(
-                ShotImage(
-                    view.camera,
-                    images[view.camera].pixels,
-                    means[view.camera][0] if means else None,
-                    images[view.camera].stamp_ns,
-                    means[view.camera][1] if means else 1,
-                )
-                for view in views
-            ),
-            pose,
-            joints,
-        )
-        writer.append(shot)
+        found = [_shot_image(images[v.camera], v.camera, means.get(v.camera)) for v in views]
+        writer.append(Shot(tuple(found), pose, joints))
         guide.take(views)
         return Guidance("accepted", guide.coverage(), sees)
 
-    def _depth(self, cameras: list[str], start_ns: int) -> dict[str, tuple[np.ndarray, int]]:
-        """Means over the time in which all must stand still, which is at least `still_s` long."""
-        still_ns = start_ns + seconds_to_ns(self.settings.still_s)
-        means = {}
-        if self.settings.depth_topic:
-            self.buffer.start_depth(cameras)
-            means = self.buffer.wait_depth(self.settings.depth_frames, self._depth_timeout_s)
-        if self.clock.monotonic_ns() < still_ns:
-            self.clock.sleep_until(still_ns)
-        return means
+    def _mean_depth(self, from_ns: Mapping[str, int]) -> dict[str, MeanDepth]:
+        self.buffer.start_depth(from_ns)
+        return self.buffer.wait_depth(self.settings.depth_frames, self._depth_timeout_s)
+
+    def _after(
+        self, begun_ns: Mapping[str, int], means: Mapping[str, MeanDepth]
+    ) -> dict[str, ReceivedImage]:
+        """Images of these cameras no older than their depth, and `still_s` after they began."""
+        still_ns = seconds_to_ns(self.settings.still_s)
+        from_ns = {name: stamp_ns + still_ns for name, stamp_ns in begun_ns.items()}
+        for name, mean in means.items():
+            from_ns[name] = max(from_ns[name], mean.last_ns)
+        timeout_s = self.settings.look_timeout_s + self.settings.still_s
+        images = self.buffer.wait_color(self.clock.monotonic_ns(), timeout_s, from_ns)
+        return {name: images[name] for name in begun_ns}
 
     def _detect(self, images: Mapping[str, ReceivedImage]) -> tuple[list[BoardView], str]:
         """Views in camera order, and the complaint about a board that is another one."""
@@ -247,13 +250,14 @@ class Collector:
         wrong = next((item for item in found if isinstance(item, str)), "")
         return [item for item in found if isinstance(item, BoardView)], wrong
 
-    def _arm_pose(self, start_ns: int) -> tuple[Float64 | None, tuple[tuple[str, float], ...], str]:
+    def _arm_pose(
+        self, start_ns: int, end_ns: int
+    ) -> tuple[Float64 | None, tuple[tuple[str, float], ...], str]:
         """Forward kinematics of the shot's mean joints; or why the arm did not stand still."""
         if self.arm is None:
             return None, (), ""
-        return gripper_pose(
-            self.arm, self.buffer.joints_since(start_ns), self.settings.joint_motion_rad
-        )
+        states = self.buffer.joints_between(start_ns, end_ns)
+        return gripper_pose(self.arm, states, self.settings.joint_motion_rad)
 
 
 def gripper_pose(
@@ -274,6 +278,15 @@ def gripper_pose(
     mean = positions.mean(axis=0)
     joints = tuple((name, float(value)) for name, value in zip(names, mean, strict=True))
     return np.asarray(arm.base_from_flange(mean)), joints, ""
+
+
+def _stamps(images: Mapping[str, ReceivedImage]) -> dict[str, int]:
+    return {name: image.stamp_ns for name, image in images.items()}
+
+
+def _shot_image(image: ReceivedImage, camera: str, mean: MeanDepth | None) -> ShotImage:
+    depth_m, frames = (mean.depth_m, mean.frames) if mean is not None else (None, 1)
+    return ShotImage(camera, image.pixels, depth_m, image.stamp_ns, frames)
 
 
 def _at_size(camera: str, lens: Intrinsics, size: tuple[int, int]) -> Intrinsics:

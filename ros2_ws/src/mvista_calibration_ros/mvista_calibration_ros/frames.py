@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,24 +17,60 @@ from mvista_core.timing import seconds_to_ns
 from mvista_ros.convert.image_bytes import ReceivedImage, image_from_bytes
 
 POLL_S = 0.02
-JOINT_HISTORY = 1000
+JOINT_HISTORY = 12_000
+"""A minute at 200 Hz: longer than any shot takes."""
+
+
+@dataclass(frozen=True)
+class MeanDepth:
+    """Depth float32 [H, W] m (0 invalid) averaged over `frames`, the last stamped `last_ns`."""
+
+    depth_m: Float32
+    frames: int
+    last_ns: int
+
+
+class _Averaging:
+    """A mean of depth stamped `from_ns` or later, filled by one thread and read by another."""
+
+    def __init__(self, from_ns: int) -> None:
+        self._from_ns = from_ns
+        self._mean, self._last_ns = DepthMean(), 0
+        self._lock = threading.Lock()
+
+    def add(self, message: bytes) -> None:
+        image = image_from_bytes(message)
+        if image.stamp_ns < self._from_ns:
+            return
+        with self._lock:
+            self._mean.add(depth_m(image))
+            self._last_ns = image.stamp_ns
+
+    @property
+    def frames(self) -> int:
+        return self._mean.frames
+
+    def result(self) -> MeanDepth:
+        with self._lock:
+            return MeanDepth(self._mean.mean(), self._mean.frames, self._last_ns)
 
 
 @dataclass
 class _Feed:
     info: Intrinsics | None = None
-    color: bytes = b""
+    color: ReceivedImage | None = None
     color_arrived_ns: int = 0
-    mean: DepthMean | None = None
+    averaging: _Averaging | None = None
 
 
 @dataclass
 class FrameBuffer:
     """Thread-safe. Callbacks put messages in; the collecting thread asks and waits.
 
-    Serialised colour images are kept as they came and read in place when asked for: one of
-    3840x2160 is 25 MB. Depth is only looked at while a mean is asked for. "Fresh" goes by arrival
-    on the monotonic clock, so recordings that are replayed with their own stamps serve as well.
+    Serialised colour images are read in place: one of 3840x2160 is 25 MB. Depth is only looked at
+    while a mean is asked for. What belongs together goes by stamps, since a message may arrive long
+    after it was taken; whether a topic is alive goes by arrival, so recordings that are replayed
+    with their own stamps serve as well.
     """
 
     cameras: tuple[str, ...]
@@ -43,7 +79,7 @@ class FrameBuffer:
 
     def __post_init__(self) -> None:
         self._feeds = {name: _Feed() for name in self.cameras}
-        self._joints: deque[tuple[int, JointState]] = deque(maxlen=JOINT_HISTORY)
+        self._joints: deque[JointState] = deque(maxlen=JOINT_HISTORY)
 
     def add_info(self, camera: str, info: Intrinsics) -> None:
         """The lens of a camera's colour images."""
@@ -52,82 +88,91 @@ class FrameBuffer:
 
     def add_color(self, camera: str, message: bytes) -> None:
         """A serialised colour image arrived."""
+        image = image_from_bytes(message)
         with self._lock:
             feed = self._feeds[camera]
-            feed.color, feed.color_arrived_ns = message, self.clock.monotonic_ns()
+            feed.color, feed.color_arrived_ns = image, self.clock.monotonic_ns()
 
     def add_depth(self, camera: str, message: bytes) -> None:
         """A serialised depth image arrived; counted if a mean is being taken."""
         with self._lock:
-            feed = self._feeds[camera]
-            mean = feed.mean
-        if mean is not None:
-            mean.add(depth_m(image_from_bytes(message)))
+            averaging = self._feeds[camera].averaging
+        if averaging is not None:
+            averaging.add(message)
 
     def add_joints(self, state: JointState) -> None:
         """The arm's joints arrived."""
         with self._lock:
-            self._joints.append((self.clock.monotonic_ns(), state))
+            self._joints.append(state)
 
     def lens(self, camera: str) -> Intrinsics | None:
         """As the camera's info says; None before the first."""
         return self._feeds[camera].info
 
-    def wait_color(self, after_ns: int, timeout_s: float) -> dict[str, ReceivedImage]:
+    def wait_color(
+        self, after_ns: int, timeout_s: float, stamped_from: Mapping[str, int] | None = None
+    ) -> dict[str, ReceivedImage]:
         """The newest colour image of every camera, all arrived after `after_ns` (monotonic).
 
+        `stamped_from` names, by camera, the earliest stamp that will do.
+
         Raises:
-            CameraSilentError: some camera sent no image or no camera info in time.
+            CameraSilentError: some camera sent no such image, or no camera info, in time.
         """
+        earliest = stamped_from or {}
 
         def silent() -> list[str]:
             return [
                 name
                 for name, feed in self._feeds.items()
-                if feed.info is None or feed.color_arrived_ns <= after_ns
+                if feed.info is None
+                or feed.color is None
+                or feed.color_arrived_ns <= after_ns
+                or feed.color.stamp_ns < earliest.get(name, 0)
             ]
 
         self._wait(silent, timeout_s, "colour images with camera info")
         with self._lock:
-            return {name: image_from_bytes(feed.color) for name, feed in self._feeds.items()}
+            return {name: feed.color for name, feed in self._feeds.items() if feed.color}
 
-    def start_depth(self, cameras: Sequence[str]) -> None:
-        """Begin a new mean for each of these cameras."""
+    def start_depth(self, from_ns: Mapping[str, int]) -> None:
+        """Begin a new mean for each of these cameras, of depth with this stamp or a later one."""
         with self._lock:
-            for name in cameras:
-                self._feeds[name].mean = DepthMean()
+            for name, earliest_ns in from_ns.items():
+                self._feeds[name].averaging = _Averaging(earliest_ns)
 
-    def wait_depth(self, frames: int, timeout_s: float) -> dict[str, tuple[Float32, int]]:
-        """Mean depth [H, W] m and its frames for each camera started; ends the means.
+    def wait_depth(self, frames: int, timeout_s: float) -> dict[str, MeanDepth]:
+        """The mean of at least `frames` depth images for each camera started; ends the means.
 
         Raises:
             CameraSilentError: fewer than `frames` came in time from some camera.
         """
-        means = {name: feed.mean for name, feed in self._feeds.items() if feed.mean is not None}
+        kept = {name: feed.averaging for name, feed in self._feeds.items() if feed.averaging}
         try:
             self._wait(
-                lambda: [name for name, mean in means.items() if mean.frames < frames],
+                lambda: [name for name, one in kept.items() if one.frames < frames],
                 timeout_s,
                 f"{frames} depth images",
             )
         finally:
             with self._lock:
-                for name in means:
-                    self._feeds[name].mean = None
-        return {name: (mean.mean(), mean.frames) for name, mean in means.items()}
+                for name in kept:
+                    self._feeds[name].averaging = None
+        return {name: one.result() for name, one in kept.items()}
 
-    def joints_since(self, after_ns: int) -> list[JointState]:
-        """Joint states that arrived after `after_ns` (monotonic).
+    def joints_between(self, start_ns: int, end_ns: int) -> list[JointState]:
+        """Joint states stamped within these two, both included.
 
         Raises:
-            StaleFeedbackError: none did.
+            StaleFeedbackError: there are none.
         """
         with self._lock:
-            found = [state for arrived_ns, state in self._joints if arrived_ns > after_ns]
+            found = [state for state in self._joints if start_ns <= state.stamp_ns <= end_ns]
         if not found:
             raise StaleFeedbackError(
-                "no joint states arrived during the shot; is the arm's driver running? Without an "
-                "arm set board_on_gripper: false"
+                f"no joint states are stamped within the shot's {(end_ns - start_ns) / 1e9:.1f} s; "
+                "is the arm's driver running, and stamped by the cameras' clock? Without an arm "
+                "set board_on_gripper: false"
             )
         return found
 
@@ -136,7 +181,7 @@ class FrameBuffer:
         now_ns = self.clock.monotonic_ns()
         with self._lock:
             return {
-                name: (now_ns - feed.color_arrived_ns) / 1e9 if feed.color else None
+                name: (now_ns - feed.color_arrived_ns) / 1e9 if feed.color is not None else None
                 for name, feed in self._feeds.items()
             }
 

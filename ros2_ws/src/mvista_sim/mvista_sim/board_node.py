@@ -1,8 +1,8 @@
 """The cell with a ChArUco board carried through it, behind the cameras' and the arm's topics.
 
 For trying a calibration without a robot: `sim/next_place` (Trigger) carries the board on,
-`sim/show_board` (SetBool) takes it out of sight or brings it back. With `hold_s` above 0 the board
-moves on by itself, as a person would who follows no advice.
+`sim/show_board` (SetBool) takes it out of sight or brings it back; both answer on arrival. With
+`hold_s` above 0 the board moves on by itself, as a person would who follows no advice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool, Trigger
@@ -57,7 +58,7 @@ class BoardParameters:
 
 
 class BoardNode(HouseNode):
-    """Draws on a thread of its own, publishes joints from the executor's."""
+    """Draws on a thread of its own; of the executor's, one publishes joints, one serves."""
 
     def __init__(self) -> None:
         super().__init__("sim")
@@ -83,8 +84,9 @@ class BoardNode(HouseNode):
                 JointStateMsg, f"{settings.arm}/joint_states", qos.SENSOR_OUT
             )
             self.create_timer(JOINT_PERIOD_S, self._publish_joints)
-        self.create_service(Trigger, "sim/next_place", self._on_next)
-        self.create_service(SetBool, "sim/show_board", self._on_show)
+        group = MutuallyExclusiveCallbackGroup()
+        self.create_service(Trigger, "sim/next_place", self._on_next, callback_group=group)
+        self.create_service(SetBool, "sim/show_board", self._on_show, callback_group=group)
         self._arrived_ns, self._shown = clock.monotonic_ns(), True
         self._frames, self._counted_ns = 0, clock.monotonic_ns()
         self._failure: BaseException | None = None
@@ -143,10 +145,11 @@ class BoardNode(HouseNode):
     def _move_on(self) -> None:
         """By itself, when it has stood for `hold_s`."""
         settings = self._settings
-        held_s = ns_to_seconds(self.system_clock.monotonic_ns() - self._arrived_ns)
-        if self._shown and settings.hold_s > 0 and held_s > settings.move_s + settings.hold_s:
+        now_ns = self.system_clock.monotonic_ns()
+        held_s = ns_to_seconds(now_ns - self._arrived_ns)
+        if self._shown and settings.hold_s > 0 and held_s > settings.hold_s:
             self._carried.to_next()
-            self._arrived_ns = self.system_clock.monotonic_ns()
+            self._arrived_ns = now_ns + seconds_to_ns(settings.move_s)
 
     def _publish_joints(self) -> None:
         self._joints.publish(convert.joint_state_to_msg(self._carried.joints()))
@@ -156,19 +159,23 @@ class BoardNode(HouseNode):
             response.message = "the board is out of the cell; bring it back by sim/show_board"
             return response
         place = self._carried.to_next()
-        self._arrived_ns = self.system_clock.monotonic_ns()
+        self._await_arrival()
         response.success = True
-        response.message = f"on the way to place {place + 1} of {self._carried.count}"
+        response.message = f"at place {place + 1} of {self._carried.count}"
         return response
 
     def _on_show(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._shown = bool(request.data)
         self._carried.show(self._shown)
-        self._arrived_ns = self.system_clock.monotonic_ns()
+        self._await_arrival()
         response.success = True
         return response
+
+    def _await_arrival(self) -> None:
+        self._arrived_ns = self.system_clock.monotonic_ns() + seconds_to_ns(self._settings.move_s)
+        self._stopping.wait(self._settings.move_s)
 
 
 def main() -> None:
     """Entry point of the `board_node` executable."""
-    run_node(BoardNode)
+    run_node(BoardNode, threads=2)
