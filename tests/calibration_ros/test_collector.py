@@ -218,6 +218,9 @@ def test_the_shipped_parameters_can_be_used() -> None:
     settings = read_file(CalibrationParameters, ROOT / "config" / "calibration.yaml")
     assert settings.board.corner_count == 24 and settings.limits.shots == 15
     assert settings.session_folder("a/b") == Path("a/b")
+    limits = settings.verify_limits(0)
+    assert limits.shots == settings.verify_shots == settings.verify_limits(4).shots
+    assert limits.shared_views == 2 and limits.blur_px == settings.blur_px
     with pytest.raises(ConfigError, match="no session"):
         settings.session_folder("")
     with pytest.raises(ConfigError, match="must lie below"):

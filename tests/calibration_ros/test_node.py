@@ -114,6 +114,13 @@ def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
     assert verified.holds and list(verified.cameras) == ["cam1", "cam2", "cam3", "piper_base"]
     assert max(verified.moved_m) < 1e-3
 
+    desk.client.show_board(True)
+    guided.clear()
+    again = desk.client.verify(solved.rig_file, "", guided.append)
+    assert again.holds, again.words
+    assert set(again.cameras) >= {"cam1", "cam2", "cam3"} and max(again.moved_m) < 5e-3
+    assert min(guided[-1].views) >= 2
+
 
 @pytest.mark.parametrize(
     ("session", "method", "kind", "words"),

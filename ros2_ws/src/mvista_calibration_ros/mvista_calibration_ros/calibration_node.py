@@ -191,7 +191,7 @@ class CalibrationNode(HouseNode):
         else:
             stamp = f"verify_{self.system_clock.now_ns() // 1_000_000_000}"
             folder = Path(self._settings.sessions_folder) / stamp
-            self._collector.collect(folder, goal.shots or self._settings.verify_shots, tell)
+            self._collector.collect(folder, 0, tell, self._settings.verify_limits(goal.shots))
         found = verify(folder, Path(goal.rig_file), progress)
         self._last = found.words
         return VerifyCalibration.Result(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_calibration.collect import CollectGuide, Coverage, Decision
+from mvista_calibration.collect import CollectGuide, CollectLimits, Coverage, Decision
 from mvista_calibration.detect import detect_board
 from mvista_calibration.records import BoardView, DepthImage, SessionCamera
 from mvista_calibration.session_files import (
@@ -75,15 +75,18 @@ class Collector:
     clock: Clock
     arm: ArmModel | None = None
 
-    def collect(self, folder: Path, shots: int, tell: Tell) -> Collected:
-        """Record until coverage is enough, or `shots` (> 0) more are taken.
+    def collect(
+        self, folder: Path, shots: int, tell: Tell, limits: CollectLimits | None = None
+    ) -> Collected:
+        """Record until coverage is enough by `limits` (None: the settings'), or `shots` (> 0) more
+        are taken.
 
         Raises:
             CalibrationError: no shot could be accepted for `patience_s`, or the folder cannot take
                 them. CameraSilentError, StaleFeedbackError: topics are silent.
             CancelledError: `tell` returned False. Shots already recorded stay.
         """
-        guide, writer = self._open(folder)
+        guide, writer = self._open(folder, limits)
         taken, since_ns = 0, self.clock.monotonic_ns()
         while not self._finished(guide, taken, shots):
             guidance = self._attempt(guide, writer)
@@ -137,7 +140,9 @@ class Collector:
     def _fresh(self) -> dict[str, ReceivedImage]:
         return self.buffer.wait_color(self.clock.monotonic_ns(), self.settings.look_timeout_s)
 
-    def _open(self, folder: Path) -> tuple[CollectGuide, SessionWriter]:
+    def _open(
+        self, folder: Path, limits: CollectLimits | None = None
+    ) -> tuple[CollectGuide, SessionWriter]:
         """Cameras as they are on the topics now; a session that is continued must have the same."""
         cameras = self._cameras(self._fresh())
         settings = self.settings
@@ -153,7 +158,8 @@ class Collector:
                 bool(settings.depth_topic),
             ),
         )
-        guide = CollectGuide(settings.board, cameras, settings.workspace, settings.limits)
+        wanted = limits or settings.limits
+        guide = CollectGuide(settings.board, cameras, settings.workspace, wanted)
         if writer.shots:
             session = load_session(folder)
             for shot in session.shots:

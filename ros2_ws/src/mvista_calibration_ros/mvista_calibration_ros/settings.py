@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvista_calibration.collect import CollectLimits
 from mvista_calibration.records import Board, Workspace
 from mvista_core.errors import ConfigError
 from mvista_ros.parameters import parameter
+
+VERIFY_VIEWS = 2
+"""Of each camera, shared with others, when a rig is verified: one bad view must not decide."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class CalibrationParameters:
     session: str = parameter("", "Recorded session that a goal without one means; empty: none")
     serials_file: str = parameter("", "Rig file that knows the cameras' serials; empty: none")
     shots: int = parameter(15, "Shots until coverage may be called enough", 3, 200)
-    verify_shots: int = parameter(4, "Shots that `verify` takes", 3, 50)
+    verify_shots: int = parameter(
+        4, "Shots that `verify` takes, and more until every camera has shared two", 3, 50
+    )
     depth_frames: int = parameter(30, "Depth images averaged per shot", 1, 300)
     still_s: float = parameter(0.5, "Time over which nothing may move, s", 0.1, 5.0)
     look_timeout_s: float = parameter(10.0, "A camera silent for so long ends the goal", 1.0, 60.0)
@@ -87,6 +92,21 @@ class CalibrationParameters:
     @property
     def limits(self) -> CollectLimits:
         return CollectLimits(shots=self.shots, blur_px=self.blur_px, motion_px=self.motion_px)
+
+    def verify_limits(self, shots: int) -> CollectLimits:
+        """For a look at a rig that is there already: each camera tied, nothing to be covered.
+
+        `shots` 0 stands for `verify_shots`.
+        """
+        return replace(
+            self.limits,
+            shots=shots or self.verify_shots,
+            views_per_camera=VERIFY_VIEWS,
+            shared_views=VERIFY_VIEWS,
+            image_coverage=0.0,
+            workspace_coverage=0.0,
+            turn_rad=0.0,
+        )
 
     def session_folder(self, asked: str) -> Path:
         """Folder of a goal's session: a path as it is, a plain name below `sessions_folder`.
