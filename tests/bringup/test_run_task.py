@@ -7,12 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
-import rclpy
 from mvista_interfaces.action import RunTask
 from mvista_interfaces.msg import StageReport
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from mvista_bringup import cli
@@ -22,6 +22,7 @@ from mvista_core.ports import Progress
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_planning.confirmation import Confirmation
 from mvista_ros.actions import WorkServer
+from mvista_ros.spinning import spinning
 
 WAIT = ["--wait", "20"]
 CLOCK = SystemClock()
@@ -30,26 +31,12 @@ CLOCK = SystemClock()
 class Server:
     """A task node without a world model: it knows one instruction, asks, and keeps what it did."""
 
-    def __init__(self) -> None:
-        self._context = rclpy.Context()
-        self._context.init()
-        self._node = rclpy.create_node("task", context=self._context)
+    def __init__(self, node: Node) -> None:
         self.confirmation = Confirmation(CLOCK, 30.0)
         self.seen: list[RunTask.Goal] = []
         self.working = threading.Event()
-        self._node.create_service(SetBool, "confirm", self._confirm)
-        self._actions = WorkServer(self._node, RunTask, "run_task", self._work)
-        self._executor = MultiThreadedExecutor(4, context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._actions.stop()
-        self._executor.shutdown(5.0)
-        self._thread.join(5.0)
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        node.create_service(SetBool, "confirm", self._confirm)
+        self.actions = WorkServer(node, RunTask, "run_task", self._work)
 
     def _work(self, request: RunTask.Goal, progress: Progress) -> RunTask.Result:
         self.seen.append(request)
@@ -75,9 +62,10 @@ def running() -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         # A domain that no graph on this machine is on.
         patch.setenv("ROS_DOMAIN_ID", str(free_domain_id()))
-        found = Server()
-        yield found
-        found.close()
+        with spinning(partial(Node, "task"), threads=4) as node:
+            found = Server(node)
+            yield found
+            found.actions.stop()
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +9,6 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mvista_interfaces.srv import MoveCamera
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, TRUE, option_values
@@ -25,6 +21,7 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.actions import call_service
 from mvista_ros.convert import raise_outcome
+from mvista_ros.spinning import spinning
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
@@ -63,28 +60,11 @@ class Watcher(Node):
         self.said += [status for status in message.status if status.name == "/drift"]
 
 
-@contextmanager
-def watching(domain_id: int) -> Iterator[Watcher]:
-    context = rclpy.Context()
-    context.init(domain_id=domain_id)
-    node, executor = Watcher(context), SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown(5.0)
-        thread.join(5.0)
-        node.destroy_node()
-        context.try_shutdown()
-
-
 def test_a_pushed_camera_is_named_within_a_minute(tmp_path: Path) -> None:
     values = option_values(SIM_DEMO_OPTIONS, {"drift": TRUE}, str(share_root()))
     with Supervisor(GRAPH, values, tmp_path) as supervisor:
         supervisor.wait_ready(60.0)
-        with watching(supervisor.domain_id) as watcher:
+        with spinning(Watcher, supervisor.domain_id) as watcher:
             with pytest.raises(RigError, match="cam9"):
                 watcher.push("cam9", np.eye(4))
             calm = watcher.wait("are where they were", LEARNED_WITHIN_S)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
+from geometry_msgs.msg import TransformStamped
 from mvista_interfaces.action import CollectCalibration
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from mvista_bringup.calibration_client import CalibrationClient, calibration_client
@@ -24,6 +25,7 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import transform_from_msg
+from mvista_ros.spinning import spinning
 
 pytestmark = pytest.mark.system
 
@@ -31,28 +33,15 @@ CLOCK = SystemClock()
 FEW = 3
 
 
+@dataclass
 class Desk:
     """The running graph, a client, and the transforms heard on /tf_static."""
 
-    def __init__(self, folder: Path, client: CalibrationClient, domain_id: int) -> None:
-        self.folder, self.client = folder, client
-        self.transforms: dict[str, TFMessage] = {}
-        self._context = rclpy.Context()
-        self._context.init(domain_id=domain_id)
-        self._node = rclpy.create_node("listener", context=self._context)
-        self._node.create_subscription(TFMessage, "/tf_static", self._hear, qos.STATIC)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
+    folder: Path
+    client: CalibrationClient
+    transforms: dict[str, TransformStamped] = field(default_factory=dict)
 
-    def close(self) -> None:
-        self._executor.shutdown(5.0)
-        self._thread.join(5.0)
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-    def _hear(self, message: TFMessage) -> None:
+    def hear(self, message: TFMessage) -> None:
         self.transforms |= {t.child_frame_id: t for t in message.transforms}
 
 
@@ -69,12 +58,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     values = option_values(CALIBRATE_OPTIONS, chosen, str(share_root()))
     with Supervisor(CALIBRATE, values, folder) as supervisor:
         supervisor.wait_ready(120.0)
-        with calibration_client(supervisor.domain_id, CLOCK, supervisor.check) as client:
-            desk = Desk(folder, client, supervisor.domain_id)
-            try:
-                yield desk
-            finally:
-                desk.close()
+        domain_id = supervisor.domain_id
+        with (
+            calibration_client(domain_id, CLOCK, supervisor.check) as client,
+            spinning(partial(Node, "listener"), domain_id) as node,
+        ):
+            desk = Desk(folder, client)
+            node.create_subscription(TFMessage, "/tf_static", desk.hear, qos.STATIC)
+            yield desk
 
 
 def _ignore(feedback: object) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -26,6 +24,7 @@ from mvista_cameras.settings import CameraSettings
 from mvista_cameras.synthetic import SyntheticCamera
 from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
+from mvista_ros.spinning import spinning
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -64,23 +63,13 @@ class _Reader(Node):
 
 @contextmanager
 def running(spec: NodeSpec, camera: str, folder: Path) -> Iterator[_Reader]:
-    with Supervisor((spec,), {SHARE: str(share_root())}, folder) as supervisor:
-        context = rclpy.Context()
-        context.init(domain_id=supervisor.domain_id)
-        reader = _Reader(camera, context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(reader)
-        spinner = threading.Thread(target=executor.spin, daemon=True)
-        spinner.start()
-        try:
-            supervisor.wait_ready(READY_S)
-            yield reader
-            supervisor.check()
-        finally:
-            executor.shutdown(5.0)
-            spinner.join(5.0)
-            reader.destroy_node()
-            context.try_shutdown()
+    with (
+        Supervisor((spec,), {SHARE: str(share_root())}, folder) as supervisor,
+        spinning(partial(_Reader, camera), supervisor.domain_id) as reader,
+    ):
+        supervisor.wait_ready(READY_S)
+        yield reader
+        supervisor.check()
 
 
 def camera_spec(**parameters: Any) -> NodeSpec:

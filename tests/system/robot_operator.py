@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from mvista_interfaces.action import Imagine, RunTask
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 
+from mvista_bringup.nodes import NodeSpec, Spec
 from mvista_core.errors import MvistaError
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action
 from mvista_ros.convert import error_from_outcome
+from mvista_ros.spinning import spinning
 
 CLOCK = SystemClock()
+
+
+def with_steps(graph: Sequence[Spec], steps: int) -> list[Spec]:
+    """The same graph, its task node optimising for so many steps: tests need no better plan."""
+    return [
+        replace(row, parameters=(*row.parameters, ("steps", steps)))
+        if isinstance(row, NodeSpec) and row.name == "task"
+        else row
+        for row in graph
+    ]
 
 
 class Operator(Node):
@@ -58,16 +69,5 @@ class Operator(Node):
 @contextmanager
 def operating(domain_id: int) -> Iterator[Operator]:
     """An operator that listens in a thread of its own."""
-    context = Context()
-    context.init(domain_id=domain_id)
-    node, executor = Operator(context), SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    try:
+    with spinning(Operator, domain_id) as node:
         yield node
-    finally:
-        executor.shutdown(5.0)
-        thread.join(5.0)
-        node.destroy_node()
-        context.try_shutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 from mvista_bringup import nodes, paths
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.timing import seconds_to_ns
-from tests.system.robot_operator import CLOCK, Operator, operating
+from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -27,13 +26,9 @@ EMULATOR = 0
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     chosen = {"seed": "3", "can_port": str(free_udp_port())}
     values = nodes.option_values(nodes.EMULATED_DEMO_OPTIONS, chosen, str(paths.share_root()))
-    quick = [
-        dataclasses.replace(spec, parameters=(*spec.parameters, ("steps", STEPS)))
-        if isinstance(spec, nodes.NodeSpec) and spec.name == "task"
-        else spec
-        for spec in nodes.EMULATED_DEMO
-    ]
-    with Supervisor(quick, values, tmp_path_factory.mktemp("run")) as supervisor:
+    with Supervisor(
+        with_steps(nodes.EMULATED_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
+    ) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
         yield supervisor
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 import yaml
 from nav_msgs.msg import Path as PathMsg
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool
 
@@ -25,6 +23,8 @@ from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import call_service
+from mvista_ros.spinning import spinning
+from tests.system.robot_operator import with_steps
 
 CORES_NEEDED = 2
 """Real-time arm, driver and cell take more than one core."""
@@ -60,13 +60,9 @@ RVIZ_TYPES = {
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     chosen = {"hardware": "emulated", "rviz": "true", "can_port": str(free_udp_port())}
     values = nodes.option_values(REAL_ROBOT_OPTIONS, chosen, str(paths.share_root()))
-    quick = [
-        dataclasses.replace(row, parameters=(*row.parameters, ("steps", STEPS)))
-        if isinstance(row, nodes.NodeSpec) and row.name == "task"
-        else row
-        for row in REAL_ROBOT
-    ]
-    with Supervisor(quick, values, tmp_path_factory.mktemp("run")) as supervisor:
+    with Supervisor(
+        with_steps(REAL_ROBOT, STEPS), values, tmp_path_factory.mktemp("run")
+    ) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
         yield supervisor
 
@@ -74,10 +70,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
 class Watcher:
     """What somebody at the screen hears, and the operator's word."""
 
-    def __init__(self, domain_id: int) -> None:
-        self._context = rclpy.Context()
-        self._context.init(domain_id=domain_id)
-        self.node = rclpy.create_node("watcher", context=self._context)
+    def __init__(self, node: Node) -> None:
+        self.node = node
         self.paths: list[PathMsg] = []
         self.ghost: list[JointStateMsg] = []
         self.measured: list[JointStateMsg] = []
@@ -88,11 +82,6 @@ class Watcher:
         ):
             self.node.create_subscription(kind, topic, heard.append, profile)
         self._confirm = self.node.create_client(SetBool, "confirm")
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
 
     def topics(self) -> dict[str, list[str]]:
         return dict(self.node.get_topic_names_and_types())
@@ -102,23 +91,11 @@ class Watcher:
         request = SetBool.Request(data=go)
         return bool(call_service(self._confirm, request, CLOCK, ANSWER_TIMEOUT_S).success)
 
-    def close(self) -> None:
-        self._stopping.set()
-        self._thread.join(5.0)
-        self._executor.shutdown(5.0)
-        self.node.destroy_node()
-        self._context.try_shutdown()
-
-    def _spin(self) -> None:
-        while not self._stopping.is_set():
-            self._executor.spin_once(0.1)
-
 
 @pytest.fixture
 def watcher(graph: Supervisor) -> Iterator[Watcher]:
-    found = Watcher(graph.domain_id)
-    yield found
-    found.close()
+    with spinning(partial(Node, "watcher"), graph.domain_id) as node:
+        yield Watcher(node)
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> None:

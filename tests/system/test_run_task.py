@@ -5,7 +5,6 @@ The weights are the committed checkpoint, or random ones of the same shape where
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import signal
@@ -28,7 +27,7 @@ from mvista_core.errors import (
 )
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from tests.fakes.random_checkpoint import write_random_checkpoint
-from tests.system.robot_operator import CLOCK, Operator, operating
+from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -52,13 +51,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 def graph(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     chosen = {"checkpoint": checkpoint, "seed": "3"}
     values = nodes.option_values(nodes.SIM_DEMO_OPTIONS, chosen, str(paths.share_root()))
-    quick = [
-        dataclasses.replace(spec, parameters=(*spec.parameters, ("steps", STEPS)))
-        if spec.name == "task"
-        else spec
-        for spec in nodes.SIM_DEMO
-    ]
-    with Supervisor(quick, values, tmp_path_factory.mktemp("run")) as supervisor:
+    with Supervisor(
+        with_steps(nodes.SIM_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
+    ) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
         yield supervisor
 

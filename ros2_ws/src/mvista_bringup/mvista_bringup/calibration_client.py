@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import rclpy
 from mvista_interfaces.action import CollectCalibration, SolveCalibration, VerifyCalibration
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
@@ -17,6 +16,7 @@ from mvista_core.errors import UnavailableError
 from mvista_core.ports import Clock
 from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import raise_outcome
+from mvista_ros.spinning import spinning
 
 LOOKS_PER_PLACE = 3
 """Refused so often at one place, the board is carried on."""
@@ -133,18 +133,5 @@ def calibration_client(
     domain_id: int, clock: Clock, check: Check = lambda: None
 ) -> Iterator[CalibrationClient]:
     """A client on a ROS domain, spun by a thread of its own."""
-    context = rclpy.Context()
-    context.init(domain_id=domain_id)
-    node = rclpy.create_node("calibration_operator", context=context)
-    client = CalibrationClient(node, clock, check)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name="calibration operator", daemon=True)
-    thread.start()
-    try:
-        yield client
-    finally:
-        executor.shutdown(5.0)
-        thread.join(5.0)
-        node.destroy_node()
-        context.try_shutdown()
+    with spinning(partial(Node, "calibration_operator"), domain_id) as node:
+        yield CalibrationClient(node, clock, check)

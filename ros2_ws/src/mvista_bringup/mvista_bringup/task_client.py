@@ -6,16 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-import rclpy
 from mvista_interfaces.action import RunTask
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from mvista_core.ports import Clock
 from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import raise_outcome
+from mvista_ros.spinning import spinning
 
 CONFIRM = "confirm"
 """The stage at which the plan waits for the operator, and the service that answers."""
@@ -82,19 +82,6 @@ class TaskClient:
 
 @contextmanager
 def task_client(clock: Clock) -> Iterator[TaskClient]:
-    """A client with an executor of its own, on the domain of the environment."""
-    context = rclpy.Context()
-    context.init()
-    node = rclpy.create_node("operator", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    client = TaskClient(node, clock)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name="operator", daemon=True)
-    thread.start()
-    try:
-        yield client
-    finally:
-        executor.shutdown(5.0)
-        thread.join(5.0)
-        node.destroy_node()
-        context.try_shutdown()
+    """A client with a thread of its own, on the domain of the environment."""
+    with spinning(partial(Node, "operator")) as node:
+        yield TaskClient(node, clock)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import rclpy
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 
 from mvista_bringup.calibration_recording import collect_recording
@@ -20,6 +18,7 @@ from mvista_calibration_ros.collector import Guidance
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.errors import ConfigError
 from mvista_ros.parameters import Value, load_parameter_file, read_file
+from mvista_ros.spinning import spinning
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,19 +105,10 @@ def _parameters(args: argparse.Namespace) -> list[Parameter]:
 
 @contextmanager
 def _node(parameters: list[Parameter]) -> Iterator[CalibrationNode]:
-    """The node on a context and executor of its own, spinning."""
-    context = rclpy.Context()
-    context.init()
-    node = CalibrationNode(context=context, parameter_overrides=parameters)
-    executor = MultiThreadedExecutor(4, context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name="collect", daemon=True)
-    thread.start()
-    try:
-        yield node
-    finally:
-        node.stop()
-        executor.shutdown(5.0)
-        thread.join(5.0)
-        node.destroy_node()
-        context.try_shutdown()
+    """The node in this process, hearing its topics."""
+    build = partial(CalibrationNode, parameter_overrides=parameters)
+    with spinning(build, threads=4) as node:
+        try:
+            yield node
+        finally:
+            node.stop()
