@@ -39,9 +39,7 @@ class CaptureReceiverNode(HouseNode):
             topics = CameraTopics.of(camera)
             for topic in (topics.color, topics.depth):
                 self._arrivals[topic] = []
-                self.create_subscription(
-                    Image, f"/{topic}", self._taker(topic), qos.SENSOR_ALL_IN, raw=True
-                )
+                self.listen(Image, f"/{topic}", self._taker(topic), qos.SENSOR_ALL_IN, raw=True)
 
     def health(self) -> Health:
         """How many topics have delivered."""

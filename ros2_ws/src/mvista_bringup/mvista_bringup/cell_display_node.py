@@ -57,10 +57,8 @@ class CellDisplayNode(HouseNode):
         self._text = self.create_publisher(Marker, "display/diagnostics", qos.STATUS)
         # /tf_static and /diagnostics are absolute by convention.
         self._frames = self.create_publisher(TFMessage, "/tf_static", qos.STATIC)
-        self.create_subscription(
-            JointTrajectory, self._settings.trajectory_topic, self._on_plan, qos.STATIC
-        )
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, qos.STATUS)
+        self.listen(JointTrajectory, self._settings.trajectory_topic, self._on_plan, qos.STATIC)
+        self.listen(DiagnosticArray, "/diagnostics", self._on_health, qos.STATUS)
         self.create_timer(1.0 / self._settings.ghost_rate_hz, self._play)
         self.create_timer(1.0, self._show_troubles)
         self._show_cell()

@@ -34,7 +34,7 @@ class SetpointRecorderNode(HouseNode):
         super().__init__("recorder")
         self._settings = declare(self, RecorderParameters)
         self._noted = array.array("q")
-        self.create_subscription(JointState, self._settings.topic, self._take, qos.COMMAND)
+        self.listen(JointState, self._settings.topic, self._take, qos.COMMAND)
         realtime.switch_threads_soon()
         realtime.freeze_collector()
 

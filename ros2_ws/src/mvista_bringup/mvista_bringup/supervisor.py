@@ -38,6 +38,7 @@ from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
+from mvista_ros.listening import Listening
 
 LAST_DOMAIN_ID = 101
 """Domains 1 to 101 lie below the ports that Linux hands out by itself (32768 and up)."""
@@ -164,7 +165,8 @@ class Supervisor:
         node = rclpy.create_node(f"supervisor_{os.getpid()}", context=context)
         executor = SingleThreadedExecutor(context=context)
         try:
-            node.create_subscription(DiagnosticArray, "/diagnostics", listen, qos.STATUS)
+            hearing = Listening(node, self._clock)
+            hearing.listen(DiagnosticArray, "/diagnostics", listen, qos.STATUS)
             executor.add_node(node)
             deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
             while waiting:

@@ -87,7 +87,7 @@ class CalibrationNode(HouseNode):
         # Images of one camera in turn, cameras side by side: 4K takes a while to take over.
         for name in settings.cameras:
             group = MutuallyExclusiveCallbackGroup()
-            listen = partial(self.create_subscription, callback_group=group)
+            listen = partial(self.listen, group=group)
             color, depth = f"{name}/{settings.color_topic}", f"{name}/{settings.depth_topic}"
             on_color = partial(self._buffer.add_color, name)
             listen(Image, color, on_color, qos.SENSOR_IN, raw=True)
@@ -97,12 +97,12 @@ class CalibrationNode(HouseNode):
             info = f"{name}/{settings.info_topic}"
             listen(CameraInfo, info, partial(self._on_info, name), qos.SENSOR_IN)
         if settings.board_on_gripper:
-            self.create_subscription(
+            self.listen(
                 JointState,
                 f"{settings.arm}/joint_states",
                 lambda message: self._buffer.add_joints(convert.joint_state_from_msg(message)),
                 qos.SENSOR_IN,
-                callback_group=ReentrantCallbackGroup(),
+                group=ReentrantCallbackGroup(),
             )
 
     def _on_info(self, camera: str, message: CameraInfo) -> None:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rclpy.callback_groups import CallbackGroup
-from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
@@ -24,6 +21,7 @@ from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg
 from mvista_ros.convert.image_bytes import image_from_bytes
+from mvista_ros.listening import Queue, message_from_bytes
 from mvista_ros.observation import PAIRING_TOLERANCE_S, CameraTopics
 from mvista_ros.parameters import declare, parameter
 
@@ -66,19 +64,6 @@ class DriftParameters:
         )
 
 
-class _Shut(CallbackGroup):
-    """No callback of this group ever runs: the executor does not even wait for its messages."""
-
-    def can_execute(self, entity: object) -> bool:
-        return False
-
-    def beginning_execution(self, entity: object) -> bool:
-        return False
-
-    def ending_execution(self, entity: object) -> None:
-        return
-
-
 class DriftNode(HouseNode):
     """Takes messages from the middleware only when it looks, one camera at a time."""
 
@@ -96,20 +81,15 @@ class DriftNode(HouseNode):
         )
         self._watch = DriftWatch(self._rig, self._arm, self._settings.settings(), baseline)
         # Hundreds of messages a second, of which a few are looked at: they wait in the middleware.
-        shut = _Shut()
         self._images = {
-            topic: self.create_subscription(
-                Image, topic, _never, qos.SENSOR_IN, callback_group=shut, raw=True
-            )
+            topic: self.listening.queue(Image, topic, image_from_bytes, qos.SENSOR_IN)
             for name in self._rig.names
             for topic in (CameraTopics.of(name).color, CameraTopics.of(name).depth)
         }
-        self._joints: Subscription | None = None
+        self._joints: Queue[tuple[int, bytes]] | None = None
         if self._arm is not None:
             topic = f"{self._settings.arm}/joint_states"
-            self._joints = self.create_subscription(
-                JointStateMsg, topic, _never, qos.SENSOR_ALL_IN, callback_group=shut, raw=True
-            )
+            self._joints = self.listening.queue(JointStateMsg, topic, _stamped, qos.SENSOR_ALL_IN)
         self._turn, self._looked_ns = 0, dict.fromkeys(self._rig.names, 0)
         self._trouble: dict[str, str] = dict.fromkeys(self._rig.names, "nothing received")
         self.create_timer(self._settings.period_s / len(self._rig.names), self._look)
@@ -142,8 +122,7 @@ class DriftNode(HouseNode):
 
     def _newest(self, name: str) -> CameraFrame | None:
         topics, lens = CameraTopics.of(name), self._rig.camera(name).intrinsics
-        colors = [image_from_bytes(data) for data in _taken(self._images[topics.color])]
-        depths = [image_from_bytes(data) for data in _taken(self._images[topics.depth])]
+        colors, depths = (self._images[topic].take() for topic in (topics.color, topics.depth))
         tolerance_ns = seconds_to_ns(PAIRING_TOLERANCE_S)
         for color in reversed(colors):
             for depth in reversed(depths):
@@ -157,11 +136,13 @@ class DriftNode(HouseNode):
 
     def _joints_at(self, stamp_ns: int) -> JointState | None:
         """The joints measured nearest to a frame; only that message is read whole."""
-        kept = _taken(self._joints) if self._joints is not None else []
-        nearest = min(kept, key=lambda data: abs(_stamp_ns(data) - stamp_ns), default=None)
+        if self._joints is None:
+            return None
+        kept = self._joints.take()
+        nearest = min(kept, key=lambda state: abs(state[0] - stamp_ns), default=None)
         if nearest is None:
             return None
-        return joint_state_from_msg(deserialize_message(nearest, JointStateMsg))
+        return self.listening.judge(self._joints.topic, _joints_of, nearest[1])
 
     def _save_baseline(self) -> None:
         if self._save_to is not None and len(self._watch.backgrounds) == len(self._rig.names):
@@ -169,23 +150,14 @@ class DriftNode(HouseNode):
             self._save_to = None
 
 
-def _never(data: bytes) -> None:
-    raise AssertionError("a shut group's callback ran")
-
-
-def _taken(subscription: Subscription) -> list[bytes]:
-    """All that waits in a subscription's queue, serialised, oldest first."""
-    taken = []
-    with subscription.handle:
-        while (found := subscription.handle.take_message(subscription.msg_type, True)) is not None:
-            taken.append(found[0])
-    return taken
-
-
-def _stamp_ns(data: bytes) -> int:
-    """The header's stamp of a serialised message (little-endian CDR)."""
+def _stamped(data: bytes) -> tuple[int, bytes]:
+    """The header's stamp (ns) of a serialised message (little-endian CDR), and the message."""
     seconds, nanoseconds = struct.unpack_from("<iI", data, 4)
-    return int(seconds) * NS_PER_S + int(nanoseconds)
+    return int(seconds) * NS_PER_S + int(nanoseconds), data
+
+
+def _joints_of(data: bytes) -> JointState:
+    return joint_state_from_msg(message_from_bytes(data, JointStateMsg))
 
 
 def _values(report: DriftReport) -> tuple[tuple[str, str], ...]:

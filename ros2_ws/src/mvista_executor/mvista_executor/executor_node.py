@@ -68,7 +68,7 @@ class ExecutorNode(HouseNode):
         self._goals = GoalQueue(
             self._stream, self._lock, arm, self._settings, clock, lambda: self._measured
         )
-        self.create_subscription(JointStateMsg, "joint_states", self._on_state, qos.SENSOR_IN)
+        self.listen(JointStateMsg, "joint_states", self._on_state, qos.SENSOR_IN)
         self.create_timer(PUMP_PERIOD_S, self._pump)
         self._server = ActionServer(
             self,

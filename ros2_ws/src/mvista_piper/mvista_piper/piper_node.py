@@ -63,7 +63,7 @@ class PiperNode(HouseNode):
         self._stopping = threading.Event()
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
-        self.create_subscription(JointStateMsg, "joint_command", self._on_command, qos.COMMAND)
+        self.listen(JointStateMsg, "joint_command", self._on_command, qos.COMMAND)
         # These two wait for the arm: in the node's own group the timers would wait with them.
         waiting = ReentrantCallbackGroup()
         for name, act in (("enable", self._driver.enable), ("rearm", self._driver.rearm)):

@@ -1,4 +1,4 @@
-"""The house node: diagnostics at 1 Hz, and one `main` that starts and stops every process alike.
+"""The house node: steady timers, guarded listening, diagnostics at 1 Hz, and one `main` for all.
 
 class SimNode(HouseNode):
     def __init__(self) -> None:
@@ -16,28 +16,43 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import FrameType
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from mvista_core import realtime
-from mvista_core.errors import MvistaError
+from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import ns_to_stamp
+from mvista_ros.listening import Listening
 
 DIAGNOSTICS_PERIOD_S = 1.0
 BAD_INPUT_EXIT_CODE = 2
 EXECUTOR_STOP_TIMEOUT_S = 5.0
+SIM_TIME = "use_sim_time"
+NO_SIM_TIME = (
+    f"{SIM_TIME} is true; allowed: false. Stamps here are the machine's wall clock and periods its "
+    "steady clock, whoever publishes /clock; the simulated cell runs on both, and replay_node has "
+    "`restamp`"
+)
 
 
 class Level(Enum):
@@ -60,16 +75,45 @@ class Health:
 class HouseNode(Node):
     """A node with `/diagnostics` at 1 Hz. The first one tells that the node serves.
 
-    `system_clock` is the injected clock; stamps come from it, never from the node's ROS clock.
+    `system_clock` is the injected clock; stamps come from it, never from the node's ROS clock, and
+    timers run on a steady one: a step of the wall clock neither stops nor hurries them. Simulated
+    time (`use_sim_time`) is refused with a `ConfigError`.
     Create action clients and servers in the constructor: rclpy registers them with the node before
     they are whole, so one that is made on a spinning node can end its executor.
     """
 
     def __init__(self, name: str, clock: Clock | None = None, **node_arguments: Any) -> None:
         super().__init__(name, **node_arguments)
+        if self.get_parameter(SIM_TIME).value:
+            where = self.get_fully_qualified_name()
+            self.destroy_node()
+            raise ConfigError(f"{where}: {NO_SIM_TIME}")
+        self.add_on_set_parameters_callback(_refuse_sim_time)
         self.system_clock: Clock = clock or SystemClock()
+        self._steady_clock = RosClock(clock_type=ClockType.STEADY_TIME)
+        self.listening = Listening(self, self.system_clock)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_health)
+
+    def create_timer(self, timer_period_sec: float, *arguments: Any, **options: Any) -> Timer:
+        """As rclpy's, on a steady clock: the wall clock paces nothing."""
+        options.setdefault("clock", self._steady_clock)
+        return super().create_timer(timer_period_sec, *arguments, **options)
+
+    def listen(
+        self,
+        kind: Any,
+        topic: str,
+        handle: Callable[[Any], object],
+        profile: QoSProfile,
+        group: CallbackGroup | None = None,
+        raw: bool = False,
+    ) -> Subscription:
+        """Hear a topic; a message that `handle` cannot use is dropped and told, and ends nothing.
+
+        See `mvista_ros.listening`. Use this, not `create_subscription`.
+        """
+        return self.listening.listen(kind, topic, handle, profile, group, raw)
 
     def health(self) -> Health:
         """Asked once a second, on an executor thread. Override to say more."""
@@ -82,7 +126,7 @@ class HouseNode(Node):
         """
 
     def _publish_health(self) -> None:
-        health = self.health()
+        health = _with_troubles(self.health(), self.listening)
         status = DiagnosticStatus(
             level=health.level.value,
             name=self.get_fully_qualified_name(),
@@ -92,6 +136,21 @@ class HouseNode(Node):
         message = DiagnosticArray(status=[status])
         message.header.stamp = ns_to_stamp(self.system_clock.now_ns())
         self._diagnostics.publish(message)
+
+
+def _with_troubles(health: Health, listening: Listening) -> Health:
+    """What a node says of itself, and what it had to drop: a WARN while that happens."""
+    values, troubles = (*health.values, *listening.values()), listening.troubles()
+    if not troubles:
+        return replace(health, values=values)
+    level = Level.WARN if health.level is Level.OK else health.level
+    return Health(level, f"{health.message}; {troubles}", values)
+
+
+def _refuse_sim_time(parameters: list[Parameter[Any]]) -> SetParametersResult:
+    asked = any(item.name == SIM_TIME and item.value for item in parameters)
+    reason = f"[{ConfigError.code}] {NO_SIM_TIME}" if asked else ""
+    return SetParametersResult(successful=not asked, reason=reason)
 
 
 class _Stop:

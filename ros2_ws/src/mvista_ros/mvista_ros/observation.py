@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -21,12 +22,14 @@ from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, Intrinsics, JointState, Observation, RigCalibration
 from mvista_core.timing import seconds_to_ns
 from mvista_ros import qos
+from mvista_ros.base_node import HouseNode
 from mvista_ros.convert import (
     frame_from_msgs,
     intrinsics_from_msg,
     joint_state_from_msg,
     stamp_to_ns,
 )
+from mvista_ros.listening import Listening
 from mvista_ros.pairing import Pair, StampPairing
 
 SILENCE_S = 1.8
@@ -208,30 +211,23 @@ class ObservationSource:
         cameras: Sequence[str] = (),
     ) -> None:
         self.buffer = ObservationBuffer(rig, clock, joint_topic, cameras)
-        self._node = node
+        house = isinstance(node, HouseNode)
+        self._listening = node.listening if house else Listening(node, clock)
         self._group = ReentrantCallbackGroup()
         for camera in self.buffer.cameras:
             topics = CameraTopics.of(camera)
-            self._listen(Image, topics.color, camera, self.buffer.add_color)
-            self._listen(Image, topics.depth, camera, self.buffer.add_depth)
-            self._listen(CameraInfo, topics.info, camera, self.buffer.add_info)
-        node.create_subscription(
+            self._listen(Image, topics.color, partial(self.buffer.add_color, camera))
+            self._listen(Image, topics.depth, partial(self.buffer.add_depth, camera))
+            self._listen(CameraInfo, topics.info, partial(self.buffer.add_info, camera))
+        self._listen(
             JointStateMsg,
             joint_topic,
             lambda message: self.buffer.add_joints(joint_state_from_msg(message)),
-            qos.SENSOR_IN,
-            callback_group=self._group,
         )
 
     def observe(self, newer_than_ns: int, instruction: str = "") -> Observation:
         """See `ObservationBuffer.wait`. Call from a thread that the executor can spare."""
         return self.buffer.wait(newer_than_ns, instruction)
 
-    def _listen(self, kind: Any, topic: str, camera: str, add: Any) -> None:
-        self._node.create_subscription(
-            kind,
-            topic,
-            lambda message: add(camera, message),
-            qos.SENSOR_IN,
-            callback_group=self._group,
-        )
+    def _listen(self, kind: Any, topic: str, add: Callable[[Any], None]) -> None:
+        self._listening.listen(kind, topic, add, qos.SENSOR_IN, self._group)

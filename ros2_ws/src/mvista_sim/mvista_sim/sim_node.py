@@ -51,17 +51,13 @@ class SimNode(HouseNode):
         prefix = settings.arm
         self._follows = settings.follow_arm
         if self._follows:
-            self.create_subscription(
-                JointStateMsg, f"{prefix}/joint_states", self._on_measured, qos.SENSOR_IN
-            )
+            self.listen(JointStateMsg, f"{prefix}/joint_states", self._on_measured, qos.SENSOR_IN)
         else:
             self._joints = self.create_publisher(
                 JointStateMsg, f"{prefix}/joint_states", qos.SENSOR_OUT
             )
             self._status = self.create_publisher(DiagnosticStatus, f"{prefix}/status", qos.STATUS)
-            self.create_subscription(
-                JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND
-            )
+            self.listen(JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND)
         self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
         self.create_service(MoveCamera, "sim/move_camera", self._on_move)
         self.create_service(EvaluateTask, "sim/evaluate_task", self._on_evaluate)

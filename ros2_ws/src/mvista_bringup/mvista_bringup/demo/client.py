@@ -34,6 +34,7 @@ from mvista_ros.convert import (
     stamp_to_ns,
     trajectory_from_msg,
 )
+from mvista_ros.listening import Listening
 from mvista_ros.observation import CameraTopics, ObservationBuffer
 
 ARM = "piper"
@@ -72,6 +73,7 @@ class DemoClient:
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self._node = Node("demo_client", context=self._context)
+        self._listening = Listening(self._node, clock)
         self._buffer = ObservationBuffer(rig, clock, f"{ARM}/joint_states")
         self._logs = {name: ImageLog() for name in rig.names}
         self._states: list[JointStateMsg] = []
@@ -177,7 +179,7 @@ class DemoClient:
     def _listen(
         self, kind: Any, topic: str, hear: Callable[[Any], None], profile: Any = qos.SENSOR_IN
     ) -> None:
-        self._node.create_subscription(kind, topic, hear, profile)
+        self._listening.listen(kind, topic, hear, profile)
 
     def _on_color(self, camera: str, message: Image) -> None:
         self._buffer.add_color(camera, message)
