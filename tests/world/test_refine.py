@@ -24,6 +24,7 @@ from mvista_core.records import (
     RigCalibration,
     Rollout,
 )
+from mvista_world.compute import choose
 from mvista_world.fusion import PointCloud
 from mvista_world.refine import (
     RefineConfig,
@@ -381,7 +382,7 @@ def test_it_learns_to_see_how_far_the_hand_is_off() -> None:
         getattr(model, f"{name}_std").copy_(spread)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(200):
-        train_step(model, optimizer, batches[step % len(batches)])
+        train_step(model, optimizer, batches[step % len(batches)], choose("fp32"))
     _, prior, residual, _ = held_out
     with torch.inference_mode():
         found = model(*held_out[:2])

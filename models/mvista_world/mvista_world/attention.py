@@ -1,6 +1,6 @@
-"""Attention for WanAttention modules on a CPU: explicit softmax(q k) v.
+"""Attention for WanAttention modules on a CPU in bf16: explicit softmax(q k) v.
 
-At a few hundred tokens this is faster than the fused kernel, whose CPU backward is slow; the
+At a few hundred tokens this is faster than the fused kernel, whose bf16 backward is slow; the
 projections, norms and weights are the module's own.
 """
 

@@ -36,6 +36,7 @@ from mvista_world import weights
 from mvista_world.action_head import read_latent
 from mvista_world.cameras import camera_embedding
 from mvista_world.codec import StackedCodec, VideoCodec
+from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig, load_config
 from mvista_world.denoise import solve
 from mvista_world.depth_codec import decode_depth, encode_depth
@@ -84,8 +85,10 @@ class WorldModelPlanner:
         arm: ArmModel,
         clock: Clock,
         weights_sha256: str,
+        compute: Compute,
     ) -> None:
         self.config = config
+        self.compute = compute
         self.templates = tuple(templates)
         self.weights_sha256 = weights_sha256
         self._networks = networks
@@ -164,7 +167,7 @@ class WorldModelPlanner:
         rng = torch.Generator().manual_seed(seed)
         noise = torch.randn(given.shape, generator=rng)
         sampler = self.config.sampler
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), self.compute.autocast():
             latents = solve(
                 self._networks.generator,
                 given,
@@ -222,7 +225,7 @@ class WorldModelPlanner:
         generator, config = self._networks.generator, self.config.optimisation
         from_head = initialisation == "head"
         _proceed(progress, "action head", 0.0)
-        with torch.autocast("cpu", torch.bfloat16):
+        with self.compute.autocast():
             head = read_latent(generator, held.latents, clean, held.conditions, config, rng)
             start = head if from_head else torch.randn(head.shape, generator=rng)
             found = optimise_latent(
@@ -277,7 +280,7 @@ class WorldModelPlanner:
                 conditions = replace(conditions, style=self._networks.trajectory.encode(given))
         clean = self._source_mask(len(held.rollout.cameras))
         noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), self.compute.autocast():
             errors = [
                 denoising_error(
                     self._networks.generator,
@@ -363,7 +366,7 @@ class WorldModelPlanner:
         rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
         depth = encode_depth(torch.from_numpy(np.ascontiguousarray(depth_m)), self.config.depth)
         pixels = torch.stack([rgb, depth], dim=1).permute(0, 1, 5, 2, 3, 4)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), self.compute.autocast():
             latents = self._networks.codec.encode(pixels.flatten(0, 1))
         return latents.float().unflatten(0, (-1, 2))
 
@@ -371,7 +374,7 @@ class WorldModelPlanner:
         self, latents: torch.Tensor, names: Sequence[str], instruction: str, seed: int
     ) -> Rollout:
         maps = from_grid(latents, len(names))[0].flatten(0, 1)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), self.compute.autocast():
             pixels = self._networks.codec.decode(maps).float().unflatten(0, (-1, 2))
         rgb = ((pixels[:, 0].movedim(1, -1) + 1.0) * 127.5).round().clamp(0, 255)
         depth = decode_depth(pixels[:, 1].movedim(1, -1), self.config.depth)
@@ -408,7 +411,9 @@ def _proceed(progress: Progress, stage: str, fraction: float) -> bool:
     return True
 
 
-def build_networks(config: ModelConfig, folder: Path, refiner: ResidualRefiner | None) -> Networks:
+def build_networks(
+    config: ModelConfig, folder: Path, refiner: ResidualRefiner | None, compute: Compute
+) -> Networks:
     """Construct the networks of a checkpoint folder and load their weights.
 
     Raises:
@@ -436,15 +441,20 @@ def build_networks(config: ModelConfig, folder: Path, refiner: ResidualRefiner |
         except (RuntimeError, OSError, SafetensorError) as error:
             raise WeightsError(f"{path} does not fit its config.json: {error}") from None
         module.eval().requires_grad_(False)
-    generator.use_explicit_attention()
+    if compute.explicit_attention:
+        generator.use_explicit_attention()
     codec.channels_last()
     return Networks(codec, text, generator, trajectory, refiner)
 
 
 def load_planner(
-    checkpoint: Path, rig: RigCalibration, arm: ArmModel, clock: Clock
+    checkpoint: Path,
+    rig: RigCalibration,
+    arm: ArmModel,
+    clock: Clock,
+    compute: Compute | None = None,
 ) -> WorldModelPlanner:
-    """Verify and load a checkpoint folder.
+    """Verify and load a checkpoint folder; `compute` None chooses by what the processor can.
 
     Raises:
         WeightsError: missing, truncated or altered files. ConfigError: a config that does not fit.
@@ -453,5 +463,6 @@ def load_planner(
     config, templates = load_config(checkpoint / "config.json")
     has_refiner = (checkpoint / "refine.safetensors").is_file()
     refiner = load_refiner(checkpoint) if has_refiner else None
-    networks = build_networks(config, checkpoint, refiner)
-    return WorldModelPlanner(config, templates, networks, rig, arm, clock, sha)
+    compute = compute or choose()
+    networks = build_networks(config, checkpoint, refiner, compute)
+    return WorldModelPlanner(config, templates, networks, rig, arm, clock, sha, compute)

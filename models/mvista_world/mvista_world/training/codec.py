@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from mvista_world.codec import StackedCodec
+from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import decode_depth
 from mvista_world.training import data
@@ -66,6 +67,7 @@ def train_codec(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(training.seed)
+    compute = choose()
     codec = StackedCodec(config.codec).channels_last()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
     schedule = Schedule(training.learning_rate, training.steps)
@@ -85,7 +87,7 @@ def train_codec(
         still = background[camera]
         for group in optimiser.param_groups:
             group["lr"] = schedule.at(step)
-        loss = _step(codec, video, still, training)
+        loss = _step(codec, video, still, training, compute)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -102,12 +104,16 @@ def train_codec(
 
 
 def _step(
-    codec: StackedCodec, video: torch.Tensor, still: torch.Tensor, training: CodecTraining
+    codec: StackedCodec,
+    video: torch.Tensor,
+    still: torch.Tensor,
+    training: CodecTraining,
+    compute: Compute,
 ) -> torch.Tensor:
     different = ((video - still).abs().amax(dim=2, keepdim=True) > 0.08).float()
     weight = (1.0 + training.foreground * different).flatten(0, 1)
     flat = video.flatten(0, 1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with compute.autocast():
         latents = codec.encode_raw(flat)
         decoded = codec.decode_raw(latents + training.latent_noise * torch.randn_like(latents))
     error = (decoded.float() - flat).abs() + 2.0 * (decoded.float() - flat) ** 2

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mvista_core.errors import ConfigError
 from mvista_world.codec import VideoCodec
+from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
 
@@ -89,7 +90,7 @@ def encode_views(
     """Latents [N, V, 2, C, T', h, w] of episodes [N, V, T, ...]."""
     n, v = color.shape[:2]
     pixels = to_pixels(color, depth_mm, config).flatten(0, 1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with choose().autocast():
         parts = [codec.encode(chunk) for chunk in pixels.split(FRAMES_PER_CALL * 4)]
     latents = torch.cat(parts).float()
     return latents.reshape(n, v, 2, *latents.shape[1:])

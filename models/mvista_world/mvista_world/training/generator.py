@@ -29,6 +29,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.geometry import invert, project, transform_points
 from mvista_core.records import RigCalibration
 from mvista_world.cameras import camera_embedding
+from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
 from mvista_world.flow import denoising_error, shifted
 from mvista_world.generator import Conditions, MultiViewGenerator
@@ -292,7 +293,10 @@ def train_generator(
     state, so that a run may be stopped at any time. Resumes weights, optimiser, average, data
     order and noise."""
     out.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16")
+    compute = choose(device="cuda" if torch.cuda.is_available() else "cpu")
+    accelerator = Accelerator(
+        cpu=compute.device.type == "cpu", mixed_precision=compute.mixed_precision
+    )
     config = networks.generator.config
     optimiser = torch.optim.AdamW(
         networks.parameters(), lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=0.01

@@ -17,6 +17,7 @@ from mvista_core.records import RigCalibration
 from mvista_core.timing import SystemClock
 from mvista_world import weights
 from mvista_world.codec import StackedCodec
+from mvista_world.compute import choose
 from mvista_world.config import ModelConfig, save_config
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.planner import load_planner
@@ -154,7 +155,8 @@ def new_networks(recipe: Recipe) -> generator.Networks:
     recipe.out.mkdir(parents=True, exist_ok=True)
     tokenizer.backend_tokenizer.save(str(recipe.out / "tokenizer.json"))
     model = MultiViewGenerator(recipe.config)
-    model.use_explicit_attention()
+    if choose().explicit_attention:
+        model.use_explicit_attention()
     return generator.Networks(model, InstructionEncoder(recipe.config.text, tokenizer))
 
 

@@ -26,6 +26,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock
+from mvista_world.compute import PRECISIONS, Compute, choose
 from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner, tip_poses
 from mvista_world.training.refine_data import (
     Augmentation,
@@ -42,8 +43,8 @@ Log = Callable[[str], None]
 @dataclass(frozen=True)
 class RefineTraining:
     """How long and how hard. `error_m` is the range of a bent prior's tip error at its worst
-    frame; `real_share` how often a real prior is used where there are any; `bf16` halves the time
-    of a step on processors with AMX and costs time elsewhere."""
+    frame; `real_share` how often a real prior is used where there are any; `precision` "bf16"
+    halves the time of a step on processors with AMX and costs time elsewhere."""
 
     batch: int = 12
     learning_rate: float = 1e-3
@@ -56,7 +57,7 @@ class RefineTraining:
     validate_every: int = 200
     save_every: int = 100
     log_every: int = 20
-    bf16: bool = False
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,14 @@ def _loop(
     first: int,
 ) -> None:
     training, steps, log, clock = run.training, run.steps, run.log, SystemClock()
+    compute = choose(training.precision)
     started_ns, recent = clock.monotonic_ns(), 1.0
     model.train()
     for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * _schedule(step, steps, training.warmup_steps)
-        loss = train_step(
-            model, optimizer, _batch(maker, training.batch, run.seed, step), training.bf16
-        )
+        batch = _batch(maker, training.batch, run.seed, step)
+        loss = train_step(model, optimizer, batch, compute)
         recent += (loss - recent) * (1.0 if step == first else 0.05)
         done = step + 1
         if done % training.log_every == 0 or done == steps:
@@ -174,11 +175,11 @@ def train_step(
     model: ResidualRefiner,
     optimizer: torch.optim.Optimizer,
     batch: tuple[Tensor, ...],
-    bf16: bool = False,
+    compute: Compute,
 ) -> float:
     """One step on L_refine: mean squared residual error over joints, in standard deviations."""
     clouds, prior, residual, usable = batch
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with compute.autocast():
         found = model(clouds, prior)
     error = (found - residual) / model.residual_std
     weight = usable[..., None].float()
@@ -329,7 +330,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--points", type=int, default=RefineConfig.points, help="per cloud")
     parser.add_argument("--max-episodes", type=int, help="per directory; default all")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--bf16", action="store_true", help="autocast; for processors with AMX")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     given = parser.parse_args(argv)
     train_refiner(
         given.data,
@@ -340,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         given.resume,
         rig=load_rig(given.rig),
         arm=load_arm(given.arm),
-        training=RefineTraining(batch=given.batch, bf16=given.bf16),
+        training=RefineTraining(batch=given.batch, precision=given.precision),
         priors=given.priors,
         max_episodes=given.max_episodes,
         log=lambda line: print(line, flush=True),

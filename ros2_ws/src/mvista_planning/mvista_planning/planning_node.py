@@ -1,4 +1,4 @@
-"""World model and action planner in one node: one copy of the weights, two actions. No maths."""
+"""World model and action planner in one node: one copy of the weights, two actions."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from mvista_ros.convert import (
 from mvista_ros.convert.joints import doubles
 from mvista_ros.observation import ObservationSource
 from mvista_ros.parameters import declare, parameter
+from mvista_world.compute import choose
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 from mvista_world.planner import load_planner
-from mvista_world.processor import use_threads
 
 THREADS = 6
 ACTIONS = ("imagine", "infer_actions")
@@ -53,7 +53,8 @@ class PlanningParameters:
     steps: int = parameter(15, "Optimisation steps of a goal that names no start", 0, 1000)
     playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
     voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
-    threads: int = parameter(0, "Processor threads of the networks, 0 takes every core", 0, 256)
+    precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")
+    threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
     niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)
 
 
@@ -64,7 +65,7 @@ class PlanningNode(HouseNode):
         super().__init__("planning")
         self._settings = declare(self, PlanningParameters)
         realtime.give_way(self._settings.niceness)
-        use_threads(self._settings.threads)
+        self._compute = choose(self._settings.precision, threads=self._settings.threads)
         self._rig = load_rig(self._settings.rig_file)
         self._planner = self._load()
         self._cameras = ObservationSource(
@@ -88,7 +89,8 @@ class PlanningNode(HouseNode):
     def health(self) -> Health:
         """What it works on."""
         busy = [name for name, server in zip(ACTIONS, self._servers, strict=True) if server.busy]
-        return Health(message=f"working on {busy[0]}" if busy else "idle")
+        values = (("networks", str(self._compute)),)
+        return Health(message=f"working on {busy[0]}" if busy else "idle", values=values)
 
     def stop(self) -> None:
         """End the running work."""
@@ -97,8 +99,8 @@ class PlanningNode(HouseNode):
 
     def _load(self) -> ExclusivePlanner:
         arm, folder = load_arm(self._settings.arm_file), self._settings.checkpoint
-        planner = load_planner(Path(folder), self._rig, arm, self.system_clock)
-        self.get_logger().info(f"weights {planner.weights_sha256} from {folder}")
+        planner = load_planner(Path(folder), self._rig, arm, self.system_clock, self._compute)
+        self.get_logger().info(f"weights {planner.weights_sha256} from {folder}; {self._compute}")
         return ExclusivePlanner(planner)
 
     def _imagine(self, request: Imagine.Goal, progress: Progress) -> Imagine.Result:

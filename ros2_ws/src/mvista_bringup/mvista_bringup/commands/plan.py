@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     times = StageTimes(clock)
     plan = _plan(planner, observation, args, times)
     document = as_document(plan, observation, args, times.stages(), arm)
+    document["networks"] = str(planner.compute)
     sys.stdout.write(as_text(document) + "\n")
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,7 @@ def as_text(document: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"plan {document['plan_id']}: {document['instruction']} (seed {document['seed']})",
+            f"  networks in {document['networks']}",
             *(f"  {stage['name']:12s} {stage['seconds']:7.2f} s" for stage in stages),
             f"  loss {curve}",
             f"  head disagreement {document['head_disagreement_rad']:.4f} rad",

@@ -1,0 +1,96 @@
+"""Where the networks compute, in which numbers, and on how many threads: asked here, once.
+
+bf16 halves the time where the processor multiplies it (AMX, avx512_bf16, a CUDA card). Elsewhere
+oneDNN and ATen emulate it, at 13 times the time of fp32 (170 s of CPU for a plan instead of 13).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mvista_core.errors import ConfigError
+
+PRECISIONS = ("auto", "bf16", "fp32")
+BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+"""Flags of /proc/cpuinfo that say so; the last is Arm's."""
+CPUINFO = Path("/proc/cpuinfo")
+KEPT_FREE = 1
+"""Cores that an arm's 200 Hz processes and the middleware need beside the networks."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """One choice of device, number format and threads, handed to all that runs a network."""
+
+    device: torch.device
+    dtype: torch.dtype
+    capability: str
+    """What the processor multiplies natively beside fp32, e.g. "avx512_bf16"; empty for nothing."""
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which networks run; does nothing in fp32."""
+        mixed = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype, enabled=mixed)
+
+    @property
+    def explicit_attention(self) -> bool:
+        """Whether softmax(q k) v written out beats the fused kernel, forward and backward.
+
+        In bf16 on a processor it does; in fp32 the fused one takes a fifth less CPU for a plan.
+        """
+        return self.device.type == "cpu" and self.dtype != torch.float32
+
+    @property
+    def mixed_precision(self) -> str:
+        """The same choice in accelerate's words."""
+        return "no" if self.dtype == torch.float32 else "bf16"
+
+    def __str__(self) -> str:
+        """One line for logs, reports and every timing."""
+        precision = "fp32" if self.dtype == torch.float32 else "bf16"
+        native = self.capability or "no native bf16"
+        return f"{precision} on {self.device}, {torch.get_num_threads()} threads ({native})"
+
+
+def choose(
+    precision: str = "auto",
+    device: str = "cpu",
+    cpuinfo: Path = CPUINFO,
+    threads: int | None = None,
+) -> Compute:
+    """The precision asked for, or ("auto") bf16 where the device multiplies it and else fp32.
+
+    `threads` sets how many processor threads all networks of this process take; 0 is one less
+    than there are cores, at least one; None leaves torch's own choice.
+
+    Raises:
+        ConfigError: a precision that is none of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision '{precision}' is none of {list(PRECISIONS)}")
+    if threads is not None:
+        torch.set_num_threads(threads or max(1, available_cores() - KEPT_FREE))
+    where = torch.device(device)
+    native = "CUDA" if where.type == "cuda" else native_bf16(cpuinfo)
+    wanted = precision == "bf16" or (precision == "auto" and bool(native))
+    return Compute(where, torch.bfloat16 if wanted else torch.float32, native)
+
+
+def native_bf16(cpuinfo: Path = CPUINFO) -> str:
+    """The processor's instructions for bf16 products, "+"-joined; empty where it has none."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "").split()
+    return "+".join(flag for flag in BF16_FLAGS if flag in flags)
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
