@@ -116,6 +116,12 @@ class CameraError(ObservationError):
     code = 38
 
 
+class RivalWritersError(ArmNotReadyError):
+    """More than one node writes an arm's set-points: none is taken, the arm holds."""
+
+    code = 39
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 

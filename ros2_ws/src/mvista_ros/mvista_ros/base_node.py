@@ -104,16 +104,17 @@ class HouseNode(Node):
         self,
         kind: Any,
         topic: str,
-        handle: Callable[[Any], object],
+        handle: Callable[..., object],
         profile: QoSProfile,
         group: CallbackGroup | None = None,
         raw: bool = False,
+        sender: bool = False,
     ) -> Subscription:
         """Hear a topic; a message that `handle` cannot use is dropped and told, and ends nothing.
 
         See `mvista_ros.listening`. Use this, not `create_subscription`.
         """
-        return self.listening.listen(kind, topic, handle, profile, group, raw)
+        return self.listening.listen(kind, topic, handle, profile, group, raw, sender)
 
     def health(self) -> Health:
         """Asked once a second, on an executor thread. Override to say more."""

@@ -17,7 +17,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
+from rclpy.subscription import MessageInfo, Subscription
 
 from mvista_core.errors import MvistaError, ObservationError
 from mvista_core.ports import Clock
@@ -54,22 +54,30 @@ class Listening:
         self,
         kind: Any,
         topic: str,
-        handle: Callable[[Any], object],
+        handle: Callable[..., object],
         profile: QoSProfile,
         group: CallbackGroup | None = None,
         raw: bool = False,
+        sender: bool = False,
     ) -> Subscription:
         """Call `handle` with every message of `topic`; one that it cannot use is dropped.
 
-        `raw` hands over serialised bytes. `group` None is the node's own callback group.
+        `raw` hands over serialised bytes. `group` None is the node's own callback group. With
+        `sender`, `handle` also gets the publisher's identity (its GID), None where not told.
         """
         name = self._node.resolve_topic_name(topic)
 
         def hear(message: Any) -> None:
             self.judge(name, handle, message)
 
+        def hear_whom(message: Any, told: MessageInfo) -> None:
+            gid = told.get("publisher_gid")
+            self.judge(
+                name, lambda said: handle(said, bytes(gid["data"]) if gid else None), message
+            )
+
         return self._node.create_subscription(
-            kind, topic, hear, profile, callback_group=group, raw=raw
+            kind, topic, hear_whom if sender else hear, profile, callback_group=group, raw=raw
         )
 
     def queue(
