@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
-from mvista_core.records import JointCommand, RigCalibration
+from mvista_core.records import JointCommand
 from mvista_sim.cell import CONTROL_HZ, SimCell
 from mvista_sim.scene import TIMESTEP_S
+from mvista_sim.set_point import SetPoint
 
 
 def test_the_tip_is_where_the_arm_file_says_in_any_pose(cell: SimCell, arm: ArmModel) -> None:
@@ -39,29 +40,52 @@ SEGMENTS = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def limited(arm: ArmModel, rig: RigCalibration) -> SimCell:
-    return SimCell(arm, rig)
-
-
 @given(segments=SEGMENTS)
 def test_the_set_point_never_exceeds_velocity_or_acceleration(
-    limited: SimCell, arm: ArmModel, segments: list[tuple[int, float, bool]]
+    arm: ArmModel, segments: list[tuple[int, float, bool]]
 ) -> None:
     """Whatever is commanded, and when it stops: at most 3 rad/s and 5 rad/s^2 (the arm file's)."""
-    points = [limited._set_point.copy()]
-    speed_before = limited._set_velocity.copy()
+    limited = SetPoint(arm.home, arm.max_velocity, arm.max_acceleration, TIMESTEP_S)
+    points = [arm.home]
     for seed, duration_s, stops in segments:
         target = np.random.default_rng(seed).uniform(arm.lower, arm.upper)
-        limited.send(JointCommand(arm.joint_names, target, np.zeros(7), limited.now_ns()))
+        for joint, position in enumerate(target):
+            limited.aim(joint, position)
         if stops:
-            limited.hold()
+            limited.hold(arm.lower, arm.upper)
         for _ in range(round(duration_s / TIMESTEP_S)):
-            limited._drive()
-            points.append(limited._set_point.copy())
-    speeds = np.vstack([speed_before, np.diff(points, axis=0) / TIMESTEP_S])
+            limited.step()
+            points.append(np.array(limited.positions))
+    speeds = np.vstack([np.zeros(7), np.diff(points, axis=0) / TIMESTEP_S])
     assert (np.abs(speeds) <= arm.max_velocity + 1e-9).all()
     assert (np.abs(np.diff(speeds, axis=0) / TIMESTEP_S) <= arm.max_acceleration + 1e-6).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_set_point_that_rests_stands_exactly_on_its_target(arm: ArmModel, seed: int) -> None:
+    target = np.random.default_rng(seed).uniform(arm.lower, arm.upper)
+    pursuing = SetPoint(arm.home, arm.max_velocity, arm.max_acceleration, TIMESTEP_S)
+    assert pursuing.resting
+    for joint, position in enumerate(target):
+        pursuing.aim(joint, position)
+    steps = 0
+    while not pursuing.resting and steps < 4000:
+        pursuing.step()
+        steps += 1
+    assert pursuing.resting and pursuing.positions == target.tolist()
+    pursuing.aim(3, target[3] + 0.1)
+    assert not pursuing.resting
+
+
+def test_physics_at_rest_in_one_call_is_what_single_steps_are(cell: SimCell, arm: ArmModel) -> None:
+    """Two cells from one start: one driven step by step, one by whole control periods."""
+    other = SimCell(arm, cell.rig)
+    for _ in range(100):
+        other.advance(1.0 / CONTROL_HZ)
+        cell.advance(TIMESTEP_S)
+        cell.advance(TIMESTEP_S)
+    np.testing.assert_array_equal(cell.data.qpos, other.data.qpos)
+    np.testing.assert_array_equal(cell.data.qvel, other.data.qvel)
 
 
 def test_the_set_point_comes_to_rest_on_the_target(cell: SimCell, arm: ArmModel) -> None:

@@ -26,9 +26,12 @@ from mvista_core.timing import NS_PER_S
 from mvista_sim import experts, tasks
 from mvista_sim.cameras import CellRenderer, TofNoise
 from mvista_sim.scene import TIMESTEP_S, build_model
+from mvista_sim.set_point import SetPoint
 from mvista_sim.tasks import SceneLayout
 
 CONTROL_HZ = 200.0
+STEPS_AT_REST = round(1.0 / CONTROL_HZ / TIMESTEP_S)
+"""Physics steps in one call while the arm stands; contacts are looked at after each call."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,10 @@ class SimCell:
         self._index()
         start = self.arm.home.copy()
         start[:6] += self.layout.start_offset_rad
-        self._set_point, self._set_velocity = start.copy(), np.zeros_like(start)
-        self._target = start.copy()
+        self._set_point = SetPoint(
+            start, self.arm.max_velocity, self.arm.max_acceleration, TIMESTEP_S
+        )
+        self._set_controls()
         self.data.qpos[self._qpos] = start[:6]
         self.data.qpos[self._fingers] = start[6] / 2
         self._touched: list[str] = []
@@ -94,8 +99,8 @@ class SimCell:
     # Arm
     def state(self) -> JointState:
         """Measured joints now; the gripper is its opening in metres."""
-        q = np.append(self.data.qpos[self._qpos], 2 * self.data.qpos[self._fingers[0]])
-        v = np.append(self.data.qvel[self._qvel], 2 * self.data.qvel[self._finger_speeds[0]])
+        q = self.data.qpos[self._measured] * self._scale
+        v = self.data.qvel[self._measured_speeds] * self._scale
         return JointState(self.arm.joint_names, q, v, self.now_ns())
 
     def send(self, command: JointCommand) -> None:
@@ -113,12 +118,11 @@ class SimCell:
                 f"no joints {unknown}; the arm has {list(self.arm.joint_names)}",
             )
         for name, position in zip(command.names, command.positions, strict=True):
-            self._target[self.arm.joint_names.index(name)] = position
+            self._set_point.aim(self.arm.joint_names.index(name), position)
 
     def hold(self) -> None:
         """Brake within the acceleration limit and stay there."""
-        stop = self._set_velocity * np.abs(self._set_velocity) / (2 * self.arm.max_acceleration)
-        self._target = np.clip(self._set_point + stop, self.arm.lower, self.arm.upper)
+        self._set_point.hold(self.arm.lower, self.arm.upper)
 
     def follow(self, state: JointState) -> None:
         """Let another arm's measured joints drive this one, in place of `send`.
@@ -136,8 +140,8 @@ class SimCell:
             self.data.qvel[:] = 0.0
             mujoco.mj_forward(self.model, self.data)
             self._following = True
-        self._set_point, self._target = positions.copy(), positions.copy()
-        self._set_velocity = np.zeros_like(positions)
+        self._set_point.place(positions)
+        self._set_controls()
 
     def move_camera(self, camera: str, camera_from_moved: Float64) -> None:
         """Push a camera ([4, 4], its own optical frame); until a reset it stays there.
@@ -162,10 +166,14 @@ class SimCell:
 
     def advance(self, seconds: float) -> None:
         """Let physics run for a whole number of steps (at least one)."""
-        for _ in range(max(round(seconds / TIMESTEP_S), 1)):
+        left = max(round(seconds / TIMESTEP_S), 1)
+        while left > 0:
+            # An arm that stands needs no set-point of its own in every step.
+            steps = min(left, STEPS_AT_REST) if self._set_point.resting else 1
             self._drive()
-            mujoco.mj_step(self.model, self.data)
+            mujoco.mj_step(self.model, self.data, nstep=steps)
             self._note_contacts()
+            left -= steps
 
     def expert(
         self, instruction: str | None = None, style: experts.MotionStyle = experts.PLAIN
@@ -250,24 +258,24 @@ class SimCell:
 
     def _drive(self) -> None:
         """Move the set-point toward the target within velocity and acceleration limits."""
-        gap = self._target - self._set_point
-        # The speed from which the arm can still brake to rest on the target.
-        brake = np.sqrt(2 * self.arm.max_acceleration * np.abs(gap))
-        speed = np.minimum(np.minimum(brake, np.abs(gap) / TIMESTEP_S), self.arm.max_velocity)
-        wanted = np.sign(gap) * speed
-        change = self.arm.max_acceleration * TIMESTEP_S
-        self._set_velocity += np.clip(wanted - self._set_velocity, -change, change)
-        self._set_point = self._set_point + self._set_velocity * TIMESTEP_S
-        self.data.ctrl[:6] = self._set_point[:6]
-        self.data.ctrl[6] = self._set_point[6] / 2
+        if not self._set_point.resting:
+            self._set_point.step()
+            self._set_controls()
+
+    def _set_controls(self) -> None:
+        *joints, gripper = self._set_point.positions
+        self.data.ctrl[:] = (*joints, gripper / 2)
 
     def _index(self) -> None:
         names = self.arm.joint_names[:-1]
-        self._qpos = [int(self.model.joint(n).qposadr[0]) for n in names]
-        self._qvel = [int(self.model.joint(n).dofadr[0]) for n in names]
         fingers = ("finger_left", "finger_right")
-        self._fingers = [int(self.model.joint(n).qposadr[0]) for n in fingers]
-        self._finger_speeds = [int(self.model.joint(n).dofadr[0]) for n in fingers]
+        self._qpos = np.array([int(self.model.joint(n).qposadr[0]) for n in names])
+        self._fingers = np.array([int(self.model.joint(n).qposadr[0]) for n in fingers])
+        # One finger stands for the gripper: it opens by half of the opening.
+        self._scale = np.array([1.0] * len(names) + [2.0])
+        self._measured = np.append(self._qpos, self._fingers[0])
+        speeds = [int(self.model.joint(n).dofadr[0]) for n in (*names, fingers[0])]
+        self._measured_speeds = np.array(speeds)
         self._is_hand = np.zeros(self.model.ngeom, dtype=bool)
         self._is_hand[[int(self.model.geom(n).id) for n in (*fingers, "palm")]] = True
         self._cube_geoms = {
@@ -276,7 +284,10 @@ class SimCell:
 
     def _note_contacts(self) -> None:
         pairs = self.data.contact.geom
-        for pair in pairs[self._is_hand[pairs].any(axis=1)]:
+        by_hand = self._is_hand[pairs]
+        if not by_hand.any():
+            return
+        for pair in pairs[by_hand.any(axis=1)]:
             for geom in pair:
                 name = self._cube_geoms.get(int(geom))
                 if name is not None and name not in self._touched:
