@@ -9,7 +9,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_core.errors import CameraSilentError
+from mvista_core.errors import CameraSilentError, StaleFeedbackError
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import joint_state_to_msg
@@ -46,7 +46,7 @@ class _Cameras(Node):
 def test_frames_newer_than_asked_arrive(spinning: Spin) -> None:
     source = ObservationSource(spinning(Node("eyes")), RIG, CLOCK)
     spinning(_Cameras(RIG.names))
-    source.buffer.wait(0, timeout_s=10.0)  # discovery
+    source.observe(0, timeout_s=10.0)  # discovery
     asked_ns = CLOCK.now_ns()
     seen = source.observe(asked_ns, "open the drawer")
     assert all(frame.stamp_ns > asked_ns for frame in seen.frames)
@@ -61,3 +61,27 @@ def test_a_silent_camera_is_named(spinning: Spin) -> None:
         source.observe(CLOCK.now_ns())
     # That it is 2 s is held by the injected clock; a busy machine may take longer to wake up.
     assert time.monotonic() - start_s < 10.0
+
+
+def test_nobody_listens_before_or_after_a_look(spinning: Spin) -> None:
+    node = Node("eyes")
+    source = ObservationSource(spinning(node), RIG, CLOCK)
+    cameras = _Cameras(RIG.names)
+    spinning(cameras)
+    publishers = [publisher for row in cameras._out for publisher in row] + [cameras._joints]
+
+    def listeners() -> list[int]:
+        return [publisher.get_subscription_count() for publisher in publishers]
+
+    heard: list[list[int]] = []
+    source.buffer.add_joints = lambda state: heard.append(listeners())  # type: ignore[method-assign]
+    assert listeners() == [0] * len(publishers)
+    for _ in range(3):
+        with pytest.raises(StaleFeedbackError):
+            source.observe(CLOCK.now_ns(), timeout_s=1.0)
+        assert heard.pop() == [1] * len(publishers)
+        deadline_s = time.monotonic() + 10.0
+        while any(listeners()) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert listeners() == [0] * len(publishers)
+    assert [name for name in node.get_node_names() if name.endswith("eyes_eyes")] == []

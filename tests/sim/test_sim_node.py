@@ -86,7 +86,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Client]:
         executor.add_node(node)
         thread = threading.Thread(target=executor.spin)
         thread.start()
-        node.eyes.buffer.wait(0, timeout_s=READY_S)
+        node.eyes.observe(0, timeout_s=READY_S)  # discovery
         yield node
         executor.shutdown(5.0)
         thread.join(5.0)

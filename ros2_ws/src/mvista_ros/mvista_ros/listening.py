@@ -59,11 +59,13 @@ class Listening:
         group: CallbackGroup | None = None,
         raw: bool = False,
         sender: bool = False,
+        on: Node | None = None,
     ) -> Subscription:
         """Call `handle` with every message of `topic`; one that it cannot use is dropped.
 
         `raw` hands over serialised bytes. `group` None is the node's own callback group. With
-        `sender`, `handle` also gets the publisher's identity (its GID), None where not told.
+        `sender`, `handle` also gets the publisher's identity (its GID), None where not told. `on`
+        is another node that subscribes for this one (`mvista_ros.beside`).
         """
         name = self._node.resolve_topic_name(topic)
 
@@ -76,8 +78,9 @@ class Listening:
                 name, lambda said: handle(said, bytes(gid["data"]) if gid else None), message
             )
 
-        return self._node.create_subscription(
-            kind, topic, hear_whom if sender else hear, profile, callback_group=group, raw=raw
+        subscriber, said = (self._node, topic) if on is None else (on, name)
+        return subscriber.create_subscription(
+            kind, said, hear_whom if sender else hear, profile, callback_group=group, raw=raw
         )
 
     def queue(

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
@@ -23,6 +22,7 @@ from mvista_core.records import CameraFrame, Intrinsics, JointState, Observation
 from mvista_core.timing import seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import HouseNode
+from mvista_ros.beside import beside
 from mvista_ros.convert import (
     frame_from_msgs,
     intrinsics_from_msg,
@@ -200,7 +200,11 @@ class ObservationBuffer:
 
 
 class ObservationSource:
-    """Subscribes a node to the rig's cameras and to an arm's joints."""
+    """Looks at the rig's cameras and an arm's joints; subscribed only while it looks.
+
+    All cameras and 200 joint states a second cost a listener, and who sends them, a good part of a
+    processor core, and an observation is wanted once a minute.
+    """
 
     def __init__(
         self,
@@ -213,21 +217,24 @@ class ObservationSource:
         self.buffer = ObservationBuffer(rig, clock, joint_topic, cameras)
         house = isinstance(node, HouseNode)
         self._listening = node.listening if house else Listening(node, clock)
-        self._group = ReentrantCallbackGroup()
-        for camera in self.buffer.cameras:
-            topics = CameraTopics.of(camera)
-            self._listen(Image, topics.color, partial(self.buffer.add_color, camera))
-            self._listen(Image, topics.depth, partial(self.buffer.add_depth, camera))
-            self._listen(CameraInfo, topics.info, partial(self.buffer.add_info, camera))
-        self._listen(
-            JointStateMsg,
-            joint_topic,
-            lambda message: self.buffer.add_joints(joint_state_from_msg(message)),
-        )
+        self._node = node
+        self._looking = threading.Lock()
 
-    def observe(self, newer_than_ns: int, instruction: str = "") -> Observation:
-        """See `ObservationBuffer.wait`. Call from a thread that the executor can spare."""
-        return self.buffer.wait(newer_than_ns, instruction)
+    def observe(
+        self, newer_than_ns: int, instruction: str = "", timeout_s: float = SILENCE_S
+    ) -> Observation:
+        """See `ObservationBuffer.wait`. One look at a time; a second caller waits for the first."""
+        with self._looking, beside(self._node, "eyes") as eyes:
+            for camera in self.buffer.cameras:
+                topics = CameraTopics.of(camera)
+                self._listen(eyes, CameraInfo, topics.info, partial(self.buffer.add_info, camera))
+                self._listen(eyes, Image, topics.color, partial(self.buffer.add_color, camera))
+                self._listen(eyes, Image, topics.depth, partial(self.buffer.add_depth, camera))
+            self._listen(eyes, JointStateMsg, self.buffer.joint_topic, self._on_joints)
+            return self.buffer.wait(newer_than_ns, instruction, timeout_s)
 
-    def _listen(self, kind: Any, topic: str, add: Callable[[Any], None]) -> None:
-        self._listening.listen(kind, topic, add, qos.SENSOR_IN, self._group)
+    def _on_joints(self, message: JointStateMsg) -> None:
+        self.buffer.add_joints(joint_state_from_msg(message))
+
+    def _listen(self, eyes: Node, kind: Any, topic: str, hear: Callable[[Any], None]) -> None:
+        self._listening.listen(kind, topic, hear, qos.SENSOR_IN, on=eyes)

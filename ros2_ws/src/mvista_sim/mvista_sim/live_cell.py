@@ -26,7 +26,8 @@ CATCH_UP_S = 0.05
 class LiveCell:
     """Runs a `SimCell` against the wall clock and hands out states and frames as they come.
 
-    `on_state` is called from the physics thread, `on_frame` from the rendering thread.
+    `on_state` is called from the physics thread, `on_frame` from the rendering thread, and only
+    for a camera that `is_watched`: what nobody sees is not drawn.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class LiveCell:
         clock: Clock,
         on_state: Callable[[JointState], None],
         on_frame: Callable[[CameraFrame], None],
+        is_watched: Callable[[str], bool] = lambda camera: True,
         joint_rate_hz: float = 200.0,
         frame_rate_hz: float = 15.0,
         noise: TofNoise | None = None,
@@ -43,6 +45,7 @@ class LiveCell:
         self._clock = clock
         self._on_state = on_state
         self._on_frame = on_frame
+        self._is_watched = is_watched
         self._joint_period_s = 1.0 / joint_rate_hz
         self._frame_period_s = 1.0 / frame_rate_hz
         self._noise = noise or TofNoise()
@@ -123,16 +126,21 @@ class LiveCell:
         rng = np.random.default_rng(0)
         due_ns, turn = self._clock.monotonic_ns(), 0
         while not self._stopping.is_set():
+            watched = self._is_watched(names[turn])
             with self._lock:
-                if model is not self._cell.model:
+                new_scene = model is not self._cell.model
+                if new_scene:
                     model, data = self._cell.model, mujoco.MjData(self._cell.model)
-                    if renderer is not None:
-                        renderer.close()
-                    renderer = None
-                mujoco.mj_copyData(data, model, self._cell.data)
+                if watched:
+                    mujoco.mj_copyData(data, model, self._cell.data)
                 stamp_ns = self._clock.now_ns()
-            renderer = renderer or CellRenderer(model, self._cell.rig, self._noise)
-            self._on_frame(renderer.frame(data, names[turn], stamp_ns, rng))
+            if renderer is None or new_scene:
+                # Also while nobody watches: whoever does next shall not wait for it.
+                if renderer is not None:
+                    renderer.close()
+                renderer = CellRenderer(model, self._cell.rig, self._noise)
+            if watched:
+                self._on_frame(renderer.frame(data, names[turn], stamp_ns, rng))
             turn = (turn + 1) % len(names)
             due_ns = self._next(due_ns, period_ns)
             self._clock.sleep_until(due_ns)

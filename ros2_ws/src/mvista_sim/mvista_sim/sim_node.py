@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from mvista_interfaces.srv import EvaluateTask, MoveCamera, ResetScene
-from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.arm import load_arm
@@ -14,7 +13,8 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
-from mvista_ros.observation import CameraTopics
+from mvista_ros.camera_publisher import CameraPublisher
+from mvista_ros.convert.joint_bytes import JointStateBytes
 from mvista_ros.parameters import declare
 from mvista_sim.cell import SimCell
 from mvista_sim.live_cell import LiveCell
@@ -40,14 +40,8 @@ class SimNode(HouseNode):
         self._commanded_ns = 0
         self._states = self._frames = 0
         self._counted_ns = self.system_clock.monotonic_ns()
-        self._images = {
-            name: (
-                self.create_publisher(Image, topics.color, qos.SENSOR_OUT),
-                self.create_publisher(Image, topics.depth, qos.SENSOR_OUT),
-                self.create_publisher(CameraInfo, topics.info, qos.SENSOR_OUT),
-            )
-            for name, topics in ((name, CameraTopics.of(name)) for name in rig.names)
-        }
+        self._cameras = {name: CameraPublisher(self, name) for name in rig.names}
+        self._joint_bytes = JointStateBytes(arm.joint_names)
         prefix = settings.arm
         self._follows = settings.follow_arm
         if self._follows:
@@ -66,6 +60,7 @@ class SimNode(HouseNode):
             self.system_clock,
             self._publish_state,
             self._publish_frame,
+            lambda camera: self._cameras[camera].watched,
             settings.joint_rate_hz,
             settings.frame_rate_hz,
             settings.noise,
@@ -77,11 +72,13 @@ class SimNode(HouseNode):
         """The scene, and the rates that were really kept since the last report."""
         now_ns = self.system_clock.monotonic_ns()
         elapsed_s = max(ns_to_seconds(now_ns - self._counted_ns), 1e-6)
-        rates = self._states / elapsed_s, self._frames / elapsed_s / len(self._images)
+        watched = sum(camera.watched for camera in self._cameras.values())
+        rates = self._states / elapsed_s, self._frames / elapsed_s / max(watched, 1)
         self._states, self._frames, self._counted_ns = 0, 0, now_ns
         values = (
             ("joint states (Hz)", f"{rates[0]:.1f}"),
-            ("images per camera (Hz)", f"{rates[1]:.1f}"),
+            ("cameras watched", f"{watched} of {len(self._cameras)}"),
+            ("images per watched camera (Hz)", f"{rates[1]:.1f}"),
         )
         return Health(Level.OK, f"scene {self._scene}: {self._instruction}", values)
 
@@ -91,15 +88,11 @@ class SimNode(HouseNode):
 
     def _publish_state(self, state: JointState) -> None:
         if not self._follows:
-            self._joints.publish(convert.joint_state_to_msg(state))
+            self._joints.publish(self._joint_bytes.of(state))
         self._states += 1
 
     def _publish_frame(self, frame: CameraFrame) -> None:
-        color, depth, info = self._images[frame.camera]
-        frame_id = convert.optical_frame(frame.camera)
-        info.publish(convert.camera_info_to_msg(frame.intrinsics, frame.stamp_ns, frame_id))
-        color.publish(convert.color_to_msg(frame.color, frame.stamp_ns, frame_id))
-        depth.publish(convert.depth_to_msg(frame.depth_m, frame.stamp_ns, frame_id))
+        self._cameras[frame.camera].publish(frame)
         self._frames += 1
 
     def _tick(self) -> None:

@@ -3,66 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
-import numpy as np
 from mvista_interfaces.action import RunTask
 from mvista_interfaces.msg import ImaginedRollout
 from mvista_interfaces.srv import EvaluateTask
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
-from sensor_msgs.msg import JointState as JointStateMsg
 from trajectory_msgs.msg import JointTrajectory
 
 from mvista_bringup.demo.record import JointSeries
-from mvista_bringup.demo.timeline import nearest
+from mvista_bringup.demo.recording import Recording
 from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, Provenance, RigCalibration, Rollout
-from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action, call_service
-from mvista_ros.convert import (
-    frame_from_msgs,
-    intrinsics_from_msg,
-    joint_state_from_msg,
-    rollout_from_msg,
-    stamp_to_ns,
-    trajectory_from_msg,
-)
+from mvista_ros.convert import rollout_from_msg, stamp_to_ns, trajectory_from_msg
 from mvista_ros.listening import Listening
-from mvista_ros.observation import CameraTopics, ObservationBuffer
+from mvista_ros.observation import ObservationSource
 
 ARM = "piper"
-RECORDED_STAGES = ("gate", "execute")
+RECORDED_FROM = (("infer", 1.0), ("gate", 0.0), ("gate", 1.0), ("execute", 0.0))
+"""(stage, progress) as the task tells it: the first of these heard begins the recording, in the
+moment between the plan and the first set-point."""
 OBSERVE_TIMEOUT_S = 10.0
-
-
-class ImageLog:
-    """Colour and depth messages of one camera by capture stamp, kept while recording."""
-
-    def __init__(self) -> None:
-        self._color: dict[int, Image] = {}
-        self._depth: dict[int, Image] = {}
-        self.info: CameraInfo | None = None
-
-    def add_color(self, message: Image) -> None:
-        self._color[stamp_to_ns(message.header.stamp)] = message
-
-    def add_depth(self, message: Image) -> None:
-        self._depth[stamp_to_ns(message.header.stamp)] = message
-
-    def frame(self, camera: str, wanted_ns: int) -> CameraFrame | None:
-        """The recorded frame nearest to an instant, None when none is near."""
-        stamp_ns = nearest([s for s in self._color if s in self._depth], wanted_ns)
-        if stamp_ns is None or self.info is None:
-            return None
-        intrinsics = intrinsics_from_msg(self.info)
-        return frame_from_msgs(camera, self._color[stamp_ns], self._depth[stamp_ns], intrinsics)
 
 
 class DemoClient:
@@ -73,14 +39,14 @@ class DemoClient:
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self._node = Node("demo_client", context=self._context)
-        self._listening = Listening(self._node, clock)
-        self._buffer = ObservationBuffer(rig, clock, f"{ARM}/joint_states")
-        self._logs = {name: ImageLog() for name in rig.names}
-        self._states: list[JointStateMsg] = []
+        joint_topic = f"{ARM}/joint_states"
+        self._eyes = ObservationSource(self._node, rig, clock, joint_topic)
+        self._recording = Recording(self._node, clock, rig.names, joint_topic)
         self._executed: JointTrajectory | None = None
         self._rollout: ImaginedRollout | None = None
-        self._recording = False
-        self._subscribe(rig.names)
+        hearing = Listening(self._node, clock)
+        hearing.listen(JointTrajectory, f"{ARM}/executed", self._on_executed, qos.STATIC)
+        hearing.listen(ImaginedRollout, "imagined/rollout", self._on_rollout, qos.STATIC)
         self._run_task = GoalClient(self._node, RunTask, "run_task")
         self._evaluate = self._node.create_client(EvaluateTask, "sim/evaluate_task")
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -108,8 +74,7 @@ class DemoClient:
         Raises:
             CameraSilentError, StaleFeedbackError, ObservationError: see `ObservationBuffer.wait`.
         """
-        now_ns = self._clock.now_ns()
-        return self._buffer.wait(now_ns, timeout_s=OBSERVE_TIMEOUT_S).frames
+        return self._eyes.observe(self._clock.now_ns(), timeout_s=OBSERVE_TIMEOUT_S).frames
 
     def run_task(
         self,
@@ -117,16 +82,23 @@ class DemoClient:
         seed: int,
         on_stage: Callable[[str, float], None],
         keep_going: Callable[[], bool],
+        confirm: bool = False,
     ) -> RunTask.Result:
-        """Send the task and wait; cancelled (the arm stops smoothly) when not to be kept going."""
+        """Send the task and wait; cancelled (the arm stops smoothly) when not to be kept going.
+
+        With `confirm` the arm does not move before an operator agrees.
+        """
 
         def hear(feedback: RunTask.Feedback) -> None:
-            self._recording = feedback.stage in RECORDED_STAGES
             on_stage(feedback.stage, feedback.progress)
+            if (feedback.stage, feedback.progress) in RECORDED_FROM:
+                self._recording.start()
 
-        goal = RunTask.Goal(instruction=instruction, seed=seed)
-        _, result = call_action(self._run_task, goal, self._clock, hear, keep_going)
-        self._recording = False
+        goal = RunTask.Goal(instruction=instruction, seed=seed, confirm=confirm)
+        try:
+            _, result = call_action(self._run_task, goal, self._clock, hear, keep_going)
+        finally:
+            self._recording.stop()
         return result
 
     def evaluate(self, instruction: str) -> tuple[bool, str]:
@@ -148,57 +120,10 @@ class DemoClient:
         series = JointSeries(sent.joint_names, sent.times_s, sent.positions)
         return series, stamp_to_ns(message.header.stamp)
 
-    def measured(self, start_ns: int) -> JointSeries | None:
-        """The recorded joint states, on a clock that is zero at `start_ns`."""
-        states = [joint_state_from_msg(message) for message in self._states]
-        if not states:
-            return None
-        times_s = np.array([ns_to_seconds(state.stamp_ns - start_ns) for state in states])
-        names = states[0].names
-        return JointSeries(names, times_s, np.stack([state.ordered(names) for state in states]))
-
-    def frames(
-        self, cameras: Sequence[str], start_ns: int, times_s: Sequence[float]
-    ) -> list[list[CameraFrame | None]]:
-        """Recorded frames [V][T] nearest to `start_ns` plus each time."""
-        return [
-            [self._logs[name].frame(name, start_ns + seconds_to_ns(float(t))) for t in times_s]
-            for name in cameras
-        ]
-
-    def _subscribe(self, cameras: Sequence[str]) -> None:
-        for camera in cameras:
-            topics = CameraTopics.of(camera)
-            self._listen(Image, topics.color, partial(self._on_color, camera))
-            self._listen(Image, topics.depth, partial(self._on_depth, camera))
-            self._listen(CameraInfo, topics.info, partial(self._on_info, camera))
-        self._listen(JointStateMsg, f"{ARM}/joint_states", self._on_joints)
-        self._listen(JointTrajectory, f"{ARM}/executed", self._on_executed, qos.STATIC)
-        self._listen(ImaginedRollout, "imagined/rollout", self._on_rollout, qos.STATIC)
-
-    def _listen(
-        self, kind: Any, topic: str, hear: Callable[[Any], None], profile: Any = qos.SENSOR_IN
-    ) -> None:
-        self._listening.listen(kind, topic, hear, profile)
-
-    def _on_color(self, camera: str, message: Image) -> None:
-        self._buffer.add_color(camera, message)
-        if self._recording:
-            self._logs[camera].add_color(message)
-
-    def _on_depth(self, camera: str, message: Image) -> None:
-        self._buffer.add_depth(camera, message)
-        if self._recording:
-            self._logs[camera].add_depth(message)
-
-    def _on_info(self, camera: str, message: CameraInfo) -> None:
-        self._buffer.add_info(camera, message)
-        self._logs[camera].info = message
-
-    def _on_joints(self, message: JointStateMsg) -> None:
-        self._buffer.add_joints(joint_state_from_msg(message))
-        if self._recording:
-            self._states.append(message)
+    @property
+    def recording(self) -> Recording:
+        """What was heard while the plan was carried out."""
+        return self._recording
 
     def _on_executed(self, message: JointTrajectory) -> None:
         self._executed = message

@@ -147,8 +147,8 @@ class DemoRun:
         offset_s = timeline.start_offset(sent, refined)
         start_ns = first_ns + seconds_to_ns(offset_s)
         rollout = self.record.rollout
-        frames = client.frames(rollout.cameras, start_ns, rollout.times_s.tolist())
-        measured = client.measured(start_ns)
+        frames = client.recording.frames(rollout.cameras, start_ns, rollout.times_s.tolist())
+        measured = client.recording.measured(start_ns)
         self.record = replace(
             self.record,
             sent=timeline.decimated(timeline.shifted(sent, offset_s), DRAWN_RATE_HZ),
