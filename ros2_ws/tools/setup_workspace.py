@@ -20,6 +20,8 @@ import sysconfig
 import time
 from pathlib import Path
 
+from pip_progress import requirement_names, run_pip
+
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
@@ -126,11 +128,15 @@ def install_dependencies() -> str:
     stamp = VENV / ".locked"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return "up to date"
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    quiet = ["--quiet", "--progress-bar", "off"]
-    subprocess.run([*pip, *quiet, "-r", str(LOCK)], check=True, stdin=subprocess.DEVNULL)
-    alone = [*pip, *quiet, "--no-deps", "-r", str(WITHOUT_DEPENDENCIES)]
-    subprocess.run(alone, check=True, stdin=subprocess.DEVNULL)
+    python = str(VENV / "bin" / "python")
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site_packages = Path(_output([python, "-c", where]))
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    for options, requirements in (([], LOCK), (["--no-deps"], WITHOUT_DEPENDENCIES)):
+        names = requirement_names(requirements.read_text(encoding="utf-8"))
+        reason = run_pip([*pip, *options, "-r", str(requirements)], names, site_packages)
+        if reason:
+            raise SetupError(f"dependencies: pip could not install {requirements.name}: {reason}")
     stamp.write_text(digest, encoding="utf-8")
     return f"installed {LOCK.name} and {WITHOUT_DEPENDENCIES.name}"
 

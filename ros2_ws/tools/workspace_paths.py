@@ -15,6 +15,8 @@ from pathlib import Path
 WORKSPACE = "@WORKSPACE@"
 """Root of the source tree."""
 
+SHELL_HELPER = "_local_setup_util_"
+
 BOOTSTRAP_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -42,5 +44,14 @@ def _activate(root: Path) -> None:
             sys.path.append(str(folder))
 
 
-if Path(WORKSPACE).is_dir():
+def _asked_by_a_shell() -> bool:
+    """Whether colcon's helper runs, which tells a shell that sources the workspace what it lacks.
+
+    It compares with its own environment: with the paths already in it, it would find that nothing
+    is to be set.
+    """
+    return any(Path(word).name.startswith(SHELL_HELPER) for word in sys.orig_argv[:3])
+
+
+if Path(WORKSPACE).is_dir() and not _asked_by_a_shell():
     _activate(Path(WORKSPACE))
