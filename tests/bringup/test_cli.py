@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import subprocess
@@ -88,9 +89,66 @@ def test_an_unknown_or_incomplete_command_lists_what_there_is(
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: "-".join(command.words))
 def test_every_command_has_arguments_and_a_body(command: cli.Command) -> None:
+    command.add_arguments(argparse.ArgumentParser())
     module = importlib.import_module(f"mvista_bringup.commands.{command.module}")
-    module.add_arguments(argparse.ArgumentParser())
     assert callable(module.run)
+    assert hasattr(module, "add_arguments") is not command.heavy
+
+
+def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None:
+    from mvista_bringup.arguments import bench_calibration as trials
+    from mvista_bringup.arguments import calibrate, calibrate_simulate, dataset, plan
+    from mvista_bringup.calibration_trials import PARTS
+    from mvista_calibration.pipeline import METHODS
+    from mvista_sim.calibration_cell import GRIPPER, TABLE
+    from mvista_sim.collect import FIRST_SEED
+    from mvista_world.planner import INITIALISATIONS
+
+    assert calibrate.METHODS == METHODS
+    assert (calibrate_simulate.GRIPPER, calibrate_simulate.TABLE) == (GRIPPER, TABLE)
+    assert trials.PARTS == PARTS
+    assert plan.INITIALISATIONS == INITIALISATIONS
+    assert dataset.FIRST_SEED == FIRST_SEED
+
+
+HELP_CPU_S = 4.0
+"""Ten times what it takes here; importing the networks takes ten seconds."""
+HEAVY = ("torch", "mujoco", "matplotlib", "cv2", "open3d", "diffusers", "transformers", "scipy")
+ASK_FOR_HELP = f"""
+import contextlib, sys, time
+from mvista_bringup.cli import main
+with contextlib.suppress(SystemExit):
+    main([*sys.argv[1:], "--help"])
+print(time.process_time(), [name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: "-".join(command.words))
+def test_help_comes_at_once_and_without_what_the_command_runs(command: cli.Command) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_HELP, *command.words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"mvista {' '.join(command.words)}" in result.stdout
+    cpu_s, imported = result.stderr.strip().splitlines()[-1].split(" ", 1)
+    assert imported == "[]"
+    assert float(cpu_s) < HELP_CPU_S
+
+
+def test_help_of_a_group_lists_every_verb_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["calibrate", "--help"])
+    text = capsys.readouterr().out
+    for verb in ("board", "solve", "verify", "collect", "demo", "simulate"):
+        assert verb in text
+    for group in {command.words[0] for command in cli.COMMANDS if len(command.words) > 1}:
+        with contextlib.suppress(SystemExit):
+            cli.main([group, "--help"])
+        text = capsys.readouterr().out
+        for command in cli.COMMANDS:
+            assert command.words[0] != group or f"mvista {' '.join(command.words)}" in text
 
 
 @pytest.mark.skipif(not LAUNCHER.is_file(), reason="not a `make setup` environment")

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -22,14 +21,6 @@ from mvista_core.errors import ConfigError
 
 QUIET_PARTS = 4
 QUIET_SEED = 100
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=int, default=3600, help="of unmoved frames, in 4 parts")
-    parser.add_argument("--seeds", type=int, default=2, help="scenes in which cameras are moved")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--fresh", action="store_true", help="forget trials already done")
-    parser.add_argument("--json", type=Path, help="write the figures here")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,14 +7,13 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
 
 import numpy as np
 
 from mvista_bringup.calibration_truth import errors_mm
 from mvista_bringup.paths import config_file, output_dir
 from mvista_calibration.boards import board_pdf
-from mvista_calibration.pipeline import METHODS, calibrate
+from mvista_calibration.pipeline import calibrate
 from mvista_calibration.records import Board
 from mvista_calibration.report import write_report
 from mvista_calibration.save import rig_of, save_calibration
@@ -25,35 +24,6 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, ns_to_seconds
 
 FAILED = 2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    board = verbs.add_parser("board", help="a ChArUco board as a PDF to print at true size")
-    board.add_argument("--squares", default="7x5", help="columns x rows; the default fits A4")
-    board.add_argument("--square-mm", type=float, default=30.0)
-    board.add_argument("--marker-mm", type=float, default=22.0)
-    board.add_argument("--dictionary", default="DICT_5X5_250")
-    board.add_argument("--out", type=Path, default=Path("board.pdf"))
-    solve = verbs.add_parser("solve", help="a recorded session -> rig file, or the reason why not")
-    solve.add_argument("session", type=Path, help="folder with session.yaml")
-    solve.add_argument(
-        "--rig", default="", help="name: config/rigs/<name>.yaml is written if it passes"
-    )
-    solve.add_argument("--method", choices=METHODS, default="ours")
-    solve.add_argument(
-        "--keep-lenses", action="store_true", help="as the factory says, not estimated with poses"
-    )
-    solve.add_argument("--base-frame", default="piper_base")
-    solve.add_argument("--width", type=int, help="of the stream the rig file is for (depth's)")
-    solve.add_argument("--out", type=Path, help="folder for report and files")
-    solve.add_argument(
-        "--truth", type=Path, help="truth.yaml of a simulated session: say the error"
-    )
-    verify = verbs.add_parser("verify", help="does a rig file still hold, by a new session")
-    verify.add_argument("session", type=Path)
-    verify.add_argument("--rig", type=Path, required=True, help="rig file")
-    verify.add_argument("--json", type=Path)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,20 +21,6 @@ from mvista_ros.parameters import Value, load_parameter_file, read_file
 from mvista_ros.spinning import spinning
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("session", help="a name, or a folder; one that exists is continued")
-    parser.add_argument("--shots", type=int, default=0, help="0: until coverage is enough")
-    parser.add_argument(
-        "--scene", action="store_true", help="record the scene's depth instead, the board gone"
-    )
-    parser.add_argument(
-        "--recording", type=Path, help="from a recording of cameras (recording.yaml), not live"
-    )
-    parser.add_argument("--config", type=Path, help="parameter file (config/calibration.yaml)")
-    parser.add_argument("--cameras", nargs="+", help="namespaces; the first is the reference")
-    parser.add_argument("--no-arm", action="store_true", help="no arm holds the board")
-
-
 def run(args: argparse.Namespace) -> int:
     if args.shots < 0:
         raise ConfigError(f"--shots is {args.shots}; 0 (until enough) or more")

@@ -10,23 +10,13 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from mvista_bringup.calibration_demo import CalibrationDemo, run_demo
 from mvista_bringup.demo.facts import machine, versions
 from mvista_bringup.paths import output_dir
-from mvista_calibration.pipeline import METHODS
 from mvista_core.timing import SystemClock
 
 FAILED = 2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="places, lenses, depth sensors")
-    parser.add_argument("--width", type=int, default=1920, help="of the colour images: 3840 to 640")
-    parser.add_argument("--depth-frames", type=int, default=10, help="averaged per shot")
-    parser.add_argument("--method", choices=METHODS, default="ours")
-    parser.add_argument("--out", type=Path, help="default: build/calibration/demo_<seed>")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,15 @@ import numpy as np
 
 from mvista_bringup import paths
 from mvista_core.errors import ConfigError
-from mvista_sim.collect import FIRST_SEED, MANIFEST, Collection, collect
-from mvista_sim.tasks import TEMPLATES
+from mvista_sim.collect import MANIFEST, Collection, collect
 
 SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
 GROUNDING_NAME = "grounding"
 MEBIBYTE = 1 << 20
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="collect|info")
-    collecting = verbs.add_parser("collect", help="let the scripted expert act, and film it")
-    collecting.add_argument("--task", choices=sorted(TEMPLATES), default="touch_cube")
-    collecting.add_argument("--episodes", type=int, default=800)
-    collecting.add_argument("--out", type=Path, help="default: build/data/<short name of the task>")
-    collecting.add_argument(
-        "--grounding",
-        action="store_true",
-        help="first frames only, with the expert's actions for every instruction of the scene",
-    )
-    collecting.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    collecting.add_argument("--workers", type=int, default=2, help="processes")
-    collecting.set_defaults(act=_collect)
-    telling = verbs.add_parser("info", help="counts, shapes and sizes of a data set")
-    telling.add_argument("folder", type=Path, help="holds manifest.json and shard-*.npz")
-    telling.add_argument("--json", type=Path, help="write the same here")
-    telling.set_defaults(act=_info)
-
-
 def run(args: argparse.Namespace) -> int:
-    act: Callable[[argparse.Namespace], int] = args.act
-    return act(args)
+    return {"collect": _collect, "info": _info}[args.verb](args)
 
 
 def _collect(args: argparse.Namespace) -> int:

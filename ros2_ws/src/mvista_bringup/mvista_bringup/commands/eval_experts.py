@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from mvista_bringup import paths
 from mvista_bringup.statistics import wilson
@@ -41,13 +40,6 @@ class ExpertRate:
     low: float
     high: float
     failures: tuple[Failure, ...]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", choices=sorted(TEMPLATES), help="default: every task")
-    parser.add_argument("--episodes", type=int, default=200, help="scenes per task")
-    parser.add_argument("--seed", type=int, default=10_000, help="first held-out seed")
-    parser.add_argument("--json", type=Path, help="write the table here")
 
 
 def run(args: argparse.Namespace) -> int:

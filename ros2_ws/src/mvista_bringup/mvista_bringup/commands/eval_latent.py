@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -36,13 +35,6 @@ class ErrorRow:
     told: str
     mean: tuple[float, ...]
     standard_error: tuple[float, ...]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--episodes", type=int, default=16, help="touch_cube scenes")
-    parser.add_argument("--seed", type=int, default=10_000, help="first held-out seed")
-    parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
-    parser.add_argument("--json", type=Path, help="write the table here")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,15 +8,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from mvista_bringup import paths
 from mvista_bringup.statistics import wilson
 from mvista_bringup.success import WAYS, Job, Trial, pair_jobs, run_jobs
 from mvista_core.errors import ConfigError
-from mvista_sim import tasks
 from mvista_world import weights
 
 
@@ -40,21 +37,6 @@ class Row:
             f"= {self.successes / self.episodes:4.0%} [{self.low:.0%}, {self.high:.0%}]{right}"
             f"  refused {self.refused}  tip error {self.median_tip_error_mm:.0f} mm"
         )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", choices=sorted(tasks.TEMPLATES), default="touch_cube")
-    parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=10_000, help="first held-out seed")
-    parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
-    parser.add_argument(
-        "--rows", default="all", help="names of rows separated by ';', or 'all', or 'full'"
-    )
-    parser.add_argument(
-        "--pairs", action="store_true", help="touch_cube: each scene asked for two colours"
-    )
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write the table here")
 
 
 def run(args: argparse.Namespace) -> int:

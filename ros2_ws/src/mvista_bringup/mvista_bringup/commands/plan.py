@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,8 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
-from mvista_world.planner import INITIALISATIONS, WorldModelPlanner, load_planner
+from mvista_world.planner import WorldModelPlanner, load_planner
 
-SOURCE_CAMERA = "cam1"
-TARGET_CAMERAS = "cam2,cam0"
 STEPS = {"head": 15, "random": 100}
 
 
@@ -58,18 +55,6 @@ class StageTimes:
             Stage(name, ns_to_seconds(end_ns - at_ns))
             for (name, at_ns), end_ns in zip(self._begun, ends, strict=True)
         )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--instruction", help='e.g. "touch the red cube"; default: the scene\'s')
-    parser.add_argument("--task", choices=sorted(tasks.TEMPLATES), help="default: of --instruction")
-    parser.add_argument("--seed", type=int, default=10_000, help="scene and imagination")
-    parser.add_argument("--source", default=SOURCE_CAMERA, help="the camera that is observed")
-    parser.add_argument("--targets", default=TARGET_CAMERAS, help="comma-separated imagined views")
-    parser.add_argument("--init", choices=INITIALISATIONS, default="head")
-    parser.add_argument("--steps", type=int, help="of Eq. 11; default: 15 (head), 100 (random)")
-    parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
-    parser.add_argument("--json", type=Path, help="write the plan here")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""The options of commands whose bodies take long to import: `--help` reads only these."""

@@ -1,0 +1,14 @@
+"""What `mvista bench drift` takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=int, default=3600, help="of unmoved frames, in 4 parts")
+    parser.add_argument("--seeds", type=int, default=2, help="scenes in which cameras are moved")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--fresh", action="store_true", help="forget trials already done")
+    parser.add_argument("--json", type=Path, help="write the figures here")
