@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
+from mvista_core.documents import Document, parse_document
 from mvista_core.errors import RigError
+from mvista_core.files import replace_file
 from mvista_core.records import (
     CameraCalibration,
     Intrinsics,
@@ -18,6 +19,9 @@ from mvista_core.records import (
     RigCheck,
     RigProvenance,
 )
+
+HINT = "not a rig file; see config/rigs/sim_cell.yaml"
+LARGEST_IMAGE_PX = 100_000
 
 
 def load_rig(path: Path | str, allow_failed: bool = False) -> RigCalibration:
@@ -31,19 +35,19 @@ def load_rig(path: Path | str, allow_failed: bool = False) -> RigCalibration:
     if not path.is_file():
         raise RigError(f"no rig file at {path}; see config/rigs/ or run `mvista calibrate`")
     text = path.read_bytes()
-    try:
-        document = yaml.safe_load(text)
-        rig = _parse(document, hashlib.sha256(text).hexdigest())
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        message = f"{path}: not a rig file ({error!r}); see config/rigs/sim_cell.yaml"
-        raise RigError(message) from None
+    document = parse_document(text, str(path), RigError, HINT)
+    rig = _parse(document, hashlib.sha256(text).hexdigest())
     if rig.verdict != "pass" and not allow_failed:
         raise RigError(f"{path}: calibration verdict is '{rig.verdict}', only 'pass' may be used")
     return rig
 
 
 def save_rig(rig: RigCalibration, path: Path | str) -> None:
-    """Write a rig file in one step (a crash leaves the old one); poses keep full precision."""
+    """Write a rig file in one step (a crash leaves the old one); poses keep full precision.
+
+    Raises:
+        RigError: it cannot be written there.
+    """
     document: dict[str, Any] = {
         "name": rig.name,
         "base_frame": rig.base_frame,
@@ -53,71 +57,83 @@ def save_rig(rig: RigCalibration, path: Path | str) -> None:
     }
     if rig.provenance is not None:
         document["calibration"] = _provenance_document(rig.provenance)
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    beside.replace(path)
+    replace_file(path, yaml.safe_dump(document, sort_keys=False), RigError)
 
 
-def _parse(document: dict[str, Any], content_hash: str) -> RigCalibration:
-    cameras = tuple(_parse_camera(name, body) for name, body in document["cameras"].items())
-    if not cameras:
-        raise ValueError("no cameras")
+def _parse(document: Document, content_hash: str) -> RigCalibration:
+    cameras = document["cameras"]
+    if not cameras.entries():
+        raise cameras.refuse("has no cameras")
     made = document.get("calibration")
     return RigCalibration(
-        str(document["name"]),
-        str(document["base_frame"]),
-        cameras,
-        str(document["date"]),
-        str(document["verdict"]),
+        document["name"].text(),
+        document["base_frame"].text(),
+        tuple(_parse_camera(name, body) for name, body in cameras.entries().items()),
+        document["date"].text(),
+        document["verdict"].text(),
         content_hash,
         None if made is None else _parse_provenance(made),
     )
 
 
-def _parse_camera(name: str, body: dict[str, Any]) -> CameraCalibration:
-    covariance = body.get("covariance")
-    depth = body.get("depth", {})
+def _parse_camera(name: str, body: Document) -> CameraCalibration:
+    covariance, others = body.get("covariance"), body.get("other_intrinsics")
+    serial, depth = body.get("serial"), body.get("depth")
+    offset_m = depth.get("offset_m") if depth is not None else None
+    scale = depth.get("scale") if depth is not None else None
     return CameraCalibration(
         name,
-        np.array(body["base_from_camera"], dtype=np.float64),
-        _parse_lens(body["intrinsics"]),
-        str(body.get("serial", "")),
-        None if covariance is None else np.array(covariance, dtype=np.float64),
-        tuple(_parse_lens(lens) for lens in body.get("other_intrinsics", ())),
-        float(depth.get("offset_m", 0.0)),
-        float(depth.get("scale", 1.0)),
+        body["base_from_camera"].numbers(4, 4),
+        parse_lens(body["intrinsics"]),
+        "" if serial is None else serial.text(),
+        None if covariance is None else covariance.numbers(6, 6),
+        () if others is None else tuple(parse_lens(lens) for lens in others.items()),
+        0.0 if offset_m is None else offset_m.number(),
+        1.0 if scale is None else scale.number(),
     )
 
 
-def _parse_lens(i: dict[str, Any]) -> Intrinsics:
+def parse_lens(body: Document) -> Intrinsics:
+    """A lens as rig and session files hold it: sizes whole, focal lengths above 0."""
+    for key in ("fx_px", "fy_px"):
+        if body[key].number() <= 0.0:
+            raise body[key].refuse("is not above 0")
+    distortion = body.get("distortion")
     return Intrinsics(
-        int(i["width_px"]),
-        int(i["height_px"]),
-        float(i["fx_px"]),
-        float(i["fy_px"]),
-        float(i["cx_px"]),
-        float(i["cy_px"]),
-        tuple(float(d) for d in i.get("distortion", ())),
+        body["width_px"].whole(1, LARGEST_IMAGE_PX),
+        body["height_px"].whole(1, LARGEST_IMAGE_PX),
+        body["fx_px"].number(),
+        body["fy_px"].number(),
+        body["cx_px"].number(),
+        body["cy_px"].number(),
+        () if distortion is None else tuple(d.number() for d in distortion.items()),
     )
 
 
-def _parse_provenance(body: dict[str, Any]) -> RigProvenance:
-    checks = tuple(
-        RigCheck(
-            str(check["name"]),
-            float(check["value"]),
-            float(check["limit"]),
-            str(check["unit"]),
-            bool(check["passed"]),
-            str(check["level"]),
-            str(check.get("subject", "")),
-        )
-        for check in body.get("checks", ())
-    )
-    versions = tuple((str(k), str(v)) for k, v in body.get("versions", {}).items())
+def _parse_provenance(body: Document) -> RigProvenance:
+    checks, versions = body.get("checks"), body.get("versions")
     return RigProvenance(
-        str(body["board"]), str(body["method"]), versions, str(body["words"]), checks
+        body["board"].text(),
+        body["method"].text(),
+        ()
+        if versions is None
+        else tuple((name, version.text()) for name, version in versions.entries().items()),
+        body["words"].text(),
+        () if checks is None else tuple(_parse_check(check) for check in checks.items()),
+    )
+
+
+def _parse_check(check: Document) -> RigCheck:
+    """A value and a limit may be NaN: a stage that could not answer has none."""
+    unit, subject = check.get("unit"), check.get("subject")
+    return RigCheck(
+        check["name"].text(),
+        check["value"].number(finite=False),
+        check["limit"].number(finite=False),
+        "" if unit is None else unit.text(),
+        check["passed"].truth(),
+        check["level"].text(),
+        "" if subject is None else subject.text(),
     )
 
 
