@@ -14,9 +14,13 @@ from mvista_calibration.records import Board
 from mvista_calibration.session_files import load_session
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
-from mvista_core.geometry import invert, transform_points
-from mvista_sim.calibration_cell import TABLE, CellSession, render_session
+from mvista_core.geometry import invert, look_at, pose_from, transform_points
+from mvista_sim.calibration_cell import TABLE, BoardCell, CellSession, render_session
+from mvista_sim.calibration_poses import nominal_intrinsics
 from mvista_sim.cameras import TofNoise
+from mvista_sim.rig_file import sim_rig
+from mvista_sim.scene import EXTENT_M, build_model
+from mvista_sim.tasks import make_layout
 
 ROOT = Path(__file__).parents[2]
 BOARD = Board(6, 5, 0.04, 0.030)
@@ -57,6 +61,31 @@ def test_corners_and_depth_are_where_the_truth_says(tmp_path: Path, board_at: st
     reported, true = session.cameras[0].intrinsics, truth.lenses[0]
     assert reported.fx_px != true.fx_px
     assert reported.fx_px == pytest.approx(true.fx_px, rel=0.005)
+
+
+def test_nothing_near_a_camera_is_cut_open() -> None:
+    """MuJoCo's near plane is a multiple of the model's extent: of all of it, also what is away."""
+    arm = load_arm(ROOT / "config/arms/piper.yaml")
+    pose = look_at(np.array([0.9, 0.0, 0.6]), np.array([0.35, 0.0, 0.1]))
+    cell = BoardCell(arm, BOARD, 3, np.stack([pose] * 4))
+    lens = replace(nominal_intrinsics("sim_cell").scaled(1 / 6), distortion=())
+    try:
+        for distance_m in (0.06, 0.2, 0.4):
+            width, height = BOARD.size_m
+            middle = pose_from(np.eye(3), np.array([-width / 2, -height / 2, distance_m]))
+            cell.put(pose @ middle, arm.home[:6])
+            depth = cell.depth("cam0", lens)
+            near = depth[170:190, 310:330]
+            np.testing.assert_allclose(near, distance_m, atol=2e-4)
+        extent = float(cell.model.stat.extent)
+        empty = build_model(make_layout("put_orange", 3), arm, sim_rig(""))
+        assert extent == float(empty.stat.extent) == EXTENT_M
+        assert extent * float(cell.model.vis.map.znear) < 0.04
+        cell.put(None, arm.home[:6])
+        seen = cell.depth("cam0", lens)
+        assert seen.min() > 0.3
+    finally:
+        cell.close()
 
 
 def test_bad_settings() -> None:

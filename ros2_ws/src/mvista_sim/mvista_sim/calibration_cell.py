@@ -45,7 +45,8 @@ TEXTURE_PX = 128
 MARGIN_M = 0.01
 THICKNESS_M = 0.003
 GRIPPER, TABLE = "gripper", "table"
-AWAY = (0.0, 0.0, -20.0)
+AWAY = (0.0, 0.0, -1.0)
+"""Where the board is when it is away: under the floor, which hides it."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ SHOT_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What is simulated; the defaults are the field notes' B.1 with factory intrinsics errors.
+    """What is simulated; the defaults are an A4 board, 4K images and factory intrinsics errors.
 
     `rig` is "notes" (1 m away, 140 deg wide) or "sim_cell" (the demo cell's own). With `arm` the
     board is bolted to its flange and the session has gripper poses with the arm's error;

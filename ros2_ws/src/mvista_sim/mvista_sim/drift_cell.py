@@ -16,7 +16,7 @@ from mvista_sim.cell import SimCell
 from mvista_sim.tasks import TEMPLATES
 
 NOISE = TofNoise(0.001, 0.002, 0.05)
-"""1 mm + 2 mm/m^2 and lost edges: a Femto Bolt at a metre, after the field notes."""
+"""1 mm + 2 mm/m^2 and lost edges: a Femto Bolt at a metre."""
 COLOR_SD = 2.0
 GAIN_SD = 0.04
 """Automatic exposure changes the brightness of whole frames."""

@@ -23,6 +23,10 @@ from mvista_sim.tasks import (
 )
 
 TIMESTEP_S = 0.0025
+EXTENT_M, CENTRE = 1.8302666192761077, "0.25 0 -0.185"
+"""Of the cell as MuJoCo measures it, written down: near and far plane, fog, shadows and the free
+camera are multiples of it, and something parked far away would move them all. The near plane lies
+at 0.037 m, the far one at 14.6 m, whatever is in the cell."""
 CONTACT = 'solref="0.008 1" solimp="0.95 0.99 0.001"'
 
 
@@ -38,6 +42,7 @@ def scene_xml(layout: SceneLayout, arm: ArmModel, rig: RigCalibration) -> str:
 <mujoco model="mvista_cell">
   <compiler angle="radian"/>
   <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="10"/>
+  <statistic extent="{EXTENT_M!r}" center="{CENTRE}"/>
   <visual>
     <global offwidth="1280" offheight="720"/>
     <quality shadowsize="0" offsamples="0"/>
