@@ -1,8 +1,8 @@
 """Find a ChArUco board in an image: which corners, where, how sharp, or why not.
 
-Markers are first looked for at half resolution when the image is large (their places need no
-better, and it is three times faster); corners are always refined at full resolution. Arrays of
-OpenCV 4 come as [N, 1, 2] and of OpenCV 5 as [N, 2]: everything is reshaped on arrival.
+Markers are looked for in reduced pictures (markers.py: their places need no better); corners are
+always refined at full resolution. Arrays of OpenCV 4 come as [N, 1, 2] and of OpenCV 5 as [N, 2]:
+everything is reshaped on arrival.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_calibration.boards import cv_board, cv_dictionary, marker_count
+from mvista_calibration.markers import (
+    LAYOUT_SHARE,
+    Markers,
+    find_markers,
+    layout_of,
+    markers_anywhere,
+)
 from mvista_calibration.records import Board, BoardView
 from mvista_core.errors import CalibrationError, NoBoardError, WrongBoardError
 from mvista_core.records import Float64, UInt8
@@ -27,25 +34,21 @@ LEAST_CORNERS = 12
 LEAST_SPREAD = 0.05
 """Least ratio of the corners' extents on the board: below, they lie as good as on one line."""
 
-HALVE_ABOVE_PX = 1600
-"""Images whose longer side exceeds this are halved to look for markers."""
-
-LAYOUT_SHARE = 0.6
-"""Of the markers found, so many at least must lie where the board has them."""
-
-LAYOUT_TOLERANCE = 0.5
-"""A marker's corner is in its place within this part of the marker's side (lenses bend boards)."""
-
 FAMILIES = (*(f"DICT_{n}X{n}_1000" for n in (4, 5, 6, 7)), "DICT_ARUCO_ORIGINAL")
 """Dictionaries tried when telling a person which board was seen instead."""
 
 
 @dataclass(frozen=True)
-class Markers:
-    """Markers found in an image: ids int [M], outlines [M, 4, 2] px."""
+class Located:
+    """The board in an image: corner ids [N], pixels [N, 2], the edges' width in pixels.
+
+    `legacy` is the pattern that it was found with, where that was open.
+    """
 
     ids: NDArray[np.int64]
-    outlines_px: Float64
+    corners_px: Float64
+    blur_px: float
+    legacy: bool | None = None
 
 
 def gray_image(image: NDArray[np.uint8]) -> UInt8:
@@ -60,30 +63,6 @@ def gray_image(image: NDArray[np.uint8]) -> UInt8:
     if image.shape[2] != 3:
         raise CalibrationError(f"an image has 1 or 3 channels, not {image.shape[2]}")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-
-
-def find_markers(gray: NDArray[np.uint8], dictionary: Any, expected: int = 0) -> Markers:
-    """All markers of an OpenCV dictionary in a gray image.
-
-    A large image is searched at half its size; when that shows some but fewer than `expected`
-    markers, at full size too, for the small and oblique ones.
-    """
-    if max(gray.shape) <= HALVE_ABOVE_PX:
-        return _markers(gray, dictionary, 1)
-    half = cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    found = _markers(np.asarray(half, dtype=np.uint8), dictionary, 2)
-    if not 0 < len(found.ids) < expected:
-        return found
-    return max(found, _markers(gray, dictionary, 1), key=lambda markers: len(markers.ids))
-
-
-def _markers(gray: NDArray[np.uint8], dictionary: Any, factor: int) -> Markers:
-    """Markers of an image `factor` times smaller than the one whose pixels are wanted."""
-    outlines, ids, _ = cv2.aruco.ArucoDetector(dictionary).detectMarkers(gray)
-    if ids is None or len(outlines) == 0:
-        return Markers(np.zeros(0, dtype=np.int64), np.zeros((0, 4, 2)))
-    stacked = np.asarray(outlines, dtype=np.float64).reshape(-1, 4, 2)
-    return Markers(np.asarray(ids, dtype=np.int64).reshape(-1), (stacked + 0.5) * factor - 0.5)
 
 
 def detect_board(
@@ -102,18 +81,25 @@ def detect_board(
         NoBoardError: no marker, too few corners, or corners on a line.
         WrongBoardError: markers that this board does not have, or has elsewhere.
     """
+    where = where_of(camera, shot, source)
+    found = locate_board(image, board, where)
+    return BoardView(
+        camera, shot, found.ids, found.corners_px, found.blur_px, stamp_ns, source, found.legacy
+    )
+
+
+def locate_board(image: NDArray[np.uint8], board: Board, where: str) -> Located:
+    """As `detect_board`, without a camera or a shot: `where` begins the messages."""
     gray = gray_image(image)
-    where = _where(camera, shot, source)
-    markers = find_markers(gray, cv_dictionary(board), marker_count(board))
+    markers = find_markers(gray, board)
     if len(markers.ids) == 0:
         raise NoBoardError(
             f"{where}: no marker of {board.dictionary}; show the board, or check its dictionary"
         )
     _check_ids(markers, board, where)
-    ids, corners_px = _best_corners(gray, board, markers, where)
+    ids, corners_px, legacy = _best_corners(gray, board, markers, where)
     _check_spread(board, ids, where)
-    blur_px = measure_blur(gray, board, ids, corners_px)
-    return BoardView(camera, shot, ids, corners_px, blur_px, stamp_ns, source)
+    return Located(ids, corners_px, measure_blur(gray, board, ids, corners_px), legacy)
 
 
 def find_legacy(images: Iterable[NDArray[np.uint8]], board: Board) -> bool:
@@ -130,7 +116,7 @@ def find_legacy(images: Iterable[NDArray[np.uint8]], board: Board) -> bool:
     count = 0
     for image in images:
         gray = gray_image(image)
-        markers = find_markers(gray, cv_dictionary(board), marker_count(board))
+        markers = find_markers(gray, board)
         for legacy in (False, True):
             votes[int(legacy)] += len(
                 _fitting_corners(gray, replace(board, legacy=legacy), markers)[0]
@@ -167,11 +153,11 @@ def is_duplicate(image: NDArray[np.uint8], seen: set[str]) -> bool:
 def explain_missing(image: NDArray[np.uint8], board: Board) -> str:
     """In words, what an image without the board shows instead (slow: tries other dictionaries)."""
     gray = gray_image(image)
-    found = find_markers(np.ascontiguousarray(gray[:, ::-1]), cv_dictionary(board))
+    found = markers_anywhere(np.ascontiguousarray(gray[:, ::-1]), cv_dictionary(board))
     if len(found.ids) >= 4:
         return f"the image is mirrored ({len(found.ids)} markers in its mirror image)"
     for family in FAMILIES:
-        seen = find_markers(gray, cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, family)))
+        seen = markers_anywhere(gray, cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, family)))
         if len(seen.ids) >= 4:
             return (
                 f"{len(seen.ids)} markers of {family}, ids {seen.ids.min()} to {seen.ids.max()}, "
@@ -233,7 +219,8 @@ def _edge_width(gray: NDArray[np.uint8], pairs: Float64) -> float:
     return float(np.median(contrast[usable] / slopes[usable]))
 
 
-def _where(camera: str, shot: int, source: str) -> str:
+def where_of(camera: str, shot: int, source: str = "") -> str:
+    """How messages name an image."""
     return f"{camera}, shot {shot}" + (f" ({source})" if source else "")
 
 
@@ -250,7 +237,7 @@ def _check_ids(markers: Markers, board: Board, where: str) -> None:
 
 def _best_corners(
     gray: NDArray[np.uint8], board: Board, markers: Markers, where: str
-) -> tuple[NDArray[np.int64], Float64]:
+) -> tuple[NDArray[np.int64], Float64, bool | None]:
     patterns = (False, True) if board.legacy is None and board.squares_y % 2 == 0 else (None,)
     found = [
         _fitting_corners(
@@ -258,7 +245,8 @@ def _best_corners(
         )
         for pattern in patterns
     ]
-    ids, corners_px, share = max(found, key=lambda one: len(one[0]))
+    best = max(range(len(found)), key=lambda k: len(found[k][0]))
+    ids, corners_px, share = found[best]
     if len(ids) < LEAST_CORNERS and len(markers.ids) >= 6 and share < LAYOUT_SHARE:
         hint = "" if board.legacy is None else " and legacy (null finds out)"
         raise WrongBoardError(
@@ -271,14 +259,14 @@ def _best_corners(
             f"{where}: {len(ids)} corners from {len(markers.ids)} markers, at least "
             f"{LEAST_CORNERS}; show more of the board, closer or in better light"
         )
-    return ids, corners_px
+    return ids, corners_px, patterns[best]
 
 
 def _fitting_corners(
     gray: NDArray[np.uint8], board: Board, markers: Markers
 ) -> tuple[NDArray[np.int64], Float64, float]:
     """Corner ids [N], pixels [N, 2], and the share of markers in their place (none: too few)."""
-    share = _layout_share(board, markers)
+    share = layout_of(board, markers).share
     if share < LAYOUT_SHARE:
         return np.zeros(0, dtype=np.int64), np.zeros((0, 2)), share
     detector = cv2.aruco.CharucoDetector(cv_board(board))
@@ -332,28 +320,6 @@ def as_points(ids: Any, corners: Any) -> tuple[NDArray[np.int64], Float64]:
         np.asarray(ids, dtype=np.int64).reshape(-1),
         np.asarray(corners, dtype=np.float64).reshape(-1, 2),
     )
-
-
-def _layout_share(board: Board, markers: Markers) -> float:
-    """Of the markers found, the share that one homography puts where the board has them."""
-    made = cv_board(board)
-    outlines = np.asarray(made.getObjPoints(), dtype=np.float64).reshape(-1, 4, 3)[:, :, :2]
-    order = np.asarray(made.getIds()).reshape(-1)
-    places = {int(marker): outline for marker, outline in zip(order, outlines, strict=True)}
-    known = [i for i, marker in enumerate(markers.ids) if int(marker) in places]
-    if not known:
-        return 0.0
-    on_board = np.concatenate([places[int(markers.ids[i])] for i in known])
-    in_image = markers.outlines_px[known]
-    side = float(np.median(np.linalg.norm(np.diff(in_image, axis=1), axis=2)))
-    fit, _ = cv2.findHomography(
-        on_board, in_image.reshape(-1, 2), cv2.RANSAC, LAYOUT_TOLERANCE * side
-    )
-    if fit is None:
-        return 0.0
-    placed = cv2.perspectiveTransform(on_board[:, None], fit).reshape(-1, 4, 2)
-    close = np.linalg.norm(placed - in_image, axis=2).max(axis=1) < LAYOUT_TOLERANCE * side
-    return float(close.sum() / len(markers.ids))
 
 
 def _check_spread(board: Board, ids: NDArray[np.int64], where: str) -> None:
