@@ -114,7 +114,8 @@ def test_what_is_written_comes_back(recorded: Path, shots: list[Shot]) -> None:
     for depth in session.board_depth:
         written = shots[depth.shot].images[int(depth.camera[3:])].depth_m
         assert written is not None and depth.frames == 30
-        np.testing.assert_allclose(depth.depth_m, written, atol=0.00051)
+        # The mean of 30 frames is known to less than a millimetre, and is kept so.
+        np.testing.assert_allclose(depth.depth_m, written, atol=0.000051)
     for held in session.gripper:
         np.testing.assert_array_equal(held.base_from_gripper, gripper(held.shot))
     assert [float(one.depth_m[0, 0]) for one in session.scene] == pytest.approx([0.5, 1.5])
@@ -125,11 +126,11 @@ def test_what_is_written_comes_back(recorded: Path, shots: list[Shot]) -> None:
 def test_shots_are_appended_one_at_a_time(shots: list[Shot], tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path / "live", SETTINGS)
     assert [writer.append(shots[0]), writer.append(shots[1])] == [0, 1]
-    (tmp_path / "live" / "shots" / "0001" / "shot.yaml").unlink()  # killed half-way
+    (tmp_path / "live" / "shots" / "0001" / "shot.yaml").unlink()  # somebody's, half done
     again = SessionWriter(tmp_path / "live", SETTINGS)
     assert again.shots == (0,)
-    assert again.append(shots[2]) == 1
-    assert load_session(tmp_path / "live").shots == (0, 1)
+    assert again.append(shots[2]) == 2  # nothing is mixed with what lies there
+    assert load_session(tmp_path / "live").shots == (0, 2)
     with pytest.raises(CalibrationError, match="holds another session"):
         SessionWriter(tmp_path / "live", replace(SETTINGS, name="other"))
 
@@ -211,8 +212,11 @@ def test_k_of_another_image_size_is_refused(folder: Path) -> None:
         ({"cx_px": 639.5}, r"cam1, intrinsics: K disagrees .*principal point"),
         ({"fx_px": 1122.0}, r"cam1, intrinsics: K disagrees .*fx/fy"),
         ({"distortion": [0.1] * 7}, r"cam1, intrinsics: 7 distortion"),
-        ({"fx_px": float("nan")}, r"cam1, intrinsics: .*not a camera"),
-        ({"fx_px": "wide"}, r"session.yaml: could not convert"),
+        (
+            {"fx_px": float("nan")},
+            r"yaml: cameras\[1\].intrinsics.fx_px is nan, not a finite",
+        ),
+        ({"fx_px": "wide"}, r"session.yaml: cameras\[1\].intrinsics.fx_px is 'wide', not a number"),
     ],
 )
 def test_k_must_fit_what_it_claims(folder: Path, change: dict[str, Any], words: str) -> None:
@@ -235,7 +239,10 @@ def test_missing_depth_is_refused_unless_the_session_says_so(folder: Path) -> No
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda mm: np.rint(mm * 0.001), r"cam0, shot 2 .*wrong unit: its median is 0|empty"),
+        (
+            lambda steps: np.rint(steps * 0.001),
+            r"cam0, shot 2 .*wrong unit: its median is 3,",
+        ),
         (
             lambda mm: mm * 10.0,
             r"cam0, shot 2 \(shots/0002/cam0.png\): depth is 1\d.* divide by 10",
@@ -263,7 +270,7 @@ def test_pictures_of_depth_are_no_depth(folder: Path) -> None:
 def test_depth_must_cover_the_board_somewhere(folder: Path) -> None:
     for shot in range(3):
         file = folder / f"shots/000{shot}/cam0_depth.png"
-        overwrite(file, np.pad(np.full((20, 20), 300, np.uint16), ((0, 160), (0, 300))))
+        overwrite(file, np.pad(np.full((20, 20), 3000, np.uint16), ((0, 160), (0, 300))))
     with pytest.raises(CalibrationError, match="cam0: depth is missing on the board in all 3"):
         load_session(folder)
 
@@ -288,8 +295,8 @@ def test_poses_must_be_rigid(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda document: document.pop("board"), "'board' is missing"),
-        (lambda document: document.update(format=7), "format is 7, this version reads 1"),
+        (lambda document: document.pop("board"), "session.yaml lacks 'board'"),
+        (lambda document: document.update(format=7), "format is another one: this version reads 1"),
         (lambda document: document["cameras"].clear(), "no cameras"),
         (lambda document: document["cameras"][1].update(name="cam0"), "2 cameras have the name"),
         (lambda document: document["cameras"][1].update(serial="SN0"), "have the serial 'SN0'"),

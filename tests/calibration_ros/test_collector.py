@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -164,6 +165,54 @@ def test_a_mean_is_whole_while_depth_keeps_coming() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_slow_camera_is_waited_for_and_a_silent_one_is_not() -> None:
+    """`look_timeout_s` is how long a camera may be silent, however many frames are averaged."""
+    message = image_to_bytes(np.full((36, 64), 800, dtype=np.uint16), "16UC1", 1, "cam0")
+
+    class Slow(ManualClock):
+        """A frame every 3 s, 25 in all."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.buffer, self.sent = FrameBuffer(("cam0",), self), 0
+
+        def sleep_until(self, monotonic_ns: int) -> None:
+            super().sleep_until(monotonic_ns)
+            while self.sent < min(25, self.monotonic_ns() // 3_000_000_000):
+                self.sent += 1
+                self.buffer.add_depth("cam0", message)
+
+    clock = Slow()
+    settings = replace(SETTINGS, depth_frames=20, look_timeout_s=4.0)
+    collector = Collector(settings, clock.buffer, clock)
+    assert collector._mean_depth({"cam0": 0})["cam0"].frames == 20
+    assert clock.monotonic_ns() >= 60_000_000_000
+    started_ns = clock.monotonic_ns()
+    with pytest.raises(CameraSilentError, match=r"cam0: no depth image for 4 s, 5 of 20 came"):
+        collector._mean_depth({"cam0": 0})
+    assert clock.monotonic_ns() - started_ns < 20_000_000_000
+
+
+def test_a_board_found_while_collecting_is_not_searched_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FeedingClock(SETTINGS, lambda shot: placed(0.08 * shot - 0.1))
+
+    def tell(guidance: Guidance) -> bool:
+        clock.shots = guidance.coverage.shots
+        return True
+
+    collector = Collector(SETTINGS, clock.buffer, clock)
+    folder = collector.collect(tmp_path / "s", 2, tell).folder
+    with monkeypatch.context() as patched:
+        patched.setattr("mvista_calibration.detections.locate_board", None)
+        session = load_session(folder)
+    shutil.rmtree(folder / "detections")
+    for kept, found in zip(session.views, load_session(folder).views, strict=True):
+        np.testing.assert_array_equal(kept.corner_ids, found.corner_ids)
+        np.testing.assert_allclose(kept.corners_px, found.corners_px, atol=0.01)
 
 
 def test_joints_are_taken_by_stamp() -> None:

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from mvista_bringup.calibration_client import CalibrationClient, calibration_client
-from mvista_bringup.calibration_truth import errors_mm
+from mvista_bringup.calibration_truth import errors_mm, load_truth
 from mvista_bringup.nodes import TRUE, option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
@@ -92,7 +92,7 @@ def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
     assert {"detect", "board", "robot", "depth bias"} <= set(stages)
     assert Path(solved.report).is_file()
     rig = load_rig(solved.rig_file, allow_failed=True)
-    errors = errors_mm(rig, desk.folder / "truth.yaml")
+    errors = errors_mm(rig, load_truth(desk.folder / "truth.yaml"))
     assert max(errors.values()) < 5.0, errors
     assert solved.passed, solved.words
     assert set(desk.transforms) == {f"{name}_color_optical_frame" for name in rig.names}

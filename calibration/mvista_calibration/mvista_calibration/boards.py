@@ -6,6 +6,7 @@ scale bar to be measured with a ruler: measured over nominal length is `Board.me
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from mvista_calibration.records import Board
 from mvista_core.errors import CalibrationError
+from mvista_core.files import replace_file
 from mvista_core.records import Float64, UInt8
 
 PAGES_MM = {
@@ -172,10 +174,9 @@ def board_pdf(board: Board, path: Path | str) -> Path:
     corner = np.array([(width_mm - pattern_mm[0]) / 2.0, MARGIN_MM])
     _draw_dark(axes, dark_rectangles_mm(board) + np.tile(corner, 2))
     _draw_foot(axes, board, width_mm, corner[1] + pattern_mm[1])
-    try:
-        figure.savefig(path, format="pdf", metadata={"Title": _title(board), "CreationDate": None})
-    except OSError as error:
-        raise CalibrationError(f"cannot write the board to {path}: {error}") from None
+    sheet = io.BytesIO()
+    figure.savefig(sheet, format="pdf", metadata={"Title": _title(board), "CreationDate": None})
+    replace_file(path, sheet.getvalue(), CalibrationError)
     return path
 
 

@@ -57,7 +57,11 @@ LEFT_OUT = Limit(
     "views that do not fit are a symptom: another board, a mirrored image, a moving board",
 )  # fmt: skip
 JOINT_RMS = Limit(
-    "corners, all views jointly", 0.6, "px", WARN, "real 4K frames reach 0.5 px (field notes B.3)"
+    "corners, all views jointly",
+    0.6,
+    "px",
+    WARN,
+    "real 4K frames reach 0.5 px; twice that is a lens that does not fit or a board that bends",
 )
 CONSISTENCY = Limit(
     "corners jointly over each view by itself", 1.25, "times", REFUSE,
@@ -68,7 +72,11 @@ OFFSET = Limit(
     "depth offset", 0.999 * LARGEST_OFFSET_M * 1e3, "mm", REFUSE,
     "real units are off by 5 to 15 mm; more is another board or another camera",
 )  # fmt: skip
-PLANE = Limit("depth on the board after correction", 3.0, "mm", REFUSE, "field notes B.2, stage 3")
+PLANE = Limit(
+    "depth on the board after correction", 3.0, "mm", REFUSE,
+    "a flat board read through one offset is flat to a millimetre or two; more is depth of another "
+    "thing, or not registered to colour",
+)  # fmt: skip
 TENSION = Limit(
     "depth against board", 9.0, "sigma", REFUSE,
     "a camera moved between the two, or images belong to other cameras; good sets show up to 6 "

@@ -70,7 +70,7 @@ def calibrate(
         hand_eye = run.optional("robot", 0.5, lambda: solve_hand_eye(session, coarse))
     bias = run.optional("depth bias", 0.6, lambda: estimate_depth_bias(session, coarse)) or ()
     refined = None
-    if session.scene:
+    if session.scene and len(session.cameras) > 1:
         widened = replace(coarse, rig=_widened(coarse.rig, spread))
         refined = run.optional("depth", 0.7, lambda: refine(session, widened, bias))
     rig = refined.rig if refined is not None and refined.accepted else coarse.rig

@@ -86,7 +86,7 @@ class BoardView:
 
     Pixels are raw (distorted), at the camera's `intrinsics`; (0, 0) is the first pixel's centre.
     `blur_px` is the measured edge width (0: unknown), `stamp_ns` the capture time,
-    `source` the file or topic for messages.
+    `source` the file or topic for messages, `legacy` the pattern found where that was open.
     """
 
     camera: str
@@ -96,6 +96,7 @@ class BoardView:
     blur_px: float = 0.0
     stamp_ns: int = 0
     source: str = ""
+    legacy: bool | None = None
 
     def __post_init__(self) -> None:
         if self.corners_px.shape != (len(self.corner_ids), 2):

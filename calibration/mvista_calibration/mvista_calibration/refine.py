@@ -69,6 +69,10 @@ def refine(
     """
     if method not in METHODS:
         raise CalibrationError(f"no refinement '{method}'; there are {', '.join(METHODS)}")
+    if len(session.cameras) < 2:
+        raise CalibrationError(
+            f"session '{session.name}' has one camera: there are no clouds to bring together"
+        )
     clouds = scene_clouds(session, coarse.rig, bias, middle_of(coarse.reference_from_board))
     if method == "joint":
         return _joint(clouds, coarse.rig, bias)

@@ -14,8 +14,9 @@ import numpy as np
 from mvista_calibration.clouds import Cloud, middle_of, scene_clouds
 from mvista_calibration.records import Calibration, Check, RigEstimate, Session
 from mvista_calibration.refine import fused_disagreement
-from mvista_calibration.save import describe_board
+from mvista_calibration.save import describe_board, make_folder
 from mvista_core.errors import CalibrationError
+from mvista_core.files import replace_file
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64
 
@@ -36,24 +37,25 @@ border-bottom:1px solid #e6e9ee;vertical-align:top}.pass{color:#1d7a3a}.fail{col
 
 def write_report(session: Session, calibration: Calibration, folder: Path) -> Path:
     """Write `report.html`, everything inline; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     parts = [_verdict(calibration), _checks(calibration.verdict.checks)]
     parts.append(
         _section(
             "Reprojection residuals", "Of every corner used, per camera.", _residuals(calibration)
         )
     )
-    if session.scene:
+    if session.scene and len(session.cameras) > 1:
         parts.append(_clouds(session, calibration))
     parts.append(_numbers(calibration))
     if session.notes:
         parts.append(_notes(session.notes))
     page = folder / "report.html"
     title = html.escape(f"Calibration of {session.name}")
-    page.write_text(
+    replace_file(
+        page,
         f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
         f"<main>{''.join(parts)}</main>",
-        encoding="utf-8",
+        CalibrationError,
     )
     return page
 

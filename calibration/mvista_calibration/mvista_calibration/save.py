@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from mvista_calibration.records import Board, Calibration, SessionCamera
 from mvista_calibration.uncertainty import camera_covariance
 from mvista_core.errors import CalibrationError, RigError
+from mvista_core.files import replace_file
 from mvista_core.geometry import invert, pose_from, quaternion_xyzw
 from mvista_core.records import (
     CameraCalibration,
@@ -88,8 +89,7 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
     Raises:
         CalibrationError: `rig_file` was asked for and the rig failed: nothing was put there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "camera_info").mkdir(exist_ok=True)
+    make_folder(folder / "camera_info")
     for camera in rig.cameras:
         for lens in (camera.intrinsics, *camera.other_intrinsics):
             size = f"{lens.width_px}x{lens.height_px}"
@@ -98,7 +98,7 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
                 camera_info(camera.name, lens),
             )
     _write(folder / "static_tf.yaml", {"transforms": static_transforms(rig)})
-    (folder / "cameras.urdf.xacro").write_text(urdf_snippet(rig), encoding="utf-8")
+    replace_file(folder / "cameras.urdf.xacro", urdf_snippet(rig), CalibrationError)
     kept = folder / f"{rig.name}.yaml"
     save_rig(rig, kept)
     if rig_file is None:
@@ -109,8 +109,11 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
             f"{rig_file} was left {_as_it_was(rig_file)}: this calibration failed. {words} "
             f"What it found lies in {folder}"
         )
-    rig_file.parent.mkdir(parents=True, exist_ok=True)
-    save_rig(rig, rig_file)
+    make_folder(rig_file.parent)
+    try:
+        save_rig(rig, rig_file)
+    except RigError as error:
+        raise CalibrationError(f"{error}. The rig lies in {kept}") from None
     return rig_file
 
 
@@ -178,17 +181,24 @@ def describe_board(board: Board) -> str:
     )
 
 
+def check_stream_width(camera: SessionCamera, stream_width_px: int | None) -> int:
+    """The width that a rig file's lens is for; `CalibrationError` where it cannot be."""
+    full = camera.intrinsics
+    wanted = camera.depth_intrinsics.width_px if stream_width_px is None else stream_width_px
+    if wanted < 1 or full.width_px % wanted or full.height_px * wanted % full.width_px:
+        raise CalibrationError(
+            f"{camera.name}: a stream {wanted} px wide does not divide "
+            f"{full.width_px}x{full.height_px} evenly"
+        )
+    return wanted
+
+
 def _resolutions(
     camera: SessionCamera, stream_width_px: int | None
 ) -> tuple[Intrinsics, tuple[Intrinsics, ...]]:
     full = camera.intrinsics
     widths = sorted({full.width_px, camera.depth_intrinsics.width_px, PREVIEW_WIDTH_PX})
-    wanted = stream_width_px or camera.depth_intrinsics.width_px
-    if full.width_px % wanted or full.height_px * wanted % full.width_px:
-        raise CalibrationError(
-            f"{camera.name}: a stream {wanted} px wide does not divide "
-            f"{full.width_px}x{full.height_px} evenly"
-        )
+    wanted = check_stream_width(camera, stream_width_px)
     others = tuple(
         full.scaled(width / full.width_px)
         for width in widths
@@ -227,4 +237,12 @@ def _matrix(values: Float64) -> dict[str, Any]:
 
 
 def _write(path: Path, document: dict[str, Any] | Sequence[Any]) -> None:
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    replace_file(path, yaml.safe_dump(document, sort_keys=False), CalibrationError)
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and those above; `CalibrationError` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CalibrationError(f"cannot make {folder}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ from mvista_calibration.records import Board, BoardView, DepthImage, SessionCame
 from mvista_calibration.session_layout import SessionSettings, Shot
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float32, Float64, Intrinsics
+from mvista_core.timing import ns_to_seconds
 
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
 """Accepted by count, not by the model's name: drivers publish plumb_bob with eight values."""
@@ -26,6 +28,16 @@ LEAST_DEPTH_SAMPLES = 6
 
 FARTHEST_M = 20.0
 """Depth beyond this is no metre value of these cameras."""
+
+LEAST_MIDDLE_M = 0.05
+"""A median below this is of another unit: these cameras see nothing so near."""
+
+LARGEST_APART_S = 5.0
+"""Pictures of one shot: a recorded shot averages depth for some seconds, and a board that is held
+stands no longer. Two that are farther apart are of different places."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A camera's name is part of its files' names."""
 
 
 def check_settings(settings: SessionSettings, where: str) -> None:
@@ -41,6 +53,11 @@ def check_settings(settings: SessionSettings, where: str) -> None:
         if count > 1:
             raise CalibrationError(f"{where}: {count} cameras have the {kind} '{value}'; one each")
     for camera in settings.cameras:
+        if not NAME.fullmatch(camera.name):
+            raise CalibrationError(
+                f"{where}: a camera is named '{camera.name}'; files are named after it: letters, "
+                "digits, '.', '_' and '-' only"
+            )
         check_lens(camera.intrinsics, f"{where}: {camera.name}, intrinsics")
         check_lens(camera.depth_intrinsics, f"{where}: {camera.name}, depth_intrinsics")
     if settings.base_from_board is not None:
@@ -87,6 +104,21 @@ def check_pose(pose: Float64, where: str) -> None:
         )
 
 
+def check_stamps(stamps_ns: Mapping[str, int], where: str) -> None:
+    """Pictures of one shot belong together: stamps (0: not known) within `LARGEST_APART_S`."""
+    known = {name: stamp for name, stamp in stamps_ns.items() if stamp > 0}
+    if len(known) < 2:
+        return
+    first, last = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
+    apart_s = ns_to_seconds(known[last] - known[first])
+    if apart_s > LARGEST_APART_S:
+        raise CalibrationError(
+            f"{where}: {last}'s picture is {apart_s:.1f} s later than {first}'s, at most "
+            f"{LARGEST_APART_S:g} s: are they of one shot, and stamped by one clock? Record the "
+            "shot again, or delete it"
+        )
+
+
 def check_shot(settings: SessionSettings, shot: Shot, number: int) -> None:
     """A shot about to be written: known cameras, sizes as their intrinsics say, depth in metres."""
     cameras = {camera.name: camera for camera in settings.cameras}
@@ -109,6 +141,7 @@ def check_shot(settings: SessionSettings, shot: Shot, number: int) -> None:
             )
         if image.depth_m is not None:
             check_depth_m(image.depth_m, cameras[image.camera], where)
+    check_stamps({image.camera: image.stamp_ns for image in shot.images}, f"shot {number}")
     if shot.base_from_gripper is not None:
         check_pose(shot.base_from_gripper, f"shot {number}: base_from_gripper")
 
@@ -157,17 +190,18 @@ def check_sizes(camera: SessionCamera, sizes: Mapping[str, tuple[int, int]]) -> 
 
 
 def metres_from_stored(
-    stored: NDArray[np.generic] | None, camera: SessionCamera, where: str
+    stored: NDArray[np.generic] | None, camera: SessionCamera, where: str, unit_m: float = 1e-3
 ) -> Float32:
-    """Metres [H, W] of a stored 16-bit millimetre image, checked.
+    """Metres [H, W] of a stored 16-bit image in steps of `unit_m`, checked.
 
     Raises:
         CalibrationError: no file, not 16 bits of one channel, wrong size, or not millimetres.
     """
     if stored is None:
         raise CalibrationError(
-            f"{where}: depth is missing or unreadable; record the shot again, delete the shot, or "
-            "set `depth: false` in session.yaml (the rig then rests on the board alone)"
+            f"{where}: depth is missing or unreadable (or only a part of a picture); record the "
+            "shot again, delete the shot, or set `depth: false` in session.yaml (the rig then "
+            "rests on the board alone)"
         )
     if stored.dtype != np.uint16 or stored.ndim != 2:
         raise CalibrationError(
@@ -180,17 +214,17 @@ def metres_from_stored(
             f"{where}: depth is {stored.shape[1]}x{stored.shape[0]}, depth_intrinsics say "
             f"{lens.width_px}x{lens.height_px}; give those of the depth image registered to colour"
         )
-    millimetres = stored.astype(np.float32)
-    valid = millimetres[millimetres > 0]
+    valid = stored[stored > 0]
     if valid.size == 0:
         raise CalibrationError(f"{where}: depth is empty (all 0); check the depth stream")
     middle = float(np.median(valid))
-    if middle < 50.0:
+    if middle * unit_m < LEAST_MIDDLE_M:
         raise CalibrationError(
             f"{where}: depth in the wrong unit: its median is {middle:.0f}, which would be "
-            f"{middle:.0f} mm; store millimetres (metres times 1000)"
+            f"{middle * unit_m * 1e3:.0f} mm; store millimetres (metres times 1000), or say "
+            "another unit by depth_unit_mm in shot.yaml"
         )
-    return np.asarray(millimetres * np.float32(0.001), dtype=np.float32)
+    return np.asarray(stored * np.float64(unit_m), dtype=np.float32)
 
 
 def check_depth_against_board(

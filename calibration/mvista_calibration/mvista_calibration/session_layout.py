@@ -2,12 +2,14 @@
 
     session.yaml                    board, cameras in order (the first is the reference), workspace
     shots/<n>/<camera>.png          colour, at the camera's `intrinsics` (.jpg is read too)
-    shots/<n>/<camera>_depth.png    16-bit, millimetres, 0 invalid, at `depth_intrinsics`
+    shots/<n>/<camera>_depth.png    16-bit, `depth_unit_mm`, 0 invalid, at `depth_intrinsics`
     shots/<n>/shot.yaml             stamps, depth frames averaged, gripper pose, joints
     scene/<camera>_depth.png        the cell without the board, as above
     scene/scene.yaml                depth frames averaged
+    detections/<key>.json           what was found in an image, by its content (detections.py)
 
-`shot.yaml` is written last: a folder without it is half a shot and is not read.
+A shot is written beside and then takes its place whole. `shot.yaml` marks a shot: a folder without
+it is not read.
 """
 
 from __future__ import annotations
@@ -16,15 +18,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from mvista_calibration.records import Board, SessionCamera, Workspace
+from mvista_core.documents import Document, read_document
 from mvista_core.errors import CalibrationError
+from mvista_core.files import replace_file
 from mvista_core.records import Float32, Float64, Intrinsics, UInt8
+from mvista_core.rig import parse_lens
 
 FORMAT = 1
 """Of session.yaml; readers refuse others."""
+
+HINT = "calibration/README.md shows one"
+
+DEPTH_UNIT_MM = 0.1
+"""Of depth that is written: the mean of many frames is known to less than a millimetre. 16 bits
+reach 6.5 m then, farther than these cameras see. Files without `depth_unit_mm` have 1 mm."""
+
+LEAST_UNIT_MM, LARGEST_UNIT_MM = 0.01, 10.0
+MOST_FRAMES = 100_000
+MOST_SQUARES = 1000
+LATEST_NS = 2**63 - 1
 
 DEFAULT_WORKSPACE = Workspace((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
 """The demo cell's table in front of the arm, base frame."""
@@ -77,30 +92,43 @@ class ShotNotes:
     depth_frames: dict[str, int] = field(default_factory=dict)
     base_from_gripper: Float64 | None = None
     joints: tuple[tuple[str, float], ...] = ()
+    depth_unit_m: float = 1e-3
 
 
 def shot_folder(folder: Path, shot: int) -> Path:
+    """Where a shot is written."""
     return folder / "shots" / f"{shot:04d}"
 
 
-def read_yaml(path: Path) -> Any:
+def shot_folders(folder: Path) -> dict[int, Path]:
+    """Whole shots by number, in order; `CalibrationError` when two have the same number."""
+    found: dict[int, Path] = {}
+    for file in sorted((folder / "shots").glob("*/shot.yaml")):
+        name = file.parent.name
+        if not (name.isascii() and name.isdigit()):
+            continue
+        if int(name) in found:
+            raise CalibrationError(
+                f"{folder}: shots/{found[int(name)].name} and shots/{name} have one number; "
+                "rename one of them"
+            )
+        found[int(name)] = file.parent
+    return dict(sorted(found.items()))
+
+
+def read_yaml(path: Path) -> Document:
     """The document in `path`; `CalibrationError` when it is missing or not YAML."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise CalibrationError(
             f"no {path.name} in {path.parent}: record a session with `mvista calibrate collect`, "
             "or write one beside your images as calibration/README.md shows"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f"{path} cannot be read: {error}") from None
+        )
+    return read_document(path, CalibrationError, HINT)
 
 
 def write_yaml(path: Path, document: Any) -> None:
     """Write whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    part.replace(path)
+    replace_file(path, yaml.safe_dump(document, sort_keys=False), CalibrationError)
 
 
 def settings_document(settings: SessionSettings) -> dict[str, Any]:
@@ -139,26 +167,20 @@ def settings_document(settings: SessionSettings) -> dict[str, Any]:
 def parse_settings(path: Path) -> SessionSettings:
     """Read session.yaml; a key missing or of the wrong kind is named."""
     document = read_yaml(path)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        found = document.get("format") if isinstance(document, dict) else type(document).__name__
-        raise CalibrationError(f"{path}: format is {found}, this version reads {FORMAT}")
-    try:
-        box = document.get("workspace")
-        return SessionSettings(
-            str(document["name"]),
-            _parse_board(document["board"]),
-            tuple(_parse_camera(body) for body in document["cameras"]),
-            DEFAULT_WORKSPACE if box is None else _parse_box(box),
-            float(document.get("warm_up_minutes", 0.0)),
-            _parse_pose(document.get("base_from_board")),
-            bool(document.get("depth", True)),
-        )
-    except KeyError as error:
-        raise CalibrationError(
-            f"{path}: {error} is missing; calibration/README.md lists all"
-        ) from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CalibrationError(f"{path}: {error}; calibration/README.md shows one") from None
+    stated = document["format"].value
+    if stated != FORMAT or isinstance(stated, bool):
+        raise document["format"].refuse(f"is another one: this version reads {FORMAT}")
+    box, minutes = document.get("workspace"), document.get("warm_up_minutes")
+    pose, depth = document.get("base_from_board"), document.get("depth")
+    return SessionSettings(
+        document["name"].text(),
+        _parse_board(document["board"]),
+        tuple(_parse_camera(body) for body in document["cameras"].items()),
+        DEFAULT_WORKSPACE if box is None else _parse_box(box),
+        0.0 if minutes is None else minutes.number(),
+        None if pose is None else pose.numbers(4, 4),
+        True if depth is None else depth.truth(),
+    )
 
 
 def shot_document(shot: Shot) -> dict[str, Any]:
@@ -169,6 +191,7 @@ def shot_document(shot: Shot) -> dict[str, Any]:
             for image in shot.images
             if image.depth_m is not None
         },
+        "depth_unit_mm": DEPTH_UNIT_MM,
         "base_from_gripper": _pose_document(shot.base_from_gripper),
         "joints": {name: float(value) for name, value in shot.joints},
     }
@@ -176,16 +199,22 @@ def shot_document(shot: Shot) -> dict[str, Any]:
 
 def parse_shot(path: Path) -> ShotNotes:
     """Read shot.yaml or scene.yaml."""
-    document = read_yaml(path) or {}
-    try:
-        return ShotNotes(
-            {str(name): int(stamp) for name, stamp in (document.get("stamps_ns") or {}).items()},
-            {str(name): int(n) for name, n in (document.get("depth_frames") or {}).items()},
-            _parse_pose(document.get("base_from_gripper")),
-            tuple((str(n), float(v)) for n, v in (document.get("joints") or {}).items()),
-        )
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CalibrationError(f"{path}: {error}; calibration/README.md shows one") from None
+    document = read_yaml(path)
+    if document.value is None:
+        return ShotNotes()
+    stamps, frames = document.get("stamps_ns"), document.get("depth_frames")
+    pose, joints = document.get("base_from_gripper"), document.get("joints")
+    unit = document.get("depth_unit_mm")
+    unit_mm = 1.0 if unit is None else unit.number()
+    if unit is not None and not LEAST_UNIT_MM <= unit_mm <= LARGEST_UNIT_MM:
+        raise unit.refuse(f"is {unit_mm:g}, not within {LEAST_UNIT_MM} to {LARGEST_UNIT_MM}")
+    return ShotNotes(
+        {} if stamps is None else {n: v.whole(0, LATEST_NS) for n, v in stamps.entries().items()},
+        {} if frames is None else {n: v.whole(1, MOST_FRAMES) for n, v in frames.entries().items()},
+        None if pose is None else pose.numbers(4, 4),
+        () if joints is None else tuple((n, v.number()) for n, v in joints.entries().items()),
+        unit_mm * 1e-3,
+    )
 
 
 def _lens_document(lens: Intrinsics) -> dict[str, Any]:
@@ -200,51 +229,44 @@ def _lens_document(lens: Intrinsics) -> dict[str, Any]:
     }
 
 
-def _parse_lens(body: dict[str, Any]) -> Intrinsics:
-    fx_px, fy_px, cx_px, cy_px = (float(body[f"{key}_px"]) for key in ("fx", "fy", "cx", "cy"))
-    distortion = tuple(float(d) for d in body.get("distortion") or ())
-    width_px, height_px = int(body["width_px"]), int(body["height_px"])
-    return Intrinsics(width_px, height_px, fx_px, fy_px, cx_px, cy_px, distortion)
-
-
-def _parse_board(body: dict[str, Any]) -> Board:
+def _parse_board(body: Document) -> Board:
     """`scale_bar_mm: [measured, nominal]` may stand in for `measured_scale`."""
-    scale = float(body.get("measured_scale", 1.0))
-    if body.get("scale_bar_mm") is not None:
-        measured, nominal = (float(length) for length in body["scale_bar_mm"])
-        scale = measured / nominal
+    stated, bar, legacy = (body.get(key) for key in ("measured_scale", "scale_bar_mm", "legacy"))
+    scale = 1.0 if stated is None else stated.number()
+    if bar is not None:
+        measured, nominal = bar.numbers(2)
+        if nominal <= 0:
+            raise bar.refuse("must be [measured, nominal] lengths above 0")
+        scale = float(measured / nominal)
+    dictionary = body.get("dictionary")
     return Board(
-        int(body["squares_x"]),
-        int(body["squares_y"]),
-        float(body["square_m"]),
-        float(body["marker_m"]),
-        str(body.get("dictionary", Board.dictionary)),
-        None if body.get("legacy") is None else bool(body["legacy"]),
+        body["squares_x"].whole(3, MOST_SQUARES),
+        body["squares_y"].whole(3, MOST_SQUARES),
+        body["square_m"].number(),
+        body["marker_m"].number(),
+        Board.dictionary if dictionary is None else dictionary.text(),
+        None if legacy is None else legacy.truth(),
         scale,
     )
 
 
-def _parse_camera(body: dict[str, Any]) -> SessionCamera:
-    lens = _parse_lens(body["intrinsics"])
-    depth = body.get("depth_intrinsics")
+def _parse_camera(body: Document) -> SessionCamera:
+    lens = parse_lens(body["intrinsics"])
+    depth, serial = body.get("depth_intrinsics"), body.get("serial")
     return SessionCamera(
-        str(body["name"]),
+        body["name"].text(),
         lens,
-        lens if depth is None else _parse_lens(depth),
-        str(body.get("serial") or ""),
+        lens if depth is None else parse_lens(depth),
+        "" if serial is None else serial.text(),
     )
 
 
-def _parse_box(body: dict[str, Any]) -> Workspace:
-    lower, upper = (np.array(body[key], dtype=np.float64) for key in ("lower_m", "upper_m"))
-    if lower.shape != (3,) or upper.shape != (3,) or not (lower < upper).all():
-        raise ValueError(f"workspace must have lower_m below upper_m, three values each: {body}")
+def _parse_box(body: Document) -> Workspace:
+    lower, upper = body["lower_m"].numbers(3), body["upper_m"].numbers(3)
+    if not (lower < upper).all():
+        raise body.refuse("must have lower_m below upper_m in all three")
     return Workspace((*lower.tolist(),), (*upper.tolist(),))
 
 
 def _pose_document(pose: Float64 | None) -> list[list[float]] | None:
     return None if pose is None else [[float(x) for x in row] for row in pose]
-
-
-def _parse_pose(rows: Any) -> Float64 | None:
-    return None if rows is None else np.array(rows, dtype=np.float64)

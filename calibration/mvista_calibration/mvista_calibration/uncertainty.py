@@ -95,6 +95,8 @@ def jackknife(
             f"session '{session.name}' has {len(shots)} shots; a jackknife needs {LEAST_SHOTS}"
         )
     parts = [shots[k :: min(groups, len(shots))] for k in range(min(groups, len(shots)))]
+    if len(session.names) == 1:  # the reference alone: it cannot move against itself
+        return np.zeros((0, 0))
     estimates = [solve(_without(session, set(part))) for part in parts]
     twists = np.stack(
         [
@@ -128,7 +130,7 @@ def rig_error(
 ) -> RigError:
     """Error of an estimate against true poses [C, 4, 4] over a grid of the workspace."""
     points = workspace_grid(workspace, base_from_reference)
-    errors = []
+    errors = [np.zeros(len(points))] if len(rig.reference_from_camera) == 1 else []
     for estimate, truth in zip(
         rig.reference_from_camera[1:], reference_from_camera[1:], strict=True
     ):

@@ -54,6 +54,11 @@ def verify_rig(session: Session, rig: RigCalibration) -> Verification:
     missing = [name for name in session.names if name not in rig.names]
     if missing:
         raise CalibrationError(f"rig '{rig.name}' has no cameras {missing}; it has {rig.names}")
+    if len(session.names) == 1 and not session.gripper:
+        raise CalibrationError(
+            f"session '{session.name}' has one camera and no arm held the board: nothing in it can "
+            "tell whether the camera moved"
+        )
     coarse = solve_bundle(session)
     known = rig.camera(session.reference).base_from_camera
     corners = transform_points(invert(known), session.workspace.corners_m)

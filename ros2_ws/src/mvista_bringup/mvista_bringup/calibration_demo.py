@@ -14,7 +14,7 @@ from typing import Any
 
 from mvista_bringup import nodes, paths
 from mvista_bringup.calibration_client import CalibrationClient, calibration_client
-from mvista_bringup.calibration_truth import errors_mm
+from mvista_bringup.calibration_truth import errors_mm, load_truth
 from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import ConfigError
@@ -79,7 +79,8 @@ def run_demo(wanted: CalibrationDemo, out: Path, clock: Clock, show: Show) -> Ca
             supervisor.wait_ready(START_TIMEOUT_S)
         with calibration_client(supervisor.domain_id, clock, supervisor.check) as client:
             _calibrate(client, wanted, record, timed)
-    record.errors_mm = errors_mm(load_rig(record.rig_file, allow_failed=True), truth_file)
+    rig = load_rig(record.rig_file, allow_failed=True)
+    record.errors_mm = errors_mm(rig, load_truth(truth_file))
     return record
 
 

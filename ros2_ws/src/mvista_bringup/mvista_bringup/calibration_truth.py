@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from mvista_calibration.session_layout import DEFAULT_WORKSPACE
+from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64, RigCalibration
@@ -15,20 +16,33 @@ from mvista_core.records import Float64, RigCalibration
 GRID = 5
 
 
-def errors_mm(rig: RigCalibration, truth_file: Path) -> dict[str, float]:
-    """RMS over the workspace's grid of where each camera puts a point of the robot's frame, mm.
+@dataclass(frozen=True)
+class Truth:
+    """What was true: `base_from_camera` [C, 4, 4], and the file that says so."""
+
+    base_from_camera: Float64
+    file: Path
+
+
+def load_truth(truth_file: Path) -> Truth:
+    """The truth beside a simulated session.
 
     Raises:
         ConfigError: no such file, or another one's.
     """
-    if not truth_file.is_file():
-        raise ConfigError(f"no truth at {truth_file}; `mvista calibrate simulate` writes one")
-    document = yaml.safe_load(truth_file.read_text(encoding="utf-8"))
-    if not isinstance(document, dict) or "base_from_camera" not in document:
-        raise ConfigError(f"{truth_file} has no base_from_camera: it is no truth.yaml")
-    true: Float64 = np.array(document["base_from_camera"])
+    document = read_document(truth_file, ConfigError, "`mvista calibrate simulate` writes one")
+    return Truth(document["base_from_camera"].numbers(-1, 4, 4), truth_file)
+
+
+def errors_mm(rig: RigCalibration, truth: Truth) -> dict[str, float]:
+    """RMS over the workspace's grid of where each camera puts a point of the robot's frame, mm.
+
+    Raises:
+        ConfigError: the truth is of another rig.
+    """
+    true = truth.base_from_camera
     if len(true) != len(rig.cameras):
-        raise ConfigError(f"{truth_file} has {len(true)} cameras, rig '{rig.name}' {rig.names}")
+        raise ConfigError(f"{truth.file} has {len(true)} cameras, rig '{rig.name}' {rig.names}")
     box = DEFAULT_WORKSPACE
     sides = np.linspace(box.lower_m, box.upper_m, GRID, axis=-1)
     points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -16,10 +16,11 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from tf2_msgs.msg import TFMessage
 
+from mvista_calibration.pipeline import METHODS
+from mvista_calibration.solving import SolveRequest, solve, verify
 from mvista_calibration_ros.collector import Collected, Collector, Guidance
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters
-from mvista_calibration_ros.solving import solve, verify
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.ports import Clock, Progress
@@ -151,19 +152,15 @@ class CalibrationNode(HouseNode):
 
     def _solve(self, goal: SolveCalibration.Goal, progress: Progress) -> SolveCalibration.Result:
         settings = self._settings
-        folder = settings.session_folder(goal.session)
-        if "/" in goal.rig or goal.rig.endswith(".yaml"):
-            raise CalibrationError(f"rig is '{goal.rig}'; give a name without folder or .yaml")
-        target = Path(settings.rigs_folder) / f"{goal.rig}.yaml" if goal.rig else None
-        found = solve(
-            folder,
-            target,
-            goal.method,
+        asked = SolveRequest(
+            settings.session_folder(goal.session),
+            goal.rig,
+            Path(settings.rigs_folder),
+            goal.method or METHODS[0],
             settings.base_frame,
-            self.system_clock,
-            progress,
             settings.keep_lenses,
         )
+        found = solve(asked, self.system_clock, progress)
         self._last = found.words
         if found.passed:
             self._publish_rig(found.rig)

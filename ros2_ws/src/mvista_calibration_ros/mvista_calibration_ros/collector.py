@@ -12,12 +12,14 @@ import numpy as np
 from mvista_calibration.collect import CollectGuide, CollectLimits, Coverage, Decision
 from mvista_calibration.detect import detect_board
 from mvista_calibration.records import BoardView, DepthImage, SessionCamera
+from mvista_calibration.session_checks import check_stamps
 from mvista_calibration.session_files import (
     SessionSettings,
     SessionWriter,
     Shot,
     ShotImage,
     load_session,
+    workers,
 )
 from mvista_calibration_ros.frames import FrameBuffer, MeanDepth
 from mvista_calibration_ros.settings import CalibrationParameters
@@ -28,9 +30,6 @@ from mvista_core.records import Float64, Intrinsics, JointState
 from mvista_core.rig import load_rig
 from mvista_core.timing import seconds_to_ns
 from mvista_ros.convert.image_bytes import ReceivedImage
-
-WORKERS = 2
-"""Images searched at once, as session_files does; OpenCV works outside the interpreter's lock."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,6 @@ class Collector:
     def _finished(self, guide: CollectGuide, taken: int, shots: int) -> bool:
         return taken >= shots if shots else guide.coverage().enough
 
-    @property
-    def _depth_timeout_s(self) -> float:
-        return self.settings.look_timeout_s + self.settings.depth_frames
-
     def _fresh(self) -> dict[str, ReceivedImage]:
         return self.buffer.wait_color(self.clock.monotonic_ns(), self.settings.look_timeout_s)
 
@@ -214,16 +209,17 @@ class Collector:
         views, wrong = self._detect(images)
         decision = Decision(False, wrong) if wrong else guide.judge(views, before)
         pose, joints, why = self._arm_pose(min(begun_ns.values()), max(_stamps(images).values()))
+        why = why or _apart({view.camera: view.stamp_ns for view in views})
         if not decision.accept or why:
             return Guidance("refused", guide.coverage(), sees, why or decision.why)
         found = [_shot_image(images[v.camera], v.camera, means.get(v.camera)) for v in views]
-        writer.append(Shot(tuple(found), pose, joints))
+        writer.append(Shot(tuple(found), pose, joints), views)
         guide.take(views)
         return Guidance("accepted", guide.coverage(), sees)
 
     def _mean_depth(self, from_ns: Mapping[str, int]) -> dict[str, MeanDepth]:
         self.buffer.start_depth(from_ns)
-        return self.buffer.wait_depth(self.settings.depth_frames, self._depth_timeout_s)
+        return self.buffer.wait_depth(self.settings.depth_frames, self.settings.look_timeout_s)
 
     def _after(
         self, begun_ns: Mapping[str, int], means: Mapping[str, MeanDepth]
@@ -251,7 +247,7 @@ class Collector:
             except CalibrationError as error:
                 return str(error)
 
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with ThreadPoolExecutor(workers()) as pool:
             found = list(pool.map(look, images))
         wrong = next((item for item in found if isinstance(item, str)), "")
         return [item for item in found if isinstance(item, BoardView)], wrong
@@ -284,6 +280,15 @@ def gripper_pose(
     mean = positions.mean(axis=0)
     joints = tuple((name, float(value)) for name, value in zip(names, mean, strict=True))
     return np.asarray(arm.base_from_flange(mean)), joints, ""
+
+
+def _apart(stamps_ns: Mapping[str, int]) -> str:
+    """Why these pictures are not of one shot, or nothing."""
+    try:
+        check_stamps(stamps_ns, "this look")
+    except CalibrationError as error:
+        return str(error)
+    return ""
 
 
 def _stamps(images: Mapping[str, ReceivedImage]) -> dict[str, int]:

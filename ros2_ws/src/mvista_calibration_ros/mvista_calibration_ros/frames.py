@@ -141,19 +141,17 @@ class FrameBuffer:
             for name, earliest_ns in from_ns.items():
                 self._feeds[name].averaging = _Averaging(earliest_ns)
 
-    def wait_depth(self, frames: int, timeout_s: float) -> dict[str, MeanDepth]:
+    def wait_depth(self, frames: int, silent_s: float) -> dict[str, MeanDepth]:
         """The mean of at least `frames` depth images for each camera started; ends the means.
 
+        However long a slow camera takes, as long as it goes on.
+
         Raises:
-            CameraSilentError: fewer than `frames` came in time from some camera.
+            CameraSilentError: a camera that lacks frames still sent none for `silent_s`.
         """
         kept = {name: feed.averaging for name, feed in self._feeds.items() if feed.averaging}
         try:
-            self._wait(
-                lambda: [name for name, one in kept.items() if one.frames < frames],
-                timeout_s,
-                f"{frames} depth images",
-            )
+            self._gather(kept, frames, silent_s)
         finally:
             with self._lock:
                 for name in kept:
@@ -184,6 +182,23 @@ class FrameBuffer:
                 name: (now_ns - feed.color_arrived_ns) / 1e9 if feed.color is not None else None
                 for name, feed in self._feeds.items()
             }
+
+    def _gather(self, kept: Mapping[str, _Averaging], frames: int, silent_s: float) -> None:
+        started_ns = self.clock.monotonic_ns()
+        counted = dict.fromkeys(kept, (0, started_ns))
+        while lacking := [name for name, one in kept.items() if one.frames < frames]:
+            now_ns = self.clock.monotonic_ns()
+            for name in lacking:
+                have, since_ns = counted[name]
+                if kept[name].frames > have:
+                    counted[name] = kept[name].frames, now_ns
+                elif now_ns - since_ns >= seconds_to_ns(silent_s):
+                    raise CameraSilentError(
+                        f"{name}: no depth image for {silent_s:g} s, {have} of {frames} came; "
+                        "check the camera and depth_topic in config/calibration.yaml, and "
+                        "`mvista doctor`"
+                    )
+            self.clock.sleep_until(now_ns + seconds_to_ns(POLL_S))
 
     def _wait(self, lacking: Callable[[], list[str]], timeout_s: float, what: str) -> None:
         deadline_ns = self.clock.monotonic_ns() + seconds_to_ns(timeout_s)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     solve.add_argument("--base-frame", default="piper_base")
     solve.add_argument("--width", type=int, help="of the stream the rig file is for (depth's)")
-    solve.add_argument("--out", type=Path, help="folder for report and files")
+    solve.add_argument("--out", type=Path, help="folder for report and files (SESSION/result)")
     solve.add_argument(
         "--truth", type=Path, help="truth.yaml of a simulated session: say the error"
     )
