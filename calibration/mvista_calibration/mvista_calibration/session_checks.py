@@ -214,7 +214,8 @@ def metres_from_stored(
             f"{where}: depth is {stored.shape[1]}x{stored.shape[0]}, depth_intrinsics say "
             f"{lens.width_px}x{lens.height_px}; give those of the depth image registered to colour"
         )
-    valid = stored[stored > 0]
+    steps = stored.astype(np.float64)
+    valid = steps[steps > 0]
     if valid.size == 0:
         raise CalibrationError(f"{where}: depth is empty (all 0); check the depth stream")
     middle = float(np.median(valid))
@@ -224,7 +225,7 @@ def metres_from_stored(
             f"{middle * unit_m * 1e3:.0f} mm; store millimetres (metres times 1000), or say "
             "another unit by depth_unit_mm in shot.yaml"
         )
-    return np.asarray(stored * np.float64(unit_m), dtype=np.float32)
+    return np.asarray(steps * unit_m, dtype=np.float32)
 
 
 def check_depth_against_board(

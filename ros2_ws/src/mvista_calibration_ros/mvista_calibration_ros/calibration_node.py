@@ -1,7 +1,7 @@
 """Calibration behind three actions: `calibration/collect`, `calibration/solve` and `.../verify`.
 
-The node feeds a `FrameBuffer` and answers goals; what is decided lies in collector.py, solving.py
-and mvista_calibration. A rig that passes goes out on /tf_static at once.
+The node feeds a `FrameBuffer` and answers goals; what is decided lies in collector.py and
+mvista_calibration. A rig that passes goes out on /tf_static at once.
 """
 
 from __future__ import annotations
