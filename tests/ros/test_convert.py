@@ -24,6 +24,7 @@ from mvista_core.records import (
     Rollout,
 )
 from mvista_ros import convert
+from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
 
 HALF_MM_M = 0.5e-3 + 1e-6
 ROTATION_TOLERANCE = 1e-9
@@ -72,6 +73,30 @@ def test_row_padding_is_skipped_and_big_endian_read() -> None:
     np.testing.assert_allclose(convert.depth_from_msg(message), [[1, 2], [3, 4]])
 
 
+@pytest.mark.parametrize("bigendian", [0, 1])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_both_readers_read_the_same_pixels(bigendian: int, padding: int) -> None:
+    """Byte order, padded rows and bgr8 alike, from a message and from its bytes."""
+    depth_mm = np.arange(1000, 1024, dtype=np.uint16).reshape(4, 6)
+    rows = np.zeros((4, 12 + padding), np.uint8)
+    rows[:, :12] = depth_mm.astype(">u2" if bigendian else "<u2").view(np.uint8)
+    depth = Image(height=4, width=6, step=12 + padding, encoding="16UC1", is_bigendian=bigendian)
+    depth.data = array.array("B", rows.tobytes())
+    read = depth_from_bytes(serialize_message(depth))
+    assert read.pixels.dtype == np.dtype(np.uint16)
+    np.testing.assert_array_equal(read.pixels, depth_mm)
+    np.testing.assert_allclose(convert.depth_from_msg(depth) * 1000, depth_mm, atol=1e-3)
+    color = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    rows = np.zeros((4, 18 + padding), np.uint8)
+    rows[:, :18] = color[..., ::-1].reshape(4, 18)
+    bgr = Image(height=4, width=6, step=18 + padding, encoding="bgr8", is_bigendian=bigendian)
+    bgr.data = array.array("B", rows.tobytes())
+    image = color_from_bytes(serialize_message(bgr))
+    assert image.encoding == "rgb8"
+    np.testing.assert_array_equal(image.pixels, color)
+    np.testing.assert_array_equal(convert.color_from_msg(bgr), color)
+
+
 def test_a_wrong_encoding_or_a_short_image_is_refused() -> None:
     message = convert.color_to_msg(np.zeros((2, 2, 3), np.uint8), 0, "cam0_color_optical_frame")
     with pytest.raises(errors.ObservationError, match=r"cam0.*'rgb8'.*16UC1"):
@@ -96,6 +121,31 @@ def test_intrinsics_survive(distortion: tuple[float, ...]) -> None:
     intrinsics = Intrinsics(320, 180, 187.0, 186.5, 158.5, 93.0, distortion)
     message = _across_the_wire(convert.camera_info_to_msg(intrinsics, 5, "f"))
     assert convert.intrinsics_from_msg(message) == intrinsics
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": [0.0] * 9}, "focal lengths are 0 and 0 px"),
+        ({"k": [math.nan, 0, 15, 0, 18, 9, 0, 0, 1]}, "focal lengths are nan"),
+        ({"k": [math.inf, 0, 15, 0, 18, 9, 0, 0, 1]}, "focal lengths are inf"),
+        ({"k": [-18.0, 0, 15, 0, 18, 9, 0, 0, 1]}, "focal lengths are -18"),
+        ({"k": [18.0, 0, 32, 0, 18, 9, 0, 0, 1]}, r"principal point \(32, 9\) px lies outside"),
+        ({"k": [18.0, 0, 15, 0, 18, math.nan, 0, 0, 1]}, "principal point"),
+        ({"width": 0}, "both sides must be above 0"),
+        ({"d": [math.nan, 0.0, 0.0, 0.0, 0.0]}, "distortion coefficients"),
+        ({"d": [0.1] * 4, "distortion_model": "equidistant"}, "model 'equidistant'"),
+        ({"d": [0.1] * 14}, "14 coefficients"),
+        ({"binning_x": 2}, "binned or cut out"),
+    ],
+)
+def test_a_camera_info_that_no_lens_has_is_refused(change: dict[str, Any], words: str) -> None:
+    message = convert.camera_info_to_msg(INTRINSICS, 5, "cam0_color_optical_frame")
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(errors.ObservationError, match=words) as caught:
+        convert.intrinsics_from_msg(message)
+    assert "cam0" in str(caught.value)
 
 
 def test_joints_survive_and_ragged_ones_are_refused() -> None:

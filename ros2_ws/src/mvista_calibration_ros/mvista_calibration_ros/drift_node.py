@@ -20,7 +20,7 @@ from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg
-from mvista_ros.convert.image_bytes import image_from_bytes
+from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
 from mvista_ros.listening import Queue, message_from_bytes
 from mvista_ros.observation import PAIRING_TOLERANCE_S, CameraTopics
 from mvista_ros.parameters import declare, parameter
@@ -82,15 +82,18 @@ class DriftNode(HouseNode):
         self._watch = DriftWatch(self._rig, self._arm, self._settings.settings(), baseline)
         # Hundreds of messages a second, of which a few are looked at: they wait in the middleware.
         self._images = {
-            topic: self.listening.queue(Image, topic, image_from_bytes, qos.SENSOR_IN)
+            topic: self.listening.queue(Image, topic, read, qos.SENSOR_IN)
             for name in self._rig.names
-            for topic in (CameraTopics.of(name).color, CameraTopics.of(name).depth)
+            for topic, read in (
+                (CameraTopics.of(name).color, color_from_bytes),
+                (CameraTopics.of(name).depth, depth_from_bytes),
+            )
         }
         self._joints: Queue[tuple[int, bytes]] | None = None
         if self._arm is not None:
             topic = f"{self._settings.arm}/joint_states"
             self._joints = self.listening.queue(JointStateMsg, topic, _stamped, qos.SENSOR_ALL_IN)
-        self._turn, self._looked_ns = 0, dict.fromkeys(self._rig.names, 0)
+        self._turn = 0
         self._trouble: dict[str, str] = dict.fromkeys(self._rig.names, "nothing received")
         self.create_timer(self._settings.period_s / len(self._rig.names), self._look)
 
@@ -106,7 +109,7 @@ class DriftNode(HouseNode):
         return Health(level, words, _values(report))
 
     def _look(self) -> None:
-        """The newest pair of the camera whose turn it is."""
+        """The newest pair of the camera whose turn it is; what is taken is never seen again."""
         name = self._rig.names[self._turn]
         self._turn = (self._turn + 1) % len(self._rig.names)
         try:
@@ -127,9 +130,6 @@ class DriftNode(HouseNode):
         for color in reversed(colors):
             for depth in reversed(depths):
                 if abs(color.stamp_ns - depth.stamp_ns) <= tolerance_ns:
-                    if color.stamp_ns <= self._looked_ns[name]:
-                        return None
-                    self._looked_ns[name] = color.stamp_ns
                     metres = depth.pixels.astype(np.float32) / np.float32(1000.0)
                     return CameraFrame(color.pixels, metres, lens, color.stamp_ns, name)
         return None

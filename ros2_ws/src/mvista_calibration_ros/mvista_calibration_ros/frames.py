@@ -14,7 +14,7 @@ from mvista_core.errors import CameraSilentError, StaleFeedbackError
 from mvista_core.ports import Clock
 from mvista_core.records import Float32, Intrinsics, JointState
 from mvista_core.timing import seconds_to_ns
-from mvista_ros.convert.image_bytes import ReceivedImage, image_from_bytes
+from mvista_ros.convert.image_bytes import ReceivedImage, color_from_bytes, depth_from_bytes
 
 POLL_S = 0.02
 JOINT_HISTORY = 12_000
@@ -39,7 +39,7 @@ class _Averaging:
         self._lock = threading.Lock()
 
     def add(self, message: bytes) -> None:
-        image = image_from_bytes(message)
+        image = depth_from_bytes(message)
         if image.stamp_ns < self._from_ns:
             return
         with self._lock:
@@ -88,7 +88,7 @@ class FrameBuffer:
 
     def add_color(self, camera: str, message: bytes) -> None:
         """A serialised colour image arrived."""
-        image = image_from_bytes(message)
+        image = color_from_bytes(message)
         with self._lock:
             feed = self._feeds[camera]
             feed.color, feed.color_arrived_ns = image, self.clock.monotonic_ns()

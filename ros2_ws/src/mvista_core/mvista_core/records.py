@@ -70,6 +70,39 @@ class Intrinsics:
         )
 
 
+def lens_fault(lens: Intrinsics) -> str:
+    """Why these cannot be the intrinsics of a whole image, in words; "" where they can.
+
+    Focal lengths are finite and positive, the principal point lies in the image, and distortion
+    coefficients are finite.
+    """
+    size = f"{lens.width_px}x{lens.height_px}"
+    if not (lens.width_px > 0 and lens.height_px > 0):
+        return f"the image is {size}; both sides must be above 0"
+    if not all(0 < focal_px < np.inf for focal_px in (lens.fx_px, lens.fy_px)):
+        return (
+            f"focal lengths are {lens.fx_px:g} and {lens.fy_px:g} px; allowed: finite and above 0"
+        )
+    inside = 0 <= lens.cx_px <= lens.width_px - 1 and 0 <= lens.cy_px <= lens.height_px - 1
+    if not inside:
+        return (
+            f"the principal point ({lens.cx_px:g}, {lens.cy_px:g}) px lies outside the image of "
+            f"{size}"
+        )
+    if not np.isfinite(lens.distortion).all():
+        return f"distortion coefficients are {lens.distortion}; allowed: finite numbers"
+    return ""
+
+
+def lens_shift_px(one: Intrinsics, other: Intrinsics) -> float:
+    """How far the corners of an image of `one` lie apart under the two pinholes, at most (px)."""
+    corners = np.array([[0.0, 0.0], [one.width_px - 1.0, one.height_px - 1.0]])
+    center, focal = (one.cx_px, one.cy_px), (one.fx_px, one.fy_px)
+    rays = (corners - np.array(center)) / np.array(focal)
+    there = rays * np.array([other.fx_px, other.fy_px]) + np.array([other.cx_px, other.cy_px])
+    return float(np.abs(there - corners).max())
+
+
 @dataclass(frozen=True)
 class CameraFrame:
     """One RGB-D image: color uint8 [H, W, 3] RGB, depth_m float32 [H, W], 0 where invalid.
@@ -239,7 +272,7 @@ class CameraCalibration:
 
 
 def _check_lens(camera: str, lens: Intrinsics) -> None:
-    """Refuse a K of another resolution: its principal point lies far from the image's middle."""
+    """Refuse what no lens has, and a K of another resolution: its centre is far from the middle."""
     for value, size, name in (
         (lens.cx_px, lens.width_px, "cx"),
         (lens.cy_px, lens.height_px, "cy"),
@@ -249,6 +282,8 @@ def _check_lens(camera: str, lens: Intrinsics) -> None:
                 f"camera '{camera}': {name} {value:g} px does not fit an image of "
                 f"{lens.width_px}x{lens.height_px}; are these intrinsics of another resolution?"
             )
+    if fault := lens_fault(lens):
+        raise RigError(f"camera '{camera}': {fault}")
 
 
 @dataclass(frozen=True)

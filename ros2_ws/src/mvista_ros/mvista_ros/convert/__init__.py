@@ -14,6 +14,8 @@ from mvista_ros.convert.geometry import (
 )
 from mvista_ros.convert.images import (
     camera_info_to_msg,
+    check_color_msg,
+    check_depth_msg,
     color_from_msg,
     color_to_msg,
     depth_from_msg,
@@ -50,6 +52,8 @@ from mvista_ros.convert.stamps import (
 
 __all__ = [
     "camera_info_to_msg",
+    "check_color_msg",
+    "check_depth_msg",
     "cloud_from_msg",
     "cloud_to_msg",
     "color_from_msg",

@@ -8,7 +8,7 @@ Depth crosses as 16UC1 millimetres with 0 = invalid (REP-118); depths beyond 65.
 from __future__ import annotations
 
 import array
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from mvista_core.errors import ObservationError
-from mvista_core.records import CameraFrame, Float32, Intrinsics, UInt8
+from mvista_core.records import CameraFrame, Float32, Intrinsics, UInt8, lens_fault
+from mvista_ros.convert.image_bytes import DEPTH_ENCODINGS, Layout, check_layout, pixels_of
 from mvista_ros.convert.stamps import header, stamp_to_ns
 
 _MM_PER_M = 1000.0
+RGB_ENCODINGS = ("rgb8", "bgr8")
+DISTORTION_MODELS = ("plumb_bob", "rational_polynomial", "")
+MOST_COEFFICIENTS = 8
+"""Of `mvista_cameras.lens` and of OpenCV's order; "equidistant" and others bend otherwise."""
 
 
 def color_to_msg(color: UInt8, stamp_ns: int, frame_id: str) -> Image:
@@ -40,13 +45,12 @@ def depth_to_mm(depth_m: Float32) -> NDArray[np.uint16]:
 
 
 def color_from_msg(message: Image) -> UInt8:
-    """uint8 [H, W, 3] RGB of an rgb8 image.
+    """uint8 [H, W, 3] RGB of an rgb8 image, or of a bgr8 one turned round.
 
     Raises:
         ObservationError: another encoding, or fewer bytes than height times step.
     """
-    pixels = _pixels(message, ("rgb8",), np.dtype(np.uint8), channels=3)
-    return np.array(pixels, dtype=np.uint8)
+    return np.array(_pixels(message, RGB_ENCODINGS), dtype=np.uint8)
 
 
 def depth_from_msg(message: Image) -> Float32:
@@ -55,9 +59,25 @@ def depth_from_msg(message: Image) -> Float32:
     Raises:
         ObservationError: another encoding, or fewer bytes than height times step.
     """
-    kind = np.dtype(np.uint16).newbyteorder(">" if message.is_bigendian else "<")
-    pixels = _pixels(message, ("16UC1", "mono16"), kind, channels=1)
-    return pixels[..., 0].astype(np.float32) / np.float32(_MM_PER_M)
+    return _pixels(message, DEPTH_ENCODINGS).astype(np.float32) / np.float32(_MM_PER_M)
+
+
+def check_color_msg(message: Image) -> None:
+    """Refuse a colour image that `color_from_msg` cannot read, without looking at the pixels.
+
+    Raises:
+        ObservationError: see there.
+    """
+    check_layout(len(message.data), _layout(message), RGB_ENCODINGS)
+
+
+def check_depth_msg(message: Image) -> None:
+    """Refuse a depth image that `depth_from_msg` cannot read, without looking at the pixels.
+
+    Raises:
+        ObservationError: see there.
+    """
+    check_layout(len(message.data), _layout(message), DEPTH_ENCODINGS)
 
 
 def camera_info_to_msg(intrinsics: Intrinsics, stamp_ns: int, frame_id: str) -> CameraInfo:
@@ -78,10 +98,16 @@ def camera_info_to_msg(intrinsics: Intrinsics, stamp_ns: int, frame_id: str) -> 
 
 
 def intrinsics_from_msg(message: CameraInfo) -> Intrinsics:
-    """Intrinsics of a camera info; all-zero distortion reads as none."""
+    """Intrinsics of a camera info; all-zero distortion reads as none.
+
+    Raises:
+        ObservationError: no lens is like that (see `lens_fault`), the distortion is of a model
+            that is not read here, or the image is a part or a reduction of the calibrated one.
+    """
     k = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
     distortion = tuple(float(d) for d in message.d)
-    return Intrinsics(
+    _check_model(message, distortion)
+    lens = Intrinsics(
         int(message.width),
         int(message.height),
         float(k[0, 0]),
@@ -90,6 +116,27 @@ def intrinsics_from_msg(message: CameraInfo) -> Intrinsics:
         float(k[1, 2]),
         distortion if any(distortion) else (),
     )
+    if fault := lens_fault(lens):
+        raise ObservationError(f"{message.header.frame_id}: camera info: {fault}")
+    return lens
+
+
+def _check_model(message: CameraInfo, distortion: tuple[float, ...]) -> None:
+    model, frame = message.distortion_model, message.header.frame_id
+    if any(distortion) and (model not in DISTORTION_MODELS or len(distortion) > MOST_COEFFICIENTS):
+        raise ObservationError(
+            f"{frame}: camera info: distortion model '{model}' with {len(distortion)} "
+            f"coefficients; readable are {[m for m in DISTORTION_MODELS if m]} with up to "
+            f"{MOST_COEFFICIENTS}"
+        )
+    roi = message.roi
+    cut = roi.width and (roi.width, roi.height) != (message.width, message.height)
+    if cut or max(message.binning_x, message.binning_y) > 1:
+        raise ObservationError(
+            f"{frame}: camera info: the image is binned or cut out of a larger one (binning "
+            f"{message.binning_x}x{message.binning_y}, roi {roi.width}x{roi.height}); readable is "
+            "the whole image"
+        )
 
 
 def frame_from_msgs(camera: str, color: Image, depth: Image, intrinsics: Intrinsics) -> CameraFrame:
@@ -119,21 +166,16 @@ def _image(pixels: NDArray[Any], encoding: str, stamp_ns: int, frame_id: str) ->
     )
 
 
-def _pixels(
-    message: Image, encodings: Sequence[str], kind: np.dtype[Any], channels: int
-) -> NDArray[Any]:
-    """[H, W, channels] view of an image's data, row padding skipped."""
-    if message.encoding not in encodings:
-        raise ObservationError(
-            f"{message.header.frame_id}: encoding is '{message.encoding}', "
-            f"readable are {list(encodings)}"
-        )
-    height, width, step = message.height, message.width, message.step
-    row = width * channels * kind.itemsize
-    if step < row or len(message.data) < height * step:
-        raise ObservationError(
-            f"{message.header.frame_id}: {len(message.data)} bytes with step {step} cannot hold "
-            f"{width}x{height} {message.encoding} ({row} bytes a row)"
-        )
-    rows = np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)
-    return np.ascontiguousarray(rows[:, :row]).view(kind).reshape(height, width, channels)
+def _pixels(message: Image, encodings: Collection[str]) -> NDArray[Any]:
+    return pixels_of(message.data, _layout(message), encodings)
+
+
+def _layout(message: Image) -> Layout:
+    return Layout(
+        message.header.frame_id,
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        bool(message.is_bigendian),
+    )

@@ -25,9 +25,16 @@ def joint_state_from_msg(message: JointStateMsg) -> JointState:
     """`sensor_msgs/JointState` to measured joints; absent velocities read as 0.
 
     Raises:
-        ObservationError: names, positions and velocities of different lengths.
+        ObservationError: names, positions and velocities of different lengths, a name twice, or a
+            value that is not finite.
     """
     positions, velocities = _joint_arrays(message)
+    if len(set(message.name)) < len(message.name):
+        raise ObservationError(f"a joint is named twice: {list(message.name)}")
+    if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
+        raise ObservationError(
+            f"positions {positions.tolist()} or velocities {velocities.tolist()} are not finite"
+        )
     return JointState(tuple(message.name), positions, velocities, stamp_to_ns(message.header.stamp))
 
 
