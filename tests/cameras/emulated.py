@@ -12,7 +12,7 @@ from mvista_cameras.emulator.sdk import EmulatedSdk
 from mvista_cameras.femto_bolt import FemtoBolt
 from mvista_cameras.records import Shot, Stream
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.sources import device_opener
+from mvista_cameras.sources import OrbbecOpener
 from mvista_core.timing import ManualClock, seconds_to_ns
 
 START_NS = 1_700_000_000 * 10**9
@@ -92,7 +92,7 @@ def rig(body: dict[str, Any] | None = None, **settings: Any) -> Rig:
     clock = HostClock()
     camera = SmallCamera("CL8F25300A1", clock, **(body or {}))
     chosen = CameraSettings(backend="emulated", **{**SMALL, **settings})
-    opener = device_opener(EmulatedSdk([camera]), chosen)
+    opener = OrbbecOpener(EmulatedSdk([camera]), chosen)
     return Rig(clock, camera, FemtoBolt("cam0", chosen, clock, opener))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvista_cameras.connection import Connection, ConnectionTimes, Phase, Step
+from mvista_cameras.connection import SETTLED_S, Connection, ConnectionTimes, Phase, Step
 from mvista_core.timing import NS_PER_S, ManualClock
 
 TIMES = ConnectionTimes(
@@ -59,18 +60,64 @@ def test_retries_come_ever_later_up_to_a_limit() -> None:
     assert waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-def test_an_image_forgives_earlier_failures() -> None:
+def test_steady_images_forgive_earlier_failures_and_single_ones_do_not() -> None:
     clock = ManualClock()
     made = streaming(clock)
-    made.failed("gone", clock.monotonic_ns())
-    assert (made.losses, made.reason, made.phase) == (1, "gone", Phase.WAITING)
-    clock.advance(0.5)
-    made.opened(clock.monotonic_ns())
+    for pause_s in (0.5, 1.0, 2.0):
+        made.failed("gone", clock.monotonic_ns())
+        assert (made.reason, made.phase) == ("gone", Phase.WAITING)
+        assert made.wait_s(clock.monotonic_ns()) == pytest.approx(pause_s)
+        clock.advance(pause_s)
+        made.opened(clock.monotonic_ns())
+        made.image(clock.monotonic_ns())
+        assert made.reason == ""
+    clock.advance(SETTLED_S)
     made.image(clock.monotonic_ns())
-    assert made.reason == ""
     made.failed("gone", clock.monotonic_ns())
     assert made.wait_s(clock.monotonic_ns()) == pytest.approx(0.5)
-    assert made.losses == 2
+    assert made.losses == 4
+
+
+def test_starts_in_vain_are_bounded_until_it_was_unplugged() -> None:
+    clock = ManualClock()
+    made, opened_s = connection(clock), []
+    for _ in range(3000):
+        step = made.next(clock.monotonic_ns())
+        if step is Step.OPEN:
+            made.started()
+            made.opened(clock.monotonic_ns())
+            opened_s.append(clock.monotonic_ns() / NS_PER_S)
+        elif step is Step.CLOSE:
+            made.failed("no depth", clock.monotonic_ns())
+        elif step is Step.LOOK:
+            made.still_there(clock.monotonic_ns())
+        clock.advance(0.1)
+    assert len(opened_s) == TIMES.most_starts and made.phase is Phase.LEFT_ALONE
+    pauses_s = np.diff(opened_s) - TIMES.first_image_s
+    assert (np.diff(pauses_s) > 0).all()
+    assert "left alone after 5 starts" in made.reason and "12 V supply off and on" in made.reason
+    made.vanished(clock.monotonic_ns())
+    clock.advance(TIMES.retry_s)
+    assert made.next(clock.monotonic_ns()) is Step.OPEN and made.starts == 0
+
+
+def test_only_a_silent_stream_is_a_reason_to_start_anew() -> None:
+    """Images that come and cannot be used are told, and change nothing about the connection."""
+    clock = ManualClock()
+    made = Connection(TIMES, clock.monotonic_ns(), ("colour", "depth"))
+    made.opened(clock.monotonic_ns())
+    for _ in range(600):
+        clock.advance(0.1)
+        made.heard("colour", clock.monotonic_ns())
+        made.heard("depth", clock.monotonic_ns())
+        assert made.next(clock.monotonic_ns()) is Step.READ
+    assert made.unusable_s(clock.monotonic_ns()) == pytest.approx(60.0)
+    for _ in range(70):
+        clock.advance(0.1)
+        made.heard("colour", clock.monotonic_ns())
+    assert made.next(clock.monotonic_ns()) is Step.CLOSE
+    said = made.silence(clock.monotonic_ns())
+    assert said.startswith("no first depth image for 7.0 s while colour comes") and "V" not in said
 
 
 @given(st.lists(st.sampled_from(["image", "silence", "fail", "tick"]), max_size=40))

@@ -141,10 +141,108 @@ def test_a_sync_role_that_does_not_take_is_refused() -> None:
 def test_a_camera_that_gives_no_depth_is_named_and_tried_again() -> None:
     camera = rig({"without_depth": True})
     assert not camera.run(7.0)
-    assert "no first image for 6" in camera.source.report().message
+    assert "no first depth image for 6.0 s while colour comes" in camera.source.report().message
     assert "OpenGL" in camera.source.report().message
     camera.body.without_depth = False
     assert camera.run(8.0)
+
+
+def test_a_camera_that_never_gives_depth_is_left_alone_until_it_is_switched_off_and_on() -> None:
+    camera = rig({"without_depth": True})
+    camera.run(300.0)
+    report = camera.source.report()
+    assert camera.body.starts == 5 and report.condition is Condition.FAILED
+    assert report.message.startswith("[38] no first depth image")
+    assert "left alone after 5 starts" in report.message
+    assert "switch its 12 V supply off and on" in report.message
+    camera.body.connected, camera.body.without_depth = False, False
+    camera.run(6.0)
+    assert "no camera at all" in camera.source.report().message
+    camera.body.connected = True
+    assert camera.run(8.0)
+    assert camera.body.starts == 6
+
+
+def test_a_camera_that_flaps_is_left_alone() -> None:
+    camera = rig()
+    for _ in range(12):
+        camera.run(4.0)
+        camera.body.depth_delay_ns = 10**12
+        camera.run(1.5)
+        camera.body.depth_delay_ns = 45_000_000
+    assert camera.body.starts == 5
+    assert "left alone after 5 starts" in camera.source.report().message
+
+
+DAMAGE = [
+    ("cut_depth", False, True, "depth: "),
+    (
+        "depth_size",
+        None,
+        (320, 288),
+        "depth: an image of 320x288, asked for and calibrated",
+    ),
+    ("undecodable", False, True, "colour: a MJPG image cannot be decoded"),
+]
+
+
+@pytest.mark.parametrize(("fault", "fine", "value", "words"), DAMAGE)
+def test_a_damaged_image_is_skipped_counted_and_starts_nothing_anew(
+    fault: str, fine: object, value: object, words: str
+) -> None:
+    camera = rig({"color_formats": ("MJPG",)})
+    camera.run(3.0)
+    for damaged in range(1, 6):
+        setattr(camera.body, fault, value)
+        before = camera.values()["damaged images"]
+        while camera.values()["damaged images"] == before:
+            camera.source.next(0.01)
+        setattr(camera.body, fault, fine)
+        assert len(camera.run(0.5)) >= 6
+        assert camera.values()["damaged images"].startswith(f"{damaged} (newest: {words}")
+    report = camera.source.report()
+    assert report.condition is Condition.OK and words in report.warning
+    assert camera.body.starts == 1 and camera.values()["connection losses"] == "0"
+    camera.run(6.0)
+    assert camera.source.report().warning == ""
+
+
+@pytest.mark.parametrize(("fault", "fine", "value", "words"), DAMAGE)
+def test_damage_that_lasts_is_a_numbered_fault_and_ends_with_it(
+    fault: str, fine: object, value: object, words: str
+) -> None:
+    camera = rig({"color_formats": ("MJPG",)})
+    camera.run(3.0)
+    setattr(camera.body, fault, value)
+    assert not camera.run(60.0)[1:]
+    report = camera.source.report()
+    assert report.condition is Condition.FAILED
+    assert report.message.startswith("[38] images come, but no usable pair for ")
+    assert words in report.message
+    assert camera.body.starts == 1
+    setattr(camera.body, fault, fine)
+    assert camera.run(1.0)
+    assert camera.source.report().condition is Condition.OK
+
+
+def test_colour_and_depth_12_ms_apart_are_told_as_that_and_can_be_allowed() -> None:
+    camera = rig({"depth_after_color_us": 12_000})
+    assert not camera.run(30.0)
+    message = camera.source.report().message
+    assert "12.0 ms apart at best, pairing_tolerance_s allows 10 ms (a period is 66.7" in message
+    assert "12 V" not in message and camera.body.starts == 1
+    allowed = rig({"depth_after_color_us": 12_000}, pairing_tolerance_s=0.015)
+    assert len(allowed.run(5.0)) > 60
+
+
+def test_a_lens_of_zeros_is_refused_with_what_to_do() -> None:
+    camera = rig({"without_lens": True})
+    assert not camera.run(300.0)
+    report = camera.source.report()
+    assert report.condition is Condition.FAILED
+    assert "[38] the factory calibration of 320x180@15" in report.message
+    assert "focal lengths are 0 and 0 px" in report.message
+    assert camera.body.starts == 5
 
 
 def test_a_profile_that_is_not_there_is_refused_by_name() -> None:

@@ -20,7 +20,7 @@ from mvista_cameras.recording import load_recording, save_recording
 from mvista_cameras.records import Shot
 from mvista_cameras.replay import Replay
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.sources import device_opener
+from mvista_cameras.sources import OrbbecOpener
 from mvista_cameras.synthetic import SyntheticCamera
 from mvista_core.ports import FrameSource
 from mvista_core.records import CameraCalibration, RigCalibration
@@ -63,7 +63,7 @@ def emulated_femto_bolts() -> Iterator[FrameBackend]:
         settings = CameraSettings(
             backend="emulated", serial=f"SN{name}", index=index, sync_role="standalone", **SMALL
         )
-        sources.append(FemtoBolt(name, settings, clock, device_opener(sdk, settings)))
+        sources.append(FemtoBolt(name, settings, clock, OrbbecOpener(sdk, settings)))
     yield _of(sources, clock)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from mvista_cameras.connection import Connection, Phase, Step
 from mvista_cameras.link import check_link
-from mvista_cameras.ports import CaptureDevice
+from mvista_cameras.ports import CaptureDevice, DeviceOpener
 from mvista_cameras.profiles import ProfileChoice, choose_profiles
 from mvista_cameras.records import (
     Condition,
+    Damaged,
     DeviceIdentity,
     RawImage,
     Shot,
@@ -34,6 +34,9 @@ SYNC_TRIES = 3
 CLOCK_SET_NS = NS_PER_S // 2
 WAITING_IMAGES, NO_WAIT_S = 32, 0.005
 """More than an SDK's queue holds, and less than the time to the next image."""
+STREAMS = (Stream.COLOR.value, Stream.DEPTH.value)
+WARN_NS = 5 * NS_PER_S
+"""For so long after a damaged image the health says so."""
 READ_S = 0.1
 """A read waits no longer, so that silence is noticed and a stop is heard."""
 
@@ -55,6 +58,30 @@ class _Stamped:
 
 
 @dataclass
+class _Spoilt:
+    """Images that could not be used."""
+
+    count: int = 0
+    since_pair: int = 0
+    newest: str = ""
+    newest_ns: int = 0
+
+    def add(self, damaged: Damaged, now_ns: int) -> None:
+        self.count += 1
+        self.since_pair += 1
+        self.newest, self.newest_ns = str(damaged), now_ns
+
+    def words(self) -> str:
+        return f"{self.count} (newest: {self.newest})" if self.count else "0"
+
+    def warning(self, now_ns: int) -> str:
+        """For as long as it is news."""
+        if not self.count or now_ns - self.newest_ns > WARN_NS:
+            return ""
+        return f"{self.count} damaged images skipped, the newest {self.newest}"
+
+
+@dataclass
 class _Counts:
     colors: int = 0
     pairs: int = 0
@@ -72,11 +99,11 @@ class FemtoBolt:
         camera: str,
         settings: CameraSettings,
         clock: Clock,
-        open_device: Callable[[], CaptureDevice],
+        open_device: DeviceOpener,
     ) -> None:
         self.camera = camera
-        self._settings, self._clock, self._open_device = settings, clock, open_device
-        self._connection = Connection(settings.times, clock.monotonic_ns())
+        self._settings, self._clock, self._device_opener = settings, clock, open_device
+        self._connection = Connection(settings.times, clock.monotonic_ns(), STREAMS)
         self._stamps = StampMap(settings.latency_s)
         self._pairing = self._new_pairing()
         self._open: _Open | None = None
@@ -84,6 +111,7 @@ class FemtoBolt:
         self._registered: StreamCalibration | None = None
         self._paired_ns = -1
         self._counts = _Counts()
+        self._spoilt = _Spoilt()
 
     def next(self, timeout_s: float) -> Shot | None:
         """The next shot; None when there was none in time, or while the camera is not there."""
@@ -94,7 +122,9 @@ class FemtoBolt:
             self._clock.sleep_until(now_ns + seconds_to_ns(wait_s))
             return None
         try:
-            if step is Step.OPEN:
+            if step is Step.LOOK:
+                self._look()
+            elif step is Step.OPEN:
                 self._start()
             elif step is Step.CLOSE:
                 return self._last_look(now_ns)
@@ -108,14 +138,17 @@ class FemtoBolt:
 
     def report(self) -> SourceReport:
         """The connection in a sentence; link, profile, sync as read back, clocks, losses."""
-        connection, open_ = self._connection, self._open
-        streaming = connection.phase is Phase.STREAMING
-        failed = bool(connection.reason) and not streaming
+        connection, open_, now_ns = self._connection, self._open, self._clock.monotonic_ns()
+        unusable = self._unusable(now_ns)
+        streaming = connection.phase is Phase.STREAMING and not unusable
+        failed = bool(unusable or connection.reason) and not streaming
         condition = Condition.OK if streaming else Condition.FAILED if failed else Condition.WAITING
-        message = connection.reason if failed else connection.phase.value
+        message = (unusable or connection.reason) if failed else connection.phase.value
         stamps, counts = self._stamps, self._counts
         values = [
             ("connection losses", str(connection.losses)),
+            ("starts since it streamed steadily", str(connection.starts)),
+            ("damaged images", self._spoilt.words()),
             ("shots", str(counts.shots)),
             ("colour images without depth", str(max(counts.colors - counts.pairs - 1, 0))),
             ("camera clock steps", str(stamps.device_steps)),
@@ -123,7 +156,8 @@ class FemtoBolt:
             ("clock drift (ppm)", f"{stamps.drift_ppm:.1f}"),
             ("capture to arrival (ms)", f"{stamps.latency_s * 1000:.1f}"),
         ]
-        return SourceReport(condition, message, (*_described(open_), *values))
+        warning = self._spoilt.warning(now_ns) if streaming else ""
+        return SourceReport(condition, message, (*_described(open_), *values), warning)
 
     def close(self) -> None:
         """Let go of the device."""
@@ -132,7 +166,7 @@ class FemtoBolt:
             open_.device.close()
 
     def _start(self) -> None:
-        device = self._open_device()
+        device = self._device_opener()
         try:
             self._open = self._configured(device)
         except CameraError:
@@ -141,7 +175,16 @@ class FemtoBolt:
         self._prepare_registration(self._open.calibration)
         self._stamps.restart()
         self._pairing, self._paired_ns = self._new_pairing(), -1
+        self._spoilt.since_pair = 0
         self._connection.opened(self._clock.monotonic_ns())
+
+    def _look(self) -> None:
+        """Left alone after starts in vain: only switching it off and on helps."""
+        now_ns = self._clock.monotonic_ns()
+        if self._device_opener.connected():
+            self._connection.still_there(now_ns)
+        else:
+            self._connection.vanished(now_ns)
 
     def _configured(self, device: CaptureDevice) -> _Open:
         settings, identity = self._settings, device.identity()
@@ -150,6 +193,7 @@ class FemtoBolt:
             device.color_profiles(), device.depth_profiles(), settings.color, settings.depth
         )
         self._synchronise(device, identity.serial)
+        self._connection.started()
         calibration = device.start(choice.color, choice.depth)
         # Starting the streams is known to reset what was set before.
         sync = device.read_sync()
@@ -182,8 +226,54 @@ class FemtoBolt:
         assert self._open is not None
         images = self._open.device.wait(timeout_s)
         for image in images:
-            self._add(image)
+            now_ns = self._clock.monotonic_ns()
+            self._connection.heard(image.stream.value, now_ns)
+            found = self._judged(image, self._open)
+            if isinstance(found, Damaged):
+                self._spoilt.add(found, now_ns)
+            else:
+                self._add(found)
         return bool(images)
+
+    def _judged(self, image: RawImage | Damaged, open_: _Open) -> RawImage | Damaged:
+        """The image, if it is of the size that was asked for and calibrated."""
+        if isinstance(image, Damaged):
+            return image
+        own_depth = image.stream is Stream.DEPTH and self._settings.registration == "own"
+        lens = open_.calibration.depth if own_depth else open_.calibration.color
+        height_px, width_px = image.pixels.shape[:2]
+        if (width_px, height_px) == (lens.width_px, lens.height_px):
+            return image
+        return Damaged(
+            image.stream,
+            f"an image of {width_px}x{height_px}, asked for and calibrated are "
+            f"{lens.width_px}x{lens.height_px}",
+        )
+
+    def _unusable(self, now_ns: int) -> str:
+        """Why images come and none is usable, in words; "" where that is no trouble."""
+        seconds = self._connection.unusable_s(now_ns)
+        if not seconds:
+            return ""
+        words = f"[{CameraError.code}] images come, but no usable pair for {seconds:.1f} s: "
+        if self._spoilt.since_pair:
+            return words + (
+                f"{self._spoilt.since_pair} were damaged, the newest {self._spoilt.newest}: check "
+                "cable, hub and 12 V supply; if it stays, start this camera's node anew"
+            )
+        apart_ns = self._pairing.apart_ns
+        if apart_ns is None or apart_ns <= self._pairing.tolerance_ns:
+            return ""
+        period_ms, allowed_ms = 1e3 / self._rate_hz(), self._settings.pairing_tolerance_s * 1e3
+        return words + (
+            f"colour and depth are {apart_ns / 1e6:.1f} ms apart at best, pairing_tolerance_s "
+            f"allows {allowed_ms:g} ms (a period is {period_ms:.1f} ms): set sync_role and index "
+            "as the rig is wired, or allow what this camera leaves between them"
+        )
+
+    def _rate_hz(self) -> int:
+        open_ = self._open
+        return open_.choice.color.rate_hz if open_ is not None else self._settings.rate_hz
 
     def _paired(self) -> Shot | None:
         """The newest pair, if it is new and one to be kept."""
@@ -195,6 +285,7 @@ class FemtoBolt:
         self._paired_ns = pair.stamp_ns
         self._connection.image(self._clock.monotonic_ns())
         self._counts.pairs += 1
+        self._spoilt.since_pair = 0
         if self._counts.pairs % open_.choice.keep_every:
             return None
         return self._shot(pair, pair.color.stamp_ns, open_.calibration)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mvista_cameras.records import (
     MM_PER_M,
+    Damaged,
     DeviceIdentity,
     RawImage,
     Stream,
@@ -24,7 +25,9 @@ from mvista_cameras.records import (
 )
 from mvista_core.errors import CameraError
 from mvista_core.geometry import pose_from
-from mvista_core.records import Intrinsics
+from mvista_core.records import Intrinsics, lens_fault
+
+DEEPEST_MM = np.iinfo(np.uint16).max
 
 Sdk = Any
 """The module `pyorbbecsdk`, or one with the same names."""
@@ -32,6 +35,13 @@ Sdk = Any
 LENS_MODELS = ("NONE", "BROWN_CONRADY", "BROWN_CONRADY_K6", "MODIFIED_BROWN_CONRADY")
 """The last differs from the others by the product of tangential and radial terms: under 0.01 px
 for this camera. Others are not what `lens.py` computes and are refused."""
+
+
+ROTATION_TOLERANCE = 1e-3
+UNREADABLE = (
+    "read wrongly or never written: switch the camera's 12 V supply off and on; if that does not "
+    "help, update its firmware or have it calibrated"
+)
 
 
 def load_sdk() -> Sdk:
@@ -160,11 +170,17 @@ class OrbbecDevice:
             extrinsic = chosen_depth.get_extrinsic_to(chosen_color)
         rotation = np.asarray(extrinsic.rot, dtype=np.float64).reshape(3, 3)
         offset_m = np.asarray(extrinsic.transform, dtype=np.float64).reshape(3) / MM_PER_M
+        turned = np.abs(rotation @ rotation.T - np.eye(3)).max()
+        if not (turned < ROTATION_TOLERANCE and np.isfinite(offset_m).all()):
+            raise CameraError(
+                f"the factory places depth to colour by {rotation.tolist()}, {offset_m.tolist()} "
+                f"m: no rotation and offset; {UNREADABLE}"
+            )
         return StreamCalibration(
             _intrinsics(chosen_color), _intrinsics(chosen_depth), pose_from(rotation, offset_m)
         )
 
-    def wait(self, timeout_s: float) -> Sequence[RawImage]:
+    def wait(self, timeout_s: float) -> Sequence[RawImage | Damaged]:
         """Images of the next frame set; empty after `timeout_s` without one."""
         with _Told(self._sdk, "the device is gone"):
             frames = self._pipeline.wait_for_frames(max(round(timeout_s * 1000), 1))
@@ -202,11 +218,15 @@ class OrbbecDevice:
                 return offer
         raise CameraError(f"profile {wanted} is no longer offered")
 
-    def _image(self, stream: Stream, frame: Any) -> RawImage:
-        pixels = self._depth_mm(frame) if stream is Stream.DEPTH else self._rgb(frame)
-        return RawImage(
-            stream, pixels, int(frame.get_timestamp_us()), int(frame.get_global_timestamp_us())
-        )
+    def _image(self, stream: Stream, frame: Any) -> RawImage | Damaged:
+        try:
+            pixels = self._depth_mm(frame) if stream is Stream.DEPTH else self._rgb(frame)
+            return RawImage(
+                stream, pixels, int(frame.get_timestamp_us()), int(frame.get_global_timestamp_us())
+            )
+        except (self._sdk.OBError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            # A frame's own bytes say nothing about the device: the next one may be whole.
+            return Damaged(stream, str(error))
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8]:
         formats, kind = self._sdk.OBFormat, frame.get_format()
@@ -219,7 +239,7 @@ class OrbbecDevice:
                 )
             converted = self._convert[kind].process(frame)
             if converted is None:
-                raise CameraError(f"a {kind.name} image cannot be decoded: damaged in transfer")
+                raise ValueError(f"a {kind.name} image cannot be decoded: damaged in transfer")
             frame = converted.as_video_frame()
         shape = (frame.get_height(), frame.get_width(), 3)
         pixels = np.array(frame.get_data(), dtype=np.uint8).reshape(shape)
@@ -232,7 +252,10 @@ class OrbbecDevice:
         scale_mm = float(frame.as_depth_frame().get_depth_scale())
         if scale_mm == 1.0:
             return raw
-        return np.asarray(np.rint(raw * np.float32(scale_mm)), dtype=np.uint16)
+        if not 0 < scale_mm < np.inf:
+            raise ValueError(f"its depth unit is {scale_mm} mm")
+        depth_mm = np.rint(raw * np.float32(scale_mm))
+        return np.where(depth_mm <= DEEPEST_MM, depth_mm, 0).astype(np.uint16)
 
 
 class _Told:
@@ -264,7 +287,7 @@ def _intrinsics(profile: Any) -> Intrinsics:
         raise CameraError(f"lens model {d.model.name}; readable are {', '.join(LENS_MODELS)}")
     radial = (d.k4, d.k5, d.k6) if any((d.k4, d.k5, d.k6)) else ()
     distortion = (d.k1, d.k2, d.p1, d.p2, d.k3, *radial)
-    return Intrinsics(
+    found = Intrinsics(
         int(profile.get_width()),
         int(profile.get_height()),
         float(lens.fx),
@@ -273,3 +296,6 @@ def _intrinsics(profile: Any) -> Intrinsics:
         float(lens.cy),
         tuple(float(k) for k in distortion) if any(distortion) else (),
     )
+    if fault := lens_fault(found):
+        raise CameraError(f"the factory calibration of {_profile(profile)}: {fault}; {UNREADABLE}")
+    return found

@@ -43,6 +43,8 @@ class Pace:
         """(OK, WARN or ERROR; a sentence) from the source's report and the rate kept."""
         if report.condition is not Condition.OK:
             return "ERROR", report.message
+        if report.warning:
+            return "WARN", f"{report.message}; {report.warning}"
         if rate_hz < SLOW * self._rate_hz:
             return "WARN", f"{rate_hz:.1f} Hz, expected {self._rate_hz:g} Hz"
         return "OK", report.message

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mvista_cameras.records import (
+    Damaged,
     DeviceIdentity,
     RawImage,
     Shot,
@@ -32,11 +33,24 @@ class CaptureDevice(Protocol):
 
     def start(self, color: StreamProfile, depth: StreamProfile) -> StreamCalibration: ...
 
-    def wait(self, timeout_s: float) -> Sequence[RawImage]:
-        """Images that arrived, colour and depth in any order; empty when none came in time."""
+    def wait(self, timeout_s: float) -> Sequence[RawImage | Damaged]:
+        """Images that arrived, colour and depth in any order; empty when none came in time.
+
+        One that cannot be read is `Damaged`, and none of the others' business.
+        """
 
     def close(self) -> None:
         """Stop and let go of the device; never raises."""
+
+
+class DeviceOpener(Protocol):
+    """How one camera is opened, and whether it is there at all."""
+
+    def __call__(self) -> CaptureDevice:
+        """Open it. Raises `CameraError`."""
+
+    def connected(self) -> bool:
+        """Whether the bus lists it; touches no stream. Raises `CameraError`."""
 
 
 class ShotSource(Protocol):

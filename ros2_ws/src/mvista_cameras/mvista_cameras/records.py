@@ -85,6 +85,17 @@ class RawImage:
 
 
 @dataclass(frozen=True)
+class Damaged:
+    """An image that came and cannot be used: cut short, not to be decoded, of another size."""
+
+    stream: Stream
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.stream.value}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Shot:
     """One capture: color uint8 [H, W, 3] RGB, depth_mm uint16 [H, W] registered to it (0 invalid).
 
@@ -114,8 +125,12 @@ class Condition(Enum):
 
 @dataclass(frozen=True)
 class SourceReport:
-    """A camera's state in a sentence, and the numbers behind it (name with unit, value)."""
+    """A camera's state in a sentence, and the numbers behind it (name with unit, value).
+
+    `warning` is what is wrong while it streams all the same.
+    """
 
     condition: Condition
     message: str
     values: tuple[tuple[str, str], ...] = field(default=())
+    warning: str = ""

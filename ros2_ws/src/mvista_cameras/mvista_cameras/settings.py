@@ -46,9 +46,12 @@ class CameraSettings:
         0.0, "Opened so long after the start: 2 s between cameras, primary last", 0.0, 60.0
     )
     first_image_s: float = _setting(6.0, "Time for the first pair of images", 0.5, 60.0)
-    silence_s: float = _setting(1.0, "No pair for so long: the camera is opened anew", 0.1, 10.0)
+    silence_s: float = _setting(1.0, "Nothing of a stream for so long: opened anew", 0.1, 10.0)
     retry_s: float = _setting(0.5, "First pause before opening again; doubles", 0.1, 10.0)
     longest_retry_s: float = _setting(5.0, "Longest pause before opening again", 0.5, 60.0)
+    most_starts: int = _setting(
+        5, "Starts in a row without steady images before the camera is left alone", 1, 20
+    )
     pairing_tolerance_s: float = _setting(
         0.01, "Colour and depth of one capture differ by at most this", 0.0005, 0.03
     )
@@ -96,6 +99,7 @@ class CameraSettings:
             self.silence_s,
             self.retry_s,
             self.longest_retry_s,
+            self.most_starts,
         )
 
 

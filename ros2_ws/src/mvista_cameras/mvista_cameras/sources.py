@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from mvista_cameras.emulator.camera import EmulatedCamera
 from mvista_cameras.emulator.sdk import EmulatedSdk
 from mvista_cameras.femto_bolt import FemtoBolt
-from mvista_cameras.orbbec import OrbbecDevice, load_sdk
+from mvista_cameras.orbbec import OrbbecDevice, Sdk, load_sdk, serials
 from mvista_cameras.ports import ShotSource
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.synthetic import SyntheticCamera
@@ -24,10 +24,22 @@ def open_source(camera: str, settings: CameraSettings, clock: Clock) -> ShotSour
         return SyntheticCamera(camera, settings, clock)
     if settings.backend == "emulated":
         body = EmulatedCamera(settings.serial or f"EMU{settings.index:05d}", clock)
-        return FemtoBolt(camera, settings, clock, device_opener(EmulatedSdk([body]), settings))
-    return FemtoBolt(camera, settings, clock, device_opener(load_sdk(), settings))
+        return FemtoBolt(camera, settings, clock, OrbbecOpener(EmulatedSdk([body]), settings))
+    return FemtoBolt(camera, settings, clock, OrbbecOpener(load_sdk(), settings))
 
 
-def device_opener(sdk: object, settings: CameraSettings) -> Callable[[], OrbbecDevice]:
+@dataclass(frozen=True)
+class OrbbecOpener:
     """Opens the camera of the settings on an SDK, real or emulated."""
-    return lambda: OrbbecDevice(sdk, settings.serial, settings.registration == "sdk")
+
+    sdk: Sdk
+    settings: CameraSettings
+
+    def __call__(self) -> OrbbecDevice:
+        """Raises `CameraError`."""
+        return OrbbecDevice(self.sdk, self.settings.serial, self.settings.registration == "sdk")
+
+    def connected(self) -> bool:
+        """Whether it is listed; opens nothing."""
+        listed = [serial for serial, _ in serials(self.sdk)]
+        return self.settings.serial in listed if self.settings.serial else bool(listed)

@@ -36,6 +36,8 @@ class EmulatedCamera:
     `drift_ppm` how fast its clock runs against the host's; `stepped_us` added to its clock;
     `ignores_sync` takes settings and does not do them; `connected` False: unplugged;
     `without_depth` streams colour only, as a host without OpenGL does;
+    `cut_depth`: half of each depth image; `depth_size`: depth of another (width, height);
+    `undecodable`: colour that no filter decodes; `without_lens`: intrinsics of zero;
     `color_delay_ns`, `depth_delay_ns`, `jitter_ns`: from capture to arrival.
     """
 
@@ -47,6 +49,11 @@ class EmulatedCamera:
     connected: bool = True
     ignores_sync: bool = False
     without_depth: bool = False
+    cut_depth: bool = False
+    depth_size: tuple[int, int] | None = None
+    undecodable: bool = False
+    without_lens: bool = False
+    color_formats: tuple[str, ...] = ("MJPG", "RGB")
     color_delay_ns: int = 28_000_000
     depth_delay_ns: int = 45_000_000
     jitter_ns: int = 4_000_000
@@ -61,6 +68,7 @@ class EmulatedCamera:
         self._scene = Scene(tint=1 + sum(self.serial.encode()) % 16)
         self._pictures: dict[Intrinsics, list[UInt8]] = {}
         self._depths: dict[Intrinsics, UInt16] = {}
+        self.starts = 0
 
     def take_sync(self, config: SyncConfig) -> None:
         """The setting arrives; whether it takes is another matter."""
@@ -77,12 +85,14 @@ class EmulatedCamera:
             StreamProfile(*size, rate, kind)
             for size in (_USB2_SIZES if slow else _COLOR_SIZES)
             for rate in self.rates
-            for kind in ("MJPG", "RGB")
+            for kind in self.color_formats
             if not (slow and rate > 15)
         ]
 
     def intrinsics(self, profile: StreamProfile, stream: Stream) -> Intrinsics:
         """The factory calibration at the profile's size."""
+        if self.without_lens and stream is Stream.COLOR:
+            return Intrinsics(profile.width_px, profile.height_px, 0.0, 0.0, 0.0, 0.0)
         full = FEMTO_BOLT_DEPTH if stream is Stream.DEPTH else FEMTO_BOLT_COLOR
         return scaled_to(full, profile.width_px, profile.height_px)
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from enum import Enum
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 from mvista_cameras.emulator.camera import QUEUE, EmulatedCamera
 from mvista_cameras.emulator.scene import COLOR_FROM_DEPTH
 from mvista_cameras.records import MM_PER_M, Stream, StreamProfile, SyncConfig
-from mvista_core.records import Intrinsics
 from mvista_core.timing import NS_PER_S
 
 OBSensorType = Enum("OBSensorType", ["COLOR_SENSOR", "DEPTH_SENSOR"])
 OBStreamType = Enum("OBStreamType", ["COLOR_STREAM"])
 OBFormat = Enum("OBFormat", ["RGB", "BGR", "MJPG", "YUYV", "Y16"])
+OBConvertFormat = Enum("OBConvertFormat", ["MJPG_TO_RGB888", "YUYV_TO_RGB888"])
 OBMultiDeviceSyncMode = Enum("OBMultiDeviceSyncMode", ["STANDALONE", "PRIMARY", "SECONDARY"])
 OBFrameAggregateOutputMode = Enum(
     "OBFrameAggregateOutputMode", ["ANY_SITUATION", "FULL_FRAME_REQUIRE"]
@@ -46,6 +45,7 @@ class EmulatedSdk:
         self.Context = partial(Context, self.cameras)
         self.Pipeline, self.Config, self.OBError = Pipeline, Config, OBError
         self.OBSensorType, self.OBStreamType, self.OBFormat = OBSensorType, OBStreamType, OBFormat
+        self.OBConvertFormat, self.FormatConvertFilter = OBConvertFormat, FormatConvertFilter
         self.OBMultiDeviceSyncMode = OBMultiDeviceSyncMode
         self.OBFrameAggregateOutputMode = OBFrameAggregateOutputMode
 
@@ -231,6 +231,7 @@ class Pipeline:
     def start(self, config: Config) -> None:
         if not self._camera.connected:
             raise OBError("Device is deactivated/disconnected!")
+        self._camera.starts += 1
         self._profiles = list(config.profiles)
         now_ns = self._camera.clock.monotonic_ns()
         for profile in self._profiles:
@@ -267,8 +268,18 @@ class Pipeline:
         depth = stream is Stream.DEPTH
         pixels = camera.depth_mm(lens) if depth else camera.picture(lens, index)
         captured_ns = camera.captured_ns(index, profile.get_fps(), stream)
+        size = pixels.shape[:2]
+        if depth and camera.depth_size is not None:
+            size = camera.depth_size[::-1]
+            pixels = np.zeros(size, np.uint16)
+        whole = pixels.nbytes // 2 if depth and camera.cut_depth else pixels.nbytes
         return Frame(
-            pixels, lens, profile, camera.device_us(captured_ns), camera.global_us(captured_ns)
+            pixels.reshape(-1).view(np.uint8)[:whole],
+            size,
+            profile,
+            camera.device_us(captured_ns),
+            camera.global_us(captured_ns),
+            camera.undecodable and not depth,
         )
 
 
@@ -290,23 +301,25 @@ class Frame:
 
     def __init__(
         self,
-        pixels: NDArray[Any],
-        lens: Intrinsics,
+        data: NDArray[np.uint8],
+        size: tuple[int, ...],
         profile: VideoStreamProfile,
         device_us: int,
         global_us: int,
+        undecodable: bool = False,
     ) -> None:
-        self._pixels, self._lens, self._profile = pixels, lens, profile
+        self._data, self._size, self._profile = data, size, profile
         self._device_us, self._global_us = device_us, global_us
+        self.undecodable = undecodable
 
     def get_data(self) -> NDArray[np.uint8]:
-        return self._pixels.reshape(-1).view(np.uint8)
+        return self._data
 
     def get_width(self) -> int:
-        return self._lens.width_px
+        return self._size[1]
 
     def get_height(self) -> int:
-        return self._lens.height_px
+        return self._size[0]
 
     def get_format(self) -> Enum:
         return self._profile.get_format()
@@ -320,5 +333,18 @@ class Frame:
     def as_depth_frame(self) -> Frame:
         return self
 
+    def as_video_frame(self) -> Frame:
+        return self
+
     def get_depth_scale(self) -> float:
         return 1.0
+
+
+class FormatConvertFilter:
+    """Decodes what crosses the cable; None for an image that was damaged on its way."""
+
+    def set_format_convert_format(self, kind: Enum) -> None:
+        assert kind in OBConvertFormat
+
+    def process(self, frame: Frame) -> Frame | None:
+        return None if frame.undecodable else frame
