@@ -39,9 +39,9 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "mvista = mvista_bringup.cli:main",
-            "cell_display_node = mvista_bringup.cell_display_node:main",
-            "rig_publisher_node = mvista_bringup.rig_publisher_node:main",
+            "mvista = mvista_bringup.programs:mvista",
+            "cell_display_node = mvista_bringup.programs:cell_display_node",
+            "rig_publisher_node = mvista_bringup.programs:rig_publisher_node",
         ]
     },
 )

@@ -21,8 +21,8 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "calibration_node = mvista_calibration_ros.calibration_node:main",
-            "drift_node = mvista_calibration_ros.drift_node:main",
+            "calibration_node = mvista_calibration_ros.programs:calibration_node",
+            "drift_node = mvista_calibration_ros.programs:drift_node",
         ]
     },
 )

@@ -22,8 +22,8 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "camera_node = mvista_cameras.camera_node:main",
-            "replay_node = mvista_cameras.replay_node:main",
+            "camera_node = mvista_cameras.programs:camera_node",
+            "replay_node = mvista_cameras.programs:replay_node",
         ]
     },
 )

@@ -19,5 +19,5 @@ setup(
     maintainer_email="maintainers@mvista4d.org",
     description="Checks a joint trajectory, makes it smooth and safe, and streams it at 200 Hz",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["executor_node = mvista_executor.executor_node:main"]},
+    entry_points={"console_scripts": ["executor_node = mvista_executor.programs:executor_node"]},
 )

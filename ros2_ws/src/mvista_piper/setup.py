@@ -21,8 +21,8 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "piper_node = mvista_piper.piper_node:main",
-            "piper_emulator = mvista_piper.emulator_main:main",
+            "piper_node = mvista_piper.programs:piper_node",
+            "piper_emulator = mvista_piper.programs:piper_emulator",
         ]
     },
 )

@@ -21,8 +21,8 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "planning_node = mvista_planning.planning_node:main",
-            "task_node = mvista_planning.task_node:main",
+            "planning_node = mvista_planning.programs:planning_node",
+            "task_node = mvista_planning.programs:task_node",
         ]
     },
 )

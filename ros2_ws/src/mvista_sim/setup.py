@@ -25,8 +25,8 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": [
-            "board_node = mvista_sim.board_node:main",
-            "sim_node = mvista_sim.sim_node:main",
+            "board_node = mvista_sim.programs:board_node",
+            "sim_node = mvista_sim.programs:sim_node",
         ]
     },
     maintainer="MVISTA-4D stack maintainers",

@@ -1,0 +1,8 @@
+"""The programs of this package; each imports what it runs only when it is called."""
+
+from __future__ import annotations
+
+from mvista_core.process import executable
+
+piper_node = executable("mvista_piper.piper_node")
+piper_emulator = executable("mvista_piper.emulator_main")

@@ -1,0 +1,8 @@
+"""The programs of this package; each imports what it runs only when it is called."""
+
+from __future__ import annotations
+
+from mvista_core.process import executable
+
+board_node = executable("mvista_sim.board_node")
+sim_node = executable("mvista_sim.sim_node")
