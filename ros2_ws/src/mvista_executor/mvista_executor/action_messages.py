@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from control_msgs.action import FollowJointTrajectory
@@ -21,6 +23,7 @@ from mvista_executor.goal import (
     tolerances_of,
     without_start_point,
 )
+from mvista_executor.plan import ExecutionPlan
 from mvista_executor.report import ExecutionReport, Recording, Tick, Tolerances
 from mvista_executor.settings import ExecutorSettings
 from mvista_ros.convert import (
@@ -87,9 +90,18 @@ def _check_supported(goal: FollowJointTrajectory.Goal) -> None:
             )
 
 
-def feedback_to_msg(tick: Tick) -> FollowJointTrajectory.Feedback:
-    """Desired, actual and error (actual - desired) of one tick."""
+def feedback_to_msg(
+    tick: Tick, asked: JointTrajectory, recording: Recording
+) -> FollowJointTrajectory.Feedback:
+    """Desired, actual and error (actual - desired) of one tick, and which point is approached.
+
+    `index` and `multi_dof_index` came with control_msgs 6.3.0: an apt Jazzy has neither.
+    """
     feedback = FollowJointTrajectory.Feedback()
+    if hasattr(feedback, "index"):
+        times_s = [ns_to_seconds(stamp_to_ns(p.time_from_start)) for p in asked.points]
+        feedback.index = point_index(times_s, tick.progress, recording.plan)
+        feedback.multi_dof_index = 0  # such a trajectory is refused
     if tick.command is None:
         return feedback
     command = joint_command_to_msg(tick.command)
@@ -100,6 +112,20 @@ def feedback_to_msg(tick: Tick) -> FollowJointTrajectory.Feedback:
         feedback.actual = JointTrajectoryPoint(positions=doubles(actual))
         feedback.error = JointTrajectoryPoint(positions=doubles(tick.tracking_error))
     return feedback
+
+
+def point_index(times_s: Sequence[float], progress: float, plan: ExecutionPlan) -> int:
+    """Index of the point that is approached: the first whose time is still to come, or the last.
+
+    `times_s` as they were asked; `progress` is the fraction of the plan's whole duration.
+    """
+    if not times_s or plan.follow is None:
+        return 0
+    curve, law = plan.follow.curve, plan.follow.law
+    place_s = law.at_one(progress * plan.duration_s - plan.lead_in_s)[0]
+    # Curve and points end together; they may begin apart (a lead, a start point that is left out).
+    now_s = times_s[-1] - (float(curve.x[-1]) - place_s)
+    return min(bisect_right(times_s, now_s), len(times_s) - 1)
 
 
 def reasons(tick: Tick) -> str:

@@ -144,7 +144,8 @@ class ExecutorNode(HouseNode):
             self._why.publish(action_messages.why_to_msg(ticks[-1], self._stream.recording))
         goal = self._goals.active
         if ticks and goal is not None and self._pumps % FEEDBACK_EVERY_PUMPS == 0:
-            goal.publish_feedback(action_messages.feedback_to_msg(ticks[-1]))
+            asked, now = goal.request.trajectory, self._stream.recording
+            goal.publish_feedback(action_messages.feedback_to_msg(ticks[-1], asked, now))
         for ended in self._goals.take_ended():
             if ended.recording is not None:
                 report = ended.recording.report()
