@@ -14,7 +14,7 @@ from mvista_planning.confirmation import Confirmation
 from mvista_planning.task import GateLimits, Task, TaskReport, TaskRequest
 from mvista_planning.task_steps_node import Optimisation, RosSteps
 from mvista_ros.actions import WorkServer
-from mvista_ros.base_node import Health, HouseNode, run_node
+from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import outcome_from_error, outcome_ok, trajectory_to_msg
 from mvista_ros.convert.joints import doubles
 from mvista_ros.parameters import declare, parameter
@@ -35,6 +35,9 @@ class TaskParameters:
     confirm_timeout_s: float = parameter(
         120.0, "An operator silent for so long has declined", 1.0, 3600.0
     )
+    server_timeout_s: float = parameter(
+        180.0, "Longest wait for planner and executor to serve", 0.1, 3600.0
+    )
     plan_age_limit_s: float = parameter(240.0, "Oldest plan that is executed", 1.0, 3600.0)
     head_disagreement_limit_rad: float = parameter(
         0.5, "Largest mean distance of the optimised from the action head's actions", 0.0, 10.0
@@ -50,15 +53,17 @@ class TaskNode(HouseNode):
         settings, clock = self._settings, self.system_clock
         self._operator = Confirmation(clock, settings.confirm_timeout_s)
         optimisation = Optimisation(settings.initialisation, settings.steps)
-        steps = RosSteps(self, clock, settings.arm, optimisation, self._operator)
+        self._steps = RosSteps(self, clock, settings.arm, optimisation, self._operator)
         limits = GateLimits(settings.plan_age_limit_s, settings.head_disagreement_limit_rad)
-        self._task = Task(steps, limits, clock)
+        self._task = Task(self._steps, limits, clock)
         self.create_service(SetBool, "confirm", self._confirm)
         self._server = WorkServer(self, RunTask, "run_task", self._run)
 
     def health(self) -> Health:
-        """The stage of the running task."""
+        """The stage of the running task, or what a task would have to wait for."""
         stage = self._task.stage
+        if stage is None and (missing := self._steps.missing):
+            return Health(Level.WARN, f"waits for {' and '.join(missing)}")
         return Health(message=f"at stage {stage.value}" if stage else "idle")
 
     def stop(self) -> None:
@@ -73,6 +78,7 @@ class TaskNode(HouseNode):
             request.seed,
             request.confirm or self._settings.confirm,
         )
+        self._steps.wait_until_served(self._settings.server_timeout_s, progress)
         report = self._task.run(asked, progress)
         for stage in report.stages:
             words = f"{stage.stage.value}: {stage.duration_s:.2f} s"

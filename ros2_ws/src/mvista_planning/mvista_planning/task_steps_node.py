@@ -12,10 +12,10 @@ from mvista_interfaces.action import Imagine, InferActions
 from mvista_interfaces.msg import Outcome
 from rclpy.node import Node
 
-from mvista_core.errors import ExecutionError, MvistaError
+from mvista_core.errors import CancelledError, ExecutionError, MvistaError, UnavailableError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import ActionTrajectory, InferredPlan, Provenance
-from mvista_core.timing import seconds_to_ns
+from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_planning.confirmation import Confirmation
 from mvista_planning.relay import Relay
 from mvista_planning.task import Stage, TaskRequest
@@ -28,6 +28,9 @@ from mvista_ros.convert import (
     trajectory_to_msg,
 )
 
+WAITING = "wait"
+"""What feedback calls the time before the first stage."""
+LOOK_PERIOD_S = 0.1
 _NUMBERED = re.compile(r"^\[(\d+)(?:\.(\d+))?\] ")
 
 
@@ -57,6 +60,31 @@ class RosSteps:
         self._infer = GoalClient(node, InferActions, "infer_actions")
         self._observed_ns = 0
         self._follow = GoalClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Actions of planner and executor that nobody serves yet."""
+        clients = (self._imagine, self._infer, self._follow)
+        return tuple(c._action_name for c in clients if not c.server_is_ready())
+
+    def wait_until_served(self, timeout_s: float, progress: Progress) -> None:
+        """Return once planner and executor serve: they may still load weights, or look for an arm.
+
+        Raises:
+            UnavailableError: they do not within `timeout_s`; names what is missing.
+            CancelledError: the caller gave up.
+        """
+        start_ns = self._clock.monotonic_ns()
+        while missing := self.missing:
+            waited_s = ns_to_seconds(self._clock.monotonic_ns() - start_ns)
+            if waited_s > timeout_s:
+                raise UnavailableError(
+                    f"no action server {' and '.join(missing)} within {timeout_s:g} s "
+                    "(server_timeout_s); has its process ended? see /diagnostics"
+                )
+            if not progress(WAITING, min(waited_s / timeout_s, 1.0)):
+                raise CancelledError(f"cancelled while {' and '.join(missing)} were waited for")
+            self._clock.sleep_until(self._clock.monotonic_ns() + seconds_to_ns(LOOK_PERIOD_S))
 
     def imagine(self, request: TaskRequest, progress: Progress) -> str:
         """Action `imagine`; returns the rollout id."""
