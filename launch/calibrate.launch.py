@@ -12,4 +12,4 @@ from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
 
 def generate_launch_description() -> LaunchDescription:
     """The nodes and arguments of mvista_bringup/robot_graph.py."""
-    return launch_description(CALIBRATE, CALIBRATE_OPTIONS)
+    return launch_description(CALIBRATE, CALIBRATE_OPTIONS, __file__)

@@ -11,4 +11,4 @@ from mvista_bringup.robot_graph import MONITOR, MONITOR_OPTIONS
 
 def generate_launch_description() -> LaunchDescription:
     """The nodes and arguments of mvista_bringup/robot_graph.py."""
-    return launch_description(MONITOR, MONITOR_OPTIONS)
+    return launch_description(MONITOR, MONITOR_OPTIONS, __file__)

@@ -11,4 +11,4 @@ from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
 
 def generate_launch_description() -> LaunchDescription:
     """The nodes and arguments of mvista_bringup/robot_graph.py."""
-    return launch_description(REAL_ROBOT, REAL_ROBOT_OPTIONS)
+    return launch_description(REAL_ROBOT, REAL_ROBOT_OPTIONS, __file__)

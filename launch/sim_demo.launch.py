@@ -10,4 +10,4 @@ from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS
 
 def generate_launch_description() -> LaunchDescription:
     """The nodes and arguments of mvista_bringup/nodes.py."""
-    return launch_description(SIM_DEMO, SIM_DEMO_OPTIONS)
+    return launch_description(SIM_DEMO, SIM_DEMO_OPTIONS, __file__)

@@ -67,14 +67,14 @@ def test_nodes_get_ready_write_logs_and_end(
 def test_a_process_that_ends_is_named_with_its_last_words_and_log(
     rig_publisher: NodeSpec, values: dict[str, str], tmp_path: Path
 ) -> None:
-    spec = replace(rig_publisher, parameters=(("rig_file", "/no/such/rig.yaml"),))
+    spec = replace(rig_publisher, parameters=(*rig_publisher.parameters, ("rigg", 1)))
     with (
         Supervisor([spec], values, tmp_path) as supervisor,
         pytest.raises(UnavailableError) as caught,
     ):
         supervisor.wait_ready(READY_S)
     message = str(caught.value)
-    assert "/rig_publisher (exit 2): RigError (11): no rig file at /no/such/rig.yaml" in message
+    assert "/rig_publisher (exit 2): ConfigError (10): /rig_publisher: unknown param" in message
     assert str(tmp_path / "logs" / "rig_publisher.log") in message
 
 
@@ -134,10 +134,11 @@ def test_an_error_inside_ends_the_processes(
 
 
 def test_nothing_starts_when_one_row_is_wrong(values: dict[str, str], tmp_path: Path) -> None:
-    supervisor = Supervisor(SIM_DEMO[:1], {**values, "seed": "many"}, tmp_path)
-    with pytest.raises(ConfigError, match="whole number"):
-        supervisor.start()
-    assert supervisor.pids == ()
+    for wrong, said in (("seed", "whole number"), ("rig", "no rig file.*\n *mend: rig:=sim_cell")):
+        supervisor = Supervisor(SIM_DEMO[:1], {**values, wrong: "many"}, tmp_path)
+        with pytest.raises(ConfigError, match=said):
+            supervisor.start()
+        assert supervisor.pids == ()
 
 
 def test_a_domain_in_use_is_passed_over() -> None:

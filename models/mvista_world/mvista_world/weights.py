@@ -39,6 +39,28 @@ def verify(folder: Path) -> str:
     Raises:
         WeightsError: naming the file, and the expected and found sha256.
     """
+    text, files = _listed(folder)
+    for name, expected in files.items():
+        path = folder / name
+        found = sha256_of(path)
+        if found != expected:
+            raise WeightsError(
+                f"{path} was truncated or altered: expected sha256 {expected}, found {found}"
+            )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_complete(folder: Path) -> None:
+    """Whether every file of a checkpoint is there; their content is `verify`'s, which takes longer.
+
+    Raises:
+        WeightsError: no checkpoint, or naming the file that is missing.
+    """
+    _listed(folder)
+
+
+def _listed(folder: Path) -> tuple[str, dict[str, str]]:
+    """The manifest's text, and the sha256 of each file that it lists, all of which exist."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise WeightsError(
@@ -51,12 +73,6 @@ def verify(folder: Path) -> str:
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{manifest} is not a checkpoint manifest ({error!r})") from None
     for name, expected in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise WeightsError(f"{path} is missing; expected sha256 {expected}")
-        found = sha256_of(path)
-        if found != expected:
-            raise WeightsError(
-                f"{path} was truncated or altered: expected sha256 {expected}, found {found}"
-            )
-    return hashlib.sha256(text.encode()).hexdigest()
+        if not (folder / name).is_file():
+            raise WeightsError(f"{folder / name} is missing; expected sha256 {expected}")
+    return text, files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,20 @@ class DeclareLaunchArgument:
     name: str
     default_value: str
     description: str
-    choices: list[str] | None
+
+
+@dataclass(frozen=True)
+class OpaqueFunction:
+    """What is done once the arguments are known: a function of the launch's context."""
+
+    function: Callable[[Any], list[Any]]
+
+
+@dataclass(frozen=True)
+class RegisterEventHandler:
+    """Hears events from now on."""
+
+    event_handler: Any
 
 
 @dataclass(frozen=True)
@@ -32,11 +46,3 @@ class ExecuteProcess:
     name: str
     output: str
     on_exit: Any
-    condition: Any
-
-
-@dataclass(frozen=True)
-class Shutdown:
-    """Ends the launch."""
-
-    reason: str

@@ -13,10 +13,11 @@ class Node:
     package: str
     executable: str
     name: str
-    namespace: Any
+    namespace: str
     parameters: list[Any]
     remappings: list[tuple[str, str]]
     arguments: list[Any]
     output: str
     on_exit: Any
-    condition: Any
+    exec_name: str
+    prefix: str | None

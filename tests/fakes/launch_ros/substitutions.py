@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class FindPackageShare:
-    """A package's share folder."""
+class ExecutableInPackage:
+    """The path of a package's program."""
 
     package: str
+    executable: str

@@ -11,23 +11,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mvista_bringup.options import (
+    FALSE,
+    NAMESPACE,
+    NAMESPACE_OPTION,
+    PORTS,
+    SHARE,
+    TRUE,
+    Kind,
+    RunOption,
+    option_values,
+)
 from mvista_core.errors import ConfigError
 
+__all__ = ["FALSE", "SHARE", "TRUE", "RunOption", "option_values"]  # also found here
+
 Literal = bool | int | float | str
-SHARE = "share"
 DDS_PROFILE = "config/dds/fastdds.xml"
-TRUE, FALSE = "true", "false"
 _REFERENCE = re.compile(r"\{(\w+)\}")
-
-
-@dataclass(frozen=True)
-class RunOption:
-    """What a run may choose: a launch argument, an option of the demo. No `choices`: any text."""
-
-    name: str
-    default: str
-    text: str
-    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,15 @@ class When:
 class NodeSpec:
     """One process. `executable` is also the module `<package>.<executable>` with a `main()`.
 
-    `namespace` may refer to options as templates do. An `apt` row is a program that only an apt
-    ROS brings (robot_state_publisher, RViz): `ros2 launch` starts it, the supervisor does not.
+    `namespace` lies below the run's own and may refer to options as templates do. An `apt` row is
+    a program that only an apt ROS brings (robot_state_publisher, RViz): `ros2 launch` starts it,
+    the supervisor does not.
     """
 
     package: str
     executable: str
     name: str
-    namespace: str = "/"
+    namespace: str = ""
     parameter_file: str = ""
     parameters: tuple[tuple[str, Value], ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
@@ -106,7 +108,7 @@ class NodeSpec:
     @property
     def full_name(self) -> str:
         """The node's fully qualified name: how its diagnostics are signed."""
-        return f"{self.namespace.rstrip('/')}/{self.name}"
+        return absolute(self.namespace, self.name)
 
 
 @dataclass(frozen=True)
@@ -130,50 +132,60 @@ class ProcessSpec:
 Spec = NodeSpec | ProcessSpec
 
 
-def option_values(
-    options: tuple[RunOption, ...], chosen: Mapping[str, str], share: str
-) -> dict[str, str]:
-    """Every reference a template may hold: the defaults, what was chosen, and `{share}`.
+def absolute(*parts: str) -> str:
+    """The name that lies below these namespaces, each of which may be empty: "/cell_a/piper"."""
+    return "/" + "/".join(part.strip("/") for part in parts if part.strip("/"))
 
-    Raises:
-        ConfigError: something was chosen that is no option, or not among its choices.
+
+def active_rows(graph: Sequence[Spec], values: Mapping[str, str]) -> tuple[Spec, ...]:
+    """The rows that these options ask for, in their final namespaces, with where TF is heard.
+
+    Frames have names without a namespace: where a run has one, so have its /tf and /tf_static.
     """
-    defaults = {option.name: option.default for option in options}
-    unknown = sorted(set(chosen) - set(defaults))
-    if unknown:
-        raise ConfigError(f"no run options {unknown}; there are {sorted(defaults)}")
-    values = {**defaults, **chosen, SHARE: share}
-    for option in options:
-        if option.choices and values[option.name] not in option.choices:
-            raise ConfigError(
-                f"{option.name} is '{values[option.name]}'; allowed: {', '.join(option.choices)}"
-            )
-    return values
-
-
-def started_rows(graph: Sequence[Spec], values: Mapping[str, str]) -> tuple[Spec, ...]:
-    """The rows that the supervisor starts with these options, in their final namespaces."""
+    own = values.get(NAMESPACE, "")
+    frames = tuple((f"/{tf}", absolute(own, tf)) for tf in ("tf", "tf_static")) if own else ()
     return tuple(
-        replace(row, namespace=str(Template(row.namespace).resolve(values)))
+        replace(
+            row,
+            namespace=absolute(own, str(Template(row.namespace).resolve(values))),
+            remappings=(
+                *((absolute(own, a), absolute(own, b)) for a, b in row.remappings),
+                *frames,
+            ),
+        )
         if isinstance(row, NodeSpec)
         else row
         for row in graph
         if all(condition.holds(values) for condition in row.when)
-        and not (isinstance(row, NodeSpec) and row.apt)
     )
 
 
+def started_rows(graph: Sequence[Spec], values: Mapping[str, str]) -> tuple[Spec, ...]:
+    """The active rows that the supervisor starts: those that need no apt ROS."""
+    rows = active_rows(graph, values)
+    return tuple(row for row in rows if not (isinstance(row, NodeSpec) and row.apt))
+
+
+SCENES = ("touch_cube", "open_drawer", "put_orange")
+
 SIM_DEMO_OPTIONS = (
-    RunOption("task", "touch_cube", "scene to lay out: touch_cube, open_drawer, put_orange"),
-    RunOption("seed", "0", "object poses and distractors"),
-    RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml"),
-    RunOption("checkpoint", "tiny", "a folder of models/checkpoints/"),
+    RunOption("task", SCENES[0], "scene to lay out", SCENES),
+    RunOption("seed", "0", "object poses and distractors", kind=Kind.WHOLE),
+    RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml", kind=Kind.FILE),
+    RunOption("checkpoint", "tiny", "a folder of models/checkpoints/", kind=Kind.FILE),
     RunOption("drift", FALSE, "also watch for moved cameras (monitor does)", (TRUE, FALSE)),
+    NAMESPACE_OPTION,
 )
 
 EMULATED_DEMO_OPTIONS = (
     *SIM_DEMO_OPTIONS,
-    RunOption("can_port", "43113", "UDP port of the emulated CAN bus, on this machine only"),
+    RunOption(
+        "can_port",
+        "43113",
+        "UDP port of the emulated CAN bus, on this machine only",
+        kind=Kind.WHOLE,
+        bounds=PORTS,
+    ),
 )
 
 _ARM_FILE = ("arm_file", Template("{share}/config/arms/piper.yaml"))
@@ -197,7 +209,7 @@ SIM_DEMO: tuple[NodeSpec, ...] = (
         "mvista_executor",
         "executor_node",
         "executor",
-        namespace="/piper",
+        namespace="piper",
         parameter_file="config/executor.yaml",
         parameters=(_ARM_FILE,),
     ),
@@ -247,7 +259,7 @@ EMULATED_ARM = (
         "mvista_piper",
         "piper_node",
         "driver",
-        namespace="/piper",
+        namespace="piper",
         parameter_file="config/piper.yaml",
         parameters=(
             _ARM_FILE,

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from mvista_bringup.nodes import (
     EMULATED_CAN_GROUP,
-    FALSE,
-    TRUE,
+    SCENES,
     CellUrdf,
     NodeSpec,
     ProcessSpec,
-    RunOption,
     Spec,
     Template,
     When,
 )
+from mvista_bringup.options import FALSE, LARGEST, NAMESPACE_OPTION, PORTS, TRUE, Kind, RunOption
 
 REAL, EMULATED = "real", "emulated"
 HUB, FREE = "hub", "free"
@@ -23,31 +22,46 @@ CAMERAS = ("cam0", "cam1", "cam2", "cam3")
 """The first is the primary of the sync hub; `rig` holds their serial numbers."""
 START_GAP_S = 2.0
 
-_ARM = RunOption("arm", "piper", "namespace of the arm that acts; <arm>_base is the rig's frame")
-_ARM_FILE_OPTION = RunOption("arm_file", "piper", "a file of config/arms/, without .yaml")
-_RIG = RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml")
+_ARM = RunOption(
+    "arm", "piper", "namespace of the arm that acts; <arm>_base is the rig's frame", kind=Kind.NAME
+)
+_ARM_FILE_OPTION = RunOption(
+    "arm_file", "piper", "a file of config/arms/, without .yaml", kind=Kind.FILE
+)
+_RIG = RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml", kind=Kind.FILE)
+
+
+def _whole(name: str, default: str, text: str, bounds: tuple[int, int] = (0, LARGEST)) -> RunOption:
+    return RunOption(name, default, text, kind=Kind.WHOLE, bounds=bounds)
+
 
 REAL_ROBOT_OPTIONS = (
     RunOption("hardware", REAL, "real, or emulated: rehearse without any", (REAL, EMULATED)),
     _ARM,
     _ARM_FILE_OPTION,
     _RIG,
-    RunOption("checkpoint", "tiny", "a folder of models/checkpoints/"),
+    RunOption("checkpoint", "tiny", "a folder of models/checkpoints/", kind=Kind.FILE),
     RunOption("instruction", "", "carried out once all is up; empty: wait for `mvista run`"),
     RunOption("confirm", TRUE, "whether its plan waits for the service `confirm`", (TRUE, FALSE)),
     RunOption("can_serial", "", "USB serial of the arm's CAN adapter (survives re-plugging)"),
     RunOption("can_channel", "", "or its channel, e.g. can0"),
     RunOption("camera_sync", HUB, "hub: cam0 is the primary of a sync hub; free", (HUB, FREE)),
-    RunOption("second_arm", "", "namespace of another arm with a driver of its own; empty: none"),
+    RunOption(
+        "second_arm",
+        "",
+        "namespace of another arm with a driver of its own; empty: none",
+        kind=Kind.NAME,
+    ),
     RunOption("second_can_serial", "", "USB serial of the second arm's CAN adapter"),
     RunOption("second_can_channel", "", "or its channel"),
-    RunOption("second_xyz", "0 -0.6 0", "second base in the first one's frame, m"),
-    RunOption("second_rpy", "0 0 0", "and its roll, pitch, yaw, rad"),
+    RunOption("second_xyz", "0 -0.6 0", "second base in the first one's frame, m", kind=Kind.THREE),
+    RunOption("second_rpy", "0 0 0", "and its roll, pitch, yaw, rad", kind=Kind.THREE),
     RunOption("rviz", FALSE, "also start RViz with config/rviz/mvista4d.rviz", (TRUE, FALSE)),
-    RunOption("task", "touch_cube", "emulated: scene, touch_cube, open_drawer or put_orange"),
-    RunOption("seed", "0", "emulated: object poses and distractors"),
-    RunOption("can_port", "43113", "emulated: UDP port of the arm's bus, on this machine only"),
-    RunOption("second_can_port", "43114", "emulated: the same for the second arm"),
+    RunOption("task", SCENES[0], "emulated: the scene", SCENES),
+    _whole("seed", "0", "emulated: object poses and distractors"),
+    _whole("can_port", "43113", "emulated: UDP port of the arm's bus, this machine only", PORTS),
+    _whole("second_can_port", "43114", "emulated: the same for the second arm", PORTS),
+    NAMESPACE_OPTION,
 )
 
 MONITOR_OPTIONS = (
@@ -56,6 +70,7 @@ MONITOR_OPTIONS = (
     _RIG,
     RunOption("model", FALSE, "also describe the arm: for the demo, which does not", (TRUE, FALSE)),
     RunOption("robot_monitor", FALSE, "also start rqt_robot_monitor", (TRUE, FALSE)),
+    NAMESPACE_OPTION,
 )
 
 _ARM_FILE = ("arm_file", Template("{share}/config/arms/{arm_file}.yaml"))
@@ -65,7 +80,7 @@ _WHEN_REAL, _WHEN_EMULATED = When("hardware", REAL), When("hardware", EMULATED)
 
 def _arm(option: str, urdf: CellUrdf, place: str = "", when: tuple[When, ...] = ()) -> list[Spec]:
     """Driver, executor and TF of the arm in namespace `{option}`; `place` leads its CAN options."""
-    namespace = f"/{{{option}}}"
+    namespace = f"{{{option}}}"
 
     def driver(when_hardware: When, *parameters: tuple[str, str | bool | Template]) -> NodeSpec:
         return NodeSpec(
@@ -142,7 +157,7 @@ def _cameras(sync: str) -> list[Spec]:
                 "mvista_cameras",
                 "camera_node",
                 "camera",
-                f"/{name}",
+                name,
                 "config/cameras.yaml",
                 (
                     _RIG_FILE,
@@ -184,14 +199,14 @@ def _watching(when: tuple[When, ...] = ()) -> list[Spec]:
             required=False,
             when=when,
         ),
-        _state_publisher("/{arm}/planned", CellUrdf(_ARM_ARGUMENTS), "planned/", when),
+        _state_publisher("{arm}/planned", CellUrdf(_ARM_ARGUMENTS), "planned/", when),
         NodeSpec(
             "rviz2",
             "rviz2",
             "rviz",
             # Depth is registered to colour: its cloud needs the colour camera's intrinsics.
             remappings=tuple(
-                (f"/{name}/depth/camera_info", f"/{name}/color/camera_info") for name in CAMERAS
+                (f"{name}/depth/camera_info", f"{name}/color/camera_info") for name in CAMERAS
             ),
             arguments=("-d", Template("{share}/config/rviz/mvista4d.rviz")),
             required=False,
@@ -248,7 +263,10 @@ REAL_ROBOT: tuple[Spec, ...] = (
         "mvista",
         "cli",
         "request",
-        ("run", Template("{instruction}"), "--confirm", Template("{confirm}"), "--wait", "180"),
+        (
+            *("run", Template("{instruction}"), "--confirm", Template("{confirm}")),
+            *("--wait", "180", "--namespace", Template("{namespace}")),
+        ),
         required=False,
         when=(When("instruction", "", equal=False),),
     ),
@@ -265,7 +283,7 @@ MONITOR: tuple[Spec, ...] = (
         parameters=(_ARM_FILE, _RIG_FILE, ("arm", Template("{arm}"))),
         required=False,
     ),
-    _state_publisher("/{arm}", _FIRST_URDF, when=(When("model", TRUE),)),
+    _state_publisher("{arm}", _FIRST_URDF, when=(When("model", TRUE),)),
     NodeSpec(
         "rqt_robot_monitor",
         "rqt_robot_monitor",
@@ -277,16 +295,17 @@ MONITOR: tuple[Spec, ...] = (
 )
 
 CALIBRATE_OPTIONS = (
-    RunOption("arm", "piper", "namespace of the arm that holds the board"),
+    RunOption("arm", "piper", "namespace of the arm that holds the board", kind=Kind.NAME),
     _ARM_FILE_OPTION,
     RunOption("session", "", "recorded session, a folder, that goals without one mean"),
     RunOption("sessions_folder", "calibration_sessions", "where sessions are recorded"),
-    RunOption("depth_frames", "30", "depth images averaged per shot"),
+    _whole("depth_frames", "30", "depth images averaged per shot", (1, 300)),
     RunOption("sim", FALSE, "also a simulated cell with a carried board", (TRUE, FALSE)),
-    RunOption("seed", "0", "of that cell: places, lenses, depth sensors"),
-    RunOption("width", "3840", "of its colour images: 3840, 1920, 1280"),
-    RunOption("hold_s", "0", "its board moves on by itself after so long; 0: sim/next_place"),
+    _whole("seed", "0", "of that cell: places, lenses, depth sensors"),
+    RunOption("width", "3840", "of its colour images", ("3840", "1920", "1280", "640")),
+    _whole("hold_s", "0", "its board moves on by itself then; 0: sim/next_place", (0, 600)),
     RunOption("truth_file", "", "where its truth is written; empty: nowhere"),
+    NAMESPACE_OPTION,
 )
 
 CALIBRATE: tuple[Spec, ...] = (

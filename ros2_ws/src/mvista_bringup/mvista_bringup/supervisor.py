@@ -25,7 +25,6 @@ from rclpy.executors import SingleThreadedExecutor
 
 from mvista_bringup.nodes import (
     DDS_PROFILE,
-    SHARE,
     CellUrdf,
     Literal,
     NodeSpec,
@@ -34,6 +33,8 @@ from mvista_bringup.nodes import (
     Value,
     started_rows,
 )
+from mvista_bringup.options import SHARE
+from mvista_bringup.preflight import in_words, look_at_rows
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, seconds_to_ns
@@ -113,8 +114,10 @@ class Supervisor:
         """Start every process. Until `stop` the calling process has the run's environment too.
 
         Raises:
-            ConfigError: a parameter file is missing or an option does not fit.
+            ConfigError: with all that would keep the rows from working (preflight.py).
         """
+        if found := look_at_rows(self._graph, self._values):
+            raise ConfigError(in_words("this run", found))
         commands = [command_line(spec, self._values) for spec in self._graph]
         self._logs.mkdir(parents=True, exist_ok=True)
         variables = run_environment(self.domain_id, self._values[SHARE], self._dds_profile)

@@ -81,7 +81,7 @@ class TaskClient:
 
 
 @contextmanager
-def task_client(clock: Clock) -> Iterator[TaskClient]:
+def task_client(clock: Clock, namespace: str = "") -> Iterator[TaskClient]:
     """A client with a thread of its own, on the domain of the environment."""
-    with spinning(partial(Node, "operator")) as node:
+    with spinning(partial(Node, "operator", namespace=namespace)) as node:
         yield TaskClient(node, clock)

@@ -98,7 +98,7 @@ def load_arm(path: Path | str) -> ArmModel:
         raise ConfigError(f"no arm file at {path}; see config/arms/")
     try:
         arm = _parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"{path}: not an arm file ({error!r}); see config/arms/piper.yaml"
         raise ConfigError(message) from None
     positive = np.concatenate([arm.max_velocity, arm.max_acceleration, arm.max_jerk]) > 0

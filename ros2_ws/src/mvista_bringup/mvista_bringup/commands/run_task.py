@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether the plan waits for a yes before the arm moves (default: %(default)s)",
     )
     parser.add_argument(
+        "--namespace", default="", help="of the graph, where it was launched with one"
+    )
+    parser.add_argument(
         "--wait", type=float, default=5.0, help="seconds for the task node to appear"
     )
 
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             return None
         return input("look at the plan; may the arm move? [y/N] ").strip().lower() == "y"
 
-    with task_client(clock) as client, interrupts() as interrupted:
+    with task_client(clock, args.namespace) as client, interrupts() as interrupted:
         try:
             result = client.run(
                 asked, args.wait, show.update, decide, lambda: not interrupted.is_set()
