@@ -49,7 +49,7 @@ def test_joint_states_come_with_each_set_at_200_hz_stamped_by_capture() -> None:
         stamps_ns: list[int] = []
         c.driver.listen(lambda state: stamps_ns.append(state.stamp_ns))
         c.run(1.0)
-        assert len(stamps_ns) >= 198
+        assert len(stamps_ns) >= 195  # the first three sets must agree before they count
         np.testing.assert_allclose(np.diff(stamps_ns) * 1e-9, PERIOD_S, atol=1e-6)
         rate_hz = c.driver.status().frame_rate_hz
         c.run(0.1)

@@ -147,13 +147,36 @@ def test_the_controllers_bus_off_is_a_lost_bus_at_once(link: PiperLink, wire: ca
             with pytest.raises(BusLostError, match="120 ohm"):
                 link.receive(0.0)
         else:
-            assert link.receive(0.0) is None
+            frame = link.receive(0.0)
+            assert frame is not None and frame.flaw == "an error frame"
     assert link.counters.error_frames == 3
+    assert link.counters.received == 0
 
 
-def test_stamps_come_from_the_bus_while_they_are_plausible(virtual_bus: Join) -> None:
-    """A frame that waited in the socket is as old as the bus says; after a clock step it is new."""
-    clock = ManualClock(100 * 10**9)
-    link = PiperLink(virtual_bus, clock)
-    ages_ns = [100 * 10**9 - link._stamp(bus_s).wall_ns for bus_s in (99.8, 101.0, 98.0, 100.0)]
-    assert ages_ns == [pytest.approx(2e8, abs=100), 0, 0, 0]
+@pytest.mark.parametrize(
+    ("message", "flaw"),
+    [
+        (can.Message(arbitration_id=0x2A5, data=bytes(8), is_extended_id=False), ""),
+        (can.Message(arbitration_id=0x2A5, data=bytes(4), is_extended_id=False), "4 bytes"),
+        (can.Message(arbitration_id=0x2A5, data=b"", is_extended_id=False), "0 bytes"),
+        (can.Message(arbitration_id=0x2A5, data=bytes(8), is_extended_id=True), "29-bit"),
+        (can.Message(arbitration_id=0x155, data=bytes(8), is_extended_id=True), "29-bit"),
+        (can.Message(arbitration_id=0x2A5, is_remote_frame=True, is_extended_id=False), "remote"),
+    ],
+)
+def test_only_11_bit_data_frames_of_eight_bytes_count_as_received(
+    link: PiperLink, wire: can.BusABC, message: can.Message, flaw: str
+) -> None:
+    wire.send(message)
+    frame = link.receive(0.0)
+    assert frame is not None and flaw in frame.flaw and bool(frame.flaw) is bool(flaw)
+    assert link.counters.received == (0 if flaw else 1) and link.counters.foreign == 0
+
+
+@pytest.mark.parametrize("length", [0, 4, 8])
+def test_a_second_writer_is_noticed_however_long_its_frames(
+    link: PiperLink, wire: can.BusABC, length: int
+) -> None:
+    wire.send(can.Message(arbitration_id=0x155, data=bytes(length), is_extended_id=False))
+    link.receive(0.0)
+    assert link.counters.foreign == 1

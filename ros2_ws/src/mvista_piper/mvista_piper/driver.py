@@ -34,7 +34,6 @@ from mvista_piper.setpoints import SetPoints, check_limits, per_joint, positions
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, DriverStatus, Mode
 
-FOREIGN_WITHIN_S = 1.0
 FRAMES_PER_POLL = 20_000
 """Over six seconds of an arm's feedback."""
 
@@ -51,7 +50,7 @@ class PiperDriver:
         self._link, self._settings, self._clock = link, settings, clock
         self._names = arm.joint_names
         self._feedback = Feedback(
-            link.sdk, arm.joint_names, settings.stale_after_s, settings.slow_stale_after_s
+            arm.joint_names, settings.stale_after_s, settings.slow_stale_after_s
         )
         self._on_state: Callable[[JointState], None] = lambda state: None
         self._mode: Mode = Mode.SEARCHING
@@ -61,8 +60,8 @@ class PiperDriver:
         self._set_points: SetPoints | None = None
         self._meter = health.FrameMeter(clock.monotonic_ns())
         self._searching = self._new_search()
-        self._commanded_ns = self._ticked_ns = 0
-        self._refused = self._foreign_before = 0
+        self._commanded_ns = self._ticked_ns = self._said_ns = 0
+        self._refused = self._foreign_before = self._runs_before = 0
         self._bus_error: BusLostError | None = None
         self._rearming = False
         self._braking = False
@@ -76,7 +75,7 @@ class PiperDriver:
         """
         self._link.open()
         self._bus_error = None
-        self._feedback.forget()
+        self._feedback.forget(self._clock.monotonic_ns())
         self._search()
 
     def close(self) -> None:
@@ -93,16 +92,18 @@ class PiperDriver:
         A bus that cannot be read is remembered and reported by the next `tick`.
         """
         try:
-            received = self._link.receive(timeout_s)
+            frame = self._link.receive(timeout_s)
         except BusLostError as error:
             self._bus_error = error
             return False
-        if received is None:
+        if frame is None:
             self._feedback.heard(self._clock.monotonic_ns())
             return False
-        if self._feedback.take(*received):
+        if self._feedback.take(frame):
             state = self.state()
-            if state is not None:
+            # While a frame of it was dropped the pose is as old as before: nothing new to say.
+            if state is not None and state.stamp_ns != self._said_ns:
+                self._said_ns = state.stamp_ns
                 self._on_state(state)
         return True
 
@@ -152,6 +153,11 @@ class PiperDriver:
         if self._mode is Mode.TRACKING:
             self._mode, self._braking = Mode.HOLDING, True
 
+    def refuse(self) -> None:
+        """A set-point of one who may not send any is not taken: counted, and the arm holds."""
+        self._refused += 1
+        self.hold()
+
     @property
     def mode(self) -> Mode:
         """What the driver does now."""
@@ -185,7 +191,7 @@ class PiperDriver:
         if self._mode is not Mode.READY or self._identity is None:
             raise ArmNotReadyError(f"cannot enable: {self._mode.value}; {self._reason}")
         now_ns = self._clock.monotonic_ns()
-        self._check_single_writer(now_ns)
+        health.refuse_company(self._link.counters, now_ns)
         limits, clear = self._identity.limits, self._rearming
         self._enabling = Enabling(
             self._link, self._feedback, limits, self._settings, now_ns, clear_errors=clear
@@ -218,7 +224,7 @@ class PiperDriver:
         if self._mode in ARMED or self._mode is Mode.ENABLING:
             raise BusyError(f"the arm is {self._mode.value}; roles change only while it is not")
         self._link.make_follower()
-        self._feedback.forget()
+        self._feedback.forget(self._clock.monotonic_ns())
         self._search()
 
     def status(self) -> DriverStatus:
@@ -233,6 +239,8 @@ class PiperDriver:
             self._link.counters,
             self._meter.rate_hz,
             self._refused,
+            self._feedback.dropped,
+            self._feedback.drops,
         )
 
     # Time
@@ -317,6 +325,7 @@ class PiperDriver:
             )
             send_pose(self._link, self._set_points.start(measured.positions, now_ns), settings)
             self._enabling = None
+            self._runs_before = self._feedback.runs[0]
             self._mode, self._reason = Mode.HOLDING, None
 
     def _keep_holding(self, now_ns: int) -> None:
@@ -356,7 +365,8 @@ class PiperDriver:
 
     def _find_fault(self, now_ns: int) -> MvistaError | None:
         feedback, settings = self._feedback, self._settings
-        fault = health.find_fault(feedback, self._link.counters, self._foreign_before, now_ns)
+        before = health.Before(self._foreign_before, self._runs_before)
+        fault = health.find_fault(feedback, self._link.counters, before, now_ns)
         if fault is None and self._set_points is not None:
             held, after_s = self._set_points.last.positions, settings.frozen_after_s
             fault = health.find_frozen(feedback, held, after_s, settings.frozen_beyond_rad, now_ns)
@@ -368,15 +378,6 @@ class PiperDriver:
         )
         if fault is not None:
             raise fault
-
-    def _check_single_writer(self, now_ns: int) -> None:
-        counters = self._link.counters
-        since_ns = counters.last_foreign_ns
-        if since_ns is not None and now_ns - since_ns < seconds_to_ns(FOREIGN_WITHIN_S):
-            raise ArmNotReadyError(
-                f"another program or a leader arm sends 0x{counters.last_foreign_id:03X} on this "
-                "bus; stop it first: two writers mix their set-points"
-            )
 
     def _fail(self, reason: MvistaError) -> None:
         """Send nothing more: the arm holds its last set-point until the operator re-arms."""

@@ -1,5 +1,6 @@
 """Enabling is a loop and a claim to verify: send, wait for the motors' own bits, check the mode.
 
+First the newest frames of each joint must agree with each other and with the motors' own positions.
 The order on the wire: enable (0x471) until bit 6 of all six 0x261-266 is set; then the measured
 pose, the mode (0x151: CAN, joints, high follow) and the measured pose again, until 0x2A1 says so.
 A set-point the controller remembers from before can thus never be what it jumps to.
@@ -14,10 +15,11 @@ import numpy as np
 from mvista_core.errors import ArmNotReadyError, EnableError, StaleFeedbackError
 from mvista_core.records import Float64, JointState
 from mvista_core.timing import seconds_to_ns
-from mvista_piper.feedback import CTRL_MODES, ArmStatus, Feedback
+from mvista_piper.feedback import Feedback
 from mvista_piper.limits import MOTORS, JointLimits
 from mvista_piper.link import PiperLink
 from mvista_piper.protocol import ArmCondition, CtrlMode, MoveMode
+from mvista_piper.said import CTRL_MODES, ArmStatus
 from mvista_piper.setpoints import per_joint
 from mvista_piper.settings import PiperSettings
 
@@ -50,6 +52,7 @@ class Enabling:
         """
         self._link, self._feedback, self._settings = link, feedback, settings
         self._limits = limits
+        self._doubted_ns: int | None = None
         self._motors: _Stage | None = _Stage(now_ns, now_ns)
         self._mode: _Stage | None = None
         self._check_start(now_ns)
@@ -61,8 +64,11 @@ class Enabling:
 
         Raises:
             EnableError: time is up; the message names the motors and their bits, or the mode.
+            ArmNotReadyError: what the arm says of its pose does not agree with itself.
             StaleFeedbackError: the feedback was lost meanwhile.
         """
+        if not self._pose_is_agreed(now_ns):
+            return False
         if self._mode is None:
             self._step_motors(now_ns)
             return False
@@ -85,6 +91,21 @@ class Enabling:
                 "cuts the motors' power and drops a raised arm: support it and use the vendor's "
                 "tool. This driver never sends it"
             )
+
+    def _pose_is_agreed(self, now_ns: int) -> bool:
+        """An outlier is waited for, a lasting contradiction is not."""
+        doubt = self._feedback.doubt(now_ns)
+        if not doubt:
+            self._doubted_ns = None
+            return True
+        if self._doubted_ns is None:
+            self._doubted_ns = now_ns
+        if now_ns - self._doubted_ns > seconds_to_ns(self._settings.mode_timeout_s):
+            raise ArmNotReadyError(
+                f"where the arm stands is in doubt: {doubt}. Let it stand still; if it does, look "
+                "at the joint's encoder and its zero before enabling it"
+            )
+        return False
 
     def _step_motors(self, now_ns: int) -> None:
         stage = self._motors

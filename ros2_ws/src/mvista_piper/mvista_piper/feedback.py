@@ -1,15 +1,13 @@
 """What the arm says, each frame with the stamp of its own: values without a stamp are no feedback.
 
-piper_sdk's getters return zeros before the first frame and the last value for ever after the last
-(robot_stack 1.4). Here a group counts only while its newest frame is fresh, and a pose exists only
-while all frames that make it are.
+A group counts only while its newest frame is fresh, a frame only if it was parsed and is plausible
+(`said`, `plausible`), and a pose exists only while all frames that make it are such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,74 +15,36 @@ import numpy as np
 from mvista_core.records import Float64, JointState
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_piper import protocol
+from mvista_piper.bus_time import Stamp
+from mvista_piper.firmware import FirmwareText
 from mvista_piper.identity import ArmAnswers, Role
-from mvista_piper.limits import MAX_ACCELERATION_RAD_S2, MOTORS, MotorLimits
-from mvista_piper.link import Stamp
-from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, MOTOR_SLOW, CtrlMode, MotorBit
+from mvista_piper.limits import GRIPPER_REACH, JOINT_REACHES, MOTORS, MotorLimits, motor_reaches
+from mvista_piper.link import Frame
+from mvista_piper.plausible import Judge
+from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, MOTOR_SLOW, CtrlMode
+from mvista_piper.said import (
+    DECODERS,
+    LEADER_IDS,
+    ArmStatus,
+    CollisionLevels,
+    MotorAcceleration,
+    MotorLimit,
+    MotorStatus,
+    NotParsedError,
+    decode,
+)
 
-LEADER_IDS = frozenset({*range(0x2B1, 0x2B9), *range(0x2C1, 0x2C9)})
-"""Feedback with an id offset (0x470 byte 1): only arms set up as leaders send it."""
-
-_FIRMWARE_LENGTH = 8
 MOST_DEAF_S = 0.3
 """So long the receiving thread may be kept from the bus before it counts as silence."""
-_MDEG = np.pi / 180.0 / 1000.0
-
-CTRL_MODES = {
-    0: "standby", 1: "CAN", 2: "teach", 3: "ethernet", 4: "wifi", 5: "remote control",
-    6: "leader", 7: "offline trajectory",
-}  # fmt: skip
-ARM_STATUS = {
-    0: "normal", 1: "emergency stop", 2: "no solution", 3: "singularity",
-    4: "target beyond the limits", 5: "joint communication fault", 6: "brake not released",
-    7: "collision", 8: "overspeed while taught", 9: "joint fault", 10: "other fault",
-    11: "teach record", 12: "teach replay", 13: "teach pause",
-    14: "controller over temperature", 15: "brake resistor over temperature",
-}  # fmt: skip
-DRIVER_BITS = {
-    0: "undervoltage", 1: "motor over temperature", 2: "overcurrent",
-    3: "driver over temperature", 4: "collision", 5: "driver error", 7: "stall",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ArmStatus:
-    """0x2A1: what the arm's controller says of itself."""
-
-    ctrl_mode: int
-    status: int
-    mode_feed: int
-    error_code: int
-
-    @property
-    def problem(self) -> str:
-        """What is wrong, "" if nothing is."""
-        said = []
-        if self.status:
-            said.append(f"arm status {self.status} ({ARM_STATUS.get(self.status, 'unknown')})")
-        for shift, text in ((8, "over its limit"), (0, "communication fault")):
-            joints = [i + 1 for i in range(MOTORS) if self.error_code >> (shift + i) & 1]
-            said += [f"joint{joint} {text}" for joint in joints]
-        return ", ".join(said)
-
-
-@dataclass(frozen=True)
-class MotorStatus:
-    """0x261 to 0x266: one motor and its driver."""
-
-    voltage_v: float
-    driver_temperature_c: float
-    motor_temperature_c: float
-    bits: int
-
-    @property
-    def enabled(self) -> bool:
-        return bool(self.bits & MotorBit.ENABLED)
-
-    @property
-    def problem(self) -> str:
-        """The fault bits by name, "" if none is set."""
-        return ", ".join(text for bit, text in DRIVER_BITS.items() if self.bits >> bit & 1)
+LEADER_KEPT_S = 1.0
+"""So long a frame that only leaders send makes a leader."""
+AGREED_FRAMES = 5
+"""Newest frames of each joint that must agree before the arm is enabled from them."""
+AGREED_WITHIN_RAD = 0.02
+"""... with each other; an arm at rest is far within."""
+AGREED_WITHIN_M = 0.002
+MOTORS_WITHIN_RAD = 0.05
+"""... and with the motors' own positions: more than the 2 degrees that firmwares count apart."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +53,45 @@ class _Stamped:
     stamp: Stamp
 
 
+class _Heard:
+    """All that was heard since one `forget`. The receiving thread writes it; others read.
+
+    Whoever forgets puts a new one in its place, so that no thread clears what another one fills.
+    Dictionaries that are walked through are replaced and never changed.
+    """
+
+    def __init__(self, since_ns: int) -> None:
+        self.since_ns = since_ns
+        self.heard_ns = 0
+        self.newest: dict[int, _Stamped] = {}
+        self.recent: dict[int, tuple[_Stamped, ...]] = {}
+        self.judges = _make_judges()
+        self.limits: dict[int, MotorLimit] = {}
+        self.accelerations: dict[int, float] = {}
+        self.collision_levels: tuple[int, ...] = ()
+        self.firmware = FirmwareText()
+        self.leader_ns: int | None = None
+        self.runs = 0
+        self.run_said = ""
+        self.changed_ns = [0] * MOTORS
+        self.waiting = set(JOINT_FEEDBACK)
+
+
+def _make_judges() -> dict[int, Judge]:
+    judges = {can_id: Judge() for can_id in DECODERS}
+    for pair, can_id in enumerate(JOINT_FEEDBACK):
+        judges[can_id] = Judge(JOINT_REACHES[2 * pair : 2 * pair + 2])
+    judges[protocol.GRIPPER_FEEDBACK] = Judge((GRIPPER_REACH,))
+    for motor, can_id in enumerate(MOTOR_FAST):
+        judges[can_id] = Judge(motor_reaches(motor))
+    return judges
+
+
 class Feedback:
     """The newest of every group. `take` belongs to the receiving thread; reading is free."""
 
-    def __init__(
-        self, sdk: Any, names: tuple[str, ...], stale_s: float, slow_stale_s: float
-    ) -> None:
-        """`sdk` is the link's `C_PiperInterface_V2`: it has parsed each frame that `take` gets."""
-        self._sdk, self._names = sdk, names
+    def __init__(self, names: tuple[str, ...], stale_s: float, slow_stale_s: float) -> None:
+        self._names = names
         self._stale_ns, self._slow_stale_ns = seconds_to_ns(stale_s), seconds_to_ns(slow_stale_s)
         self._has_gripper = len(names) > MOTORS
         self._pose_ids = (
@@ -108,51 +99,33 @@ class Feedback:
             *((protocol.GRIPPER_FEEDBACK,) if self._has_gripper else ()),
         )
         self._watched = self._make_watched(stale_s, slow_stale_s)
-        self._readers = self._make_readers()
-        self.forget()
+        self._heard = _Heard(0)
 
-    def forget(self) -> None:
-        """As if nothing had been heard: what comes next is the arm's present state."""
-        self._newest: dict[int, _Stamped] = {}
-        self._previous: dict[int, _Stamped] = {}
-        self._limits: dict[int, tuple[float, float, float]] = {}
-        self._accelerations: dict[int, float] = {}
-        self._collision_levels: tuple[int, ...] = ()
-        self._heard_ns = 0
-        self._leader_seen = False
-        self._changed_ns = [0] * MOTORS
-        self._waiting = set(JOINT_FEEDBACK)
+    def forget(self, now_ns: int) -> None:
+        """As if nothing had been heard; what comes from `now_ns` (monotonic) on counts."""
+        self._heard = _Heard(now_ns)
 
     # In
     def heard(self, now_ns: int) -> None:
         """The bus was listened to until this moment (monotonic), and nothing more was on it."""
-        self._heard_ns = now_ns
+        self._heard.heard_ns = now_ns
 
-    def take(self, can_id: int, stamp: Stamp) -> bool:
-        """Note a frame that the SDK has just parsed; True when it completes a set of joints."""
-        self._heard_ns = stamp.monotonic_ns
-        if can_id in LEADER_IDS:
-            self._leader_seen = True
-        reader = self._readers.get(can_id)
-        if reader is None:
+    def take(self, frame: Frame) -> bool:
+        """Note one frame of the arm; True when it completes a set of joints."""
+        heard, stamp, can_id = self._heard, frame.stamp, frame.can_id
+        if stamp.monotonic_ns < heard.since_ns:
             return False
-        value = reader()
-        if can_id in self._newest:
-            self._previous[can_id] = self._newest[can_id]
-        if can_id in JOINT_FEEDBACK:
-            self._note_changes(can_id, value, stamp)
-        self._newest[can_id] = _Stamped(value, stamp)
-        self._waiting.discard(can_id)
-        if self._waiting or can_id not in JOINT_FEEDBACK:
+        heard.heard_ns = stamp.monotonic_ns
+        if can_id in LEADER_IDS and not frame.flaw:
+            heard.leader_ns = stamp.monotonic_ns
+        judge = heard.judges.get(can_id)
+        if judge is None:
             return False
-        self._waiting = set(JOINT_FEEDBACK)
-        return True
-
-    def _note_changes(self, can_id: int, value: Float64, stamp: Stamp) -> None:
-        before, first = self._newest.get(can_id), 2 * JOINT_FEEDBACK.index(can_id)
-        for k in range(2):
-            if before is None or before.value[k] != value[k]:
-                self._changed_ns[first + k] = stamp.monotonic_ns
+        runs_before = judge.runs
+        value = _value_of(frame, judge)
+        if judge.runs > runs_before:
+            heard.runs, heard.run_said = heard.runs + 1, f"0x{can_id:X}: {judge.said}"
+        return value is not None and _note(heard, can_id, value, stamp)
 
     def _make_watched(self, stale_s: float, slow_s: float) -> list[tuple[int, str, float]]:
         joints = [
@@ -166,82 +139,27 @@ class Feedback:
         status = (protocol.STATUS, "status (0x2A1)", stale_s)
         return [*joints, *(gripper if self._has_gripper else []), status, *motors]
 
-    def _make_readers(self) -> dict[int, Callable[[], Any]]:
-        readers: dict[int, Callable[[], Any]] = {
-            protocol.STATUS: self._read_status,
-            protocol.GRIPPER_FEEDBACK: self._read_gripper,
-            protocol.LIMITS: self._read_limits,
-            protocol.ACCELERATION: self._read_acceleration,
-            protocol.COLLISION: self._read_collision,
-        }
-        for pair, can_id in enumerate(JOINT_FEEDBACK):
-            readers[can_id] = partial(self._read_joints, pair)
-        for motor in range(MOTORS):
-            readers[MOTOR_FAST[motor]] = partial(self._read_speed, motor + 1)
-            readers[MOTOR_SLOW[motor]] = partial(self._read_motor, motor + 1)
-        return readers
-
-    def _read_joints(self, pair: int) -> Float64:
-        joints = self._sdk.GetArmJointMsgs().joint_state
-        first, second = (getattr(joints, f"joint_{2 * pair + k}") for k in (1, 2))
-        return np.array([first * _MDEG, second * _MDEG])
-
-    def _read_gripper(self) -> Float64:
-        return np.array([self._sdk.GetArmGripperMsgs().gripper_state.grippers_angle * 1e-6])
-
-    def _read_speed(self, motor: int) -> float:
-        info = getattr(self._sdk.GetArmHighSpdInfoMsgs(), f"motor_{motor}")
-        return float(info.motor_speed) * 1e-3
-
-    def _read_motor(self, motor: int) -> MotorStatus:
-        info = getattr(self._sdk.GetArmLowSpdInfoMsgs(), f"motor_{motor}")
-        bits = int(info.foc_status_code)
-        return MotorStatus(info.vol * 0.1, float(info.foc_temp), float(info.motor_temp), bits)
-
-    def _read_status(self) -> ArmStatus:
-        said = self._sdk.GetArmStatus().arm_status
-        return ArmStatus(
-            int(said.ctrl_mode), int(said.arm_status), int(said.mode_feed), int(said.err_code)
-        )
-
-    def _read_limits(self) -> None:
-        # The SDK's "all motors" getters hold six references to one object: the last motor's.
-        said = self._sdk.GetCurrentMotorAngleLimitMaxVel().current_motor_angle_limit_max_vel
-        low, high = (np.deg2rad(v * 0.1) for v in (said.min_angle_limit, said.max_angle_limit))
-        self._limits[int(said.motor_num)] = (float(low), float(high), said.max_joint_spd * 1e-3)
-
-    def _read_acceleration(self) -> None:
-        said = self._sdk.GetCurrentMotorMaxAccLimit().current_motor_max_acc_limit
-        # 0x475 sets it in 0.01 rad/s^2, the SDK documents 0x47C in 0.001: what would be more than
-        # any joint takes is in the smaller unit.
-        value = said.max_joint_acc * 1e-2
-        value = value if value <= MAX_ACCELERATION_RAD_S2 else said.max_joint_acc * 1e-3
-        self._accelerations[int(said.joint_motor_num)] = value
-
-    def _read_collision(self) -> None:
-        said = self._sdk.GetCrashProtectionLevelFeedback().crash_protection_level_feedback
-        levels = (getattr(said, f"joint_{i + 1}_protection_level") for i in range(MOTORS))
-        self._collision_levels = tuple(int(level) for level in levels)
-
     # Out
-    def _until(self, now_ns: int) -> int:
+    def _until(self, heard: _Heard, now_ns: int) -> int:
         """What ages are counted to: the last moment at which the bus was listened to.
 
         A process that was not run for a while finds frames waiting: the arm was not silent. After
         `MOST_DEAF_S` without listening it no longer knows, and ages count to the present.
         """
-        deaf = now_ns - self._heard_ns > seconds_to_ns(MOST_DEAF_S)
-        return now_ns if deaf else min(now_ns, self._heard_ns)
+        heard_ns = heard.heard_ns
+        deaf = now_ns - heard_ns > seconds_to_ns(MOST_DEAF_S)
+        return now_ns if deaf else min(now_ns, heard_ns)
 
     def age_s(self, can_id: int, now_ns: int) -> float:
         """Age of the newest frame of an id in seconds; infinite when there was none."""
-        newest = self._newest.get(can_id)
+        heard = self._heard
+        newest = heard.newest.get(can_id)
         if newest is None:
             return float("inf")
-        return max(self._until(now_ns) - newest.stamp.monotonic_ns, 0) / NS_PER_S
+        return max(self._until(heard, now_ns) - newest.stamp.monotonic_ns, 0) / NS_PER_S
 
     def stale(self, now_ns: int) -> str:
-        """Which groups are missing or old, with their ages; "" when all are fresh."""
+        """Which groups are missing or old, with their ages and what was dropped; "" if none."""
         said = [
             f"{label} ({self._age_text(can_id, now_ns)})"
             for can_id, label, limit_s in self._watched
@@ -250,65 +168,112 @@ class Feedback:
         return ", ".join(said)
 
     def _age_text(self, can_id: int, now_ns: int) -> str:
-        age_s = self.age_s(can_id, now_ns)
-        return "never" if age_s == float("inf") else f"{age_s:.3f} s old"
+        age_s, judge = self.age_s(can_id, now_ns), self._heard.judges[can_id]
+        age = "never" if age_s == float("inf") else f"{age_s:.3f} s old"
+        return f"{age}; {judge.dropped} dropped: {judge.said}" if judge.dropped else age
 
     def pose(self, now_ns: int) -> JointState | None:
         """Measured joints, stamped with the oldest frame that makes them; None unless all fresh."""
-        fresh = self._fresh_pose(now_ns)
+        heard = self._heard
+        fresh = self._fresh_pose(heard, now_ns)
         if not fresh:
             return None
-        positions = np.concatenate([frame.value for frame in fresh])
+        positions = np.array([value for frame in fresh for value in frame.value])
         stamp_ns = min(frame.stamp.wall_ns for frame in fresh)
-        velocities = self._velocities(self._until(now_ns))
+        velocities = self._velocities(heard, self._until(heard, now_ns))
         return JointState(self._names, positions, velocities, stamp_ns)
 
     def positions(self, now_ns: int) -> Float64 | None:
         """The positions of `pose` alone, [J]."""
-        fresh = self._fresh_pose(now_ns)
-        return np.concatenate([frame.value for frame in fresh]) if fresh else None
+        fresh = self._fresh_pose(self._heard, now_ns)
+        return np.array([value for frame in fresh for value in frame.value]) if fresh else None
 
-    def _fresh_pose(self, now_ns: int) -> list[_Stamped]:
+    def _fresh_pose(self, heard: _Heard, now_ns: int) -> list[_Stamped]:
         """The frames that make a pose; none unless all are fresh."""
-        frames = [self._newest.get(can_id) for can_id in self._pose_ids]
-        since_ns = self._until(now_ns) - self._stale_ns
+        frames = [heard.newest.get(can_id) for can_id in self._pose_ids]
+        since_ns = self._until(heard, now_ns) - self._stale_ns
         fresh = [frame for frame in frames if frame and frame.stamp.monotonic_ns >= since_ns]
         return fresh if len(fresh) == len(frames) else []
 
-    def _velocities(self, until_ns: int) -> Float64:
-        """The motors' own speeds; where one is stale, the change between its last two positions."""
-        speeds = np.concatenate([self._difference(can_id) for can_id in self._pose_ids])
-        for motor, can_id in enumerate(MOTOR_FAST):
-            newest = self._newest.get(can_id)
-            if newest and until_ns - newest.stamp.monotonic_ns <= self._stale_ns:
-                speeds[motor] = newest.value
-        return speeds
+    def doubt(self, now_ns: int) -> str:
+        """Why the pose is not to be enabled from, "" if its frames and the motors agree."""
+        heard = self._heard
+        if not self._fresh_pose(heard, now_ns):
+            return f"no pose: {self.stale(now_ns)}"
+        return ", ".join(
+            [*self._unsteady(heard), *self._motors_elsewhere(heard, self._until(heard, now_ns))]
+        )
 
-    def _difference(self, can_id: int) -> Float64:
-        newest, previous = self._newest[can_id], self._previous.get(can_id)
-        if previous is None:
-            return np.zeros_like(newest.value)
-        elapsed_ns = newest.stamp.monotonic_ns - previous.stamp.monotonic_ns
-        if elapsed_ns <= 0:
-            return np.zeros_like(newest.value)
-        change: Float64 = (newest.value - previous.value) * (NS_PER_S / elapsed_ns)
-        return change
+    def _unsteady(self, heard: _Heard) -> Iterator[str]:
+        for can_id in self._pose_ids:
+            recent = heard.recent[can_id]
+            within = AGREED_WITHIN_M if can_id == protocol.GRIPPER_FEEDBACK else AGREED_WITHIN_RAD
+            spreads = [max(v) - min(v) for v in zip(*(f.value for f in recent), strict=True)]
+            if len(recent) < AGREED_FRAMES:
+                yield f"0x{can_id:X} came {len(recent)} times, {AGREED_FRAMES} are needed"
+            elif max(spreads) > within:
+                yield f"the last {AGREED_FRAMES} of 0x{can_id:X} differ by {max(spreads):.3f}"
+
+    def _motors_elsewhere(self, heard: _Heard, until_ns: int) -> Iterator[str]:
+        """Joints whose own motor (0x251-0x256) says another position, or none."""
+        for motor, can_id in enumerate(MOTOR_FAST):
+            said = heard.newest[JOINT_FEEDBACK[motor // 2]].value[motor % 2]
+            own = heard.newest.get(can_id)
+            if own is None or until_ns - own.stamp.monotonic_ns > self._stale_ns:
+                yield f"joint{motor + 1} at {said:.3f}, its motor (0x{can_id:X}) says nothing"
+            elif abs(own.value[0] - said) > MOTORS_WITHIN_RAD:
+                yield (
+                    f"joint{motor + 1} at {said:.3f}, its motor (0x{can_id:X}) at "
+                    f"{own.value[0]:.3f}: at most {MOTORS_WITHIN_RAD} rad apart is allowed"
+                )
+
+    def _velocities(self, heard: _Heard, until_ns: int) -> Float64:
+        """The motors' own speeds; where one is stale, the change between its last two positions."""
+        speeds = np.array([v for can_id in self._pose_ids for v in _difference(heard, can_id)])
+        for motor, can_id in enumerate(MOTOR_FAST):
+            newest = heard.newest.get(can_id)
+            if newest and until_ns - newest.stamp.monotonic_ns <= self._stale_ns:
+                speeds[motor] = newest.value[1]
+        return speeds
 
     def unchanged_s(self, now_ns: int) -> Float64:
         """How long each motor's joint [6] has said the very same, in seconds."""
-        return (self._until(now_ns) - np.array(self._changed_ns)) / NS_PER_S
+        heard = self._heard
+        return (self._until(heard, now_ns) - np.array(heard.changed_ns)) / NS_PER_S
+
+    @property
+    def dropped(self) -> int:
+        """Frames that gave no value, or one that cannot be, since `forget`."""
+        return sum(judge.dropped for judge in self._heard.judges.values())
+
+    @property
+    def runs(self) -> tuple[int, str]:
+        """How often a run of frames of one id was dropped since `forget`; the last reason."""
+        heard = self._heard
+        return heard.runs, heard.run_said
+
+    @property
+    def drops(self) -> str:
+        """Which ids had frames dropped since `forget`, how many, and the last reason of each."""
+        return ", ".join(
+            f"{judge.dropped} of 0x{can_id:X} ({judge.said})"
+            for can_id, judge in self._heard.judges.items()
+            if judge.dropped
+        )
 
     def status(self, now_ns: int, since_ns: int = 0) -> ArmStatus | None:
         """The controller's status if fresh and not older than `since_ns`."""
-        found = self._newest.get(protocol.STATUS)
+        heard = self._heard
+        found = heard.newest.get(protocol.STATUS)
         if found is None or found.stamp.monotonic_ns < since_ns:
             return None
-        fresh = self._until(now_ns) - found.stamp.monotonic_ns <= self._stale_ns
+        fresh = self._until(heard, now_ns) - found.stamp.monotonic_ns <= self._stale_ns
         return found.value if fresh else None
 
     def motors(self, now_ns: int, since_ns: int = 0) -> tuple[MotorStatus | None, ...]:
         """Each motor's status if fresh and not older than `since_ns`, motor 1 first."""
-        found, until_ns = [self._newest.get(can_id) for can_id in MOTOR_SLOW], self._until(now_ns)
+        heard = self._heard
+        found, until_ns = [heard.newest.get(i) for i in MOTOR_SLOW], self._until(heard, now_ns)
         return tuple(
             f.value
             if f
@@ -321,23 +286,79 @@ class Feedback:
     # Identity
     def role(self, now_ns: int) -> Role:
         """Leader when it says so or offsets its ids; follower when it answers as one."""
-        status = self.status(now_ns)
-        if self._leader_seen or (status and status.ctrl_mode == CtrlMode.LEADER):
+        status, leader_ns = self.status(now_ns), self._heard.leader_ns
+        offset = leader_ns is not None and now_ns - leader_ns <= seconds_to_ns(LEADER_KEPT_S)
+        if offset or (status and status.ctrl_mode == CtrlMode.LEADER):
             return Role.LEADER
         return Role.UNKNOWN if status is None else Role.FOLLOWER
 
     def answers(self, now_ns: int) -> ArmAnswers:
         """What has been answered so far to `PiperLink.ask_identity`."""
-        firmware = self._sdk.GetPiperFirmwareVersion()
-        whole = isinstance(firmware, str) and len(firmware) >= _FIRMWARE_LENGTH
+        heard = self._heard
+        accelerations = heard.accelerations
         limits = {
-            motor: MotorLimits(*found, self._accelerations[motor])
-            for motor, found in self._limits.items()
-            if motor in self._accelerations
+            motor: MotorLimits(
+                found.lower_rad, found.upper_rad, found.max_speed_rad_s, accelerations[motor]
+            )
+            for motor, found in heard.limits.items()
+            if motor in accelerations
         }
-        return ArmAnswers(
-            firmware.rstrip("\x00 ") if whole else "",
-            self.role(now_ns),
-            limits,
-            self._collision_levels,
-        )
+        return ArmAnswers(heard.firmware.text, self.role(now_ns), limits, heard.collision_levels)
+
+
+def _value_of(frame: Frame, judge: Judge) -> Any:
+    """What the frame says; None: nothing that can be, which is counted."""
+    try:
+        if frame.flaw:
+            raise NotParsedError(frame.flaw)
+        value = decode(frame.can_id, frame.data)
+    except NotParsedError as error:
+        judge.refuse(str(error))
+        return None
+    return value if judge.accept(value, frame.stamp.monotonic_ns) else None
+
+
+def _note(heard: _Heard, can_id: int, value: Any, stamp: Stamp) -> bool:
+    if isinstance(value, MotorLimit):
+        heard.limits = {**heard.limits, value.motor: value}
+    elif isinstance(value, MotorAcceleration):
+        heard.accelerations = {**heard.accelerations, value.motor: value.max_acceleration_rad_s2}
+    elif isinstance(value, CollisionLevels):
+        heard.collision_levels = value.levels
+    elif can_id == protocol.FIRMWARE:
+        heard.firmware.take(value, stamp.monotonic_ns)
+    else:
+        return _note_feedback(heard, can_id, _Stamped(value, stamp))
+    return False
+
+
+def _note_feedback(heard: _Heard, can_id: int, frame: _Stamped) -> bool:
+    before = heard.newest.get(can_id)
+    heard.newest[can_id] = frame
+    if can_id not in JOINT_FEEDBACK and can_id != protocol.GRIPPER_FEEDBACK:
+        return False
+    heard.recent[can_id] = (*heard.recent.get(can_id, ())[1 - AGREED_FRAMES :], frame)
+    if can_id == protocol.GRIPPER_FEEDBACK:
+        return False
+    first = 2 * JOINT_FEEDBACK.index(can_id)
+    for k in range(2):
+        if before is None or before.value[k] != frame.value[k]:
+            heard.changed_ns[first + k] = frame.stamp.monotonic_ns
+    heard.waiting.discard(can_id)
+    if heard.waiting:
+        return False
+    heard.waiting = set(JOINT_FEEDBACK)
+    return True
+
+
+def _difference(heard: _Heard, can_id: int) -> tuple[float, ...]:
+    """Change per second between the last two values of an id."""
+    recent = heard.recent[can_id][-2:]
+    before, newest = recent[0], recent[-1]
+    elapsed_ns = newest.stamp.monotonic_ns - before.stamp.monotonic_ns
+    if elapsed_ns <= 0:
+        return (0.0,) * len(newest.value)
+    return tuple(
+        (now - then) * (NS_PER_S / elapsed_ns)
+        for now, then in zip(newest.value, before.value, strict=True)
+    )

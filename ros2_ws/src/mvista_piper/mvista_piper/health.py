@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from mvista_core.errors import ArmFaultError, BusLostError, MvistaError, StaleFeedbackError
+from mvista_core.errors import (
+    ArmFaultError,
+    ArmNotReadyError,
+    BusLostError,
+    MvistaError,
+    StaleFeedbackError,
+)
 from mvista_core.records import Float64
-from mvista_core.timing import NS_PER_S
-from mvista_piper.feedback import CTRL_MODES, Feedback
+from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_piper.feedback import Feedback
 from mvista_piper.limits import MOTORS
 from mvista_piper.link import LinkCounters
+from mvista_piper.plausible import RUN
 from mvista_piper.protocol import CtrlMode, MoveMode
+from mvista_piper.said import CTRL_MODES
 
+FOREIGN_WITHIN_S = 1.0
 NOMINAL_FRAME_RATE_HZ = 3040.0
 """8 + 6 ids at 200 Hz and 6 at 40 Hz (robot_stack 1.1)."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What had been counted when the arm was enabled: frames of another sender, runs of drops."""
+
+    foreign: int
+    runs: int
 
 
 class FrameMeter:
@@ -42,15 +61,31 @@ def find_bus_fault(counters: LinkCounters, lost_after: int) -> MvistaError | Non
     )
 
 
+def refuse_company(counters: LinkCounters, now_ns: int) -> None:
+    """Raises `ArmNotReadyError`: someone else sent set-points on this bus just now."""
+    since_ns = counters.last_foreign_ns
+    if since_ns is not None and now_ns - since_ns < seconds_to_ns(FOREIGN_WITHIN_S):
+        raise ArmNotReadyError(
+            f"another program or a leader arm sends 0x{counters.last_foreign_id:03X} on this "
+            "bus; stop it first: two writers mix their set-points"
+        )
+
+
 def find_fault(
-    feedback: Feedback, counters: LinkCounters, foreign_before: int, now_ns: int
+    feedback: Feedback, counters: LinkCounters, before: Before, now_ns: int
 ) -> MvistaError | None:
     """Why an enabled arm must not be commanded on, or None. The worst is named first."""
-    if counters.foreign > foreign_before:
+    if counters.foreign > before.foreign:
         return ArmFaultError(
-            f"a second writer is on the bus: {counters.foreign - foreign_before} frames of "
+            f"a second writer is on the bus: {counters.foreign - before.foreign} frames of "
             f"0x{counters.last_foreign_id:03X} that this driver did not send. Stop the other "
             "program or unplug the leader arm, then re-arm"
+        )
+    runs, said = feedback.runs
+    if runs > before.runs:
+        return ArmFaultError(
+            f"{RUN} frames in a row say what cannot be ({said}): a sensor, the cable or another "
+            "sender of the arm's ids. Look at it, then re-arm"
         )
     stale = feedback.stale(now_ns)
     if stale:

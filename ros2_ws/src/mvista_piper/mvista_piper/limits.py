@@ -7,13 +7,14 @@ single one is trusted: what all of them allow is allowed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError, IdentityError
 from mvista_core.records import Float64
+from mvista_piper.plausible import Reach
 
 MOTORS = 6
 
@@ -25,6 +26,41 @@ PUBLISHED_GRIPPER_M = (0.0, 0.07)
 MAX_SPEED_RAD_S = 3.0
 MAX_ACCELERATION_RAD_S2 = 5.0
 """Largest values that the settings 0x474 and 0x475 take."""
+
+MECHANICAL_LOWER_DEG = (-154.0, 0.0, -175.0, -105.0, -75.0, -180.0)
+MECHANICAL_UPPER_DEG = (154.0, 195.0, 0.0, 112.0, 75.0, 180.0)
+"""The widest range that any source gives a joint (robot_stack 1.3), for what it may say."""
+MECHANICAL_SLACK_RAD = 0.2
+"""Zeros are set by hand, and stops give way: so far beyond a joint may still be."""
+FASTEST_RAD_S = 2 * MAX_SPEED_RAD_S
+"""A push by hand or a fall is faster than any set-point, but not by more."""
+_ENCODER_NOISE_RAD = 0.01
+GRIPPER_REACH = Reach("gripper", -0.01, 0.12, 0.6, 0.002)
+"""Its opening in m: strokes are 0.07 and 0.1, the fingers move by 0.2 m/s and may be pushed."""
+
+
+JOINT_REACHES = tuple(
+    Reach(
+        f"joint{joint + 1}",
+        float(np.deg2rad(lower)) - MECHANICAL_SLACK_RAD,
+        float(np.deg2rad(upper)) + MECHANICAL_SLACK_RAD,
+        FASTEST_RAD_S,
+        _ENCODER_NOISE_RAD,
+    )
+    for joint, (lower, upper) in enumerate(
+        zip(MECHANICAL_LOWER_DEG, MECHANICAL_UPPER_DEG, strict=True)
+    )
+)
+"""What a joint can say, joint 1 first (rad)."""
+
+
+def motor_reaches(motor: int) -> tuple[Reach, Reach]:
+    """What motor (from 0) can say of its position (rad) and speed (rad/s)."""
+    position, speed = JOINT_REACHES[motor], FASTEST_RAD_S
+    return (
+        replace(position, name=f"motor {motor + 1}"),
+        Reach(f"speed of motor {motor + 1}", -speed, speed, float("inf"), 0.0),
+    )
 
 
 @dataclass(frozen=True)

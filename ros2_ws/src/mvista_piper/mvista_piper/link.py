@@ -1,8 +1,8 @@
-"""One arm's bus with piper_sdk on top: frames in, commands out, all counted.
+"""One arm's bus: frames in, commands out, all counted.
 
-The SDK encodes and decodes. It does not own the bus: its own reader opens two sockets, hides send
-failures in a log line, ends at the first read error, and stamps three joint frames with one stamp
-(robot_stack 1.4). So this link reads, sends and stamps, and hands the SDK every frame.
+piper_sdk encodes the commands. It neither owns the bus nor decodes: its reader opens two sockets,
+hides send failures in a log line, ends at the first read error, stamps three joint frames with one
+stamp and parses in silence (robot_stack 1.4). So this link reads, sends and stamps.
 
 Two frames are never sent from here, whatever the caller asks: disable (0x471, byte 1 = 1) and
 reset (0x150, byte 0 = 2). Both cut the motors' power, and a raised arm falls.
@@ -21,8 +21,9 @@ from piper_sdk import C_PiperInterface_V2, LogLevel
 from mvista_core.errors import BusLostError
 from mvista_core.ports import Clock
 from mvista_core.records import Float64
-from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_core.timing import seconds_to_ns
 from mvista_piper import protocol
+from mvista_piper.bus_time import BusTime, Stamp
 from mvista_piper.protocol import CtrlMode, MoveMode
 
 COMMAND_IDS = frozenset({*range(0x150, 0x160), 0x470, 0x471, 0x474, 0x475})
@@ -33,23 +34,30 @@ FULL_SPEED_PERCENT = 100
 EVERY_MOTOR = 7
 GRIPPER_ON = 1
 
-_OLDEST_STAMP_NS = seconds_to_ns(0.5)
+_LOOK_EVERY_NS = seconds_to_ns(0.02)
 _instances = itertools.count()
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """When a frame was on the bus: wall time for records, monotonic time for intervals."""
+class Frame:
+    """One frame of the bus. `flaw`: why it cannot be one of an arm's, "" if it can."""
 
-    wall_ns: int
-    monotonic_ns: int
+    can_id: int
+    data: bytes
+    stamp: Stamp
+    flaw: str = ""
 
 
 @dataclass(frozen=True)
 class LinkCounters:
-    """Frames since the link was opened."""
+    """Frames since the link was made. Only those that can be an arm's are `received`.
+
+    `flawed` ones have an arm's id and no eight bytes; `strange` ones have 29-bit ids.
+    """
 
     received: int
+    flawed: int
+    strange: int
     sent: int
     failed: int
     failed_in_a_row: int
@@ -90,7 +98,9 @@ class PiperLink:
         """`open_bus` gives a bus that does not hand our own frames back."""
         self._open_bus, self._clock = open_bus, clock
         self._bus: can.BusABC | None = None
-        self._received = self._sent = self._failed = self._failed_in_a_row = 0
+        self._time = BusTime(clock)
+        self._received = self._flawed = self._strange = 0
+        self._sent = self._failed = self._failed_in_a_row = 0
         self._last_error, self._foreign, self._foreign_id, self._errors = "", 0, 0, 0
         self._foreign_ns: int | None = None
         self.sdk = _make_sdk(self._send)
@@ -104,6 +114,7 @@ class PiperLink:
         self.close()
         self._failed_in_a_row, self._last_error = 0, ""
         self._foreign, self._foreign_ns = 0, None
+        self._time = BusTime(self._clock)
         self._bus = self._open_bus()
 
     def close(self) -> None:
@@ -116,6 +127,8 @@ class PiperLink:
     def counters(self) -> LinkCounters:
         return LinkCounters(
             self._received,
+            self._flawed,
+            self._strange,
             self._sent,
             self._failed,
             self._failed_in_a_row,
@@ -127,8 +140,8 @@ class PiperLink:
         )
 
     # In
-    def receive(self, timeout_s: float) -> tuple[int, Stamp] | None:
-        """Take one frame of the arm through the SDK: its id and when it came; None: none came.
+    def receive(self, timeout_s: float) -> Frame | None:
+        """Take one frame, waiting at most so long for it; None: none came.
 
         Raises:
             BusLostError: the bus cannot be read, or its controller says that it is off the bus.
@@ -137,24 +150,44 @@ class PiperLink:
         if bus is None:
             raise BusLostError("the bus is closed")
         try:
-            message = bus.recv(timeout_s)
+            message = self._next(bus, timeout_s)
         except (can.CanError, OSError, ValueError) as error:
             if bus is not self._bus:
                 return None  # it was closed or opened afresh under our hands
             raise BusLostError(f"the bus cannot be read: {error}") from None
-        if message is None or message.is_remote_frame:
+        if message is None or bus is not self._bus:
             return None
         if message.is_error_frame:
             self._take_error(message)
-            return None
-        can_id, stamp = message.arbitration_id, self._stamp(message.timestamp)
-        if can_id in COMMAND_IDS:
-            self._note_command(can_id, stamp)
+        return self._count(message)
+
+    def _next(self, bus: can.BusABC, timeout_s: float) -> can.Message | None:
+        """The next frame. Now and then it is asked first whether any waits: ages hang on that."""
+        bus_time = self._time
+        if self._clock.monotonic_ns() - bus_time.caught_up_ns < _LOOK_EVERY_NS:
+            return bus.recv(timeout_s)
+        message = bus.recv(0.0)
+        if message is None:
+            bus_time.caught_up()
+            message = bus.recv(timeout_s) if timeout_s else None
+        return message
+
+    def _count(self, message: can.Message) -> Frame:
+        frame = Frame(
+            message.arbitration_id,
+            bytes(message.data),
+            self._time.stamp(message.timestamp),
+            _flaw_of(message),
+        )
+        if message.is_extended_id or message.is_error_frame:
+            self._strange += not message.is_error_frame
+        elif frame.can_id in COMMAND_IDS:
+            self._note_command(frame.can_id, frame.stamp)
+        elif frame.flaw:
+            self._flawed += 1
         else:
             self._received += 1
-            if len(message.data) == 8:
-                self.sdk.ParseCANFrame(message)
-        return can_id, stamp
+        return frame
 
     def _take_error(self, message: can.Message) -> None:
         self._errors += 1
@@ -163,18 +196,6 @@ class PiperLink:
                 "the adapter's controller went off the bus after too many errors: check the cable, "
                 f"120 ohm at both ends and the bit rate; {self._errors} error frames so far"
             )
-
-    def _stamp(self, bus_time_s: float) -> Stamp:
-        """The bus's own stamp where it is one of this clock's last half second, else now.
-
-        A socket buffer can hold frames back; their stamp says how old they are. After a step of
-        the wall clock, or with a simulated clock, the stamps are of another time.
-        """
-        wall_ns, monotonic_ns = self._clock.now_ns(), self._clock.monotonic_ns()
-        age_ns = wall_ns - round(bus_time_s * NS_PER_S)
-        if not 0 <= age_ns <= _OLDEST_STAMP_NS:
-            age_ns = 0
-        return Stamp(wall_ns - age_ns, monotonic_ns - age_ns)
 
     def _note_command(self, can_id: int, stamp: Stamp) -> None:
         self._foreign += 1
@@ -235,6 +256,16 @@ class PiperLink:
         else:
             self._sent += 1
             self._failed_in_a_row = 0
+
+
+def _flaw_of(message: can.Message) -> str:
+    if message.is_error_frame:
+        return "an error frame"
+    if message.is_extended_id:
+        return "a 29-bit id"
+    if message.is_remote_frame:
+        return "a remote frame"
+    return "" if len(message.data) == 8 else f"{len(message.data)} bytes, 8 needed"
 
 
 def _drops_the_arm(can_id: int, data: bytes) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mvista_core.errors import MvistaError
-from mvista_piper.feedback import ArmStatus, MotorStatus
 from mvista_piper.identity import ArmIdentity
 from mvista_piper.link import LinkCounters
+from mvista_piper.said import ArmStatus, MotorStatus
 
 
 class Mode(Enum):
@@ -28,7 +28,10 @@ ARMED = frozenset({Mode.HOLDING, Mode.TRACKING})
 
 @dataclass(frozen=True)
 class DriverStatus:
-    """One look at driver and arm. `reason` is why it does not move, None while it may."""
+    """One look at driver and arm. `reason` is why it does not move, None while it may.
+
+    `drops` names the ids whose frames were dropped, how many, and each one's last reason.
+    """
 
     mode: Mode
     reason: MvistaError | None
@@ -38,3 +41,5 @@ class DriverStatus:
     counters: LinkCounters
     frame_rate_hz: float | None
     refused_commands: int
+    dropped_frames: int
+    drops: str

@@ -10,6 +10,7 @@ from mvista_piper import protocol
 from mvista_piper.emulator.controller import Controller
 from mvista_piper.emulator.faults import Faults
 from mvista_piper.emulator.feedback import PERIOD_NS, PERIOD_S, FeedbackFrames, Frame
+from mvista_piper.emulator.garbling import garble
 from mvista_piper.emulator.parameters import Parameters
 from mvista_piper.emulator.settings import EmulatorSettings
 
@@ -83,7 +84,7 @@ class EmulatedPiper:
         for left in range(moved, 0, -1):
             self.controller.drive(PERIOD_S)
             if left <= _MOST_PERIODS_SENT:
-                frames += self._feedback.next()
+                frames += garble(self._feedback.next(), self.faults)
                 frames += self._answers
                 self._answers = []
         self.periods += due

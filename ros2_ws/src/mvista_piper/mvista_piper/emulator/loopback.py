@@ -21,6 +21,7 @@ from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock
 from mvista_piper.emulator.adapter import Adapter, AdapterState, bus_off_error
 from mvista_piper.emulator.control import ADAPTER_ID
+from mvista_piper.emulator.garbling import EXTENDED
 
 DEFAULT_GROUP, DEFAULT_PORT = "239.74.163.2", 43113
 _LOOPBACK = "127.0.0.1"
@@ -101,8 +102,16 @@ class LoopbackBus(can.BusABC):
         self._send(pack_message(msg))
 
     def send_frame(self, can_id: int, data: bytes) -> None:
-        """Send a classic frame of eight bytes, without a `can.Message`; for the emulator."""
-        self._send(pack_frame(can_id, data))
+        """Send a classic frame, mostly without a `can.Message`; `EXTENDED` marks a 29-bit id."""
+        if len(data) == 8 and not can_id & EXTENDED:
+            self._send(pack_frame(can_id, data))
+            return
+        extended = bool(can_id & EXTENDED)
+        self._send(
+            pack_message(
+                can.Message(arbitration_id=can_id & ~EXTENDED, is_extended_id=extended, data=data)
+            )
+        )
 
     def _send(self, packed: bytes) -> None:
         try:

@@ -14,6 +14,7 @@ from mvista_core.timing import NS_PER_S, SystemClock
 from mvista_piper.emulator.adapter import AdapterState, bus_off_error
 from mvista_piper.emulator.arm import EmulatedPiper
 from mvista_piper.emulator.control import ADAPTER_ID, ANSWER_ID, ORDER_ID, Order
+from mvista_piper.emulator.garbling import EXTENDED
 from mvista_piper.emulator.loopback import LoopbackBus
 
 _REPEAT_NS = NS_PER_S // 10
@@ -93,7 +94,8 @@ def _sender(bus: can.BusABC) -> Callable[[int, bytes], None]:
     message = can.Message(is_extended_id=False, dlc=8, data=bytes(8))
 
     def send(can_id: int, data: bytes) -> None:
-        message.arbitration_id, message.data = can_id, bytearray(data)
+        message.arbitration_id, message.is_extended_id = can_id & ~EXTENDED, can_id > 0x7FF
+        message.data, message.dlc = bytearray(data), len(data)
         bus.send(message)
 
     return send

@@ -15,6 +15,7 @@ from mvista_core.ports import Clock
 from mvista_core.timing import NS_PER_S
 from mvista_piper.emulator.adapter import Adapter, AdapterState, bus_off_error
 from mvista_piper.emulator.arm import EmulatedPiper
+from mvista_piper.emulator.garbling import EXTENDED
 
 _FRAMES_KEPT = 20_000
 
@@ -57,9 +58,10 @@ class EmulatedWire:
             data = bytes(message.data)
             if not message.is_extended_id:
                 self.arm.receive(message.arbitration_id, data)
+            can_id = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
             for host in self._hosts:
                 if host is not sender:
-                    host.deliver(_message(message.arbitration_id, data, stamp_s))
+                    host.deliver(_message(can_id, data, stamp_s))
 
     def _left(self, host: WireBus) -> None:
         with self._lock:
@@ -111,5 +113,9 @@ class WireBus(can.BusABC):
 
 def _message(can_id: int, data: bytes, stamp_s: float) -> can.Message:
     return can.Message(
-        timestamp=stamp_s, arbitration_id=can_id, is_extended_id=False, dlc=8, data=data
+        timestamp=stamp_s,
+        arbitration_id=can_id & ~EXTENDED,
+        is_extended_id=bool(can_id & EXTENDED),
+        dlc=len(data),
+        data=data,
     )
