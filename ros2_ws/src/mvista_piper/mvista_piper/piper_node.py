@@ -20,7 +20,7 @@ from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
 
 from mvista_core.arm import load_arm
-from mvista_core.errors import MvistaError, ObservationError
+from mvista_core.errors import MvistaError, ObservationError, RivalWritersError
 from mvista_core.records import JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_piper.bus import open_bus
@@ -32,6 +32,7 @@ from mvista_piper.status import Mode
 from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.parameters import declare, parameter
+from mvista_ros.writers import SoleWriter
 
 STATUS_PERIOD_S = 0.1
 RECEIVE_TIMEOUT_S = 0.01
@@ -63,7 +64,9 @@ class PiperNode(HouseNode):
         self._stopping = threading.Event()
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
-        self.listen(JointStateMsg, "joint_command", self._on_command, qos.COMMAND)
+        self._writers = SoleWriter(
+            self, JointStateMsg, "joint_command", self._on_command, self._on_rival
+        )
         # These two wait for the arm: in the node's own group the timers would wait with them.
         waiting = ReentrantCallbackGroup()
         for name, act in (("enable", self._driver.enable), ("rearm", self._driver.rearm)):
@@ -86,7 +89,7 @@ class PiperNode(HouseNode):
         status = self._driver.status()
         level, message = grade(status, self._settings.min_frame_rate_hz)
         rates = self._rates.take(self.system_clock.monotonic_ns())
-        return Health(Level[level], message, (*rates, *describe(status)))
+        return self._writers.graded(Health(Level[level], message, (*rates, *describe(status))))
 
     def stop(self) -> None:
         """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
@@ -115,6 +118,10 @@ class PiperNode(HouseNode):
         except (MvistaError, ObservationError) as error:
             self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
 
+    def _on_rival(self, reason: RivalWritersError) -> None:
+        self._driver.refuse()
+        self.get_logger().error(f"joint_command refused: {reason}", throttle_duration_sec=1.0)
+
     def _tick(self) -> None:
         self._driver.tick()
         mode, reason = self._driver.mode, self._driver.reason
@@ -133,10 +140,11 @@ class PiperNode(HouseNode):
     def _publish_status(self) -> None:
         status = self._driver.status()
         level, message = grade(status, self._settings.min_frame_rate_hz)
-        values = [KeyValue(key=key, value=value) for key, value in describe(status)]
+        told = self._writers.graded(Health(Level[level], message, describe(status)))
+        values = [KeyValue(key=key, value=value) for key, value in told.values]
         name = self.get_namespace().strip("/") or "piper"
         self._status.publish(
-            DiagnosticStatus(level=Level[level].value, name=name, message=message, values=values)
+            DiagnosticStatus(level=told.level.value, name=name, message=told.message, values=values)
         )
 
     async def _on_enable(
