@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_piper.emulator.loopback import DEFAULT_GROUP
 from mvista_ros import qos
 from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg, stamp_to_ns
+from tests.fakes.step_clock import SteppedClock
 from tests.piper.cell import HOME, PIPER
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +63,7 @@ class Operator(Node):
         self.create_subscription(JointStateMsg, "joint_states", self.states.append, qos.SENSOR_IN)
         self.create_subscription(DiagnosticStatus, "status", self.statuses.append, qos.STATUS)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.told.append, qos.STATUS)
-        self._commands = self.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
+        self.commands = self.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
         self._operator = {name: self.create_client(Trigger, name) for name in ("enable", "rearm")}
 
     def call(self, name: str) -> Trigger.Response:
@@ -82,7 +84,7 @@ class Operator(Node):
             goal = start.copy()
             goal[joint] += by * share
             command = JointCommand(PIPER.joint_names, goal, np.zeros(7), CLOCK.now_ns())
-            self._commands.publish(joint_command_to_msg(command))
+            self.commands.publish(joint_command_to_msg(command))
             CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.01))
 
 
@@ -102,16 +104,25 @@ def operator() -> Iterator[Operator]:
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def faults(request: pytest.FixtureRequest) -> list[str]:
+    """Faults of the emulated arm from its start on; parametrize indirectly."""
+    return list(getattr(request, "param", []))
+
+
+@contextmanager
+def running_driver(
+    folder: Path, faults: Sequence[str] = (), surroundings: Mapping[str, str] = os.environ
+) -> Iterator[subprocess.Popen[bytes]]:
     """The driver node beside an emulated arm that stands at its home."""
     joints = ",".join(f"{q:.4f}" for q in HOME[:6])
-    arm = subprocess.Popen([*EMULATOR, "--joints", joints, "--enabled"], cwd=ROOT)
+    options = [item for fault in faults for item in ("--fault", fault)]
+    arm = subprocess.Popen([*EMULATOR, "--joints", joints, "--enabled", *options], cwd=ROOT)
     parameters = [item for pair in (*BUS, *PATIENT) for item in ("-p", pair)]
-    with (tmp_path / "driver.log").open("wb") as log:
+    with (folder / "driver.log").open("wb") as log:
         node = subprocess.Popen(
             [sys.executable, "-c", NODE, "--ros-args", "-r", "__ns:=/piper",
              "--params-file", "config/piper.yaml", *parameters],
-            cwd=ROOT, env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)}, stderr=log,
+            cwd=ROOT, env={**surroundings, "ROS_DOMAIN_ID": str(DOMAIN)}, stderr=log,
         )  # fmt: skip
         try:
             yield node
@@ -120,13 +131,26 @@ def driver(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
                 process.wait(30.0)
-    said = (tmp_path / "driver.log").read_text()
+    said = (folder / "driver.log").read_text()
     print(said)
     assert "Traceback" not in said
 
 
-def tell_the_arm(order: str) -> None:
-    subprocess.run([*EMULATOR, "--tell", order], check=True, timeout=30.0)
+@pytest.fixture
+def driver(tmp_path: Path, faults: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with running_driver(tmp_path, faults) as process:
+        yield process
+
+
+def tell_the_arm(*orders: str) -> None:
+    told = [item for order in orders for item in ("--tell", order)]
+    subprocess.run([*EMULATOR, *told], check=True, timeout=30.0)
+
+
+def says(operator: Operator, *texts: str) -> bool:
+    """Whether `status` is an ERROR with all of these."""
+    last = operator.statuses[-1] if operator.statuses else DiagnosticStatus()
+    return last.level == DiagnosticStatus.ERROR and all(text in last.message for text in texts)
 
 
 def test_states_enable_motion_fault_rearm_and_exit(
@@ -157,6 +181,119 @@ def test_states_enable_motion_fault_rearm_and_exit(
 
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(30.0) == 0
+
+
+@pytest.mark.parametrize("faults", [["short_joint=2"], ["wide_joint=2"]], indirect=True)
+def test_frames_that_give_no_value_are_no_pose_and_nothing_moves(
+    driver: subprocess.Popen[bytes], operator: Operator, faults: list[str]
+) -> None:
+    """They were READY at [0, 0, 0], and enabling drove the arm there."""
+    assert until(lambda: says(operator, "[32]", "joints 1-2 (0x2A5) (never"))
+    refused = operator.call("enable")
+    assert not refused.success and "never" in refused.message
+    assert not operator.states
+    tell_the_arm("clear")
+    assert until(lambda: len(operator.states) > 20)
+    np.testing.assert_allclose(operator.positions(), HOME, atol=2e-3)
+
+    tell_the_arm("wild_value=0.7", "wild_joint=2")
+    assert until(lambda: abs(operator.positions()[1] - 0.7) < 0.01)
+    refused = operator.call("enable")
+    assert not refused.success and "[33]" in refused.message
+    assert "joint2 at 0.700, its motor (0x252) at 1.2" in refused.message
+    tell_the_arm("clear")
+    assert until(lambda: abs(operator.positions()[1] - HOME[1]) < 0.01)
+    answer = operator.call("rearm")
+    assert answer.success, answer.message
+    operator.move(0, 0.1, 0.5)
+    for state in operator.states:
+        for at, home in zip(state.position[1:6], HOME[1:6], strict=True):
+            assert abs(at - home) < 0.01 or at == pytest.approx(0.7, abs=1e-3)
+
+
+def test_an_outlier_is_nowhere_a_run_is_a_fault_and_what_waited_is_old(
+    driver: subprocess.Popen[bytes], operator: Operator
+) -> None:
+    assert operator.call("enable").success
+    for value in (34.9, 0.98):
+        tell_the_arm(f"wild_value={value}", "wild_frames=1", "wild_joint=1")
+    operator.move(0, 0.3, 1.0)
+    tell_the_arm("wild_status=2")
+    assert until(lambda: abs(operator.positions()[0] - 0.3) < 0.01)
+    dropped = {item.key: item.value for item in operator.statuses[-1].values}["frames dropped"]
+    assert operator.statuses[-1].level == DiagnosticStatus.OK and "2 of 0x2A5" in dropped
+    assert max(state.position[0] for state in operator.states) < 0.35
+
+    tell_the_arm("wild_value=0.9", "wild_joint=1")
+    assert until(lambda: says(operator, "[37]", "5 frames in a row", "joint1 from 0.300 to 0.900"))
+    tell_the_arm("clear")
+    assert operator.call("rearm").success
+
+    driver.send_signal(signal.SIGSTOP)
+    stopped_ns = CLOCK.now_ns()
+    tell_the_arm("silent=1")
+    silent_ns, count = CLOCK.now_ns(), len(operator.states)
+    CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(1.5))
+    driver.send_signal(signal.SIGCONT)
+    assert until(lambda: says(operator, "[32]"))
+    late_ns = [stamp_to_ns(state.header.stamp) for state in operator.states[count:]]
+    assert all(stopped_ns - 1e9 < stamp_ns < silent_ns for stamp_ns in late_ns)
+
+
+def test_two_writers_of_joint_command_are_refused_and_named(
+    driver: subprocess.Popen[bytes], operator: Operator
+) -> None:
+    """266 changes of direction, and diagnostics that said OK."""
+    assert operator.call("enable").success
+    operator.move(0, 0.2, 0.5)
+    rival = Node("rival", namespace="piper", context=operator.context)
+    commands = rival.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
+    assert until(lambda: says(operator, "[39]", "/piper/operator, /piper/rival", "joint_command"))
+    assert until(lambda: abs(operator.positions()[0] - 0.2) < 0.01)
+    for _ in range(50):
+        for sign, publisher in ((1, operator.commands), (-1, commands)):
+            goal = operator.positions()
+            goal[0] += sign * 0.01
+            command = JointCommand(PIPER.joint_names, goal, np.zeros(7), CLOCK.now_ns())
+            publisher.publish(joint_command_to_msg(command))
+        CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.01))
+    assert abs(operator.positions()[0] - 0.2) < 0.01
+    values = {item.key: item.value for item in operator.statuses[-1].values}
+    assert int(values["set-points refused"]) > 20
+    assert until(lambda: any("[39]" in m.status[0].message for m in operator.told if m.status))
+    rival.destroy_node()
+    assert until(lambda: operator.statuses[-1].level == DiagnosticStatus.OK)
+    operator.move(0, 0.1, 0.5)
+    assert until(lambda: abs(operator.positions()[0] - 0.3) < 0.01)
+
+
+@pytest.mark.parametrize("step_s", [-60.0, 60.0])
+def test_a_collision_is_seen_while_set_points_come_after_the_wall_clock_was_stepped(
+    tmp_path: Path, operator: Operator, step_s: float
+) -> None:
+    with SteppedClock(tmp_path) as wall:
+        surroundings = wall.environment(os.environ)
+        with running_driver(tmp_path, surroundings=surroundings):
+            assert operator.call("enable").success
+            wall.step(step_s)
+            began_ns = CLOCK.monotonic_ns()
+            count, statuses = len(operator.states), len(operator.statuses)
+            mover = threading.Thread(target=operator.move, args=(0, 0.4, 4.0))
+            mover.start()
+            try:
+                assert until(lambda: len(operator.states) > count + 50, 5.0)
+                assert until(lambda: len(operator.statuses) > statuses + 5, 5.0)
+                assert "tracking" in operator.statuses[-1].message
+                tell_the_arm("collision=2")
+                assert until(lambda: says(operator, "[37]", "collision"), 5.0)
+                assert mover.is_alive(), "set-points came to the end"
+                told = len(operator.told)
+                assert until(lambda: len(operator.told) > told, 5.0)
+            finally:
+                mover.join()
+            assert CLOCK.monotonic_ns() - began_ns < seconds_to_ns(30.0)
+            ahead_s = (stamp_to_ns(operator.states[-1].header.stamp) - CLOCK.now_ns()) / 1e9
+            assert ahead_s == pytest.approx(step_s, abs=10.0)
 
 
 def test_a_bus_that_cannot_be_told_ends_the_start_with_a_reason(tmp_path: Path) -> None:
