@@ -8,7 +8,7 @@ wait.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mvista_core.ports import Clock
 from mvista_core.timing import NS_PER_S, seconds_to_ns
@@ -21,8 +21,7 @@ _LONGEST_WAIT_NS = seconds_to_ns(1.0)
 """All frames that waited while the clock was stepped are read within this."""
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """When a frame was on the bus: wall time for records, monotonic time for intervals."""
 
     wall_ns: int

@@ -7,8 +7,7 @@ A group counts only while its newest frame is fresh, a frame only if it was pars
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,8 +46,7 @@ MOTORS_WITHIN_RAD = 0.05
 """... and with the motors' own positions: more than the 2 degrees that firmwares count apart."""
 
 
-@dataclass(frozen=True)
-class _Stamped:
+class _Stamped(NamedTuple):
     value: Any
     stamp: Stamp
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import can
 import numpy as np
@@ -38,8 +39,7 @@ _LOOK_EVERY_NS = seconds_to_ns(0.02)
 _instances = itertools.count()
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame of the bus. `flaw`: why it cannot be one of an arm's, "" if it can."""
 
     can_id: int

@@ -1,14 +1,13 @@
 """The driver node: CAN on one side, `joint_states`, `joint_command`, `status` on the other.
 
-One thread ticks, takes commands and serves the operator (a multi-threaded rclpy executor was
-measured 0.4 s late on two busy cores); a second one only receives, and publishes each complete set
-of joints as it comes.
+One thread takes commands and serves the operator (a multi-threaded rclpy executor was measured
+0.4 s late on two busy cores); the arm's own receives, ticks, and publishes each complete set of
+joints as it comes.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError, ObservationError, RivalWritersError
 from mvista_core.records import JointState
 from mvista_core.timing import seconds_to_ns
+from mvista_piper.arm_thread import ArmThread
 from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
@@ -35,7 +35,6 @@ from mvista_ros.parameters import declare, parameter
 from mvista_ros.writers import SoleWriter
 
 STATUS_PERIOD_S = 0.1
-RECEIVE_TIMEOUT_S = 0.01
 REALTIME_PRIORITY = 20
 STOP_TIMEOUT_S = 1.5
 THREAD_SWITCH_S = 0.0005
@@ -58,10 +57,10 @@ class PiperNode(HouseNode):
         clock = self.system_clock
         link = PiperLink(partial(open_bus, settings), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
+        self._arm = ArmThread(self._driver, clock, settings.period_s, self._log_mode)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
         self._logged: tuple[Mode, type] | None = None
         self._waiting: list[tuple[Future, int]] = []
-        self._stopping = threading.Event()
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
         self._writers = SoleWriter(
@@ -79,14 +78,13 @@ class PiperNode(HouseNode):
             self.create_service(Trigger, name, partial(self._on_act, act))
         self._driver.listen(self._publish_state)
         self._driver.open()
-        self.create_timer(settings.period_s, self._tick)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
-        self._receiver = threading.Thread(target=self._receive, name="can", daemon=True)
-        self._receiver.start()
+        self._arm.start()
 
     def health(self) -> Health:
         """The driver's state in a sentence, and the numbers behind it."""
-        status = self._driver.status()
+        with self._arm.turn:
+            status = self._driver.status()
         level, message = grade(status, self._settings.min_frame_rate_hz)
         rates = self._rates.take(self.system_clock.monotonic_ns())
         return self._writers.graded(Health(Level[level], message, (*rates, *describe(status))))
@@ -94,18 +92,13 @@ class PiperNode(HouseNode):
     def stop(self) -> None:
         """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
         clock = self.system_clock
-        self._driver.hold()
+        with self._arm.turn:
+            self._driver.hold()
         until_ns = clock.monotonic_ns() + seconds_to_ns(STOP_TIMEOUT_S)
         while self._driver.braking and clock.monotonic_ns() < until_ns:
             clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(self._settings.period_s))
-        self._stopping.set()
-        self._receiver.join(STOP_TIMEOUT_S)
+        self._arm.stop(STOP_TIMEOUT_S)
         self._driver.close()
-
-    def _receive(self) -> None:
-        while not self._stopping.is_set():
-            if not self._driver.receive(RECEIVE_TIMEOUT_S) and self._driver.bus_lost:
-                self._stopping.wait(RECEIVE_TIMEOUT_S)
 
     def _publish_state(self, state: JointState) -> None:
         self._joints.publish(convert.joint_state_to_msg(state))
@@ -114,16 +107,18 @@ class PiperNode(HouseNode):
     def _on_command(self, message: JointStateMsg) -> None:
         self._rates.commands += 1
         try:
-            self._driver.send(convert.joint_command_from_msg(message))
+            command = convert.joint_command_from_msg(message)
+            with self._arm.turn:
+                self._driver.send(command)
         except (MvistaError, ObservationError) as error:
             self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
 
     def _on_rival(self, reason: RivalWritersError) -> None:
-        self._driver.refuse()
+        with self._arm.turn:
+            self._driver.refuse()
         self.get_logger().error(f"joint_command refused: {reason}", throttle_duration_sec=1.0)
 
-    def _tick(self) -> None:
-        self._driver.tick()
+    def _log_mode(self) -> None:
         mode, reason = self._driver.mode, self._driver.reason
         now = (mode, type(reason))
         if now != self._logged:
@@ -134,11 +129,12 @@ class PiperNode(HouseNode):
                 self.get_logger().error(said)
             else:
                 self.get_logger().info(said)
-        if self._waiting:
-            self._answer_operator()
 
     def _publish_status(self) -> None:
-        status = self._driver.status()
+        self._arm.check()
+        self._answer_operator()
+        with self._arm.turn:
+            status = self._driver.status()
         level, message = grade(status, self._settings.min_frame_rate_hz)
         told = self._writers.graded(Health(Level[level], message, describe(status)))
         values = [KeyValue(key=key, value=value) for key, value in told.values]
@@ -153,7 +149,8 @@ class PiperNode(HouseNode):
         """Start it, then answer when the arm is enabled or has refused; the timer goes on."""
         settings = self._settings
         try:
-            act()
+            with self._arm.turn:
+                act()
             allowed_s = settings.identity_timeout_s + settings.enable_timeout_s
             allowed_s += 2 * settings.mode_timeout_s
             done: Future = Future()
@@ -185,7 +182,8 @@ class PiperNode(HouseNode):
         self, act: Callable[[], None], request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         try:
-            act()
+            with self._arm.turn:
+                act()
         except MvistaError as error:
             response.success, response.message = False, f"[{error.code}] {error}"
             return response
