@@ -27,7 +27,9 @@ from std_srvs.srv import Trigger
 
 from mvista_core.records import JointCommand
 from mvista_core.timing import SystemClock, seconds_to_ns
-from mvista_piper.emulator.loopback import DEFAULT_GROUP
+from mvista_piper.emulator.control import Order
+from mvista_piper.emulator.loopback import DEFAULT_GROUP, LoopbackBus
+from mvista_piper.emulator.server import tell
 from mvista_ros import qos
 from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg, stamp_to_ns
 from tests.fakes.step_clock import SteppedClock
@@ -143,8 +145,9 @@ def driver(tmp_path: Path, faults: list[str]) -> Iterator[subprocess.Popen[bytes
 
 
 def tell_the_arm(*orders: str) -> None:
-    told = [item for order in orders for item in ("--tell", order)]
-    subprocess.run([*EMULATOR, *told], check=True, timeout=30.0)
+    with LoopbackBus(DEFAULT_GROUP, PORT) as bus:
+        for order in orders:
+            tell(bus, Order.parse(order), 30.0)
 
 
 def says(operator: Operator, *texts: str) -> bool:
@@ -278,7 +281,7 @@ def test_a_collision_is_seen_while_set_points_come_after_the_wall_clock_was_step
             wall.step(step_s)
             began_ns = CLOCK.monotonic_ns()
             count, statuses = len(operator.states), len(operator.statuses)
-            mover = threading.Thread(target=operator.move, args=(0, 0.4, 4.0))
+            mover = threading.Thread(target=operator.move, args=(0, 0.4, 6.0))
             mover.start()
             try:
                 assert until(lambda: len(operator.states) > count + 50, 5.0)

@@ -239,7 +239,7 @@ class PiperDriver:
             self._link.counters,
             self._meter.rate_hz,
             self._refused,
-            self._feedback.dropped,
+            self._meter.dropped_hz,
             self._feedback.drops,
         )
 
@@ -247,7 +247,7 @@ class PiperDriver:
     def tick(self) -> None:
         """Once per command period: look for faults, go on with what is under way."""
         now_ns = self._clock.monotonic_ns()
-        self._meter.update(self._link.counters.received, now_ns)
+        self._meter.update(self._link.counters.received, self._feedback, now_ns)
         self._forgive_a_stall(now_ns)
         if self._mode in ARMED:
             self._check_armed(now_ns)

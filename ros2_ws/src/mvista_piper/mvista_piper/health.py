@@ -36,18 +36,23 @@ class Before:
 
 
 class FrameMeter:
-    """Frames per second over whole seconds."""
+    """Frames received and dropped per second over whole seconds."""
 
     def __init__(self, now_ns: int) -> None:
-        self._began_ns, self._began_at = now_ns, 0
+        self._began_ns, self._began_at, self._dropped_at = now_ns, 0, 0
         self.rate_hz: float | None = None
+        self.dropped_hz = 0.0
 
-    def update(self, received: int, now_ns: int) -> None:
-        """Called often with the running count; the rate changes once a second."""
+    def update(self, received: int, feedback: Feedback, now_ns: int) -> None:
+        """Called often with the running count; the rates change once a second."""
         elapsed_ns = now_ns - self._began_ns
-        if elapsed_ns >= NS_PER_S:
-            self.rate_hz = (received - self._began_at) * NS_PER_S / elapsed_ns
-            self._began_ns, self._began_at = now_ns, received
+        if elapsed_ns < NS_PER_S:
+            return
+        dropped = feedback.dropped
+        self.rate_hz = (received - self._began_at) * NS_PER_S / elapsed_ns
+        # `forget` begins at zero again.
+        self.dropped_hz = max(dropped - self._dropped_at, 0) * NS_PER_S / elapsed_ns
+        self._began_ns, self._began_at, self._dropped_at = now_ns, received, dropped
 
 
 def find_bus_fault(counters: LinkCounters, lost_after: int) -> MvistaError | None:

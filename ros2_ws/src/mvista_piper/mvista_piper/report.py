@@ -9,6 +9,8 @@ import numpy as np
 from mvista_core.timing import NS_PER_S
 from mvista_piper.status import DriverStatus, Mode
 
+MANY_DROPS_HZ = 5.0
+"""More frames per second than this that give no value are said."""
 _ERROR_MODES = frozenset({Mode.FAULT, Mode.REFUSED, Mode.SEARCHING})
 
 
@@ -42,6 +44,8 @@ def grade(status: DriverStatus, min_frame_rate_hz: float) -> tuple[str, str]:
         warnings.append(
             f"{status.frame_rate_hz:.0f} frames/s, at least {min_frame_rate_hz:.0f} expected"
         )
+    if status.dropped_rate_hz >= MANY_DROPS_HZ:
+        warnings.append(f"{status.dropped_rate_hz:.0f} frames/s dropped: {status.drops}")
     if status.counters.failed_in_a_row:
         warnings.append(f"frames not sent: {status.counters.last_error}")
     if status.identity and 0 in status.identity.collision_levels:

@@ -41,5 +41,5 @@ class DriverStatus:
     counters: LinkCounters
     frame_rate_hz: float | None
     refused_commands: int
-    dropped_frames: int
+    dropped_rate_hz: float
     drops: str
