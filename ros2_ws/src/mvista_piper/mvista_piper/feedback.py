@@ -96,7 +96,7 @@ class Feedback:
             *JOINT_FEEDBACK,
             *((protocol.GRIPPER_FEEDBACK,) if self._has_gripper else ()),
         )
-        self._watched = self._make_watched(stale_s, slow_stale_s)
+        self._watched = self._make_watched()
         self._heard = _Heard(0)
 
     def forget(self, now_ns: int) -> None:
@@ -125,16 +125,19 @@ class Feedback:
             heard.runs, heard.run_said = heard.runs + 1, f"0x{can_id:X}: {judge.said}"
         return value is not None and _note(heard, can_id, value, stamp)
 
-    def _make_watched(self, stale_s: float, slow_s: float) -> list[tuple[int, str, float]]:
+    def _make_watched(self) -> list[tuple[int, str, int]]:
+        """What a pose and its safety need: id, name, and how old it may be in nanoseconds."""
+        fast_ns, slow_ns = self._stale_ns, self._slow_stale_ns
         joints = [
-            (can_id, f"joints {2 * k + 1}-{2 * k + 2} (0x{can_id:X})", stale_s)
+            (can_id, f"joints {2 * k + 1}-{2 * k + 2} (0x{can_id:X})", fast_ns)
             for k, can_id in enumerate(JOINT_FEEDBACK)
         ]
-        gripper = [(protocol.GRIPPER_FEEDBACK, "gripper (0x2A8)", stale_s)]
+        gripper = [(protocol.GRIPPER_FEEDBACK, "gripper (0x2A8)", fast_ns)]
         motors = [
-            (can_id, f"motor {k + 1} (0x{can_id:X})", slow_s) for k, can_id in enumerate(MOTOR_SLOW)
+            (can_id, f"motor {k + 1} (0x{can_id:X})", slow_ns)
+            for k, can_id in enumerate(MOTOR_SLOW)
         ]
-        status = (protocol.STATUS, "status (0x2A1)", stale_s)
+        status = (protocol.STATUS, "status (0x2A1)", fast_ns)
         return [*joints, *(gripper if self._has_gripper else []), status, *motors]
 
     # Out
@@ -158,10 +161,12 @@ class Feedback:
 
     def stale(self, now_ns: int) -> str:
         """Which groups are missing or old, with their ages and what was dropped; "" if none."""
+        heard = self._heard
+        newest, until_ns = heard.newest, self._until(heard, now_ns)
         said = [
             f"{label} ({self._age_text(can_id, now_ns)})"
-            for can_id, label, limit_s in self._watched
-            if self.age_s(can_id, now_ns) > limit_s
+            for can_id, label, limit_ns in self._watched
+            if can_id not in newest or until_ns - newest[can_id].stamp.monotonic_ns > limit_ns
         ]
         return ", ".join(said)
 

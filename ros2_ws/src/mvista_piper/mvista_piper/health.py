@@ -111,6 +111,8 @@ def find_frozen(
     if measured is None:
         return None
     away = np.abs(held - measured)[:MOTORS]
+    if away.max() <= beyond_rad:
+        return None
     still_s = feedback.unchanged_s(now_ns)
     frozen = np.flatnonzero((away > beyond_rad) & (still_s > after_s))
     if not len(frozen):

@@ -58,6 +58,8 @@ class ArmStatus:
     @property
     def problem(self) -> str:
         """What is wrong, "" if nothing is."""
+        if not self.status and not self.error_code:
+            return ""
         said = []
         if self.status:
             said.append(f"arm status {self.status} ({ARM_STATUS.get(self.status, 'unknown')})")
@@ -83,6 +85,8 @@ class MotorStatus:
     @property
     def problem(self) -> str:
         """The fault bits by name, "" if none is set."""
+        if self.bits in (0, MotorBit.ENABLED):
+            return ""
         return ", ".join(text for bit, text in DRIVER_BITS.items() if self.bits >> bit & 1)
 
 
