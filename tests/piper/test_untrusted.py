@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mvista_core.errors import (
     ArmFaultError,
     ArmNotReadyError,
+    BusLostError,
     IdentityError,
     MvistaError,
     StaleFeedbackError,
@@ -25,8 +26,11 @@ from mvista_core.errors import (
 from mvista_core.records import JointState
 from mvista_core.timing import ns_to_seconds
 from mvista_piper import protocol
+from mvista_piper.driver import PiperDriver
 from mvista_piper.emulator.settings import EmulatorSettings
+from mvista_piper.link import Frame, PiperLink
 from mvista_piper.report import grade
+from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, Mode
 from tests.piper.cell import HOME, PERIOD_S, PIPER, POWERED, Cell, cell
 
@@ -252,6 +256,40 @@ def test_strange_frames_between_do_not_end_a_look_at_the_bus() -> None:
         assert c.driver.status().counters.received > received
         counters = c.driver.status().counters
         assert (counters.flawed, counters.strange, counters.error_frames) == (1, 1, 1)
+
+
+class Interrupted(PiperLink):
+    """A link whose reading thread is stopped between an error and telling it."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def receive(self, timeout_s: float) -> Frame | None:
+        try:
+            return super().receive(timeout_s)
+        except BusLostError:
+            if self.meanwhile is not None:
+                self.meanwhile()
+            raise
+
+
+def test_an_error_of_the_bus_before_is_none_of_the_one_that_was_opened_afresh() -> None:
+    """The operator re-arms while the reading thread is about to say that the bus is gone."""
+    with cell() as c:
+        link = Interrupted(c.wire.open, c.clock)
+        driver = PiperDriver(link, PIPER, PiperSettings(interface="virtual", channel="x"), c.clock)
+        driver.open()
+        link.meanwhile = driver.open
+        link.close()
+        assert not driver.receive(0.0)
+        link.meanwhile = None
+        assert not driver.bus_lost
+        for _ in range(100):
+            driver.poll()
+            driver.tick()
+            c.wire.pump()
+            c.clock.advance(PERIOD_S)
+        assert driver.mode is Mode.READY, driver.reason
+        driver.close()
 
 
 def test_a_frame_of_before_does_not_make_a_freed_leader_a_leader_again() -> None:

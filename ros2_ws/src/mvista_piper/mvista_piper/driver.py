@@ -49,9 +49,8 @@ class PiperDriver:
         self.arm = arm
         self._link, self._settings, self._clock = link, settings, clock
         self._names = arm.joint_names
-        self._feedback = Feedback(
-            arm.joint_names, settings.stale_after_s, settings.slow_stale_after_s
-        )
+        stale_s, slow_stale_s = settings.stale_after_s, settings.slow_stale_after_s
+        self._feedback = Feedback(arm.joint_names, stale_s, slow_stale_s)
         self._on_state: Callable[[JointState], None] = lambda state: None
         self._mode: Mode = Mode.SEARCHING
         self._reason: MvistaError | None = None
@@ -60,9 +59,9 @@ class PiperDriver:
         self._set_points: SetPoints | None = None
         self._meter = health.FrameMeter(clock.monotonic_ns())
         self._searching = self._new_search()
-        self._commanded_ns = self._ticked_ns = self._said_ns = 0
+        self._commanded_ns = self._ticked_ns = self._said_ns = self._opened = 0
         self._refused = self._foreign_before = self._runs_before = 0
-        self._bus_error: BusLostError | None = None
+        self._lost: tuple[int, BusLostError] | None = None
         self._rearming = False
         self._braking = False
 
@@ -74,7 +73,7 @@ class PiperDriver:
             BusLostError, ConfigError: the bus cannot be opened.
         """
         self._link.open()
-        self._bus_error = None
+        self._opened += 1
         self._feedback.forget(self._clock.monotonic_ns())
         self._search()
 
@@ -91,10 +90,11 @@ class PiperDriver:
 
         A bus that cannot be read is remembered and reported by the next `tick`.
         """
+        opened = self._opened
         try:
             frame = self._link.receive(timeout_s)
         except BusLostError as error:
-            self._bus_error = error
+            self._lost = opened, error
             return False
         if frame is None:
             self._feedback.heard(self._clock.monotonic_ns())
@@ -172,6 +172,12 @@ class PiperDriver:
     def bus_lost(self) -> bool:
         """Whether the bus could not be read when last tried."""
         return self._bus_error is not None
+
+    @property
+    def _bus_error(self) -> BusLostError | None:
+        """Why the present bus cannot be read; what another thread met on the one before is past."""
+        lost = self._lost
+        return lost[1] if lost is not None and lost[0] == self._opened else None
 
     @property
     def braking(self) -> bool:
@@ -353,8 +359,6 @@ class PiperDriver:
 
     # Faults
     def _check_armed(self, now_ns: int) -> None:
-        if self._mode not in ARMED:
-            return
         try:
             self._check_bus()
             fault = self._find_fault(now_ns)
