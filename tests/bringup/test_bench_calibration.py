@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mvista_bringup import cli
 from mvista_bringup.calibration_trials import Job, Outcome, jobs, settings_of
-from mvista_bringup.commands.bench_calibration import _REPORTS, _key
+from mvista_bringup.commands.bench_calibration import _REPORTS, _key, _read
 from mvista_calibration.pipeline import METHODS
 from mvista_sim.calibration_world import SPOILERS
 
@@ -63,6 +66,24 @@ def test_ours_is_held_against_its_own_coarse_stage_and_the_paper() -> None:
 def test_outcomes_are_kept_by_part_kind_and_seed() -> None:
     assert _key(GOOD) == Job("gate", "right", 0).key
     assert not np.isnan(GOOD.rms_mm)
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "gate.jsonl"
+    whole = json.dumps([dataclasses.asdict(GOOD)])
+    other = json.dumps([dataclasses.asdict(replace(GOOD, seed=7))])
+    log.write_text(f"{whole}\n{other[:100]}\n[]\n[{{}}]\n{other}\n")
+    found = _read(log)
+    assert set(found) == {_key(GOOD), _key(replace(GOOD, seed=7))}
+    assert found[_key(GOOD)] == [GOOD]
+
+
+def test_rendered_sessions_that_are_refused_are_listed() -> None:
+    rows = [replace(GOOD, part="rendered", seed=802 + k, passed=k > 0) for k in range(4)]
+    text, figures = _REPORTS["rendered"](rows)
+    assert "3 of 4 passed" in text and "- refused, seed 802: ok" in text
+    assert figures[0].value == pytest.approx(0.25) and not figures[0].kept
+    assert [job.seed for job in jobs("rendered", 3, 802)] == [802, 803, 804]
 
 
 def test_bad_numbers_are_refused() -> None:

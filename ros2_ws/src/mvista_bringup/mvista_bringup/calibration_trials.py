@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from mvista_bringup.paths import config_file
 from mvista_calibration.pipeline import METHODS, calibrate
 from mvista_calibration.records import Calibration
+from mvista_calibration.session_files import load_session
 from mvista_calibration.uncertainty import rig_error
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
+from mvista_sim.calibration_cell import CellSession, render_session
 from mvista_sim.calibration_depth import DepthSettings
 from mvista_sim.calibration_sessions import (
     LARGE_BOARD,
@@ -23,9 +26,10 @@ from mvista_sim.calibration_sessions import (
 from mvista_sim.calibration_truth import true_fused_disagreement
 from mvista_sim.calibration_world import SPOILERS
 
-PARTS = ("extrinsics", "base", "gate", "time")
+PARTS = ("extrinsics", "base", "gate", "rendered", "time")
 NO_BIAS = DepthSettings(offset_sd_m=0.0, scale_sd=0.0, wiggle_m=0.0)
 INSIDE_SIGMAS = 2.0
+RENDERED_PX = 1280
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,19 @@ def jobs(part: str, sessions: int, first_seed: int = 0) -> list[Job]:
         right = [Job(part, "right", first_seed + k) for k in range(sessions // 2)]
         spoils = [SPOILERS[k % len(SPOILERS)] for k in range(sessions - len(right))]
         return right + [Job(part, spoil, first_seed + 1000 + k) for k, spoil in enumerate(spoils)]
-    kinds = {"extrinsics": ("biased", "unbiased"), "base": ("a4",), "time": ("large",)}[part]
+    kinds = {
+        "extrinsics": ("biased", "unbiased"),
+        "base": ("a4",),
+        "rendered": ("gripper",),
+        "time": ("large",),
+    }[part]
     return [Job(part, kind, first_seed + k) for kind in kinds for k in range(sessions)]
 
 
 def run(job: Job) -> list[Outcome]:
     """Simulate the session and calibrate it, in the baselines' ways too for "extrinsics"."""
+    if job.part == "rendered":
+        return [_rendered(job)]
     spoil = job.kind if job.kind in SPOILERS else None
     simulated = simulate_session(job.seed, settings_of(job), spoil)
     methods = METHODS if job.part == "extrinsics" else METHODS[:1]
@@ -121,11 +132,35 @@ def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
         found.verdict.passed,
         found.refine is not None and found.refine.accepted,
         float(sum(found.seconds.values())),
-        tuple(c.name for c in found.verdict.checks if not c.passed and c.level == "refuse"),
+        _failed(found),
         found.verdict.words,
         truth.detail,
         tuple((c.name, c.value) for c in found.verdict.checks),
     )
+
+
+def _rendered(job: Job) -> Outcome:
+    """Drawn images from the disk, as `mvista calibrate simulate` writes them: detection too."""
+    wanted = CellSession(job.seed, colour_width_px=RENDERED_PX, depth_width_px=RENDERED_PX)
+    with TemporaryDirectory() as folder:
+        truth = render_session(folder, wanted, load_arm(config_file("arms", "piper.yaml")))
+        session = load_session(folder)
+        found = calibrate(session)
+    nan, base = float("nan"), truth.base_from_camera[0]
+    true = invert(base) @ truth.base_from_camera
+    error = rig_error(found.rig, true, session.workspace, base)
+    coarse = rig_error(found.coarse.rig, true, session.workspace, base)
+    return Outcome(
+        job.part, job.kind, job.seed, METHODS[0], error.rms_m * 1e3, error.p90_m * 1e3,
+        coarse.rms_m * 1e3, nan, nan, nan, found.verdict.passed,
+        found.refine is not None and found.refine.accepted, float(sum(found.seconds.values())),
+        _failed(found), found.verdict.words, "",
+        tuple((c.name, c.value) for c in found.verdict.checks),
+    )  # fmt: skip
+
+
+def _failed(found: Calibration) -> tuple[str, ...]:
+    return tuple(c.name for c in found.verdict.checks if not c.passed and c.level == "refuse")
 
 
 def _fused_m(found: Calibration, simulated: SimulatedSession) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-PARTS = ("extrinsics", "base", "gate", "time")
+PARTS = ("extrinsics", "base", "gate", "rendered", "time")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,22 +9,26 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from mvista_bringup.calibration_trials import PARTS, Job, Outcome, jobs
+from mvista_bringup.calibration_trials import PARTS, RENDERED_PX, Job, Outcome, jobs
 from mvista_bringup.calibration_trials import run as run_job
 from mvista_bringup.commands.bench import Figure, finish
 from mvista_bringup.paths import output_dir
+from mvista_calibration.gate import JOINT_TENSION, PLANE, PULL, TENSION
 from mvista_calibration.pipeline import METHODS
 from mvista_core.errors import ConfigError
+from mvista_core.files import replace_file
 
-FIRST_SEED = {"extrinsics": 0, "base": 0, "gate": 5000, "time": 0}
+FIRST_SEED = {"extrinsics": 0, "base": 0, "gate": 5000, "rendered": 802, "time": 0}
 SEEDS_OF_LIMITS = "0 to 99 and 1000 to 1099, and 60 pushes and 100 right ones from 20000"
 """Sessions that the gate's limits were set by; the gate's first seed lies beside them."""
-SESSIONS = {"extrinsics": 20, "base": 20, "gate": 200, "time": 2}
+SESSIONS = {"extrinsics": 20, "base": 20, "gate": 200, "rendered": 10, "time": 2}
 NAMES = {
     "one_pose": "one pose",
     "one_pose_icp": "one pose + sequential ICP (the paper)",
@@ -52,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     text = "\n\n".join(texts)
     sys.stdout.write(text + "\n\n")
     if args.results is not None:
-        args.results.write_text(_HEAD + text + "\n", encoding="utf-8")
+        replace_file(args.results, _HEAD + text + "\n", ConfigError)
     return finish("calibration of simulated sessions", document, figures, args.json)
 
 
@@ -69,6 +73,7 @@ def _work(wanted: list[Job], workers: int, fresh: bool) -> list[Outcome]:
     if missing:
         context = multiprocessing.get_context("spawn")
         with context.Pool(min(workers, len(missing))) as pool, log.open("a") as file:
+            file.write("\n")  # what a killed run wrote last may lack its end
             found = pool.imap_unordered(run_job, missing)
             for outcomes in tqdm(found, part, len(missing), file=sys.stderr):
                 done[_key(outcomes[0])] = outcomes
@@ -80,21 +85,19 @@ def _work(wanted: list[Job], workers: int, fresh: bool) -> list[Outcome]:
 def _read(log: Path) -> dict[str, list[Outcome]]:
     if not log.is_file():
         return {}
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    found = [
-        [
-            Outcome(
-                **{
-                    **o,
-                    "failed_checks": tuple(o["failed_checks"]),
-                    "values": tuple((name, value) for name, value in o["values"]),
-                }
-            )
-            for o in r
-        ]
-        for r in rows
-    ]
-    return {_key(outcomes[0]): outcomes for outcomes in found}
+    found = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        # A run that was killed leaves half a line, an older version other fields: done again.
+        with suppress(ValueError, TypeError, LookupError):
+            outcomes = [_outcome(row) for row in json.loads(line)]
+            found[_key(outcomes[0])] = outcomes
+    return found
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    failed = tuple(row["failed_checks"])
+    values = tuple((name, value) for name, value in row["values"])
+    return Outcome(**{**row, "failed_checks": failed, "values": values})
 
 
 def _key(outcome: Outcome) -> str:
@@ -187,6 +190,28 @@ def _gate(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
     ]
 
 
+def _rendered(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
+    rms = [o.rms_mm for o in outcomes]
+    refused = [f"- refused, seed {o.seed}: {o.words}" for o in outcomes if not o.passed]
+    largest = {
+        name: max(dict(o.values).get(name, np.nan) for o in outcomes)
+        for name in (JOINT_TENSION.name, TENSION.name, PULL.name, PLANE.name)
+    }
+    near = ", ".join(f"{name} {value:.3g}" for name, value in largest.items())
+    text = "\n".join(
+        [
+            "## Rendered sessions",
+            f"Drawn images of {RENDERED_PX} px read from the disk (`mvista calibrate simulate`), "
+            f"seeds from {min(o.seed for o in outcomes)}, which set no limit: "
+            f"{sum(o.passed for o in outcomes)} of {len(outcomes)} passed, RMS {_rms(rms):.2f} mm, "
+            f"worst {max(rms):.2f} mm. Largest values: {near}.",
+            *refused,
+        ]
+    )
+    share = float(np.mean([not o.passed for o in outcomes]))
+    return text, [Figure("right rendered sessions refused", share, 0.05)]
+
+
 def _time(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
     seconds = [o.seconds for o in outcomes]
     text = (
@@ -201,6 +226,7 @@ _REPORTS: dict[str, Callable[[Sequence[Outcome]], tuple[str, list[Figure]]]] = {
     "extrinsics": _extrinsics,
     "base": _base,
     "gate": _gate,
+    "rendered": _rendered,
     "time": _time,
 }
 _HEAD = (
