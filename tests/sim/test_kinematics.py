@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
-from mvista_core.errors import TrajectoryError
-from mvista_core.records import JointCommand
+from mvista_core.errors import ObservationError, TrajectoryError
+from mvista_core.records import JointCommand, JointState
 from mvista_sim.cell import CONTROL_HZ, SimCell
 from mvista_sim.scene import TIMESTEP_S
 from mvista_sim.set_point import SetPoint
@@ -116,6 +116,8 @@ def test_a_hold_in_full_flight_stops_without_turning_back(cell: SimCell, arm: Ar
     [
         (("joint1", "joint9"), [0.5, 0.5], TrajectoryError.UNKNOWN_JOINT),
         (("joint1", "joint2"), [0.5, np.nan], TrajectoryError.NOT_FINITE),
+        (("joint1", "joint1"), [0.5, 0.4], TrajectoryError.REPEATED_JOINT),
+        ((), [], TrajectoryError.EMPTY),
     ],
 )
 def test_a_bad_command_is_refused_whole(
@@ -123,7 +125,34 @@ def test_a_bad_command_is_refused_whole(
 ) -> None:
     before = cell.state().positions
     with pytest.raises(TrajectoryError) as caught:
-        cell.send(JointCommand(names, np.array(positions), np.zeros(2), 0))
+        cell.send(JointCommand(names, np.array(positions), np.zeros(len(names)), 0))
     assert caught.value.reason == reason
     cell.advance(0.3)
     np.testing.assert_allclose(cell.state().positions, before, atol=2e-3)
+
+
+def test_a_set_point_far_beyond_the_range_stops_at_it_and_is_left_at_once(
+    cell: SimCell, arm: ArmModel
+) -> None:
+    far = arm.home.copy()
+    far[0] = 1e9
+    cell.send(JointCommand(arm.joint_names, far, np.zeros(7), 0))
+    cell.advance(4.0)
+    assert cell.state().positions[0] == pytest.approx(arm.upper[0], abs=0.02)
+    cell.send(JointCommand(arm.joint_names, arm.home, np.zeros(7), 0))
+    cell.advance(0.5)
+    assert cell.state().positions[0] < arm.upper[0] - 0.2
+
+
+@pytest.mark.parametrize(("joint", "value"), [(0, np.nan), (2, 1e9), (6, -0.5)])
+def test_a_pose_that_no_arm_has_is_not_followed(
+    cell: SimCell, arm: ArmModel, joint: int, value: float
+) -> None:
+    cell.follow(JointState(arm.joint_names, arm.home, np.zeros(7), 0))
+    before = cell.state().positions
+    odd = arm.home.copy()
+    odd[joint] = value
+    with pytest.raises(ObservationError, match=r"they can be from"):
+        cell.follow(JointState(arm.joint_names, odd, np.zeros(7), 0))
+    cell.advance(0.2)
+    np.testing.assert_allclose(cell.state().positions, before, atol=5e-3)

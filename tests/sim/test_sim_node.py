@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
-from mvista_interfaces.srv import EvaluateTask, ResetScene
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Point, Pose
+from mvista_interfaces.srv import EvaluateTask, MoveCamera, ResetScene
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
@@ -19,7 +22,7 @@ from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, option_values
 from mvista_bringup.paths import config_file, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, RigError
 from mvista_core.records import JointCommand
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, seconds_to_ns
@@ -34,6 +37,7 @@ READY_S = 60.0
 MOVE_RAD = 0.15
 TRACKING_RAD = 0.02
 MOVE_TIMEOUT_S = 15.0
+HEALTH_TIMEOUT_S = 30.0
 
 
 class _Client(Node):
@@ -46,19 +50,42 @@ class _Client(Node):
         self.eyes = ObservationSource(self, self.rig, CLOCK)
         self.stamps_ns: list[int] = []
         self.create_subscription(JointStateMsg, "piper/joint_states", self._on_state, qos.SENSOR_IN)
-        self._command = self.create_publisher(JointStateMsg, "piper/joint_command", qos.COMMAND)
+        self.publisher = self.create_publisher(JointStateMsg, "piper/joint_command", qos.COMMAND)
+        self.angles_rad: list[float] = []
+        self.told: dict[str, str] = {}
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, qos.STATUS)
+        self._push = self.create_client(MoveCamera, "sim/move_camera")
         self._reset = self.create_client(ResetScene, "sim/reset_scene")
         self._evaluate = self.create_client(EvaluateTask, "sim/evaluate_task")
 
     def _on_state(self, message: JointStateMsg) -> None:
         self.stamps_ns.append(convert.stamp_to_ns(message.header.stamp))
+        self.angles_rad.append(message.position[0])
+
+    def _on_health(self, message: DiagnosticArray) -> None:
+        self.told.update({status.name: status.message for status in message.status})
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Until it holds; fails after a while."""
+        deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(HEALTH_TIMEOUT_S)
+        while not condition():
+            assert CLOCK.monotonic_ns() < deadline_ns, f"no {what}; told: {self.told}"
+            _pause(0.05)
+
+    def message(self, positions: np.ndarray[Any, Any]) -> JointStateMsg:
+        """A set-point of now."""
+        velocities = np.zeros_like(positions)
+        command = JointCommand(self.arm.joint_names, positions, velocities, CLOCK.now_ns())
+        return convert.joint_command_to_msg(command)
+
+    def push(self, camera: str, pose: Pose) -> Any:
+        request = MoveCamera.Request(camera=camera, camera_from_moved=pose)
+        return call_service(self._push, request, CLOCK, 20.0)
 
     def command(self, positions: np.ndarray[Any, Any], seconds: float) -> None:
         """Ask for positions [J] for a while, at 50 Hz."""
-        velocities = np.zeros_like(positions)
         for _ in range(round(seconds * 50)):
-            command = JointCommand(self.arm.joint_names, positions, velocities, CLOCK.now_ns())
-            self._command.publish(convert.joint_command_to_msg(command))
+            self.publisher.publish(self.message(positions))
             _pause(0.02)
 
     def reset(self, task: str, seed: int) -> Any:
@@ -136,10 +163,92 @@ def test_a_command_with_nan_or_an_unknown_joint_moves_nothing(client: _Client) -
     before = client.eyes.observe(CLOCK.now_ns()).joints.ordered(client.arm.joint_names)
     client.command(np.full(7, np.nan), 0.2)
     elbow = JointStateMsg(name=["joint1", "elbow"], position=[1.0, 1.0], velocity=[0.0, 0.0])
-    client._command.publish(elbow)
+    client.publisher.publish(elbow)
     _pause(0.5)
     after = client.eyes.observe(CLOCK.now_ns()).joints.ordered(client.arm.joint_names)
     np.testing.assert_allclose(after, before, atol=2e-3)
+
+
+def test_two_writers_are_refused_and_the_arm_holds(client: _Client) -> None:
+    """Both stream, to places far apart; the arm must obey neither, and say so."""
+    rival = Node("rival", context=client.context)
+    second = rival.create_publisher(JointStateMsg, "piper/joint_command", qos.COMMAND)
+    home = client.eyes.observe(CLOCK.now_ns()).joints.ordered(client.arm.joint_names)
+    try:
+        client.wait_for(lambda: "[39] 2 publishers" in client.told.get("/sim", ""), "an ERROR")
+        client.angles_rad.clear()
+        for step in range(300):
+            for publisher, side in ((client.publisher, 1.0), (second, -1.0)):
+                target = home.copy()
+                target[0] += side * MOVE_RAD * min(1.0, step / 100)
+                publisher.publish(client.message(target))
+            _pause(0.01)
+        moved = np.array(client.angles_rad) - home[0]
+        assert len(moved) > 100 and np.abs(moved).max() < 0.01
+        assert "/client" in client.told["/sim"] and "/rival" in client.told["/sim"]
+    finally:
+        rival.destroy_node()
+    client.wait_for(lambda: "publishers" not in client.told["/sim"], "a sole writer")
+    test_the_arm_obeys_and_holds_when_commands_stop(client)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        JointStateMsg(name=["joint1", "joint2"], position=[0.5]),
+        JointStateMsg(name=["joint1"], position=[0.5], velocity=[0.0, 0.0]),
+        JointStateMsg(name=["joint1", "joint1"], position=[0.5, 0.4]),
+        JointStateMsg(name=["joint1", "nose"], position=[0.5, 0.4]),
+        JointStateMsg(name=["joint1", "joint2"], position=[0.5, math.inf]),
+        JointStateMsg(position=[0.5]),
+        JointStateMsg(),
+    ],
+    ids=["short", "velocities", "twice", "unknown", "infinite", "nameless", "empty"],
+)
+def test_a_malformed_set_point_moves_nothing_and_ends_nothing(
+    client: _Client, message: JointStateMsg
+) -> None:
+    before = client.eyes.observe(CLOCK.now_ns()).joints.ordered(client.arm.joint_names)
+    for _ in range(10):
+        client.publisher.publish(message)
+        _pause(0.02)
+    client.wait_for(lambda: "dropping malformed" in client.told["/sim"], "it in the health")
+    after = client.eyes.observe(CLOCK.now_ns()).joints.ordered(client.arm.joint_names)
+    np.testing.assert_allclose(after, before, atol=2e-3)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("camera", "place", "turn"),
+    [
+        ("cam9", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+        ("", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+        ("cam0", (NAN, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+        ("cam0", (0.0, 0.0, math.inf), (0.0, 0.0, 0.0, 1.0)),
+        ("cam0", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)),
+        ("cam0", (0.0, 0.0, 0.0), (NAN, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_a_push_that_is_none_is_refused_with_a_number(
+    client: _Client, camera: str, place: tuple[float, ...], turn: tuple[float, ...]
+) -> None:
+    before = client.eyes.observe(CLOCK.now_ns()).frame("cam0").color
+    x, y, z = place
+    pose = Pose(position=Point(x=x, y=y, z=z))
+    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = turn
+    outcome = client.push(camera, pose).outcome
+    assert outcome.code == RigError.code and outcome.message
+    after = client.eyes.observe(CLOCK.now_ns()).frame("cam0").color
+    assert np.abs(before.astype(int) - after).mean() < 1
+
+
+@pytest.mark.parametrize("words", ["", "\u00e9\u4e16", "x" * 5000, "{}", "touch the"])
+def test_no_words_end_the_node(client: _Client, words: str) -> None:
+    assert client.reset(words, 2**32 - 1).outcome.code == ConfigError.code
+    verdict = client.evaluate(words)
+    assert verdict.detail and (words == "" or not verdict.success)
 
 
 def test_a_reset_lays_the_scene_out_anew(client: _Client) -> None:

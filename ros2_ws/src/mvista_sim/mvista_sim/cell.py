@@ -12,7 +12,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from mvista_core.arm import ArmModel
-from mvista_core.errors import TrajectoryError
+from mvista_core.errors import ObservationError, RigError, TrajectoryError
 from mvista_core.geometry import pose_from, quaternion_xyzw, rotation_from_quaternion
 from mvista_core.records import (
     ActionTrajectory,
@@ -30,6 +30,8 @@ from mvista_sim.set_point import SetPoint
 from mvista_sim.tasks import SceneLayout
 
 CONTROL_HZ = 200.0
+FOLLOWED_OUTSIDE = 0.1
+"""How far beyond its range (rad, gripper m) a followed joint may be measured."""
 STEPS_AT_REST = round(1.0 / CONTROL_HZ / TIMESTEP_S)
 """Physics steps in one call while the arm stands; contacts are looked at after each call."""
 
@@ -106,9 +108,17 @@ class SimCell:
     def send(self, command: JointCommand) -> None:
         """Track one set-point with at most the arm's velocity and acceleration.
 
+        Beyond a joint's range it stops at the range, as the firmware would.
+
         Raises:
-            TrajectoryError: not finite, or a joint the arm does not have.
+            TrajectoryError: not finite, no joint, one twice, or one that the arm does not have.
         """
+        if not command.names:
+            raise TrajectoryError(TrajectoryError.EMPTY, "the command names no joint")
+        if len(set(command.names)) < len(command.names):
+            raise TrajectoryError(
+                TrajectoryError.REPEATED_JOINT, f"a joint twice: {list(command.names)}"
+            )
         if not np.isfinite(command.positions).all():
             raise TrajectoryError(TrajectoryError.NOT_FINITE, "the command holds NaN or infinity")
         unknown = [name for name in command.names if name not in self.arm.joint_names]
@@ -118,7 +128,9 @@ class SimCell:
                 f"no joints {unknown}; the arm has {list(self.arm.joint_names)}",
             )
         for name, position in zip(command.names, command.positions, strict=True):
-            self._set_point.aim(self.arm.joint_names.index(name), position)
+            joint = self.arm.joint_names.index(name)
+            inside = min(max(position, self.arm.lower[joint]), self.arm.upper[joint])
+            self._set_point.aim(joint, inside)
 
     def hold(self) -> None:
         """Brake within the acceleration limit and stay there."""
@@ -131,9 +143,15 @@ class SimCell:
         contacts push back.
 
         Raises:
-            ObservationError: a joint of the arm is missing.
+            ObservationError: a joint of the arm is missing, or where it cannot be.
         """
         positions = state.ordered(self.arm.joint_names)
+        outside = np.maximum(self.arm.lower - positions, positions - self.arm.upper)
+        if not (outside <= FOLLOWED_OUTSIDE).all():  # NaN is not
+            raise ObservationError(
+                f"joints at {positions.tolist()} of {list(self.arm.joint_names)}; they can be from "
+                f"{self.arm.lower.tolist()} to {self.arm.upper.tolist()}"
+            )
         if not self._following:
             self.data.qpos[self._qpos] = positions[:6]
             self.data.qpos[self._fingers] = positions[6] / 2
@@ -147,9 +165,11 @@ class SimCell:
         """Push a camera ([4, 4], its own optical frame); until a reset it stays there.
 
         Raises:
-            RigError: no such camera.
+            RigError: no such camera, or no pose.
         """
         self.rig.camera(camera)
+        if not np.isfinite(camera_from_moved).all():
+            raise RigError(f"{camera} cannot be moved by {camera_from_moved.tolist()}")
         index = self.model.camera(camera).id
         w, x, y, z = self.model.cam_quat[index]
         flip = np.diag([1.0, -1.0, -1.0])  # MuJoCo's cameras look along -z

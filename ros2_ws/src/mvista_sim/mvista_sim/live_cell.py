@@ -79,6 +79,11 @@ class LiveCell:
         with self._lock:
             self._cell.send(command)
 
+    def hold(self) -> None:
+        """Stop smoothly; see `SimCell.hold`."""
+        with self._lock:
+            self._cell.hold()
+
     def follow(self, state: JointState) -> None:
         """Move as another arm is measured to; see `SimCell.follow`."""
         with self._lock:

@@ -7,7 +7,7 @@ from mvista_interfaces.srv import EvaluateTask, MoveCamera, ResetScene
 from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.arm import load_arm
-from mvista_core.errors import MvistaError
+from mvista_core.errors import RivalWritersError
 from mvista_core.records import CameraFrame, JointState
 from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
@@ -15,7 +15,9 @@ from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.camera_publisher import CameraPublisher
 from mvista_ros.convert.joint_bytes import JointStateBytes
+from mvista_ros.listening import MALFORMED
 from mvista_ros.parameters import declare
+from mvista_ros.writers import SoleWriter
 from mvista_sim.cell import SimCell
 from mvista_sim.live_cell import LiveCell
 from mvista_sim.sim_parameters import SimParameters
@@ -37,7 +39,7 @@ class SimNode(HouseNode):
         cell = SimCell(arm, rig, settings.noise)
         self._instruction = cell.reset(settings.task, settings.seed)
         self._scene = f"{settings.task} {settings.seed}"
-        self._commanded_ns = 0
+        self._commanded_ns, self._rivals = 0, False
         self._states = self._frames = 0
         self._counted_ns = self.system_clock.monotonic_ns()
         self._cameras = {name: CameraPublisher(self, name) for name in rig.names}
@@ -51,7 +53,9 @@ class SimNode(HouseNode):
                 JointStateMsg, f"{prefix}/joint_states", qos.SENSOR_OUT
             )
             self._status = self.create_publisher(DiagnosticStatus, f"{prefix}/status", qos.STATUS)
-            self.listen(JointStateMsg, f"{prefix}/joint_command", self._on_command, qos.COMMAND)
+            self._writers = SoleWriter(
+                self, JointStateMsg, f"{prefix}/joint_command", self._on_command, self._on_rivals
+            )
         self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
         self.create_service(MoveCamera, "sim/move_camera", self._on_move)
         self.create_service(EvaluateTask, "sim/evaluate_task", self._on_evaluate)
@@ -80,7 +84,8 @@ class SimNode(HouseNode):
             ("cameras watched", f"{watched} of {len(self._cameras)}"),
             ("images per watched camera (Hz)", f"{rates[1]:.1f}"),
         )
-        return Health(Level.OK, f"scene {self._scene}: {self._instruction}", values)
+        health = Health(Level.OK, f"scene {self._scene}: {self._instruction}", values)
+        return health if self._follows else self._writers.graded(health)
 
     def stop(self) -> None:
         """End the cell's threads."""
@@ -98,27 +103,32 @@ class SimNode(HouseNode):
     def _tick(self) -> None:
         self._live.check()
         if not self._follows:
+            self._writers.look()
             self._publish_status()
 
     def _publish_status(self) -> None:
         age_ns = self.system_clock.monotonic_ns() - self._commanded_ns
         mode = "tracking" if age_ns < seconds_to_ns(COMMAND_FRESH_S) else "holding"
+        if self._writers.writers.refusal is not None:
+            mode = "refusing set-points: more than one writer"
         values = [KeyValue(key="scene", value=self._scene)]
         status = DiagnosticStatus(level=Level.OK.value, name="piper", message=mode, values=values)
         self._status.publish(status)
 
     def _on_command(self, message: JointStateMsg) -> None:
-        try:
-            self._live.send(convert.joint_command_from_msg(message))
-            self._commanded_ns = self.system_clock.monotonic_ns()
-        except MvistaError as error:
-            self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
+        self._rivals = False
+        self._live.send(convert.joint_command_from_msg(message))
+        self._commanded_ns = self.system_clock.monotonic_ns()
+
+    def _on_rivals(self, reason: RivalWritersError) -> None:
+        """Two writers: neither is obeyed, the arm holds where the first refusal found it."""
+        if not self._rivals:
+            self._rivals = True
+            self._live.hold()
+        self.get_logger().error(f"[{reason.code}] {reason}", throttle_duration_sec=5.0)
 
     def _on_measured(self, message: JointStateMsg) -> None:
-        try:
-            self._live.follow(convert.joint_state_from_msg(message))
-        except MvistaError as error:
-            self.get_logger().error(f"joint_states refused: {error}", throttle_duration_sec=1.0)
+        self._live.follow(convert.joint_state_from_msg(message))
 
     def _on_reset(
         self, request: ResetScene.Request, response: ResetScene.Response
@@ -127,7 +137,7 @@ class SimNode(HouseNode):
             self._instruction = self._live.reset(request.task, request.seed)
             self._scene = f"{request.task} {request.seed}"
             response.instruction, response.outcome = self._instruction, convert.outcome_ok()
-        except MvistaError as error:
+        except MALFORMED as error:
             response.outcome = convert.outcome_from_error(error)
         return response
 
@@ -138,7 +148,7 @@ class SimNode(HouseNode):
             step = convert.pose_from_msg(request.camera_from_moved)
             self._live.move_camera(request.camera, step)
             response.outcome = convert.outcome_ok()
-        except MvistaError as error:
+        except MALFORMED as error:
             response.outcome = convert.outcome_from_error(error)
         return response
 
@@ -148,7 +158,7 @@ class SimNode(HouseNode):
         try:
             result = self._live.evaluate(request.instruction or None)
             response.success, response.detail = result.success, result.detail
-        except MvistaError as error:
+        except MALFORMED as error:
             response.success, response.detail = False, str(error)
         return response
 
