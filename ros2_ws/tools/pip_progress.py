@@ -35,6 +35,7 @@ _NAMED = re.compile(
 _SIZED = re.compile(
     r"^\s*(?:Downloading|Using cached) \S+ \((?P<size>[\d.]+) (?P<unit>bytes|kB|MB|GB)\)"
 )
+_BROKEN = re.compile(r"^WARNING: Retrying .* after connection broken by (?P<why>.*?)(: /\S*)?$")
 _UNIT_MB = {"bytes": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3}
 _NOISE = re.compile(
     # A Python whose distutils and sysconfig disagree about folders: once per package and folder.
@@ -54,6 +55,7 @@ class PipProgress:
         self._seen: set[str] = set()
         self._mb = 0.0
         self._installing = False
+        self._network = ""
         self.warnings: list[str] = []
         self.errors: list[str] = []
         self.last: deque[str] = deque(maxlen=KEPT_LINES)
@@ -70,9 +72,11 @@ class PipProgress:
             self._mb += float(sized["size"]) * _UNIT_MB[sized["unit"]]
         elif line.startswith("Installing collected packages"):
             self._installing = True
+        elif broken := _BROKEN.search(line):
+            self._network = broken["why"].strip("'\"")
         elif line.startswith("WARNING:") and line not in self.warnings:
             self.warnings.append(line)
-        elif line.startswith("ERROR:"):
+        elif line.lower().startswith("error:"):
             self.errors.append(line)
 
     def fraction(self, installed: int) -> float:
@@ -101,7 +105,9 @@ class PipProgress:
     def reason(self) -> str:
         """Why pip failed, in one line."""
         told = self.errors or list(self.last) or ["it said nothing"]
-        return told[-1].removeprefix("ERROR:").strip()
+        said = re.sub(r"^error:\s*", "", told[-1], flags=re.IGNORECASE)
+        # Of an index that it could not reach pip ends with "no matching distribution".
+        return f"{said}; the network failed: {self._network}" if self._network else said
 
 
 def run_pip(

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pip_progress
 import pytest
 from pip_progress import PipProgress, requirement_names, run_pip
 
@@ -97,12 +98,40 @@ def test_a_real_installation_succeeds_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("out", [io.StringIO(), Terminal()], ids=["plain", "terminal"])
+def test_it_tells_lines_or_on_a_terminal_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: io.StringIO
+) -> None:
+    monkeypatch.setattr(pip_progress, "PLAIN_PERIOD_S", 0.2)
+    slow = "print('Collecting a==1', flush=True); import time; time.sleep(1.5)"
+    assert run_pip([sys.executable, "-c", slow], ["a", "b"], tmp_path, out) == ""
+    told = out.getvalue()
+    assert "setup: dependencies: downloading, 1 of 2 packages, 0 MB, " in told
+    if out.isatty():
+        assert "\n" not in told and told.endswith("\r\033[K")
+    else:
+        assert "\r" not in told and told.endswith("s left\n")
+
+
 def test_a_failed_one_ends_with_the_reason(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reason = run_pip(pip(tmp_path, tmp_path, "delta==9"), ["delta"], tmp_path, io.StringIO())
     assert reason == "No matching distribution found for delta==9"
     assert "delta==9" in capfd.readouterr().err
+
+
+def test_an_index_that_is_not_reached_is_the_reason(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--index-url", "http://127.0.0.1:9/simple"]
+    options = ["--retries", "1", "--target", str(tmp_path), "--disable-pip-version-check"]
+    reason = run_pip([*command, *options, "delta==9"], ["delta"], tmp_path, io.StringIO())
+    assert reason.startswith("No matching distribution found for delta==9; the network failed: ")
+    assert "Connection refused" in reason
 
 
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="not in a virtual environment")
