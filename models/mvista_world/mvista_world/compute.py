@@ -6,7 +6,6 @@ oneDNN and ATen emulate it, at 13 times the time of fp32 (170 s of CPU for a pla
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,9 @@ from pathlib import Path
 import torch
 
 from mvista_core.errors import ConfigError
+from mvista_core.machine import CPUINFO, available_cores, native_bf16
 
 PRECISIONS = ("auto", "bf16", "fp32")
-BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
-"""Flags of /proc/cpuinfo that say so; the last is Arm's."""
-CPUINFO = Path("/proc/cpuinfo")
 KEPT_FREE = 1
 """Cores that an arm's 200 Hz processes and the middleware need beside the networks."""
 
@@ -79,18 +76,3 @@ def choose(
     native = "CUDA" if where.type == "cuda" else native_bf16(cpuinfo)
     wanted = precision == "bf16" or (precision == "auto" and bool(native))
     return Compute(where, torch.bfloat16 if wanted else torch.float32, native)
-
-
-def native_bf16(cpuinfo: Path = CPUINFO) -> str:
-    """The processor's instructions for bf16 products, "+"-joined; empty where it has none."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "").split()
-    return "+".join(flag for flag in BF16_FLAGS if flag in flags)
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))

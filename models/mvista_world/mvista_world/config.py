@@ -260,5 +260,5 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             optimisation=OptimisationConfig(**model["optimisation"]),
         )
         return config, tuple(document["templates"])
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise ConfigError(f"{path}: not a model config ({error!r})") from None

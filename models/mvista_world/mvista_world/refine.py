@@ -288,7 +288,7 @@ def load_refiner(directory: Path) -> ResidualRefiner:
         document = json.loads(description.read_text(encoding="utf-8"))
         expected = str(document["sha256"])
         config = _config_from(document["config"])
-    except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, ConfigError) as error:
         raise WeightsError(f"{description} is not a refiner's description ({error!r})") from None
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != expected:

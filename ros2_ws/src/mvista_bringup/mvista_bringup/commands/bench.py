@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_core.machine import describe
+
 EXIT_MISSED = 2
 """A figure misses its bound."""
 
@@ -68,6 +70,7 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
+        "processor": describe(),
         "load_average": list(os.getloadavg()),
     }
 

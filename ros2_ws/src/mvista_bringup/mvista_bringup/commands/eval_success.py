@@ -14,6 +14,7 @@ import numpy as np
 from mvista_bringup.statistics import wilson
 from mvista_bringup.success import WAYS, Job, Trial, pair_jobs, run_jobs
 from mvista_core.errors import ConfigError
+from mvista_core.machine import describe
 from mvista_world import weights
 
 
@@ -110,7 +111,7 @@ def _write(args: argparse.Namespace, sha: str, rows: Sequence[Row]) -> None:
         "first_seed": args.seed,
         "episodes": args.episodes,
         "weights_sha256": sha,
-        "machine": platform.machine(),
+        "machine": describe(),
         "python": platform.python_version(),
         "rows": [asdict(row) for row in rows],
     }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
 from mvista_bringup.demo.record import Fact
+from mvista_core.machine import available_cores, native_bf16, processor_name
 
 PACKAGES = ("mvista_bringup", "torch", "diffusers", "mujoco", "numpy", "ros-rclpy")
 
@@ -27,13 +26,7 @@ def machine() -> tuple[Fact, ...]:
     """System, processor and cores; never a host or user name."""
     return (
         Fact("system", f"{platform.system()} {platform.machine()}"),
-        Fact("processor", _processor()),
-        Fact("cores", str(len(os.sched_getaffinity(0)))),
+        Fact("processor", processor_name()),
+        Fact("cores", str(available_cores())),
+        Fact("bf16", native_bf16() or "not multiplied by this processor: networks in fp32"),
     )
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
