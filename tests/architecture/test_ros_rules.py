@@ -20,7 +20,8 @@ ROS_CLOCK_CALLS = ("get_clock", "create_rate", "ROSClock")
 
 READS_THE_WALL_CLOCK = {
     "mvista_bringup": "stamps of transforms, ages of rigs, what a bench compares to stamps",
-    "mvista_calibration_ros": "the date of a rig, the name of a folder",
+    "mvista_calibration": "the date of a rig",
+    "mvista_calibration_ros": "the name of a folder, ages of images by their stamps",
     "mvista_cameras": "stamps of captures, and how old they were when sent",
     "mvista_executor": "stamps of set-points, and the age of a plan and of feedback by its stamps",
     "mvista_piper": "stamps of joint states",

@@ -155,5 +155,5 @@ def test_settings_that_contradict(values: dict[str, object]) -> None:
 
 def test_shipped_settings_are_the_defaults(shipped: ExecutorSettings) -> None:
     assert shipped == ExecutorSettings()
-    with pytest.raises(ConfigError, match="no executor settings"):
+    with pytest.raises(ConfigError, match="no file nowhere.yaml"):
         load_settings("nowhere.yaml")

@@ -86,7 +86,7 @@ def test_declared_parameters_carry_text_and_cannot_change(context: rclpy.Context
 
 
 def test_a_file_that_is_missing_or_otherwise_laid_out_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no parameter file at .*gone\.yaml"):
+    with pytest.raises(ConfigError, match=r"no file .*gone\.yaml"):
         load_parameter_file(tmp_path / "gone.yaml")
     other = tmp_path / "other.yaml"
     other.write_text("rate_hz: 3.0", encoding="utf-8")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
+from typing import Any
 
 import pytest
 import rclpy
@@ -87,7 +88,7 @@ def test_two_real_publishers_are_counted_named_and_refused(context: Context) -> 
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(reader)
 
-    def publish(publisher: object, value: int, seen: list[object]) -> None:
+    def publish(publisher: object, value: int, seen: MutableSequence[Any]) -> None:
         until_ns, before = CLOCK.monotonic_ns() + seconds_to_ns(20.0), len(seen)
         while len(seen) == before and CLOCK.monotonic_ns() < until_ns:
             publisher.publish(Int32(data=value))  # type: ignore[attr-defined]

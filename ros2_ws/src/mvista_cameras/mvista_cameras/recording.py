@@ -20,8 +20,10 @@ import yaml
 from PIL import Image, UnidentifiedImageError
 
 from mvista_cameras.records import Shot
+from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.records import Intrinsics
+from mvista_core.rig import parse_lens
 
 VERSION = 1
 INDEX = "recording.yaml"
@@ -72,16 +74,14 @@ def load_recording(folder: Path | str) -> tuple[RecordedCamera, ...]:
     folder = Path(folder)
     if not (folder / INDEX).is_file():
         raise ConfigError(f"no recording at {folder}: it has no {INDEX}")
-    try:
-        document = yaml.safe_load((folder / INDEX).read_text(encoding="utf-8"))
-        if document["version"] != VERSION:
-            raise ConfigError(f"{folder}: version {document['version']}, readable is {VERSION}")
-        cameras = tuple(
-            RecordedCamera(str(name), _intrinsics(body), _frames(folder / str(name)))
-            for name, body in document["cameras"].items()
-        )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{folder / INDEX}: not a recording ({error!r})") from None
+    document = read_document(folder / INDEX, ConfigError, "`save_recording` writes one")
+    version = document["version"].whole(0, 1000)
+    if version != VERSION:
+        raise ConfigError(f"{folder}: version {version}, readable is {VERSION}")
+    cameras = tuple(
+        RecordedCamera(name, parse_lens(body), _frames(folder / name))
+        for name, body in document["cameras"].entries().items()
+    )
     if not cameras:
         raise ConfigError(f"{folder / INDEX} names no camera")
     return cameras
@@ -121,11 +121,14 @@ def _frames(folder: Path) -> tuple[RecordedFrame, ...]:
     path = folder / "frames.csv"
     if not path.is_file():
         raise ConfigError(f"no list of frames at {path}")
-    with path.open(newline="", encoding="utf-8") as source:
-        frames = tuple(
-            RecordedFrame(int(row["stamp_ns"]), folder / row["color"], folder / row["depth"])
-            for row in csv.DictReader(source)
-        )
+    try:
+        with path.open(newline="", encoding="utf-8") as source:
+            frames = tuple(
+                RecordedFrame(int(row["stamp_ns"]), folder / row["color"], folder / row["depth"])
+                for row in csv.DictReader(source)
+            )
+    except (csv.Error, KeyError, TypeError, ValueError):
+        raise ConfigError(f"{path} is not a list of frames; its columns are {COLUMNS}") from None
     if not frames:
         raise ConfigError(f"{path} lists no frame")
     for before, after in pairwise(frames):
@@ -140,13 +143,6 @@ def _pixels(path: Path, mode: str) -> Any:
             return np.asarray(image if image.mode == mode else image.convert(mode))
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise ObservationError(f"{path} cannot be read: {error}") from None
-
-
-def _intrinsics(body: dict[str, Any]) -> Intrinsics:
-    width_px, height_px, *rest = (body[name] for name in _INTRINSICS)
-    distortion = tuple(float(k) for k in body.get("distortion", ()))
-    fx_px, fy_px, cx_px, cy_px = (float(value) for value in rest)
-    return Intrinsics(int(width_px), int(height_px), fx_px, fy_px, cx_px, cy_px, distortion)
 
 
 def _lens_document(lens: Intrinsics) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from mvista_core.documents import Document, read_document
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import Array, pose_from
 from mvista_core.records import Float64
@@ -93,14 +92,8 @@ def load_arm(path: Path | str) -> ArmModel:
     Raises:
         ConfigError: no such file, malformed, or limits that are empty or unordered.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"no arm file at {path}; see config/arms/")
-    try:
-        arm = _parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"{path}: not an arm file ({error!r}); see config/arms/piper.yaml"
-        raise ConfigError(message) from None
+    document = read_document(path, ConfigError, "config/arms/piper.yaml shows one")
+    arm = _parse(document)
     positive = np.concatenate([arm.max_velocity, arm.max_acceleration, arm.max_jerk]) > 0
     if not ((arm.lower < arm.upper).all() and positive.all()):
         raise ConfigError(
@@ -112,23 +105,25 @@ def load_arm(path: Path | str) -> ArmModel:
     return arm
 
 
-def _parse(document: dict[str, Any]) -> ArmModel:
-    joints: dict[str, dict[str, float]] = document["joints"]
+def _parse(document: Document) -> ArmModel:
+    joints = document["joints"].entries()
+    if not joints:
+        raise document.refuse("names no joint")
 
     def column(key: str) -> Float64:
-        return np.array([float(joint[key]) for joint in joints.values()])
+        return np.array([joint[key].number() for joint in joints.values()])
 
     rows = tuple(
         DhRow(
-            float(row["a_m"]),
-            float(np.deg2rad(row["alpha_deg"])),
-            float(row["d_m"]),
-            float(np.deg2rad(row["theta_offset_deg"])),
+            row["a_m"].number(),
+            float(np.deg2rad(row["alpha_deg"].number())),
+            row["d_m"].number(),
+            float(np.deg2rad(row["theta_offset_deg"].number())),
         )
-        for row in document["modified_dh"]
+        for row in document["modified_dh"].items()
     )
     return ArmModel(
-        str(document["name"]),
+        document["name"].text(),
         tuple(joints),
         column("lower"),
         column("upper"),
@@ -137,7 +132,7 @@ def _parse(document: dict[str, Any]) -> ArmModel:
         column("max_jerk"),
         column("home"),
         rows,
-        float(document["flange_from_tip_m"]),
+        document["flange_from_tip_m"].number(),
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mvista_core.arm import ArmModel
+from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError
 from mvista_core.records import Float64
 
@@ -177,14 +177,8 @@ def load_settings(path: Path | str) -> ExecutorSettings:
     Raises:
         ConfigError: no such file, malformed, or values that contradict.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"no executor settings at {path}; see config/executor.yaml")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = dict(document["/**"]["ros__parameters"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: not a ROS parameter file ({error!r})") from None
+    listed = read_document(path, ConfigError, "config/executor.yaml shows one")["/**"]
+    values = {name: found.value for name, found in listed["ros__parameters"].entries().items()}
     for name in NODE_ONLY:
         values.pop(name, None)
     return settings_from(values)

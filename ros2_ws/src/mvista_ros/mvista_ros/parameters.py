@@ -10,16 +10,17 @@ The same dataclass reads a ROS parameter file without ROS (`read_file`), declare
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
+from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError
 
 P = TypeVar("P")
@@ -53,7 +54,7 @@ def declare(node: Node, parameters: type[P]) -> P:
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             where = node.get_fully_qualified_name()
             raise ConfigError(f"{where}: {error}; {_allowed(item)}") from None
-        values[item.name] = _from_ros(found.value)
+        values[item.name] = _checked(item, _from_ros(found.value), node.get_fully_qualified_name())
     # rclpy ignores overrides that nothing declares; a misspelt name must not pass unseen.
     unknown = [name for name in node._parameter_overrides if not node.has_parameter(name)]
     _refuse_unknown(unknown, declared, node.get_fully_qualified_name())
@@ -82,17 +83,10 @@ def load_parameter_file(path: Path | str) -> dict[str, Any]:
     Raises:
         ConfigError: no such file or another layout.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"no parameter file at {path}; see config/")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = document["/**"]["ros__parameters"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not a ROS parameter file ({error!r}); expected '/**: ros__parameters:'"
-        ) from None
-    return {str(name): _from_ros(value) for name, value in (values or {}).items()}
+    hint = "expected '/**: ros__parameters:', see config/"
+    listed = read_document(path, ConfigError, hint)["/**"].get("ros__parameters")
+    entries = {} if listed is None else listed.entries()
+    return {name: _from_ros(found.value) for name, found in entries.items()}
 
 
 def _parameter_fields(parameters: type[Any]) -> list[Field[Any]]:
@@ -121,12 +115,23 @@ def _descriptor(item: Field[Any]) -> ParameterDescriptor:
 
 def _checked(item: Field[Any], value: Any, where: Path | str) -> Any:
     value = tuple(value) if isinstance(value, list) else value
-    if type(value) is not type(item.default):
-        raise ConfigError(f"{where}: '{item.name}' is {value!r}; {_allowed(item)}")
+    parts = value if isinstance(value, tuple) else (value,)
+    wanted = item.default if isinstance(item.default, tuple) else (item.default,)
+    kinds = {type(part) for part in wanted} or {str}
     low, high = item.metadata[_MINIMUM], item.metadata[_MAXIMUM]
-    if (low is not None and value < low) or (high is not None and value > high):
+    fits = type(value) is type(item.default) and all(
+        type(part) in kinds and _within(part, low, high) for part in parts
+    )
+    if not fits:
         raise ConfigError(f"{where}: '{item.name}' is {value!r}; {_allowed(item)}")
     return value
+
+
+def _within(value: Any, low: float | None, high: float | None) -> bool:
+    """Whether a number is finite and in its closed range; anything else has none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _allowed(item: Field[Any]) -> str:

@@ -75,8 +75,8 @@ class Writers:
         nodes = ", ".join(writer.node for writer in self._there) or "unknown"
         return RivalWritersError(
             f"{count} publishers of {self._topic} ({nodes}); one is allowed: two would mix their "
-            f"set-points. End all but one (`ros2 topic info -v {self._topic}`); a process that was killed "
-            "is forgotten within 20 s"
+            f"set-points. End all but one (`ros2 topic info -v {self._topic}`); a process that was "
+            "killed is forgotten within 20 s"
         )
 
     @property
