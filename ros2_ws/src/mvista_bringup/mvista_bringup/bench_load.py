@@ -94,7 +94,8 @@ class GraphLoad:
                 if not self._stopping.is_set():  # else the node went away under a long call
                     raise
             except MvistaError as error:
-                self.errors.append(f"{type(error).__name__}: {error}")
+                if not self._stopping.is_set():
+                    self.errors.append(f"{type(error).__name__}: {error}")
                 self._stopping.wait(1.0)
             number += 1
 
