@@ -135,7 +135,7 @@ def test_stretch_is_uniform_and_stated(arm: ArmModel, settings: ExecutorSettings
 
 def test_approach_is_slow_and_only_when_far(arm: ArmModel, settings: ExecutorSettings) -> None:
     target = arm.home + np.array([0.4, 0.2, -0.1, 0, 0, 0.3, 0.0])
-    move = approach(arm.home, target, arm, settings)
+    move = approach(arm.home, target, 0.0, arm, settings)
     speeds = [np.abs(move.at(t).velocities).max() for t in np.linspace(0, move.duration_s, 200)]
     assert max(speeds) <= settings.approach_speed_rad_s * (1 + 1e-9)
     for gap, far in ((0.049, False), (0.051, True)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from control_msgs.action import FollowJointTrajectory
@@ -9,7 +11,7 @@ from control_msgs.msg import JointComponentTolerance, JointTolerance
 from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
-from trajectory_msgs.msg import MultiDOFJointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectoryPoint, MultiDOFJointTrajectoryPoint
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
@@ -24,7 +26,7 @@ from mvista_core.errors import (
 )
 from mvista_core.records import JointState
 from mvista_core.timing import ManualClock, seconds_to_ns
-from mvista_executor.action_messages import Goal, goal_from_msg, result_to_msg
+from mvista_executor.action_messages import Goal, goal_from_data, result_to_msg, take_message
 from mvista_executor.goal import from_now_on
 from mvista_executor.report import Tolerances
 from mvista_executor.settings import ExecutorSettings
@@ -44,7 +46,7 @@ def message(arm: ArmModel, stamp_ns: int = 0) -> FollowJointTrajectory.Goal:
 
 def read(goal: FollowJointTrajectory.Goal, arm: ArmModel, settings: ExecutorSettings) -> Goal:
     state = JointState(arm.joint_names, arm.home, np.zeros(7), NOW_NS)
-    return goal_from_msg(goal, state, NOW_NS, arm, settings)
+    return goal_from_data(take_message(deepcopy(goal), settings), state, NOW_NS, arm, settings)
 
 
 def test_tolerances_are_per_joint_over_the_defaults(
@@ -166,3 +168,60 @@ def test_results_carry_the_standard_code_and_our_number(
 ) -> None:
     result = result_to_msg(error)
     assert result.error_code == code and result.error_string.startswith(number)
+
+
+@pytest.mark.parametrize(
+    ("velocity", "refused"),
+    [
+        (0.0, False),
+        (1e-12, False),
+        (-1.1e-7, False),
+        (1.3e-7, True),
+        (np.nan, True),
+        (np.inf, True),
+    ],
+)
+def test_a_last_velocity_below_rounding_is_zero(
+    arm: ArmModel, settings: ExecutorSettings, velocity: float, refused: bool
+) -> None:
+    """One rule, as in ros2_control's controller: the precision of a float32."""
+    goal = message(arm)
+    goal.trajectory.points[-1].velocities = [0.0] * 6 + [velocity]
+    if not refused:
+        read(goal, arm, settings)
+        return
+    with pytest.raises(TrajectoryError, match=r"\[50\.15\] the last point has a velocity"):
+        read(goal, arm, settings)
+
+
+def test_a_first_point_at_time_0_that_is_far_away_is_told_as_such(
+    arm: ArmModel, settings: ExecutorSettings
+) -> None:
+    points = np.vstack([arm.home, arm.home]) + 0.1 * np.eye(7)[2]
+    far = trajectory_to_msg(trajectory_of(arm, points, np.array([0.0, 2.0])))
+    with pytest.raises(TrajectoryError, match=r"\[50\.9\] the first point, at time 0.*joint3"):
+        read(FollowJointTrajectory.Goal(trajectory=far), arm, settings)
+    points[0] = arm.home
+    near = trajectory_to_msg(trajectory_of(arm, points, np.array([0.0, 2.0])))
+    goal = read(FollowJointTrajectory.Goal(trajectory=near), arm, settings)
+    assert len(goal.trajectory.times_s) == 1 and goal.trajectory.times_s[0] == 2.0
+
+
+@pytest.mark.parametrize("what", ["points", "time", "joints", "path", "end"])
+def test_what_is_beyond_all_size_is_refused_before_it_is_looked_at(
+    arm: ArmModel, settings: ExecutorSettings, what: str
+) -> None:
+    goal = message(arm)
+    if what == "points":
+        # Points of the wrong shape: nobody may have looked at them.
+        goal.trajectory.points = [JointTrajectoryPoint()] * (settings.max_points + 1)
+    elif what == "time":
+        goal.trajectory.points[-1].time_from_start.sec = 2**31 - 1
+    elif what == "joints":
+        goal.trajectory.joint_names = ["joint1"] * 1000
+    elif what == "path":
+        goal.path_tolerance = [JointTolerance(name="joint1")] * 1000
+    else:
+        goal.goal_tolerance = [JointTolerance(name="joint1")] * 1000
+    with pytest.raises(TrajectoryError, match=r"\[50\.17\].*at most (5000|300|100)\b"):
+        read(goal, arm, settings)

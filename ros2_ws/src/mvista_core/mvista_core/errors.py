@@ -149,10 +149,16 @@ class TrajectoryError(MvistaError):
     TOO_OLD = 14
     UNSUPPORTED = 15
     TOO_LATE = 16
+    TOO_LARGE = 17
+    PLANNING_FAILED = 18
 
     def __init__(self, reason: int, message: str) -> None:
         super().__init__(f"[{self.code}.{reason}] {message}")
-        self.reason = reason
+        self.reason, self._message = reason, message
+
+    def __reduce__(self) -> tuple[type[TrajectoryError], tuple[int, str]]:
+        """Plans are made in a process of their own: a refusal comes back as it was raised."""
+        return type(self), (self.reason, self._message)
 
 
 class BusyError(MvistaError):

@@ -28,13 +28,14 @@ def claim(priority: int) -> str:
     return ""
 
 
-def release() -> None:
+def release(process: int = 0) -> None:
     """Take the calling thread, and those it starts from now on, back to ordinary scheduling.
 
-    For what is long and may be late, such as drawing, in a process that claimed real time.
+    For what is long and may be late, such as drawing, in a process that claimed real time; or, by
+    its id, for a `process` that was just started and has inherited it.
     """
     if hasattr(os, "sched_setscheduler"):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setscheduler(process, os.SCHED_OTHER, os.sched_param(0))
 
 
 def give_way(niceness: int) -> None:

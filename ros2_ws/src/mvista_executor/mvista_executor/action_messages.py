@@ -15,9 +15,11 @@ from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError, TrajectoryError
 from mvista_core.records import ActionTrajectory, JointState, Provenance
 from mvista_core.timing import ns_to_seconds
+from mvista_executor.check import check_size
 from mvista_executor.goal import (
     JointTolerance,
     check_age,
+    check_ends_at_rest,
     from_now_on,
     result_of,
     tolerances_of,
@@ -35,6 +37,19 @@ from mvista_ros.convert import (
 from mvista_ros.convert.joints import doubles
 
 _UNKNOWN = Provenance("", "", 0)
+MOST_NAMES = 100
+"""Joints that a goal may name, known or not."""
+
+
+class GoalData(NamedTuple):
+    """A goal's message as plain data; stamps are wall time, 0 where not given."""
+
+    trajectory: ActionTrajectory
+    path: list[JointTolerance]
+    end: list[JointTolerance]
+    goal_time_s: float
+    start_ns: int
+    made_ns: int
 
 
 class Goal(NamedTuple):
@@ -45,8 +60,37 @@ class Goal(NamedTuple):
     delay_s: float
 
 
-def goal_from_msg(
-    goal: FollowJointTrajectory.Goal,
+def take_message(goal: FollowJointTrajectory.Goal, settings: ExecutorSettings) -> GoalData:
+    """The data of a goal. Its message is emptied: point by point, as all that is done here, so
+    that a large one keeps no other thread from the interpreter.
+
+    Raises:
+        TrajectoryError: too large, misshapen, or something asked for that is not done here.
+    """
+    points = goal.trajectory.points
+    try:
+        last_s = ns_to_seconds(stamp_to_ns(points[-1].time_from_start)) if points else 0.0
+        check_size(len(points), last_s, settings)
+        _check_supported(goal)
+        path, end = (
+            [JointTolerance(t.name, t.position, t.velocity, t.acceleration) for t in listed]
+            for listed in (goal.path_tolerance, goal.goal_tolerance)
+        )
+        return GoalData(
+            trajectory_from_msg(goal.trajectory, _UNKNOWN),
+            path,
+            end,
+            ns_to_seconds(stamp_to_ns(goal.goal_time_tolerance)),
+            stamp_to_ns(goal.trajectory.header.stamp),
+            stamp_to_ns(goal.multi_dof_trajectory.header.stamp),
+        )
+    finally:
+        while points:
+            points.pop()
+
+
+def goal_from_data(
+    goal: GoalData,
     measured: JointState | None,
     now_ns: int,
     arm: ArmModel,
@@ -55,32 +99,30 @@ def goal_from_msg(
     """The points, the tolerances and the start of a goal; `now_ns` is wall time.
 
     Raises:
-        TrajectoryError: misshapen, too old, or something asked for that is not done here.
+        TrajectoryError: too old, or a tolerance that is not done here.
     """
-    _check_supported(goal)
-    check_age(stamp_to_ns(goal.multi_dof_trajectory.header.stamp), now_ns, settings)
-    whole = trajectory_from_msg(goal.trajectory, _UNKNOWN)
-    path, end = (
-        [JointTolerance(t.name, t.position, t.velocity, t.acceleration) for t in listed]
-        for listed in (goal.path_tolerance, goal.goal_tolerance)
-    )
-    start_ns = stamp_to_ns(goal.trajectory.header.stamp)
-    left, delay_s = from_now_on(whole, start_ns, now_ns, settings)
-    goal_time_s = ns_to_seconds(stamp_to_ns(goal.goal_time_tolerance))
+    check_age(goal.made_ns, now_ns, settings)
+    left, delay_s = from_now_on(goal.trajectory, goal.start_ns, now_ns, settings)
     asked_s = float(left.times_s[-1])
-    tolerances = tolerances_of(path, end, goal_time_s, asked_s, arm, settings)
+    tolerances = tolerances_of(goal.path, goal.end, goal.goal_time_s, asked_s, arm, settings)
     return Goal(without_start_point(left, measured, arm, settings), tolerances, delay_s)
 
 
 def _check_supported(goal: FollowJointTrajectory.Goal) -> None:
-    """Refuse what would otherwise be passed over in silence."""
-    last = goal.trajectory.points[-1] if goal.trajectory.points else JointTrajectoryPoint()
+    """Refuse what would otherwise be passed over in silence, and lists beyond all reason."""
+    for named in (goal.trajectory.joint_names, goal.path_tolerance, goal.goal_tolerance):
+        if len(named) > MOST_NAMES:
+            raise TrajectoryError(
+                TrajectoryError.TOO_LARGE,
+                f"the goal has a list of {len(named)} joints, at most {MOST_NAMES} allowed",
+            )
+    if goal.trajectory.points:
+        check_ends_at_rest(goal.trajectory.points[-1].velocities)
     for asked, what in (
         (goal.multi_dof_trajectory.points, "a multi-DOF trajectory"),
         (goal.component_path_tolerance, "component path tolerances"),
         (goal.component_goal_tolerance, "component goal tolerances"),
         ([p for p in goal.trajectory.points if p.effort], "efforts"),
-        ([v for v in last.velocities if v], "a last point with a velocity (it ends at rest)"),
     ):
         if asked:
             raise TrajectoryError(

@@ -13,6 +13,26 @@ ROUNDING = 1e-6
 """Rad or m by which a value may pass a limit through float32 rounding, and no more."""
 
 
+def check_size(count: int, last_s: float, settings: ExecutorSettings) -> None:
+    """A trajectory of `count` points, the last due at `last_s`, must be small enough to plan.
+
+    Raises:
+        TrajectoryError: `TOO_LARGE`, before anything heavy is done.
+    """
+    if count > settings.max_points:
+        raise TrajectoryError(
+            TrajectoryError.TOO_LARGE,
+            f"the trajectory has {count} points, at most {settings.max_points} (max_points) "
+            "allowed; send it in parts",
+        )
+    if last_s > settings.max_duration_s:
+        raise TrajectoryError(
+            TrajectoryError.TOO_LARGE,
+            f"the last point is due after {last_s:.0f} s, at most {settings.max_duration_s:g} s "
+            "(max_duration_s) allowed; send it in parts",
+        )
+
+
 def ordered_points(trajectory: ActionTrajectory, arm: ArmModel) -> tuple[Float64, Float64]:
     """Positions [T, J] in the arm's joint order and times_s [T] of a sound trajectory.
 

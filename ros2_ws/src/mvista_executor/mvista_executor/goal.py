@@ -20,6 +20,8 @@ from mvista_executor.moves import needs_approach
 from mvista_executor.report import Tolerances
 from mvista_executor.settings import ExecutorSettings
 
+ZERO_VELOCITY = float(np.finfo(np.float32).eps)
+"""Rad/s (m/s) that count as zero at a trajectory's end, as in ros2_control's controller."""
 SUCCESSFUL = 0
 INVALID_GOAL = -1
 INVALID_JOINTS = -2
@@ -150,6 +152,9 @@ def without_start_point(
     """Drop a first point at time 0 that only repeats where the arm is, as MoveIt's plans begin.
 
     Any other trajectory is returned as it is, for the check to judge.
+
+    Raises:
+        TrajectoryError: `START_TOO_FAR`, the arm is not where such a first point says it is.
     """
     times_s = trajectory.times_s
     if measured is None or len(times_s) < 2 or times_s[0] != 0.0:
@@ -159,11 +164,34 @@ def without_start_point(
     order = [trajectory.joint_names.index(name) for name in arm.joint_names]
     first = trajectory.positions[0][order]
     here = measured.ordered(arm.joint_names)
-    if not np.isfinite(first).all() or needs_approach(here, first, arm, settings):
+    if not np.isfinite(first).all():
         return trajectory
+    if needs_approach(here, first, arm, settings):
+        joint = int(np.argmax(np.abs(first - here)))
+        raise TrajectoryError(
+            TrajectoryError.START_TOO_FAR,
+            f"the first point, at time 0, says that {arm.joint_names[joint]} is at "
+            f"{first[joint]:.4f}, but it is measured at {here[joint]:.4f}: farther than "
+            "approach_above; plan from where the arm is, or give the point a time to get there",
+        )
     return ActionTrajectory(
         trajectory.joint_names, trajectory.positions[1:], times_s[1:], trajectory.provenance
     )
+
+
+def check_ends_at_rest(last_velocities: Sequence[float]) -> None:
+    """The last point's velocities, where given, must be zero: every trajectory ends at rest.
+
+    Raises:
+        TrajectoryError: `UNSUPPORTED`.
+    """
+    for index, velocity in enumerate(last_velocities):
+        if not abs(velocity) <= ZERO_VELOCITY:
+            raise TrajectoryError(
+                TrajectoryError.UNSUPPORTED,
+                f"the last point has a velocity of {velocity:g} (its number {index}); a trajectory "
+                f"ends at rest, up to {ZERO_VELOCITY:.2g} counts as zero",
+            )
 
 
 def _check_tolerance(tolerance: JointTolerance, arm: ArmModel) -> None:

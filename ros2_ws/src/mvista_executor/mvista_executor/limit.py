@@ -6,6 +6,8 @@ stream stops into a hold.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mvista_core.arm import ArmModel
@@ -17,8 +19,21 @@ from mvista_executor.retime import TimedCurve
 _RELATIVE = 1e-6
 _ROUNDING = 1e-9
 _SAMPLE_S = 0.001
+_PIECE = 5000
+"""Samples judged at a time: a long motion takes no more memory than a short one."""
 _NOISE = 4e-10
 """Rad or m that arithmetic may move one set-point by, in divided differences."""
+
+
+def pieces(duration_s: float, sample_s: float) -> Iterator[Float64]:
+    """Times from 0 to `duration_s` in steps of at most `sample_s`, `_PIECE` of them at a time.
+
+    Each piece begins with the last time of the one before: no step is left out.
+    """
+    steps = int(duration_s / sample_s) + 1
+    for first in range(0, steps, _PIECE):
+        count = np.arange(first, min(first + _PIECE, steps) + 1)
+        yield np.asarray(count * (duration_s / steps), dtype=np.float64)
 
 
 def verify(follow: TimedCurve, arm: ArmModel) -> None:
@@ -27,7 +42,11 @@ def verify(follow: TimedCurve, arm: ArmModel) -> None:
     Raises:
         TrajectoryError: `POSITION_LIMIT`, `VELOCITY_LIMIT`, `ACCELERATION_LIMIT`, `JERK_LIMIT`.
     """
-    times_s = np.linspace(0.0, follow.duration_s, int(follow.duration_s / _SAMPLE_S) + 2)
+    for times_s in pieces(follow.duration_s, _SAMPLE_S):
+        _verify_piece(follow, times_s, arm)
+
+
+def _verify_piece(follow: TimedCurve, times_s: Float64, arm: ArmModel) -> None:
     state = follow.sampled(times_s)
     jerks = np.diff(state.accelerations, axis=0) / np.diff(times_s)[:, None]
     middle, half = 0.5 * (arm.upper + arm.lower), 0.5 * (arm.upper - arm.lower)
@@ -37,7 +56,8 @@ def verify(follow: TimedCurve, arm: ArmModel) -> None:
         (TrajectoryError.ACCELERATION_LIMIT, "per s2", state.accelerations, arm.max_acceleration),
         (TrajectoryError.JERK_LIMIT, "per s3", jerks, arm.max_jerk),
     ):
-        over = np.argwhere(np.abs(value) > allowed * (1.0 + _RELATIVE) + _ROUNDING)
+        # Turned round, so that what is not a number is over the limit too.
+        over = np.argwhere(~(np.abs(value) <= allowed * (1.0 + _RELATIVE) + _ROUNDING))
         if len(over):
             at, joint = over[0]
             raise TrajectoryError(
@@ -67,6 +87,11 @@ class SendGate:
     def restart(self) -> None:
         """Forget what was sent: the next set-point is taken as sent from rest."""
         self._positions = None
+
+    def rest(self, time_ns: int) -> None:
+        """The set-point that was sent last was sent again, at a monotonic time, and rests."""
+        self._time_ns = time_ns
+        self._rest()
 
     def admit(self, time_ns: int, positions: Float64) -> None:
         """Let a set-point [J] at a monotonic time pass, and remember it.

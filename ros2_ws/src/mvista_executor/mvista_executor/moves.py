@@ -6,7 +6,8 @@ acceleration and jerk limits, every piece a cubic in time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,73 @@ _INSIDE = 1e-7
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What Ruckig is asked, in plain numbers; `by_velocity` are the joints [J] that only stop.
+
+    `seconds`, where given, is the least duration.
+    """
+
+    start: MotionState
+    target: MotionState
+    velocity: Float64
+    acceleration: Float64
+    jerk: Float64
+    synchronization: str = "Time"
+    by_velocity: tuple[bool, ...] = ()
+    seconds: float | None = None
+
+    def solved(self) -> Any:
+        """Ruckig's trajectory.
+
+        Raises:
+            ArithmeticError: there is none.
+        """
+        joints = len(self.velocity)
+        parameters = InputParameter(joints)
+        parameters.current_position = list(self.start.positions)
+        parameters.current_velocity = list(self.start.velocities)
+        parameters.current_acceleration = list(self.start.accelerations)
+        parameters.target_position = list(self.target.positions)
+        parameters.target_velocity = list(self.target.velocities)
+        parameters.target_acceleration = list(self.target.accelerations)
+        parameters.max_velocity = list(self.velocity)
+        parameters.max_acceleration = list(self.acceleration)
+        parameters.max_jerk = list(self.jerk)
+        parameters.synchronization = getattr(Synchronization, self.synchronization)
+        if self.by_velocity:
+            parameters.per_dof_control_interface = [
+                ControlInterface.Velocity if only_stops else ControlInterface.Position
+                for only_stops in self.by_velocity
+            ]
+        if self.seconds is not None:
+            parameters.minimum_duration = self.seconds
+        trajectory = Trajectory(joints)
+        result = Ruckig(joints).calculate(parameters, trajectory)
+        if result not in (Result.Working, Result.Finished):
+            raise ArithmeticError(f"no move from {parameters}: {result}")
+        return trajectory
+
+
+@dataclass(frozen=True)
 class Move:
-    """One move of all joints; at rest at its end unless it leads on to a curve."""
+    """One move of all joints; at rest at its end unless it leads on to a curve.
+
+    Pickled without Ruckig's trajectory, which is solved again from what was asked.
+    """
 
     why: Why
-    trajectory: Any
+    asked: Asked
     end: MotionState
     lower: Float64
     upper: Float64
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "trajectory"}
+
+    @cached_property
+    def trajectory(self) -> Any:
+        """Ruckig's."""
+        return self.asked.solved()
 
     @property
     def duration_s(self) -> float:
@@ -61,45 +121,45 @@ def stop(state: MotionState, arm: ArmModel) -> Move:
     standstill, and back a little. No motion stops on a shorter way, so one that itself stays
     within the limits always leaves room for it.
     """
-    parameters = _parameters(
+    asked = Asked(
         state,
         MotionState.rest(state.positions),
         arm.max_velocity,
         STOP_SHARE * arm.max_acceleration,
         STOP_SHARE * arm.max_jerk,
+        "No",
+        (True,) * len(arm.joint_names),
     )
-    parameters.synchronization = Synchronization.No
-    joints = len(arm.joint_names)
-    interfaces = [ControlInterface.Velocity] * joints
-    parameters.per_dof_control_interface = interfaces
-    move = _solved(Why.STOP, parameters, arm)
-    out = np.flatnonzero(move.leaves())
-    if not len(out):
+    move = _solved(Why.STOP, asked, arm)
+    out = move.leaves()
+    if not out.any():
         return move
     back = arm.max_acceleration**3 / arm.max_jerk**2
-    target = state.positions.copy()
-    for joint in out:
-        interfaces[joint] = ControlInterface.Position
-        up = state.velocities[joint] > 0
-        target[joint] = arm.upper[joint] - back[joint] if up else arm.lower[joint] + back[joint]
-    parameters.per_dof_control_interface = interfaces
-    parameters.target_position = list(target)
-    return _solved(Why.STOP, parameters, arm)
+    inside = np.where(state.velocities > 0, arm.upper - back, arm.lower + back)
+    target = MotionState.rest(np.where(out, inside, state.positions))
+    braked = replace(asked, target=target, by_velocity=tuple(bool(stops) for stops in ~out))
+    return _solved(Why.STOP, braked, arm)
 
 
-def approach(start: Float64, target: Float64, arm: ArmModel, settings: ExecutorSettings) -> Move:
-    """The slow move from rest to rest: approach speed, `limit_fraction` of the other limits."""
+def approach(
+    start: Float64, target: Float64, seconds: float, arm: ArmModel, settings: ExecutorSettings
+) -> Move:
+    """The slow move from rest to rest: approach speed, `limit_fraction` of the other limits.
+
+    In `seconds`, or in the least time beyond that.
+    """
     slow = per_joint(arm, settings.approach_speed_rad_s, settings.approach_speed_m_s)
     share = settings.limit_fraction
-    parameters = _parameters(
+    asked = Asked(
         MotionState.rest(start),
         MotionState.rest(target),
         np.minimum(slow, share * arm.max_velocity),
         share * arm.max_acceleration,
         share * arm.max_jerk,
+        "Phase",  # a straight line between the two poses
+        seconds=max(seconds, 0.0),
     )
-    parameters.synchronization = Synchronization.Phase  # a straight line between the two poses
-    return _solved(Why.APPROACH, parameters, arm, MotionState.rest(target))
+    return _solved(Why.APPROACH, asked, arm, MotionState.rest(target))
 
 
 def splice(
@@ -114,16 +174,16 @@ def splice(
     None where there is no such move inside the position limits.
     """
     share = settings.limit_fraction
-    parameters = _parameters(
+    asked = Asked(
         start,
         target,
         np.maximum(share * arm.max_velocity, np.abs(target.velocities) * (1 + 1e-9)),
         np.maximum(share * arm.max_acceleration, np.abs(target.accelerations) * (1 + 1e-9)),
         share * arm.max_jerk,
+        seconds=seconds,
     )
-    parameters.minimum_duration = seconds
     try:
-        move = _solved(Why.SPLICE, parameters, arm, target)
+        move = _solved(Why.SPLICE, asked, arm, target)
     except ArithmeticError:
         return None
     return None if move.leaves().any() else move
@@ -137,34 +197,12 @@ def needs_approach(
     return bool((np.abs(first - start) > near).any())
 
 
-def _parameters(
-    start: MotionState,
-    target: MotionState,
-    velocity: Float64,
-    acceleration: Float64,
-    jerk: Float64,
-) -> Any:
-    parameters = InputParameter(len(velocity))
-    parameters.current_position = list(start.positions)
-    parameters.current_velocity = list(start.velocities)
-    parameters.current_acceleration = list(start.accelerations)
-    parameters.target_position = list(target.positions)
-    parameters.target_velocity = list(target.velocities)
-    parameters.target_acceleration = list(target.accelerations)
-    parameters.max_velocity = list(velocity)
-    parameters.max_acceleration = list(acceleration)
-    parameters.max_jerk = list(jerk)
-    return parameters
-
-
-def _solved(why: Why, parameters: Any, arm: ArmModel, end: MotionState | None = None) -> Move:
+def _solved(why: Why, asked: Asked, arm: ArmModel, end: MotionState | None = None) -> Move:
     """The move; ends at rest where it arrives when no `end` is given."""
-    joints = len(arm.joint_names)
-    trajectory = Trajectory(joints)
-    result = Ruckig(joints).calculate(parameters, trajectory)
-    if result not in (Result.Working, Result.Finished):
-        raise ArithmeticError(f"no move from {parameters}: {result}")
     if end is None:
+        trajectory = asked.solved()
         position, _, _ = trajectory.at_time(trajectory.duration)
         end = MotionState.rest(np.clip(np.array(position), arm.lower, arm.upper))
-    return Move(why, trajectory, end, arm.lower, arm.upper)
+    move = Move(why, asked, end, arm.lower, arm.upper)
+    _ = move.trajectory  # solved here, so that what has no solution ends here
+    return move

@@ -10,8 +10,8 @@ import numpy as np
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
 from mvista_core.records import ActionTrajectory, Float64
-from mvista_executor.check import check_start, ordered_points
-from mvista_executor.limit import verify
+from mvista_executor.check import check_size, check_start, ordered_points
+from mvista_executor.limit import pieces, verify
 from mvista_executor.motion import MotionState, Why
 from mvista_executor.moves import Move, approach, needs_approach, splice, stop
 from mvista_executor.retime import TimedCurve, joined, resumed, timed
@@ -81,8 +81,9 @@ class ExecutionPlan:
                 place_s = float(place[0])
             follow = resumed(self.follow, place_s, self.arm)
             if follow is not None:
-                return replace(begun, lead_in=self._lead_to(follow, here, settings), follow=follow)
-        move = approach(here, self.end, self.arm, settings)
+                lead_in = self._lead_to(follow, here, self.lead_in_s - time_s, settings)
+                return replace(begun, lead_in=lead_in, follow=follow)
+        move = approach(here, self.end, self.duration_s - time_s, self.arm, settings)
         return replace(begun, lead_in=(move,), follow=None)
 
     def at(self, time_s: float) -> MotionState:
@@ -121,13 +122,13 @@ class ExecutionPlan:
         return tuple(why for why, applies in differences if applies) or (Why.EXACT,)
 
     def _lead_to(
-        self, follow: TimedCurve, here: Float64, settings: ExecutorSettings
+        self, follow: TimedCurve, here: Float64, seconds: float, settings: ExecutorSettings
     ) -> tuple[Move, ...]:
-        """From rest `here` to where a curve begins, unless it begins just there."""
+        """From rest `here`, in `seconds` or later, to a curve, unless it begins just there."""
         target = follow.at(0.0).positions
         if np.abs(target - here).max() < 1e-9:
             return ()
-        return (approach(here, target, self.arm, settings),)
+        return (approach(here, target, seconds, self.arm, settings),)
 
 
 def prepare(
@@ -138,6 +139,8 @@ def prepare(
     Raises:
         TrajectoryError: refused whole, with a numbered reason.
     """
+    times_s = trajectory.times_s
+    check_size(len(times_s), float(times_s[-1]) if len(times_s) else 0.0, settings)
     points, times_s = ordered_points(trajectory, arm)
     check_start(points, start.positions, arm, settings)
     if start.velocities.any() or start.accelerations.any():
@@ -161,8 +164,8 @@ def _from_rest(
 def _approached(
     start: Float64, points: Float64, times_s: Float64, arm: ArmModel, settings: ExecutorSettings
 ) -> ExecutionPlan:
-    """Slowly to the first point, then the curve from there."""
-    move = approach(start, points[0], arm, settings)
+    """Slowly to the first point, not before it is due, then the curve from there."""
+    move = approach(start, points[0], float(times_s[0]), arm, settings)
     follow = None
     if len(points) > 1:
         follow = timed(fitted_curve(points, times_s, arm, settings), arm, settings)
@@ -244,14 +247,21 @@ def _joining(
 
 
 def _check_workspace(plan: ExecutionPlan, settings: ExecutorSettings) -> None:
-    times_s = np.linspace(0.0, plan.duration_s, int(plan.duration_s / SAMPLE_S) + 2)
+    workspace, allowed_m = Workspace(plan.arm, settings), np.inf
+    for times_s in pieces(plan.duration_s, SAMPLE_S):
+        allowed_m = workspace.check(_path(plan, times_s), times_s, allowed_m)
+
+
+def _path(plan: ExecutionPlan, times_s: Float64) -> Float64:
+    """Positions [N, J] at times_s [N]."""
     lead_in = times_s < plan.lead_in_s
     path = [plan.at(float(time_s)).positions[None] for time_s in times_s[lead_in]]
+    after_s = times_s[~lead_in] - plan.lead_in_s
     if plan.follow is not None:
-        path.append(plan.follow.sampled(times_s[~lead_in] - plan.lead_in_s).positions)
-    path.append(plan.end[None])
-    times_s = np.append(times_s[: sum(map(len, path)) - 1], plan.duration_s)
-    Workspace(plan.arm, settings).check(np.concatenate(path), times_s)
+        path.append(plan.follow.sampled(after_s).positions)
+    else:
+        path.append(np.tile(plan.end, (len(after_s), 1)))
+    return np.concatenate(path)
 
 
 def _crossing_s(gap: Float64, arm: ArmModel, settings: ExecutorSettings) -> float:

@@ -24,7 +24,7 @@ NODE_ONLY = ("arm_file",)
 _LOW, _HIGH = "minimum", "maximum"
 
 
-def _setting(default: float | tuple[float, ...], text: str, low: float, high: float) -> Any:
+def _setting(default: float | int | tuple[float, ...], text: str, low: float, high: float) -> Any:
     # The metadata is what `mvista_ros.parameters.declare` shows for a ROS parameter.
     return field(default=default, metadata={"text": text, _LOW: low, _HIGH: high})
 
@@ -86,6 +86,10 @@ class ExecutorSettings:
         1.0, "Not done so long after the last set-point: goal tolerance violated", 0.05, 30.0
     )
 
+    max_duration_s: float = _setting(
+        300.0, "A trajectory whose last point is due later than this is refused", 1.0, 3600.0
+    )
+    max_points: int = _setting(5000, "A trajectory of more points than this is refused", 1, 20000)
     max_plan_age_s: float = _setting(
         300.0, "A plan made longer ago than this is refused", 1.0, 3600.0
     )
@@ -158,15 +162,22 @@ def settings_from(values: Mapping[str, object]) -> ExecutorSettings:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(f"executor: unknown parameters {unknown}; there are {sorted(known)}")
-    return ExecutorSettings(**{name: _number(name, value) for name, value in values.items()})
+    defaults = {item.name: item.default for item in fields(ExecutorSettings)}
+    return ExecutorSettings(
+        **{name: _number(name, value, defaults[name]) for name, value in values.items()}
+    )
 
 
-def _number(name: str, value: object) -> Any:
+def _number(name: str, value: object, default: object) -> Any:
     if isinstance(value, (list, tuple)):
-        return tuple(_number(name, item) for item in value)
+        return tuple(_number(name, item, 0.0) for item in value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"executor: {name} is {value!r}, must be a number")
-    return float(value)
+    if not isinstance(default, int):
+        return float(value)
+    if value != int(value):
+        raise ConfigError(f"executor: {name} is {value!r}, must be a whole number")
+    return int(value)
 
 
 def load_settings(path: Path | str) -> ExecutorSettings:

@@ -37,16 +37,20 @@ class Workspace:
             *(at - high for high, at in zip(self._upper_m, tip_m, strict=True)),
         )
 
-    def check(self, positions: Float64, times_s: Float64) -> None:
+    def check(
+        self, positions: Float64, times_s: Float64, outside_before_m: float = np.inf
+    ) -> float:
         """Refuse a path [N, J] that leaves the box.
 
-        One that begins outside (a parked arm) may come in, and must never go farther out.
+        One that begins outside (a parked arm) may come in, and must never go farther out. A path
+        may be given piece by piece: the answer is the next piece's `outside_before_m`, the least
+        distance outside so far.
 
         Raises:
             TrajectoryError: `WORKSPACE`.
         """
         outside_m = self.outside_m(positions)
-        allowed_m = np.minimum.accumulate(outside_m)
+        allowed_m = np.minimum.accumulate(np.minimum(outside_m, outside_before_m))
         bad = np.flatnonzero(outside_m > allowed_m + _ROUNDING_M)
         if len(bad):
             at = int(bad[0])
@@ -54,6 +58,7 @@ class Workspace:
                 TrajectoryError.WORKSPACE,
                 f"{times_s[at]:.2f} s in, {self.describe(positions[at])}",
             )
+        return float(allowed_m[-1])
 
     def describe(self, positions: Float64) -> str:
         """Where the tip is at joint positions [J], and where it may be."""

@@ -107,15 +107,14 @@ def trajectory_from_msg(message: JointTrajectory, provenance: Provenance) -> Act
     joints = len(message.joint_names)
     if not message.points:
         raise TrajectoryError(TrajectoryError.EMPTY, "the trajectory has no points; at least 1")
+    positions, times_s = np.empty((len(message.points), joints)), np.empty(len(message.points))
+    # Point by point: one call for all of them would keep the interpreter from other threads.
     for index, point in enumerate(message.points):
         if len(point.positions) != joints:
             raise TrajectoryError(
                 TrajectoryError.SHAPE,
                 f"point {index} has {len(point.positions)} positions for {joints} joints",
             )
-    return ActionTrajectory(
-        tuple(message.joint_names),
-        np.array([point.positions for point in message.points], dtype=np.float64),
-        np.array([ns_to_seconds(stamp_to_ns(p.time_from_start)) for p in message.points]),
-        provenance,
-    )
+        positions[index] = point.positions
+        times_s[index] = ns_to_seconds(stamp_to_ns(point.time_from_start))
+    return ActionTrajectory(tuple(message.joint_names), positions, times_s, provenance)
