@@ -10,7 +10,6 @@ from mvista_core.timing import ManualClock
 from mvista_executor.action_messages import feedback_to_msg
 from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
-from mvista_ros.convert import trajectory_to_msg
 from tests.executor.rig import FollowerArm, smooth_points, trajectory_of
 
 
@@ -22,7 +21,6 @@ def test_the_index_is_that_of_the_point_that_comes_next(
     """Begun on the way, after an approach, and slowed down because the points are too fast."""
     points = smooth_points(arm, seed=5, count=24)
     asked = trajectory_of(arm, points, np.arange(1, 25) / 15.0 / haste)
-    message = trajectory_to_msg(asked)
     clock = ManualClock(10**9)
     start = np.clip(points[0] - offset_rad, arm.lower, arm.upper)
     follower = FollowerArm(arm, clock, start)
@@ -34,7 +32,7 @@ def test_the_index_is_that_of_the_point_that_comes_next(
         if tick.command is None:
             continue
         follower.send(tick.command)
-        feedback = feedback_to_msg(tick, message, stream.recording)
+        feedback = feedback_to_msg(tick, asked.times_s, stream.recording)
         if told and feedback.index == told[-1] + 1:
             # It has just passed the point before: no other is as near.
             apart = np.abs(points - tick.command.positions).max(axis=1)

@@ -2,127 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from action_msgs.msg import GoalStatus
 from control_msgs.action import FollowJointTrajectory
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from sensor_msgs.msg import JointState as JointStateMsg
-from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core.arm import ArmModel
-from mvista_core.records import ActionTrajectory, JointState
-from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
-from mvista_ros import qos
-from mvista_ros.actions import GoalClient
-from mvista_ros.convert import joint_command_from_msg, joint_state_to_msg, trajectory_to_msg
+from mvista_core.records import ActionTrajectory
+from tests.executor.process import ArmOnTopics, arm_on_topics, executor_process, until, wait
 from tests.executor.rig import assert_within_limits_between_stalls, smooth_points, trajectory_of
-
-ROOT = Path(__file__).parents[2]
-CLOCK = SystemClock()
-DOMAIN = 120 + os.getpid() % 100
 
 pytestmark = pytest.mark.system
 
 
-class ArmOnTopics(Node):
-    """Goes where the newest set-point says, and tells at 200 Hz where it is."""
-
-    def __init__(self, arm: ArmModel, context: Context) -> None:
-        super().__init__("arm", namespace="piper", context=context)
-        self.arm = arm
-        self.positions = arm.home.copy()
-        self.silent = False
-        self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
-        self.executed: list[JointTrajectory] = []
-        self.told: list[DiagnosticArray] = []
-        self.reasons: set[str] = set()
-        self._states = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
-        self.create_subscription(JointStateMsg, "joint_command", self._command, qos.COMMAND)
-        self.create_subscription(JointTrajectory, "executed", self.executed.append, qos.STATIC)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self.told.append, qos.STATUS)
-        self.create_subscription(JointStateMsg, "sent", self._sent, qos.STATUS)
-        self.create_timer(0.005, self._tell)
-        self.client = GoalClient(self, FollowJointTrajectory, "follow_joint_trajectory")
-
-    def _command(self, message: JointStateMsg) -> None:
-        command = joint_command_from_msg(message)
-        self.positions = command.positions
-        now_s = ns_to_seconds(CLOCK.monotonic_ns())
-        self.commands.append((now_s, command.positions, command.velocities))
-
-    def _sent(self, message: JointStateMsg) -> None:
-        self.reasons |= set(message.header.frame_id.split(","))
-
-    def _tell(self) -> None:
-        if not self.silent:
-            names, still = self.arm.joint_names, np.zeros(7)
-            state = JointState(names, self.positions, still, CLOCK.now_ns())
-            self._states.publish(joint_state_to_msg(state))
-
-    def send(self, trajectory: ActionTrajectory) -> Any:
-        goal = FollowJointTrajectory.Goal(trajectory=trajectory_to_msg(trajectory))
-        return wait(self.client.send_goal_async(goal))
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-    deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(timeout_s)
-    while not condition() and CLOCK.monotonic_ns() < deadline_ns:
-        CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.005))
-    return condition()
-
-
-def wait(future: Any) -> Any:
-    assert until(future.done, 20.0)
-    return future.result()
-
-
 @pytest.fixture
 def cell(arm: ArmModel, tmp_path: Path) -> Iterator[tuple[ArmOnTopics, subprocess.Popen[bytes]]]:
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)}
-    code = "from mvista_executor.executor_node import main; main()"
-    arguments = ["--ros-args", "-r", "__ns:=/piper", "--params-file", "config/executor.yaml"]
-    # This test's arm shares the machine with other tests: its own lateness is not the subject.
-    arguments += ["-p", "stale_after_s:=0.4"]
-    log = (tmp_path / "executor.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment, stderr=log
-    )
-    context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    node = ArmOnTopics(arm, context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin)
-    spinner.start()
-    try:
+    with executor_process(tmp_path / "executor.log") as process, arm_on_topics(arm) as node:
         assert node.client.wait_for_server(20.0), "the executor node did not come up"
         yield node, process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.wait(10.0)
-        executor.shutdown()
-        spinner.join()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
-        log.close()
-        said = (tmp_path / "executor.log").read_text()
-        print(said)
-        assert "Traceback" not in said
 
 
 def test_goals_refusals_cancel_silence_and_shutdown(

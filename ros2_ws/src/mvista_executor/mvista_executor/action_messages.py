@@ -13,7 +13,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError, TrajectoryError
-from mvista_core.records import ActionTrajectory, JointState, Provenance
+from mvista_core.records import ActionTrajectory, Float64, JointState, Provenance
 from mvista_core.timing import ns_to_seconds
 from mvista_executor.check import check_size
 from mvista_executor.goal import (
@@ -133,16 +133,16 @@ def _check_supported(goal: FollowJointTrajectory.Goal) -> None:
 
 
 def feedback_to_msg(
-    tick: Tick, asked: JointTrajectory, recording: Recording
+    tick: Tick, asked_s: Sequence[float] | Float64, recording: Recording
 ) -> FollowJointTrajectory.Feedback:
-    """Desired, actual and error (actual - desired) of one tick, and which point is approached.
+    """Desired, actual and error (actual - desired) of one tick, and which point is approached, of
+    those asked for at `asked_s`.
 
     `index` and `multi_dof_index` came with control_msgs 6.3.0: an apt Jazzy has neither.
     """
     feedback = FollowJointTrajectory.Feedback()
     if hasattr(feedback, "index"):
-        times_s = [ns_to_seconds(stamp_to_ns(p.time_from_start)) for p in asked.points]
-        feedback.index = point_index(times_s, tick.progress, recording.plan)
+        feedback.index = point_index(asked_s, tick.progress, recording.plan)
         feedback.multi_dof_index = 0  # such a trajectory is refused
     if tick.command is None:
         return feedback
@@ -156,12 +156,12 @@ def feedback_to_msg(
     return feedback
 
 
-def point_index(times_s: Sequence[float], progress: float, plan: ExecutionPlan) -> int:
+def point_index(times_s: Sequence[float] | Float64, progress: float, plan: ExecutionPlan) -> int:
     """Index of the point that is approached: the first whose time is still to come, or the last.
 
     `times_s` as they were asked; `progress` is the fraction of the plan's whole duration.
     """
-    if not times_s or plan.follow is None:
+    if not len(times_s) or plan.follow is None:
         return 0
     curve, law = plan.follow.curve, plan.follow.law
     place_s = law.at_one(progress * plan.duration_s - plan.lead_in_s)[0]

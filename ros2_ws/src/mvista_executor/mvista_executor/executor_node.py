@@ -1,14 +1,14 @@
 """The executor node: `follow_joint_trajectory` in, `joint_command` at `rate_hz` out. No maths.
 
-Three threads. The ticker does one thing, at a deadline: it ticks the stream and publishes the
-set-point. The executor's thread (one: a multi-threaded rclpy executor was measured to be 0.4 s late
-on two busy cores) takes feedback and goals in and tells what was done. The queue's makes the plans.
+The ticker's thread does what has a deadline: it takes the newest joint state, ticks the stream and
+publishes the set-point. The executor's (one: a multi-threaded rclpy executor was measured to be
+0.4 s late on two busy cores) wakes up for goals and for what there is to tell. The queue's has
+plans made, in a process of their own.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,23 +21,26 @@ from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core import realtime
 from mvista_core.arm import load_arm
-from mvista_core.errors import CancelledError, ObservationError
+from mvista_core.errors import CancelledError, RivalWritersError
 from mvista_core.records import JointState
-from mvista_executor import action_messages
+from mvista_executor import action_messages, rivals
 from mvista_executor.gaps import GAP_PERIODS, GapMeter
 from mvista_executor.goal_queue import Ended, GoalQueue
+from mvista_executor.intake import JointIntake
+from mvista_executor.planning_process import PlanningProcess
 from mvista_executor.report import Tick
 from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
+from mvista_executor.teller import CommandMessage, Teller, Topics
 from mvista_executor.ticker import Ticker
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
-from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg
+from mvista_ros.convert import joint_state_from_msg
+from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
 
-PUMP_PERIOD_S = 0.02
-FEEDBACK_EVERY_PUMPS = 3
 STOP_TIMEOUT_S = 3.0
+LOOK_TICKS = 20
 PROCESS_PRIORITY, TICKER_PRIORITY = 30, 40
 """All threads of this process share the interpreter: each that may hold it runs when it is due."""
 
@@ -54,48 +57,69 @@ class ExecutorNode(HouseNode):
 
     def __init__(self) -> None:
         super().__init__("executor")
-        self._settings = declare(self, ExecutorParameters)
-        arm, clock = load_arm(self._settings.arm_file), self.system_clock
-        self._stream, self._lock = ExecutionStream(arm, self._settings, clock), threading.Lock()
-        self._measured: JointState | None = None
+        settings = declare(self, ExecutorParameters)
+        arm, clock = load_arm(settings.arm_file), self.system_clock
+        self._stall_after_s = settings.stall_after_s
+        self._stream, self._lock = ExecutionStream(arm, settings, clock), threading.Lock()
+        self._gaps, self._intake = GapMeter(settings.period_s), JointIntake(arm)
         self._failure: BaseException | None = None
-        self._gaps, self._ticks, self._pumps = GapMeter(self._settings.period_s), deque[Tick](), 0
-        self._told_why = ""
-        self._commands = self.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
-        self._sent = self.create_publisher(JointStateMsg, "sent", qos.STATUS)
-        self._why = self.create_publisher(DiagnosticStatus, "why", qos.STATIC)
-        self._executed = self.create_publisher(JointTrajectory, "executed", qos.STATIC)
-        self._goals = GoalQueue(
-            self._stream, self._lock, arm, self._settings, clock, lambda: self._measured
+        self._rival: RivalWritersError | None = None
+        self._ticks = 0
+        self._slow = ""
+        news = self.create_guard_condition(self._tell)
+        self._commands = self.create_publisher(JointStateMsg, rivals.COMMAND, qos.COMMAND)
+        self._command_message = CommandMessage()
+        topics = Topics(
+            self.create_publisher(JointStateMsg, "sent", qos.STATUS),
+            self.create_publisher(DiagnosticStatus, "why", qos.STATIC),
+            self.create_publisher(JointTrajectory, "executed", qos.STATIC),
         )
-        self.listen(JointStateMsg, "joint_states", self._on_state, qos.SENSOR_IN)
-        self.create_timer(PUMP_PERIOD_S, self._pump)
+        self._teller, self._wake = Teller(topics, news.trigger), news.trigger
+        self._states = self.listening.queue(
+            JointStateMsg, "joint_states", self._read_state, qos.SENSOR_IN
+        )
+        self._rivals = rivals.Rivals(
+            partial(self.count_publishers, rivals.COMMAND),
+            partial(self.count_publishers, f"{rivals.SERVER}/_action/status"),
+        )
+        log = self.get_logger().error
+        self._planning = PlanningProcess(arm, settings, clock, log)
+        self._goals = GoalQueue(
+            *(self._stream, self._lock, arm, settings, clock, lambda: self._intake.newest),
+            plan=self._planning.plan,
+            allowed=self._rivals.look,
+            on_ended=news.trigger,
+            log=log,
+        )
         self._server = ActionServer(
             self,
             FollowJointTrajectory,
-            "follow_joint_trajectory",
+            rivals.SERVER,
             execute_callback=self._conclude,
             goal_callback=self._accept,
             handle_accepted_callback=self._goals.offer,
             cancel_callback=self._cancel,
         )
-        self._slow = ""
-        self._ticker = Ticker(clock, self._settings.period_s, self._tick, self._claim)
+        self._ticker = Ticker(clock, settings.period_s, self._tick, self._claim)
         self._goals.start()
         realtime.switch_threads_soon()
         self._ticker.start()
         realtime.freeze_collector()
 
     def health(self) -> Health:
-        """The stream's status, gaps between set-points, and what the scheduler allows."""
+        """The stream's status, gaps between set-points, who else commands."""
         realtime.collect_young()
         gap_s, said = self._gaps.take_s(), self._stream.status.value
         values = (
             ("largest gap between ticks (s)", f"{gap_s:.4f}"),
             (f"gaps over {GAP_PERIODS} periods", str(self._gaps.total)),
+            ("other publishers of joint_command", str(self._rivals.writers)),
+            ("other executors", str(self._rivals.servers)),
             ("scheduling", self._slow or f"SCHED_FIFO {TICKER_PRIORITY}"),
         )
-        late = gap_s > self._settings.stall_after_s or self._slow
+        if self._rival is not None:
+            return Health(Level.ERROR, f"[{self._rival.code}] {self._rival}", values)
+        late = gap_s > self._stall_after_s or self._slow
         return Health(Level.WARN if late else Level.OK, said, values)
 
     def stop(self) -> None:
@@ -103,6 +127,7 @@ class ExecutorNode(HouseNode):
         self._goals.close(CancelledError("the executor is shutting down; the arm holds"))
         self._goals.idle.wait(STOP_TIMEOUT_S)
         self._ticker.stop()
+        self._planning.stop()
         realtime.thaw_collector()
 
     def _claim(self) -> None:
@@ -114,50 +139,54 @@ class ExecutorNode(HouseNode):
     def _tick(self) -> None:
         """On the ticker's thread."""
         try:
+            self._states.take()
+            if self._ticks % LOOK_TICKS == 0:
+                self._look_for_rivals()
+            self._ticks += 1
             with self._lock:
-                tick = self._stream.tick(self._measured)
+                if self._rival is not None:
+                    self._stream.let_go()
+                tick = self._stream.tick(self._intake.newest)
                 self._goals.note(tick)
             if tick.command is not None:
                 self._gaps.tick(self.system_clock.monotonic_ns(), tick.command.stamp_ns)
-                self._commands.publish(joint_command_to_msg(tick.command))
-                self._ticks.append(tick)
+                self._commands.publish(self._command_message.of(tick.command))
+                self._teller.note(tick, self._goals.active is not None)
         except BaseException as error:
             self._failure = error
+            self._wake()
             raise
 
-    def _pump(self) -> None:
+    def _read_state(self, data: bytes) -> JointState:
+        return self._intake.take(joint_state_from_msg(message_from_bytes(data, JointStateMsg)))
+
+    def _look_for_rivals(self) -> None:
+        rival = self._rivals.look()
+        if rival is not None and self._rival is None:
+            self.get_logger().error(str(rival))
+            self._goals.stop_for(rival)
+        self._rival = rival
+
+    def _tell(self) -> None:
         """On the executor's thread: tell what was sent, and conclude goals."""
-        failure = self._failure or self._goals.failure
-        if failure is not None:
-            raise failure
-        self._pumps += 1
+        if self._failure is not None:
+            raise self._failure
         for gap in self._gaps.take_long():
             self.get_logger().warning(
                 f"{gap.seconds * 1e3:.1f} ms between two set-points, stamp {gap.stamp_ns}; "
                 "the machine is overloaded"
             )
-        ticks = [self._ticks.popleft() for _ in range(len(self._ticks))]
-        for tick in ticks if self._sent.get_subscription_count() else ():
-            self._sent.publish(action_messages.sent_to_msg(tick))
-        if ticks and self._told_why != (told := action_messages.reasons(ticks[-1])):
-            self._told_why = told
-            self._why.publish(action_messages.why_to_msg(ticks[-1], self._stream.recording))
-        goal = self._goals.active
-        if ticks and goal is not None and self._pumps % FEEDBACK_EVERY_PUMPS == 0:
-            asked, now = goal.request.trajectory, self._stream.recording
-            goal.publish_feedback(action_messages.feedback_to_msg(ticks[-1], asked, now))
+        self._teller.tell(lambda: self._stream.recording, self._feedback)
         for ended in self._goals.take_ended():
             if ended.recording is not None:
-                report = ended.recording.report()
-                self._executed.publish(action_messages.executed_to_msg(report))
-                self.get_logger().info(report.summary)
+                self.get_logger().info(self._teller.tell_ended(ended.recording))
             ended.handle.execute(partial(self._conclude, ended=ended))
 
-    def _on_state(self, message: JointStateMsg) -> None:
-        try:
-            self._measured = joint_state_from_msg(message)
-        except ObservationError as error:
-            self.get_logger().warning(f"joint_states: {error}", throttle_duration_sec=1.0)
+    def _feedback(self, tick: Tick) -> None:
+        if (goal := self._goals.active) is not None:
+            goal.publish_feedback(
+                action_messages.feedback_to_msg(tick, self._goals.asked_s, self._stream.recording)
+            )
 
     def _accept(self, _request: FollowJointTrajectory.Goal) -> GoalResponse:
         return GoalResponse.REJECT if self._goals.closed else GoalResponse.ACCEPT

@@ -37,9 +37,7 @@ class FeedbackWatch:
         """
         if measured is None:
             raise StaleFeedbackError("no joint feedback yet; does joint_states arrive?")
-        now_ns = self._clock.monotonic_ns()
-        if measured.stamp_ns != self._stamp_ns:
-            self._stamp_ns, self._changed_ns = measured.stamp_ns, now_ns
+        now_ns = self.see(measured)
         by_stamp_s = ns_to_seconds(self._clock.now_ns() - measured.stamp_ns)
         if self._just_stepped(now_ns):
             by_stamp_s = 0.0
@@ -57,6 +55,13 @@ class FeedbackWatch:
         if not (np.isfinite(measured.positions).all() and np.isfinite(measured.velocities).all()):
             raise StaleFeedbackError("joint feedback is not finite; see the arm's status")
         return measured
+
+    def see(self, measured: JointState) -> int:
+        """Note when the stamp changed, without a judgement; the monotonic time of the look."""
+        now_ns = self._clock.monotonic_ns()
+        if measured.stamp_ns != self._stamp_ns:
+            self._stamp_ns, self._changed_ns = measured.stamp_ns, now_ns
+        return now_ns
 
     def _just_stepped(self, now_ns: int) -> bool:
         """Whether wall time was stepped against monotonic time within the last `stale_after_s`."""

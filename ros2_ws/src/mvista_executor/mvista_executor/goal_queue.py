@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from mvista_core.arm import ArmModel
 from mvista_core.errors import (
     BusyError,
@@ -22,7 +24,7 @@ from mvista_core.errors import (
     StaleFeedbackError,
 )
 from mvista_core.ports import Clock
-from mvista_core.records import ActionTrajectory, JointState
+from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_executor.action_messages import GoalData, goal_from_data, take_message
 from mvista_executor.planning_process import planning_failed
@@ -100,6 +102,7 @@ class GoalQueue:
         self._open = 0
         self._thread = threading.Thread(target=self._work, name="planner", daemon=True)
         self.active: Handle | None = None
+        self.asked_s: Float64 = np.zeros(0)
         self.closed = False
         self.idle = threading.Event()
         self.idle.set()
@@ -239,6 +242,7 @@ class GoalQueue:
             if self.active is not None and replaced is not None:
                 self._end(self.active, replaced.error, replaced)
             self.active, self._planning = handle, None
+            self.asked_s = goal.trajectory.times_s
             newer = PreemptedError("a newer goal began before this one was planned")
             for older in self._older:
                 self._end_if_waiting(older, newer)

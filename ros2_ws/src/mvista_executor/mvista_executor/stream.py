@@ -9,18 +9,15 @@ from mvista_core.errors import (
     BusyError,
     CancelledError,
     ExecutionError,
-    GoalToleranceError,
     MvistaError,
     ObservationError,
-    PathToleranceError,
     PreemptedError,
     StaleFeedbackError,
-    WorkspaceError,
 )
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, JointCommand, JointState
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from mvista_executor.feedback import FeedbackWatch, velocities_of
+from mvista_executor.feedback import FeedbackWatch
 from mvista_executor.limit import SendGate
 from mvista_executor.motion import Hold, Motion, MotionState, Why
 from mvista_executor.moves import Move, stop
@@ -28,7 +25,7 @@ from mvista_executor.plan import ExecutionPlan
 from mvista_executor.report import ExecutionReport, Recording, Status, Tick, Tolerances
 from mvista_executor.settings import ExecutorSettings
 from mvista_executor.successor import Standing, Successor, check_unmoved, make_successor
-from mvista_executor.workspace import Workspace
+from mvista_executor.tracking import Tracking
 
 
 class ExecutionStream:
@@ -49,7 +46,8 @@ class ExecutionStream:
         self._clock = clock
         self._watch = FeedbackWatch(clock, settings.stale_after_s)
         self._gate = SendGate(arm, settings.period_s)
-        self._workspace = Workspace(arm, settings)
+        self._tracking = Tracking(arm, settings)
+        self._still = np.zeros(len(arm.joint_names))
         self._tolerances = Tolerances.default(arm, settings)
         self._status = Status.IDLE
         self._error: MvistaError | None = None
@@ -62,7 +60,6 @@ class ExecutionStream:
         self._progress = 0.0
         self._motion: Motion | None = None
         self._motion_start_ns = 0
-        self._outside_m = 0.0
         self._first_ns: int | None = None
         self._last_ns = 0
         self._last: MotionState | None = None
@@ -163,7 +160,7 @@ class ExecutionStream:
         self._motion, self._resume_s = Hold(plan.start.positions), 0.0
         self._motion_start_ns = self._last_ns = now_ns
         self._paused_ns = now_ns
-        self._outside_m = self._workspace.pose_outside_m(plan.start.positions)
+        self._tracking.begin(plan.start.positions)
         self._status = Status.APPROACHING if plan.approach_s else Status.RUNNING
 
     def cancel(self, reason: MvistaError | None = None) -> None:
@@ -171,11 +168,20 @@ class ExecutionStream:
         if not self._status.final and self._asked_to_stop is None:
             self._asked_to_stop = reason or CancelledError("cancelled; the arm holds")
 
+    def let_go(self) -> None:
+        """Forget the hold once nothing moves: no set-point more, and the next goal begins where
+        the arm is measured then."""
+        if self._status.final:
+            self._status, self._motion, self._last = Status.IDLE, None, None
+            self._gate.restart()
+
     def tick(self, measured: JointState | None) -> Tick:
         """The set-point for now. Call it after the end too: the hold is sent as well."""
         if self._recording is None or self._motion is None:
             return Tick(Status.IDLE, None, 0.0, None, None)
         now_ns = self._clock.monotonic_ns()
+        if self._status.final and isinstance(self._motion, Hold):
+            return self._hold(self._motion, measured, now_ns)
         if self._first_ns is None:
             self._first_ns = now_ns
         was_final = self._status.final
@@ -188,11 +194,24 @@ class ExecutionStream:
         names, stamp_ns = self._arm.joint_names, self._clock.now_ns()
         command = JointCommand(names, state.positions, state.velocities, stamp_ns)
         actual = None if fresh is None else fresh.ordered(names)
+        if self._status.final:
+            self._motion = Hold(state.positions)
         if not was_final:
             self._recording.note(ns_to_seconds(now_ns - self._first_ns), command, actual)
             self._recording.status, self._recording.error = self._status, self._error
         error = None if actual is None else actual - state.positions
         return Tick(self._status, command, self._progress, error, self._error, why)
+
+    def _hold(self, motion: Hold, measured: JointState | None, now_ns: int) -> Tick:
+        """At rest after the end: the same set-point, until a successor begins."""
+        if measured is not None:
+            self._watch.see(measured)
+        self._gate.rest(now_ns)
+        self._last_ns = now_ns
+        command = JointCommand(
+            self._arm.joint_names, motion.positions, self._still, self._clock.now_ns()
+        )
+        return Tick(self._status, command, self._progress, None, self._error, (Why.HOLD,))
 
     def report(self) -> ExecutionReport:
         """What has been sent and measured since `start`.
@@ -262,7 +281,7 @@ class ExecutionStream:
             elif self._next is not None and now_ns >= self._next.standing.at_ns:
                 self._go_over(self._next)
         if self._asked_to_stop is None and fresh is not None and self._last is not None:
-            self._asked_to_stop = self._strayed(fresh, self._last)
+            self._asked_to_stop = self._tracking.strayed(fresh, self._last, self._tolerances)
         if self._asked_to_stop is not None:
             self._begin_stop(self._asked_to_stop, now_ns)
 
@@ -278,30 +297,6 @@ class ExecutionStream:
         self._motion = self._plan = successor.plan
         self._motion_start_ns, self._next = successor.standing.at_ns, None
         self._resume_s = 0.0
-
-    def _strayed(self, fresh: JointState, last: MotionState) -> MvistaError | None:
-        """What is wrong with where the arm is, against the last set-point and the workspace."""
-        names, allowed = self._arm.joint_names, self._tolerances
-        actual = fresh.ordered(names)
-        distance = np.abs(actual - last.positions)
-        for joint in np.flatnonzero(distance > allowed.path):
-            return PathToleranceError(
-                f"{names[joint]} is {distance[joint]:.3f} from its set-point, at most "
-                f"{allowed.path[joint]:.3f} allowed; is something in the way?"
-            )
-        if np.isfinite(allowed.path_velocity).any():
-            speed = np.abs(velocities_of(fresh, names) - last.velocities)
-            for joint in np.flatnonzero(speed > allowed.path_velocity):
-                return PathToleranceError(
-                    f"{names[joint]} is {speed[joint]:.3f}/s off its set-point's velocity, at "
-                    f"most {allowed.path_velocity[joint]:.3f}/s allowed"
-                )
-        outside_m = self._workspace.pose_outside_m(actual)
-        if outside_m > self._outside_m + self._settings.workspace_margin_m:
-            where = self._workspace.describe(actual)
-            return WorkspaceError(f"{outside_m:.3f} m outside the workspace: {where}")
-        self._outside_m = min(self._outside_m, outside_m)
-        return None
 
     def _begin_stop(self, error: MvistaError, now_ns: int) -> None:
         assert self._plan is not None
@@ -381,21 +376,12 @@ class ExecutionStream:
         assert self._plan is not None
         if fresh is None:
             return
-        names, allowed = self._arm.joint_names, self._tolerances
-        distance = np.abs(fresh.ordered(names) - self._plan.end)
-        speed = np.abs(velocities_of(fresh, names))
-        late = (distance > allowed.goal) | (speed > allowed.goal_velocity)
+        allowed = self._tolerances
+        not_there = self._tracking.not_there(fresh, self._plan.end, allowed)
         over_s = waited_s - allowed.goal_time_s
         if allowed.end_by_s is not None:
             over_s = ns_to_seconds(now_ns - self._begin_ns) - allowed.end_by_s
-        if not late.any():
+        if not_there is None:
             self._status = Status.DONE
         elif over_s > 0.0:
-            joint = int(np.flatnonzero(late)[0])
-            self._error = GoalToleranceError(
-                f"{names[joint]} is {distance[joint]:.4f} from the last point and moves at "
-                f"{speed[joint]:.4f}/s, at most {allowed.goal[joint]:.4f} and "
-                f"{allowed.goal_velocity[joint]:.4f}/s within {allowed.goal_time_s:.2f} s "
-                "allowed; the arm holds"
-            )
-            self._status = Status.ABORTED
+            self._error, self._status = not_there, Status.ABORTED
