@@ -7,12 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvista_bringup.doctor import arm, cameras, can, files, host
-from mvista_bringup.doctor.check import Check, Level, Machine
-from mvista_bringup.nodes import DDS_PROFILE
+from mvista_bringup.doctor.check import Check, Level, Machine, good
+from mvista_bringup.nodes import DDS_PROFILE, SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.preflight import Call, look
+from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_core.ports import Clock
 from mvista_piper.settings import PiperSettings
 
 PURPOSES = ("sim", "robot")
+LAUNCHES = {
+    "sim": ("sim_demo.launch.py", SIM_DEMO, SIM_DEMO_OPTIONS),
+    "robot": ("real_robot.launch.py", REAL_ROBOT, REAL_ROBOT_OPTIONS),
+}
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,24 @@ def examine(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]
     yield host.check_gpu(machine, subject.purpose)
     yield files.check_weights(subject.share / "models" / "checkpoints" / subject.checkpoint)
     yield rig_check
+    yield from _launch(subject, machine, rig_check)
     yield from host.check_dds(machine, subject.share / DDS_PROFILE)
     yield host.check_disk(machine, subject.output, subject.purpose)
+
+
+def _launch(subject: Subject, machine: Machine, rig_check: Check) -> Iterator[Check]:
+    """What `ros2 launch` (or, without an apt ROS, the supervisor) would refuse to start with."""
+    file, graph, options = LAUNCHES[subject.purpose]
+    chosen = {"rig": subject.rig, "checkpoint": subject.checkpoint}
+    if subject.purpose == "robot":
+        chosen["arm_file"] = subject.arm
+    by_ros = bool(machine.environment.get("ROS_DISTRO"))
+    found = look(Call(graph, options, chosen, subject.share, by_ros, machine.environment))
+    told = {"checkpoint"} | ({"rig"} if rig_check.level is Level.FAIL else set())
+    new = [
+        replace(check, name=f"launch: {check.name}") for check in found if check.name not in told
+    ]
+    yield from new or [good("launch", f"{file} finds what it needs")]
 
 
 def _arms(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]:
