@@ -50,3 +50,10 @@ lock:
 	  --no-emit-index-url --no-header --no-annotate --output-file requirements.lock requirements.in
 	sed -i -E "/^(nvidia-|cuda-|triton)|sys_platform == '(win32|emscripten)'/d" requirements.lock
 	sed -i "1i # Made by 'make lock' from requirements.in; do not edit." requirements.lock
+	grep -viE '^(#|ros-|numpy|opencv|fpsample)' requirements.lock > requirements-apt.limits
+	$(UV) pip compile --quiet --python-version 3.12 --python-platform linux --no-python-downloads \
+	  --no-emit-index-url --no-header --no-annotate --constraint requirements-apt.limits \
+	  --output-file requirements-apt.lock requirements-apt.in
+	rm requirements-apt.limits
+	sed -i -E "/^(nvidia-|cuda-|triton)/d" requirements-apt.lock
+	sed -i "1i # Made by 'make lock' from requirements-apt.in; do not edit." requirements-apt.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -18,15 +19,14 @@ ROSDEP_KEYS = {
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "scipy": "python3-scipy",
-    "torch": "python3-pytorch-pip",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
 NO_ROSDEP_KEY = {
     "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "piper_sdk", "ruckig",
-    "safetensors", "tokenizers", "transformers",
+    "safetensors", "tokenizers", "torch", "transformers",
 }  # fmt: skip
-"""On an apt ROS these come from pip; CONTRIBUTING.md says how."""
+"""On an apt ROS these come from pip: requirements-apt.in names them."""
 PIP_NAMES = {"cv2": "opencv-contrib-python-headless", "open3d": "open3d-cpu"}
 """Imported by another name than pip's; apt's OpenCV is older than what calibration needs."""
 
@@ -68,6 +68,17 @@ def test_what_a_package_imports_its_manifest_declares(manifest: Path) -> None:
     assert not missing, f"{manifest.relative_to(ROOT)} does not declare {missing}"
 
 
-def test_the_guide_says_how_to_get_what_rosdep_has_no_key_for() -> None:
-    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split()
-    assert set(guide) >= {*NO_ROSDEP_KEY, *PIP_NAMES.values()}
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=name_of)
+def test_a_manifest_names_only_python_keys_that_rosdep_has(manifest: Path) -> None:
+    root = ElementTree.parse(manifest).getroot()
+    keys = {e.text or "" for e in root if e.tag.endswith("depend")}
+    known = {*ROSDEP_KEYS.values(), "python3-msgpack", "python3-pytest"}
+    assert {key for key in keys if key.startswith("python3-")} <= known
+
+
+def test_what_rosdep_has_no_key_for_is_in_the_apt_requirements() -> None:
+    lines = (ROOT / "requirements-apt.in").read_text(encoding="utf-8").splitlines()
+    named = {re.split(r"[<=>]", line)[0] for line in lines if line and line[0] != "#"}
+    assert named >= {*NO_ROSDEP_KEY, *PIP_NAMES.values()}
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "pip install -r requirements-apt.lock" in guide

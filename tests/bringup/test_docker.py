@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mvista_bringup.cli import find_command
 
@@ -118,12 +123,102 @@ def test_robot_and_monitor_share_network_and_memory_and_stop_gently() -> None:
     assert "privileged" not in SERVICES["robot"]
 
 
-def test_what_the_robot_image_installs_is_locked() -> None:
-    lock = (ROOT / "requirements.lock").read_text("utf-8")
-    locked = set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
-    pip = next(r for n, r in instructions(DOCKER / "robot.Dockerfile") if "constraints.txt" in r)
-    named = pip.split("-c constraints.txt")[1].split("&&")[0].split()
-    assert {word.replace("_", "-") for word in named} <= locked
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.stem)
+def test_an_image_runs_as_a_user_on_a_base_that_can_be_pinned(path: Path) -> None:
+    found = instructions(path)
+    names = [name for name, _ in found]
+    assert ("FROM", "${BASE}") in found
+    assert names.index("USER") < names.index("CMD") and ("USER", "robot") in found
+    assert any(re.match(r"BASE=\S+$", rest) for name, rest in found if name == "ARG")
+
+
+def test_a_base_and_a_user_can_be_chosen_for_every_service() -> None:
+    for service in SERVICES.values():
+        assert {"BASE", "UID"} <= set(service["build"]["args"])
+
+
+def test_the_robot_tells_its_health_and_is_not_started_again_by_itself() -> None:
+    (check,) = [r for n, r in instructions(DOCKER / "robot.Dockerfile") if n == "HEALTHCHECK"]
+    assert "/diagnostics" in check
+    assert SERVICES["robot"]["restart"] == "${RESTART:-no}"
+    assert SERVICES["monitor"]["healthcheck"] == {"disable": True}, "it has no node that must live"
+    assert "/dev/dri:/dev/dri" in SERVICES["monitor"]["devices"]
+
+
+# ---- what the robot image takes from the Python index ----------------------------------------
+
+APT_LOCK = ROOT / "requirements-apt.lock"
+IMAGE_PYTHON = "3.12"
+OWN_RELEASES = {"numpy", "opencv-contrib-python-headless", "fpsample"}
+"""An apt ROS is compiled against NumPy 1, and these go with it."""
+BROUGHT_BY_TORCH = ("nvidia-", "cuda-", "triton")
+GLIBC = (39, 17)
+
+
+def pins(path: Path) -> dict[str, set[str]]:
+    """Name -> versions of a lock file."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(
+        r"^([\w.-]+)==([^\s;]+)", path.read_text("utf-8"), re.MULTILINE
+    ):
+        found.setdefault(canonicalize_name(name), set()).add(version)
+    return found
+
+
+def test_the_image_and_the_guide_install_the_same_file() -> None:
+    (pip,) = [r for n, r in instructions(DOCKER / "robot.Dockerfile") if "pip install" in r]
+    assert f"-r {APT_LOCK.name}" in pip and "constraints" not in pip
+    assert f"-r {APT_LOCK.name}" in (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+
+
+def test_the_image_has_the_releases_that_are_tested_here() -> None:
+    here, image = pins(ROOT / "requirements.lock"), pins(APT_LOCK)
+    other = {name for name in image if not image[name] <= here.get(name, set())}
+    assert other == OWN_RELEASES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_the_images_set_resolves_for_its_python(tmp_path: Path) -> None:
+    """Every release has a wheel, and each is content with the others' releases.
+
+    All but torch, of gigabytes: its release is that of requirements.lock, and asks for no NumPy.
+    """
+    asked = tmp_path / "asked.txt"
+    asked.write_text(re.sub(r"(?m)^torch==.*$", "", APT_LOCK.read_text("utf-8")), "utf-8")
+    report = tmp_path / "report.json"
+    platforms = [f"manylinux_2_{n}_x86_64" for n in range(GLIBC[0], GLIBC[1] - 1, -1)]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps"),
+            *("--ignore-installed", "--only-binary=:all:", "--python-version", IMAGE_PYTHON),
+            *(word for name in platforms for word in ("--platform", name)),
+            *("--retries", "1", "--target", str(tmp_path / "site"), "--report", str(report)),
+            *("-r", str(asked)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    if "Failed to establish a new connection" in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [item["metadata"] for item in json.loads(report.read_text("utf-8"))["install"]]
+    versions = {canonicalize_name(one["name"]): one["version"] for one in found}
+    assert {name: {version} for name, version in versions.items()} == pins(asked)
+    versions["torch"] = next(iter(pins(APT_LOCK)["torch"]))
+    where = {"python_version": IMAGE_PYTHON, "python_full_version": f"{IMAGE_PYTHON}.3"}
+    where |= {"sys_platform": "linux", "platform_machine": "x86_64", "extra": ""}
+    for one in found:
+        for text in one.get("requires_dist", ()):
+            needed = Requirement(text)
+            name = canonicalize_name(needed.name)
+            if needed.marker is not None and not needed.marker.evaluate(where):
+                continue
+            if name.startswith(BROUGHT_BY_TORCH):
+                continue
+            assert name in versions, f"{one['name']} needs {text}"
+            assert needed.specifier.contains(versions[name], prereleases=True), (one["name"], text)
 
 
 @pytest.mark.parametrize("path", sorted((DOCKER / "udev").glob("*.rules")), ids=lambda p: p.stem)
