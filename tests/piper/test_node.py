@@ -228,7 +228,7 @@ def test_an_outlier_is_nowhere_a_run_is_a_fault_and_what_waited_is_old(
     assert max(state.position[0] for state in operator.states) < 0.35
 
     tell_the_arm("wild_value=0.9", "wild_joint=1")
-    assert until(lambda: says(operator, "[37]", "5 frames in a row", "joint1 from 0.300 to 0.900"))
+    assert until(lambda: says(operator, "[37]", "5 frames in a row", "joint1 from 0.3", "to 0.900"))
     tell_the_arm("clear")
     assert operator.call("rearm").success
 
@@ -286,7 +286,8 @@ def test_a_collision_is_seen_while_set_points_come_after_the_wall_clock_was_step
             try:
                 assert until(lambda: len(operator.states) > count + 50, 5.0)
                 assert until(lambda: len(operator.statuses) > statuses + 5, 5.0)
-                assert "tracking" in operator.statuses[-1].message
+                # The middleware drops what a sender a minute behind sent: its lifespan is over.
+                assert ("tracking" in operator.statuses[-1].message) is (step_s < 0)
                 tell_the_arm("collision=2")
                 assert until(lambda: says(operator, "[37]", "collision"), 5.0)
                 assert mover.is_alive(), "set-points came to the end"
