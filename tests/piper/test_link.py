@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import threading
 from collections.abc import Callable
 
 import can
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 
 from mvista_core.errors import BusLostError
-from mvista_core.timing import ManualClock
+from mvista_core.timing import ManualClock, SystemClock
+from mvista_piper.emulator.loopback import DEFAULT_GROUP, LoopbackBus
 from mvista_piper.link import PiperLink
 
 Join = Callable[[], can.BusABC]
@@ -180,3 +184,27 @@ def test_a_second_writer_is_noticed_however_long_its_frames(
     wire.send(can.Message(arbitration_id=0x155, data=bytes(length), is_extended_id=False))
     link.receive(0.0)
     assert link.counters.foreign == 1
+
+
+@pytest.mark.parametrize("interface", ["virtual", "loopback"])
+def test_a_clock_that_is_set_back_while_nothing_comes_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, virtual_bus: Join, interface: str
+) -> None:
+    """python-can counts time-outs on the wall clock: it waited for the size of the step."""
+    wall_s = itertools.count(1e9, -17.0)
+    monkeypatch.setattr("can.bus.time", lambda: next(wall_s))
+    port = 30_000 + os.getpid() % 10_000
+
+    def join() -> can.BusABC:
+        return virtual_bus() if interface == "virtual" else LoopbackBus(DEFAULT_GROUP, port)
+
+    link = PiperLink(join, SystemClock())
+    link.open()
+    answers: list[object] = []
+    reader = threading.Thread(
+        target=lambda: answers.extend(link.receive(0.01) for _ in range(5)), daemon=True
+    )
+    reader.start()
+    reader.join(5.0)
+    assert answers == [None] * 5
+    link.close()

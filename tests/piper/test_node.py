@@ -300,6 +300,21 @@ def test_a_collision_is_seen_while_set_points_come_after_the_wall_clock_was_step
             assert ahead_s == pytest.approx(step_s, abs=10.0)
 
 
+def test_silence_is_seen_while_the_wall_clock_is_set_back(
+    tmp_path: Path, operator: Operator
+) -> None:
+    """The thread that waits for frames also looks for faults: no step may keep it waiting."""
+    with SteppedClock(tmp_path) as wall:
+        surroundings = wall.environment(os.environ)
+        with running_driver(tmp_path, surroundings=surroundings):
+            assert operator.call("enable").success
+            tell_the_arm("silent=1")
+            for _ in range(40):
+                wall.step(-60.0)
+                CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.01))
+            assert until(lambda: says(operator, "[32]"), 5.0)
+
+
 def test_a_bus_that_cannot_be_told_ends_the_start_with_a_reason(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", NODE, "--ros-args", "--params-file", "config/piper.yaml"],

@@ -119,6 +119,14 @@ class LoopbackBus(can.BusABC):
         except OSError as error:
             raise can.CanOperationError(f"Failed to transmit: {error}", error.errno) from None
 
+    def recv(self, timeout: float | None = None) -> can.Message | None:
+        """The next frame; None: none came. python-can's own counts its time-out on the wall clock.
+
+        Raises:
+            can.CanOperationError: the bus is closed, or what came is no frame.
+        """
+        return self._recv_internal(timeout)[0]
+
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
         try:
             while True:
