@@ -10,7 +10,7 @@ from mvista_core.errors import CancelledError, MvistaError
 from mvista_core.ports import Progress
 from mvista_core.records import ActionTrajectory, InferredPlan, Provenance
 from mvista_core.timing import ManualClock
-from mvista_planning.task import TaskRequest
+from mvista_planning.task import Imagined, TaskRequest
 
 JOINTS = ("joint1", "joint2", "gripper")
 
@@ -34,10 +34,12 @@ class Steps:
     errors: dict[str, MvistaError] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     executed: list[ActionTrajectory] = field(default_factory=list)
+    executed_age_s: list[float] = field(default_factory=list)
+    observation_age_s: float = 0.05
 
-    def imagine(self, request: TaskRequest, progress: Progress) -> str:
+    def imagine(self, request: TaskRequest, progress: Progress) -> Imagined:
         self._pass("imagine", progress)
-        return f"rollout of {request.instruction}"
+        return Imagined(f"rollout of {request.instruction}", self.observation_age_s)
 
     def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan:
         self._pass("infer", progress)
@@ -46,9 +48,10 @@ class Steps:
     def confirm(self, progress: Progress) -> None:
         self._pass("confirm", progress)
 
-    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> None:
+    def execute(self, trajectory: ActionTrajectory, seen_s: float, progress: Progress) -> None:
         self._pass("execute", progress)
         self.executed.append(trajectory)
+        self.executed_age_s.append(seen_s)
 
     def _pass(self, stage: str, progress: Progress) -> None:
         self.calls.append(stage)

@@ -105,6 +105,22 @@ def test_the_gate_refuses_an_old_plan_also_after_a_slow_operator() -> None:
     assert isinstance(error, GateError) and "61.0 s old" in str(error)
 
 
+def test_the_gate_looks_at_the_age_of_the_frames_not_of_the_request() -> None:
+    """The planner was quick, but what it saw was old."""
+    old = Steps(ManualClock(), observation_age_s=59.5)
+    error = refused_by_the_gate(old)
+    assert isinstance(error, GateError) and "60.5 s old by the oldest frame" in str(error)
+    unknown = refused_by_the_gate(Steps(ManualClock(), observation_age_s=np.nan))
+    assert isinstance(unknown, GateError)
+    fresh = Steps(ManualClock(), observation_age_s=57.0)
+    assert run(fresh).error is None and fresh.executed_age_s == [pytest.approx(58.0)]
+
+
+def test_a_planner_that_says_its_frames_are_younger_than_the_request_is_not_believed() -> None:
+    steps = Steps(ManualClock(), seconds={"imagine": 4.0, "infer": 5.0}, observation_age_s=-3600.0)
+    assert run(steps).error is None and steps.executed_age_s == [pytest.approx(9.0)]
+
+
 @given(row=st.integers(0, 4), column=st.integers(0, 2), value=st.sampled_from([np.nan, np.inf]))
 def test_the_gate_refuses_a_trajectory_that_is_not_finite(
     row: int, column: int, value: float

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +203,7 @@ def test_another_resolution_than_the_rigs_is_refused() -> None:
 
 
 @pytest.mark.parametrize("change", [{"fx_px": 5.5}, {"cy_px": 1.5}, {"fy_px": 0.5}])
-def test_another_lens_than_the_rigs_is_refused_with_both(change: dict[str, float]) -> None:
+def test_another_lens_than_the_rigs_is_refused_with_both(change: dict[str, Any]) -> None:
     cell = Cell("cam0")
     cell.lens = dataclasses.replace(INTRINSICS, **change)
     with pytest.raises(ObservationError, match=r"is not the rig's.*lens_shift_limit"):
@@ -230,7 +232,7 @@ def test_a_wall_clock_that_steps_costs_no_observation(step_s: float, meanwhile: 
     cell = Cell()
     cell.run(2.0)
     if meanwhile:
-        cell.clock.each_period = lambda: (cell.clock.step(step_s), _go_on(cell))[-1]
+        cell.clock.each_period = partial(_step_and_go_on, cell, step_s)
         seen = cell.wait()
         asked_ns = cell.clock.now_ns() - seconds_to_ns(SILENCE_S)
     else:
@@ -240,7 +242,8 @@ def test_a_wall_clock_that_steps_costs_no_observation(step_s: float, meanwhile: 
     assert_of_now(cell, seen, asked_ns)
 
 
-def _go_on(cell: Cell) -> None:
+def _step_and_go_on(cell: Cell, step_s: float) -> None:
+    cell.clock.step(step_s)
     cell.clock.each_period = cell.deliver
     cell.deliver()
 

@@ -222,3 +222,13 @@ def test_errors_are_finite_and_depend_on_what_is_told(planner: WorldModelPlanner
     assert not np.array_equal(told, nothing)
     with pytest.raises(RolloutError, match="nowhere"):
         planner.explained("nowhere", None, (0.5,))
+
+
+def test_the_gates_measure_is_of_revolute_joints_alone(planner: WorldModelPlanner) -> None:
+    """Radians and the gripper's metres have no mean in common."""
+    rollout_id = imagine(planner).rollout_id
+    head = planner.infer_actions(rollout_id, "head", 0, go_on).prior.positions
+    plan = planner.infer_actions(rollout_id, "random", 2, go_on)
+    apart = np.abs(plan.prior.positions - head)
+    assert plan.head_disagreement_rad == pytest.approx(apart[:, :6].mean(), rel=1e-4)
+    assert plan.head_disagreement_rad != pytest.approx(apart.mean(), rel=1e-3)

@@ -244,7 +244,8 @@ class WorldModelPlanner:
         )
         prior = self._trajectory(found.z, held.joints, provenance)
         first = self._trajectory(head, held.joints, provenance)
-        gap = float(np.abs(prior.positions - first.positions).mean())
+        # Radians of the revolute joints alone: the gripper opens by metres.
+        gap = float(np.abs(prior.positions - first.positions)[:, : len(self._arm.dh)].mean())
         refined = self._refine(held, prior)
         _proceed(progress, "refine", 1.0)
         return InferredPlan(prior, refined, np.array(found.losses), gap)

@@ -234,7 +234,7 @@ class InferredPlan:
     """The act stage's answer: the decoded prior, the refined actions, and how they were found.
 
     `losses` [steps] is the value of Eq. 11 per optimisation step; `head_disagreement_rad` the mean
-    distance between the optimised and the action head's trajectories, a health check (large
+    distance between the revolute joints of the optimised and the action head's trajectories (large
     values mean the rollout is not one the model can explain).
     """
 

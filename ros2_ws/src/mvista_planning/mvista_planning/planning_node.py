@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from mvista_interfaces.action import Imagine, InferActions
@@ -20,8 +19,10 @@ from mvista_core.records import Rollout
 from mvista_core.rig import load_rig
 from mvista_core.timing import seconds_to_ns
 from mvista_planning.exclusive import ExclusivePlanner
+from mvista_planning.settings import PlanningParameters
 from mvista_ros import qos
 from mvista_ros.actions import WorkServer
+from mvista_ros.age import Age
 from mvista_ros.base_node import Health, HouseNode, run_node
 from mvista_ros.convert import (
     cloud_to_msg,
@@ -32,30 +33,13 @@ from mvista_ros.convert import (
 )
 from mvista_ros.convert.joints import doubles
 from mvista_ros.observation import ObservationSource
-from mvista_ros.parameters import declare, parameter
+from mvista_ros.parameters import declare
 from mvista_world.compute import choose
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 from mvista_world.planner import load_planner
 
 THREADS = 6
 ACTIONS = ("imagine", "infer_actions")
-
-
-@dataclass(frozen=True)
-class PlanningParameters:
-    """Parameters of the planning node."""
-
-    checkpoint: str = parameter("models/checkpoints/tiny", "Folder of the world model's weights")
-    rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: cameras and their poses")
-    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
-    joint_topic: str = parameter("piper/joint_states", "Measured joints of the arm")
-    initialisation: str = parameter("head", "Start of a goal that names none: head or random")
-    steps: int = parameter(15, "Optimisation steps of a goal that names no start", 0, 1000)
-    playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
-    voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
-    precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")
-    threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
-    niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)
 
 
 class PlanningNode(HouseNode):
@@ -69,7 +53,7 @@ class PlanningNode(HouseNode):
         self._rig = load_rig(self._settings.rig_file)
         self._planner = self._load()
         self._cameras = ObservationSource(
-            self, self._rig, self.system_clock, self._settings.joint_topic
+            self, self._rig, self.system_clock, self._settings.joint_topic, limits=self._settings
         )
         self._rollouts = self.create_publisher(ImaginedRollout, "imagined/rollout", qos.STATIC)
         self._clouds = self.create_publisher(PointCloud2, "imagined/points", qos.STATIC)
@@ -107,13 +91,14 @@ class PlanningNode(HouseNode):
         if not progress("observe", 0.0):
             raise CancelledError("imagine was cancelled before it began")
         observation = self._cameras.observe(self.system_clock.now_ns(), request.instruction)
+        age = Age.of(observation, self.system_clock)
         rollout = self._planner.imagine(
             observation, request.source_camera, request.target_cameras, request.seed, progress
         )
         self._rollouts.publish(rollout_to_msg(rollout, self._rig.base_frame))
         clouds = fuse(rollout, FusionConfig(voxel_m=self._settings.voxel_m))
         self._shown, self._moments = rollout, itertools.cycle(enumerate(clouds))
-        return Imagine.Result(rollout_id=rollout.rollout_id)
+        return Imagine.Result(rollout_id=rollout.rollout_id, observation_age_s=age.seconds())
 
     def _infer(self, request: InferActions.Goal, progress: Progress) -> InferActions.Result:
         start, steps = request.initialisation, request.steps

@@ -43,11 +43,20 @@ class TaskRequest:
 
 
 @dataclass(frozen=True)
+class Imagined:
+    """A rollout by its id, and the age of the oldest frame behind it when this was answered."""
+
+    rollout_id: str
+    observation_age_s: float
+
+
+@dataclass(frozen=True)
 class GateLimits:
     """What a plan must keep to be executed.
 
-    `plan_age_s` counts from the moment the observation was asked for. `head_disagreement_rad` is
-    the largest mean distance between the optimised and the action head's trajectories.
+    `plan_age_s` counts from the capture of the oldest frame that was seen, and from the moment the
+    task was asked for. `head_disagreement_rad` is the largest mean distance between the revolute
+    joints of the optimised and of the action head's trajectories.
     """
 
     plan_age_s: float
@@ -76,16 +85,19 @@ class TaskReport:
 class TaskSteps(Protocol):
     """What the stages call. Each raises a `MvistaError` when it fails or is cancelled."""
 
-    def imagine(self, request: TaskRequest, progress: Progress) -> str:
-        """Returns the rollout id."""
+    def imagine(self, request: TaskRequest, progress: Progress) -> Imagined:
+        """Returns the rollout's id and how old what it was made from is."""
 
     def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan: ...
 
     def confirm(self, progress: Progress) -> None:
         """Returns once the operator agrees."""
 
-    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> None:
-        """Returns once the arm rests at the end; on any error the arm holds."""
+    def execute(self, trajectory: ActionTrajectory, seen_s: float, progress: Progress) -> None:
+        """Returns once the arm rests at the end; on any error the arm holds.
+
+        `seen_s` is the age of what the plan was made from.
+        """
 
 
 class Task:
@@ -123,23 +135,33 @@ class Task:
         rollout_id, plan, error = "", None, None
         try:
             with self._entered(Stage.IMAGINE, reports, progress):
-                rollout_id = self._steps.imagine(request, progress)
+                imagined = self._steps.imagine(request, progress)
+                rollout_id, answered_ns = imagined.rollout_id, self._clock.monotonic_ns()
             with self._entered(Stage.INFER, reports, progress):
                 plan = self._steps.infer_actions(rollout_id, progress)
             with self._entered(Stage.GATE, reports, progress):
                 check_finite(plan)
                 check_explained(plan, self._limits)
-                check_age(self._age_s(asked_ns), self._limits)
+                check_age(self._seen_s(imagined, answered_ns, asked_ns), self._limits)
             if request.confirm:
                 with self._entered(Stage.CONFIRM, reports, progress):
                     self._steps.confirm(progress)
                     # An operator may think for a while.
-                    check_age(self._age_s(asked_ns), self._limits)
+                    check_age(self._seen_s(imagined, answered_ns, asked_ns), self._limits)
             with self._entered(Stage.EXECUTE, reports, progress):
-                self._steps.execute(plan.refined, progress)
+                seen_s = self._seen_s(imagined, answered_ns, asked_ns)
+                self._steps.execute(plan.refined, seen_s, progress)
         except MvistaError as failure:
             error = failure
         return TaskReport(tuple(reports), rollout_id, plan, error)
+
+    def _seen_s(self, imagined: Imagined, answered_ns: int, asked_ns: int) -> float:
+        """Age of what was seen: of its oldest frame, and at least since it was asked for.
+
+        Nothing but the steady clock counts here. NaN where the planner does not know.
+        """
+        frames_s = imagined.observation_age_s + self._age_s(answered_ns)
+        return frames_s if not frames_s <= self._age_s(asked_ns) else self._age_s(asked_ns)
 
     def _age_s(self, asked_ns: int) -> float:
         return ns_to_seconds(self._clock.monotonic_ns() - asked_ns)
@@ -179,16 +201,17 @@ def check_explained(plan: InferredPlan, limits: GateLimits) -> None:
     found, allowed = plan.head_disagreement_rad, limits.head_disagreement_rad
     if not found <= allowed:
         raise GateError(
-            f"optimised and action-head trajectories are {found:.3f} rad apart on average, at most "
+            f"optimised and action-head joints are {found:.3f} rad apart on average, at most "
             f"{allowed:g} allowed (head_disagreement_limit_rad): the model cannot explain what it "
             "imagined; try another seed"
         )
 
 
 def check_age(age_s: float, limits: GateLimits) -> None:
-    """`GateError` when the observation behind the plan is too old."""
-    if age_s > limits.plan_age_s:
+    """`GateError` when the observation behind the plan is too old (or of no known age)."""
+    if not age_s <= limits.plan_age_s:
         raise GateError(
-            f"the plan is {age_s:.1f} s old, at most {limits.plan_age_s:g} s allowed "
+            f"the plan is {age_s:.1f} s old by the oldest frame it was made from, at most "
+            f"{limits.plan_age_s:g} s allowed "
             "(plan_age_limit_s): the scene may have changed; run the task again"
         )

@@ -18,7 +18,7 @@ from mvista_core.records import ActionTrajectory, InferredPlan, Provenance
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_planning.confirmation import Confirmation
 from mvista_planning.relay import Relay
-from mvista_planning.task import Stage, TaskRequest
+from mvista_planning.task import Imagined, Stage, TaskRequest
 from mvista_ros.actions import GoalClient, call_action, succeeded
 from mvista_ros.convert import (
     error_from_outcome,
@@ -58,7 +58,6 @@ class RosSteps:
         self._confirmation = confirmation
         self._imagine = GoalClient(node, Imagine, "imagine")
         self._infer = GoalClient(node, InferActions, "infer_actions")
-        self._observed_ns = 0
         self._follow = GoalClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
 
     @property
@@ -86,16 +85,16 @@ class RosSteps:
                 raise CancelledError(f"cancelled while {' and '.join(missing)} were waited for")
             self._clock.sleep_until(self._clock.monotonic_ns() + seconds_to_ns(LOOK_PERIOD_S))
 
-    def imagine(self, request: TaskRequest, progress: Progress) -> str:
-        """Action `imagine`; returns the rollout id."""
-        self._observed_ns = self._clock.now_ns()
+    def imagine(self, request: TaskRequest, progress: Progress) -> Imagined:
+        """Action `imagine`; returns the rollout's id and the age of what was seen."""
         goal = Imagine.Goal(
             instruction=request.instruction,
             source_camera=request.source_camera,
             target_cameras=list(request.target_cameras),
             seed=request.seed,
         )
-        return str(self._ask(self._imagine, goal, Stage.IMAGINE, progress).rollout_id)
+        found = self._ask(self._imagine, goal, Stage.IMAGINE, progress)
+        return Imagined(str(found.rollout_id), float(found.observation_age_s))
 
     def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan:
         """Action `infer_actions`."""
@@ -112,7 +111,7 @@ class RosSteps:
         """The operator's service call."""
         self._confirmation.ask(progress)
 
-    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> None:
+    def execute(self, trajectory: ActionTrajectory, seen_s: float, progress: Progress) -> None:
         """Action `follow_joint_trajectory` of the arm; cancelling it is a smooth stop and hold."""
         relay = Relay(progress, Stage.EXECUTE.value, self._clock)
         start_ns = self._clock.monotonic_ns()
@@ -125,7 +124,8 @@ class RosSteps:
 
         goal = FollowJointTrajectory.Goal(trajectory=trajectory_to_msg(trajectory))
         # The executor's measure of a plan's age: the observation that it was made from.
-        goal.multi_dof_trajectory.header.stamp = ns_to_stamp(self._observed_ns)
+        observed_ns = self._clock.now_ns() - seconds_to_ns(seen_s)
+        goal.multi_dof_trajectory.header.stamp = ns_to_stamp(observed_ns)
         status, result = call_action(self._follow, goal, self._clock, keep_going=watch)
         if not succeeded(status):
             raise error_of(str(result.error_string))

@@ -40,6 +40,7 @@ from mvista_ros.convert import (
 )
 from mvista_ros.listening import Listening
 from mvista_ros.pairing import STEP_NS, Pair, StampPairing
+from mvista_ros.parameters import parameter
 
 SILENCE_S = 1.8
 """How long a topic may be silent: the error must reach the caller within 2 s."""
@@ -71,16 +72,20 @@ class CameraTopics:
 
 @dataclass(frozen=True)
 class ObservationLimits:
-    """What may be in an observation: seconds between stamps, and lenses against the rig's.
+    """What may be in an observation: parameters of every node that takes one."""
 
-    `lens_shift` is the largest shift of an image point between the camera info's lens and the
-    rig's, as a part of the image's width.
-    """
-
-    pairing_tolerance_s: float = PAIRING_TOLERANCE_S
-    future_tolerance_s: float = 0.1
-    joints_within_s: float = 0.2
-    lens_shift: float = 0.02
+    pairing_tolerance_s: float = parameter(
+        PAIRING_TOLERANCE_S, "Colour and depth of one frame differ by at most this", 0.0, 0.033
+    )
+    future_tolerance_s: float = parameter(
+        0.1, "A stamp farther ahead of this machine's clock is of another clock", 0.0, 10.0
+    )
+    joints_within_s: float = parameter(
+        0.2, "Joints measured farther from the frames are not theirs", 0.005, 1.0
+    )
+    lens_shift_limit: float = parameter(
+        0.02, "Largest shift of an image point from the rig's lens, of the image's width", 0.0, 1.0
+    )
 
 
 @dataclass
@@ -260,7 +265,7 @@ class ObservationBuffer:
                 f"{topic}: {lens.width_px}x{lens.height_px}, "
                 f"rig '{self.rig.name}' was calibrated at {rig.width_px}x{rig.height_px}"
             )
-        shift_px, limit = lens_shift_px(rig, lens), self.limits.lens_shift
+        shift_px, limit = lens_shift_px(rig, lens), self.limits.lens_shift_limit
         if not shift_px <= limit * rig.width_px:
             raise ObservationError(
                 f"{topic}: this lens (fx {lens.fx_px:.1f}, fy {lens.fy_px:.1f}, cx "

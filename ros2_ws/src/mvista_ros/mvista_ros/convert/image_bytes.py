@@ -134,7 +134,8 @@ def pixels_of(data: Any, layout: Layout, encodings: Collection[str]) -> NDArray[
     check_layout(len(data), layout, encodings)
     kind, channels = ENCODINGS[layout.encoding]
     sent = kind.newbyteorder(">") if layout.bigendian else kind
-    shape, strides = (layout.height, layout.width), (layout.step, channels * kind.itemsize)
+    shape: tuple[int, ...] = (layout.height, layout.width)
+    strides: tuple[int, ...] = (layout.step, channels * kind.itemsize)
     if channels > 1:
         shape, strides = (*shape, channels), (*strides, kind.itemsize)
     if not layout.height * layout.width:

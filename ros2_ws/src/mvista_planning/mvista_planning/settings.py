@@ -1,0 +1,25 @@
+"""Parameters of the planning node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mvista_ros.observation import ObservationLimits
+from mvista_ros.parameters import parameter
+
+
+@dataclass(frozen=True)
+class PlanningParameters(ObservationLimits):
+    """What it plans with, how, and what may be in an observation."""
+
+    checkpoint: str = parameter("models/checkpoints/tiny", "Folder of the world model's weights")
+    rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: cameras and their poses")
+    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
+    joint_topic: str = parameter("piper/joint_states", "Measured joints of the arm")
+    initialisation: str = parameter("head", "Start of a goal that names none: head or random")
+    steps: int = parameter(15, "Optimisation steps of a goal that names no start", 0, 1000)
+    playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
+    voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
+    precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")
+    threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
+    niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)
