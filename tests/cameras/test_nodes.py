@@ -120,6 +120,9 @@ def test_a_recording_is_played_on_the_same_topics(tmp_path: Path) -> None:
     source = SyntheticCamera("cam0", settings, ManualClock(10**18))
     taken = [shot for shot in (source.next(1.0) for _ in range(5)) if shot is not None]
     save_recording(tmp_path / "recording", taken)
+    # One of its pictures is cut short: it is left out, and told.
+    damaged = tmp_path / "recording" / "cam0" / "color" / "000003.png"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
     spec = NodeSpec(
         "mvista_cameras",
         "replay_node",
@@ -130,6 +133,8 @@ def test_a_recording_is_played_on_the_same_topics(tmp_path: Path) -> None:
     with running(spec, "cam0", tmp_path) as reader:
         reader.wait(topics, 7)
         messages = list(reader.messages["color/image_raw"])
+        counted = {value.key: value.value for value in reader.health["/replay"].values}
+    assert int(counted["frames damaged"]) > 0
     stamps_ns = [convert.stamp_to_ns(m.header.stamp) for m in messages]
     assert all(a < b for a, b in itertools.pairwise(stamps_ns))
     assert abs(CLOCK.now_ns() - stamps_ns[-1]) < seconds_to_ns(60.0)

@@ -14,6 +14,7 @@ from mvista_cameras.replay import Replay
 from mvista_core.errors import ConfigError, ObservationError, RigError
 from mvista_core.records import Intrinsics
 from mvista_core.timing import ManualClock
+from tests.cameras.emulated import HostClock
 
 LENS = Intrinsics(32, 18, 18.7, 18.7, 15.5, 8.5, (0.1, -0.05, 0.0, 0.0, 0.01))
 PERIOD_NS = 66_666_667
@@ -125,6 +126,25 @@ def test_it_begins_again_with_stamps_that_go_on(tmp_path: Path) -> None:
         assert 0 <= clock.now_ns() - frame.stamp_ns < 2 * PERIOD_NS
     distances = np.diff(np.unique(stamps))
     assert abs(distances - PERIOD_NS).max() < 2_000_000
+
+
+@pytest.mark.parametrize("step_s", [-17.0, 3600.0])
+def test_stamps_of_now_follow_a_wall_clock_that_is_set(tmp_path: Path, step_s: float) -> None:
+    clock = HostClock()
+    played = replay(tmp_path / "r", clock)
+    for _ in range(3):
+        frame = played.latest("cam0")
+        assert frame is not None and 0 <= clock.now_ns() - frame.stamp_ns < 2 * PERIOD_NS
+        clock.step(step_s)
+        clock.advance(0.2)
+
+
+def test_a_recorded_lens_of_zeros_is_refused(tmp_path: Path) -> None:
+    save_recording(tmp_path / "r", shots())
+    index = tmp_path / "r" / "recording.yaml"
+    index.write_text(index.read_text().replace("fx_px: 18.7", "fx_px: 0.0"))
+    with pytest.raises(ConfigError, match=r"cameras\.cam0\.fx_px is not above 0"):
+        load_recording(tmp_path / "r")
 
 
 def test_without_loop_it_ends_and_stays(tmp_path: Path) -> None:

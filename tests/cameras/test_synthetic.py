@@ -13,6 +13,7 @@ from mvista_cameras.records import Condition, Shot, SourceReport
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.synthetic import SyntheticCamera
 from mvista_core.timing import ManualClock
+from tests.cameras.emulated import HostClock
 
 
 def camera(clock: ManualClock, **settings: object) -> SyntheticCamera:
@@ -97,3 +98,12 @@ def test_a_pace_tells_rate_age_and_silence() -> None:
     assert pace.grade(well, 5.0) == ("WARN", "5.0 Hz, expected 15 Hz")
     lost = SourceReport(Condition.FAILED, "no camera")
     assert pace.grade(lost, 15.0) == ("ERROR", "no camera")
+
+
+@pytest.mark.parametrize("step_s", [-17.0, 3600.0])
+def test_stamps_follow_a_wall_clock_that_is_set(step_s: float) -> None:
+    clock = HostClock()
+    source = camera(clock)
+    for _ in range(3):
+        assert abs(clock.now_ns() - take(source, 1)[0].stamp_ns) < 10**8
+        clock.step(step_s)

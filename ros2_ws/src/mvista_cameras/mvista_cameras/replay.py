@@ -41,8 +41,7 @@ class Replay:
         self._round_ns = last_ns - self._first_ns
         self._round_ns += self._round_ns // (longest - 1) if longest > 1 else 10**9
         self._started_ns = clock.monotonic_ns()
-        self._started_wall_ns = clock.now_ns()
-        self._kept: dict[str, CameraFrame] = {}
+        self._kept: dict[str, tuple[int, CameraFrame]] = {}
 
     def cameras(self) -> Sequence[str]:
         """Names of the cameras, in the recording's order."""
@@ -57,11 +56,10 @@ class Replay:
         now = self.position(camera)
         if now is None:
             return None
-        stamp_ns = self._stamp_ns(camera, now)
         kept = self._kept.get(camera)
-        if kept is None or kept.stamp_ns != stamp_ns:
-            kept = self._kept[camera] = self.shot(camera, now).frame()
-        return kept
+        if kept is None or kept[0] != now:
+            kept = self._kept[camera] = now, self.shot(camera, now).frame()
+        return kept[1]
 
     def position(self, camera: str) -> int | None:
         """Number of the frame that is newest now, counting on through the rounds."""
@@ -93,4 +91,6 @@ class Replay:
         if not self._restamp:
             return stamps[index]
         played_ns = stamps[index] - self._first_ns + rounds * self._round_ns
-        return self._started_wall_ns + round(played_ns / self._speed)
+        # Where the wall clock is now, not where it was at the start: it may have been set since.
+        ahead_ns = self._clock.now_ns() - self._clock.monotonic_ns()
+        return self._started_ns + ahead_ns + round(played_ns / self._speed)

@@ -9,7 +9,7 @@ from mvista_cameras.recording import load_recording
 from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.replay import Replay
 from mvista_cameras.shot_publisher_node import ShotPublisher
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.timing import ns_to_seconds
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.parameters import declare, parameter
@@ -47,6 +47,7 @@ class ReplayNode(HouseNode):
         }
         self._played = dict.fromkeys(self._publishers, -1)
         self._skipped = 0
+        self._damaged, self._damage = 0, ""
         self._pace = Pace(0.0, clock.monotonic_ns())
         self.create_timer(POLL_S, self._tick)
 
@@ -54,9 +55,11 @@ class ReplayNode(HouseNode):
         """What is played, at which rate, and what was skipped."""
         rate_hz, numbers = self._pace.take(self.system_clock.monotonic_ns())
         message = "finished" if self._replay.finished else f"replaying {len(self._played)} cameras"
-        report = SourceReport(Condition.OK, message)
+        told, self._damage = self._damage, ""
+        report = SourceReport(Condition.OK, message, warning=told)
         level, message = self._pace.grade(report, rate_hz)
-        return Health(Level[level], message, (*numbers, ("frames skipped", str(self._skipped))))
+        counts = (("frames skipped", str(self._skipped)), ("frames damaged", str(self._damaged)))
+        return Health(Level[level], message, (*numbers, *counts))
 
     def _tick(self) -> None:
         clock = self.system_clock
@@ -66,7 +69,12 @@ class ReplayNode(HouseNode):
                 continue
             self._skipped += max(position - self._played[name] - 1, 0)
             self._played[name] = position
-            shot = self._replay.shot(name, position)
+            try:
+                shot = self._replay.shot(name, position)
+            except ObservationError as error:
+                # One picture that cannot be read is left out, as one that a camera damaged.
+                self._damaged, self._damage = self._damaged + 1, f"[{error.code}] {error}"
+                continue
             publisher.publish(shot)
             self._pace.shot(ns_to_seconds(clock.now_ns() - shot.stamp_ns), clock.monotonic_ns())
 

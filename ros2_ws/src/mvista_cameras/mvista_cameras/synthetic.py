@@ -53,7 +53,8 @@ class SyntheticCamera:
             self._pictures[newest % PICTURES],
             self._depth_mm,
             self._lens,
-            self._due_ns(newest) + self._wall_offset_ns,
+            # On the wall clock as it is now: it may have been set since the camera was opened.
+            self._due_ns(newest) + self._clock.now_ns() - self._clock.monotonic_ns(),
         )
 
     def report(self) -> SourceReport:

@@ -1,0 +1,46 @@
+"""The real camera node over an emulated camera whose faults another process sets.
+
+python -m tests.cameras.faulty_camera_node FAULTS.json --ros-args ...: the file holds attributes of
+`EmulatedCamera`, which are set whenever it changes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+from mvista_cameras import camera_node
+from mvista_cameras.emulator.sdk import EmulatedSdk
+from mvista_cameras.femto_bolt import FemtoBolt
+from mvista_cameras.settings import CameraSettings
+from mvista_cameras.sources import OrbbecOpener
+from mvista_core.ports import Clock
+from mvista_core.timing import seconds_to_ns
+from tests.cameras.emulated import SmallCamera
+
+LOOK_S = 0.02
+
+
+def _open(camera: str, settings: CameraSettings, clock: Clock) -> FemtoBolt:
+    body = SmallCamera("FAULTY", clock, color_formats=("MJPG",))
+    _set_faults(body)
+    threading.Thread(target=_watch, args=(body, clock), daemon=True).start()
+    return FemtoBolt(camera, settings, clock, OrbbecOpener(EmulatedSdk([body]), settings))
+
+
+def _watch(body: SmallCamera, clock: Clock) -> None:
+    while True:
+        _set_faults(body)
+        clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(LOOK_S))
+
+
+def _set_faults(body: SmallCamera) -> None:
+    for name, value in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")).items():
+        setattr(body, name, tuple(value) if isinstance(value, list) else value)
+
+
+if __name__ == "__main__":
+    setattr(camera_node, "open_source", _open)  # noqa: B010 - what the node itself imports
+    camera_node.main()
