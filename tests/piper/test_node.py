@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,12 @@ def test_states_enable_motion_fault_rearm_and_exit(
     assert driver.wait(30.0) == 0
 
 
+def drops(operator: Operator, text: str) -> bool:
+    """Whether `status` tells of these dropped frames."""
+    values = operator.statuses[-1].values if operator.statuses else []
+    return any(item.key == "frames dropped" and text in item.value for item in values)
+
+
 @pytest.mark.parametrize("faults", [["short_joint=2"], ["wide_joint=2"]], indirect=True)
 def test_frames_that_give_no_value_are_no_pose_and_nothing_moves(
     driver: subprocess.Popen[bytes], operator: Operator, faults: list[str]
@@ -218,13 +225,17 @@ def test_an_outlier_is_nowhere_a_run_is_a_fault_and_what_waited_is_old(
     driver: subprocess.Popen[bytes], operator: Operator
 ) -> None:
     assert operator.call("enable").success
-    for value in (34.9, 0.98):
+    for value, said in (
+        (34.9, "1 of 0x2A5 (joint1 at 34.9"),
+        (0.98, "2 of 0x2A5 (joint1 from 0.0"),
+    ):
         tell_the_arm(f"wild_value={value}", "wild_frames=1", "wild_joint=1")
+        assert until(partial(drops, operator, said))
     operator.move(0, 0.3, 1.0)
     tell_the_arm("wild_status=2")
+    assert until(partial(drops, operator, "2 of 0x2A1 (ctrl_mode 204"))
     assert until(lambda: abs(operator.positions()[0] - 0.3) < 0.01)
-    dropped = {item.key: item.value for item in operator.statuses[-1].values}["frames dropped"]
-    assert operator.statuses[-1].level == DiagnosticStatus.OK and "2 of 0x2A5" in dropped
+    assert operator.statuses[-1].level == DiagnosticStatus.OK
     assert max(state.position[0] for state in operator.states) < 0.35
 
     tell_the_arm("wild_value=0.9", "wild_joint=1")
