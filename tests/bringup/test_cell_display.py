@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,14 +12,23 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from hypothesis import given
 from hypothesis import strategies as st
+from rclpy.node import Node
+from sensor_msgs.msg import JointState as JointStateMsg
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from visualization_msgs.msg import Marker
 
 from mvista_bringup import cell_display as display
+from mvista_bringup.nodes import option_values
+from mvista_bringup.paths import share_root
+from mvista_bringup.robot_graph import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
 from mvista_core.errors import TrajectoryError
 from mvista_core.timing import ManualClock
+from mvista_ros import qos
+from mvista_ros.spinning import spinning
 
 ARM = load_arm(Path(__file__).parents[2] / "config" / "arms" / "piper.yaml")
 HEADER = Header(frame_id="piper_base")
@@ -108,3 +119,32 @@ def test_a_node_that_falls_silent_is_a_trouble_until_it_speaks() -> None:
     assert troubles.lines() == ((DiagnosticStatus.ERROR, "/sim: silent for 4 s"),)
     troubles.hear([_status("/sim", DiagnosticStatus.OK)])
     assert troubles.lines() == ()
+
+
+def test_the_ghost_stands_where_the_arm_stands_before_the_first_plan(tmp_path: Path) -> None:
+    """In a process, in a namespace: without joints its links would have no frames."""
+    (row,) = [row for row in MONITOR if row.name == "cell_display"]
+    values = option_values(MONITOR_OPTIONS, {"namespace": "cell_a"}, str(share_root()))
+    stand = np.linspace(ARM.home, ARM.upper, 5)[1]
+    heard: list[JointStateMsg] = []
+    frames: list[TFMessage] = []
+    with (
+        Supervisor((row,), values, tmp_path) as supervisor,
+        spinning(partial(Node, "arm", namespace="cell_a"), supervisor.domain_id) as node,
+    ):
+        node.create_subscription(
+            JointStateMsg, "piper/planned/joint_states", heard.append, qos.SENSOR_IN
+        )
+        node.create_subscription(TFMessage, "tf_static", frames.append, qos.STATIC)
+        arm = node.create_publisher(JointStateMsg, "piper/joint_states", qos.SENSOR_OUT)
+        deadline_s = time.monotonic() + 40.0
+        while time.monotonic() < deadline_s:
+            supervisor.check()
+            arm.publish(display.ghost_state(ARM, stand, HEADER))
+            time.sleep(0.02)
+            if heard and frames and np.allclose(heard[-1].position, stand):
+                break
+    assert np.allclose(heard[0].position, ARM.home), "nothing was measured yet"
+    assert np.allclose(heard[-1].position, stand)
+    (ghost,) = frames[0].transforms
+    assert (ghost.header.frame_id, ghost.child_frame_id) == ("piper_base", "planned/piper_base")

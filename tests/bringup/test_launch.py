@@ -28,6 +28,7 @@ from mvista_bringup.nodes import (
     NodeSpec,
     ProcessSpec,
     RunOption,
+    RvizConfig,
     Spec,
     Template,
     active_rows,
@@ -147,6 +148,7 @@ def describe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[D
     monkeypatch.syspath_prepend(str(FAKES))
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(a_prefix(tmp_path / "prefix")))
     monkeypatch.setattr(paths, "source_root", lambda: a_share(tmp_path / "share"))
+    monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path / "output"))
     monkeypatch.setattr(preflight, "cell_urdf", _each_urdf_once())
     yield Described
     for name in [name for name in sys.modules if name.startswith(ours)]:
@@ -212,7 +214,11 @@ def test_what_is_started_is_what_the_table_says(launch: Launch, describe: type[D
 
 
 def _check_process(process: Any, row: Spec, values: Mapping[str, str]) -> None:
-    arguments = [str(a.resolve(values) if isinstance(a, Template) else a) for a in row.arguments]
+    arguments = [
+        str(a.resolve(values)) if isinstance(a, Template) else a
+        for a in row.arguments
+        if not isinstance(a, RvizConfig)
+    ]
     assert (process.on_exit is not None) is row.required
     if isinstance(row, ProcessSpec):
         program, *words = process.cmd
@@ -221,7 +227,12 @@ def _check_process(process: Any, row: Spec, values: Mapping[str, str]) -> None:
         return
     assert (process.package, process.executable) == (row.package, row.executable)
     assert (process.name, process.namespace) == (row.name, row.namespace)
-    assert process.arguments == arguments
+    shown = [word for word in process.arguments if not word.endswith(".rviz")]
+    assert shown == arguments
+    for path in set(process.arguments) - set(shown):
+        frame = f"{values['arm']}_base"
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        assert document["Visualization Manager"]["Global Options"]["Fixed Frame"] == frame
     assert process.remappings == list(row.remappings)
     # Ours ask for their parent's death themselves.
     assert ("--pdeathsig" in (process.prefix or "")) is row.apt
@@ -335,6 +346,7 @@ def test_every_file_a_template_names_exists(launch: Launch) -> None:
         given = [value for _, value in row.parameters] if isinstance(row, NodeSpec) else []
         templates += [v for v in (*given, *row.arguments) if isinstance(v, Template)]
         templates += [t for v in given if isinstance(v, CellUrdf) for _, t in v.arguments]
+        templates += [v.shipped for v in row.arguments if isinstance(v, RvizConfig)]
     paths = [Path(str(t.resolve(values))) for t in templates if "{share}/config" in t.text]
     assert paths and all(path.exists() for path in paths), paths
 

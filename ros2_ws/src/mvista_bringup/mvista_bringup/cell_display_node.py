@@ -59,6 +59,10 @@ class CellDisplayNode(HouseNode):
         self._frames = self.create_publisher(TFMessage, "/tf_static", qos.STATIC)
         self.listen(JointTrajectory, self._settings.trajectory_topic, self._on_plan, qos.STATIC)
         self.listen(DiagnosticArray, "/diagnostics", self._on_health, qos.STATUS)
+        self._at_first = self._arm.home
+        self._measured = self.listen(
+            JointStateMsg, f"{arm}/joint_states", self._on_measured, qos.SENSOR_IN
+        )
         self.create_timer(1.0 / self._settings.ghost_rate_hz, self._play)
         self.create_timer(1.0, self._show_troubles)
         self._show_cell()
@@ -85,14 +89,22 @@ class CellDisplayNode(HouseNode):
         self._begun_ns = self.system_clock.monotonic_ns()
         self._path.publish(display.path_of(self._plan, self._arm, self._header()))
 
+    def _on_measured(self, message: JointStateMsg) -> None:
+        """Once: before the first plan the ghost stands where the arm stood then."""
+        where = dict(zip(message.name, message.position, strict=False))
+        if all(name in where for name in self._arm.joint_names):
+            self._at_first = np.array([where[name] for name in self._arm.joint_names])
+            self.destroy_subscription(self._measured)
+
     def _on_health(self, message: DiagnosticArray) -> None:
-        self._troubles.hear(message.status)
+        """Of this cell's nodes: another's may tell theirs on the same domain."""
+        own = self.get_namespace().rstrip("/") + "/"
+        self._troubles.hear([status for status in message.status if status.name.startswith(own)])
 
     def _play(self) -> None:
-        if self._plan is None:
-            return
         elapsed_s = ns_to_seconds(self.system_clock.monotonic_ns() - self._begun_ns)
-        positions = self._plan.at(elapsed_s)
+        # Without any joints the ghost's links would have no frames, and RViz only errors to show.
+        positions = self._at_first if self._plan is None else self._plan.at(elapsed_s)
         self._ghost.publish(display.ghost_state(self._arm, positions, self._header()))
 
     def _show_troubles(self) -> None:

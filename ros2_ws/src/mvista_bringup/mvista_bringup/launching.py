@@ -23,20 +23,23 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchDescription
+from mvista_bringup import rviz_config
 from mvista_bringup.nodes import (
     DDS_PROFILE,
     CellUrdf,
     NodeSpec,
+    RvizConfig,
     Spec,
     Template,
     absolute,
     active_rows,
 )
 from mvista_bringup.options import NAMESPACE, RunOption, option_values
-from mvista_bringup.paths import share_root
+from mvista_bringup.paths import output_dir, share_root
 from mvista_bringup.preflight import Call, build_urdf, in_words, look
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.process import BAD_INPUT_EXIT_CODE, LAUNCHER
+from mvista_core.rig import load_rig
 
 OUTER_NAMESPACE = "ros_namespace"
 """Where `PushRosNamespace` of a launch file that includes ours keeps its namespace."""
@@ -143,7 +146,7 @@ class Ending:
 
 
 def _process(spec: Spec, values: Mapping[str, str], ending: Ending) -> Node | ExecuteProcess:
-    arguments = [str(a.resolve(values)) if isinstance(a, Template) else a for a in spec.arguments]
+    arguments = [_word(argument, values) for argument in spec.arguments]
     if not isinstance(spec, NodeSpec):
         program = ExecutableInPackage(package=spec.package, executable=spec.executable)
         return ExecuteProcess(
@@ -167,6 +170,19 @@ def _process(spec: Spec, values: Mapping[str, str], ending: Ending) -> Node | Ex
         exec_name=spec.executable,
         prefix=_dying_with_us() if spec.apt else None,
     )
+
+
+def _word(argument: str | Template | RvizConfig, values: Mapping[str, str]) -> str:
+    if isinstance(argument, str):
+        return argument
+    if isinstance(argument, Template):
+        return str(argument.resolve(values))
+    shipped, arm, rig = (
+        str(template.resolve(values)) for template in (argument.shipped, argument.arm, argument.rig)
+    )
+    target = output_dir("rviz") / f"{values[NAMESPACE].replace('/', '_') or 'cell'}.rviz"
+    names = load_rig(rig).names
+    return str(rviz_config.written(Path(shipped), target, arm, names, values[NAMESPACE]))
 
 
 def _dying_with_us() -> str | None:

@@ -68,6 +68,15 @@ class CellUrdf:
     arguments: tuple[tuple[str, Template], ...]
 
 
+@dataclass(frozen=True)
+class RvizConfig:
+    """An argument: the place of RViz's configuration, written for this arm, rig and namespace."""
+
+    shipped: Template
+    arm: Template
+    rig: Template
+
+
 Value = Literal | Template | CellUrdf
 
 
@@ -101,7 +110,7 @@ class NodeSpec:
     parameters: tuple[tuple[str, Value], ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = True
-    arguments: tuple[str | Template, ...] = ()
+    arguments: tuple[str | Template | RvizConfig, ...] = ()
     when: tuple[When, ...] = ()
     apt: bool = False
 

@@ -10,6 +10,7 @@ from mvista_bringup.nodes import (
     CellUrdf,
     NodeSpec,
     ProcessSpec,
+    RvizConfig,
     Spec,
     Template,
     When,
@@ -208,7 +209,12 @@ def _watching(when: tuple[When, ...] = ()) -> list[Spec]:
             remappings=tuple(
                 (f"{name}/depth/camera_info", f"{name}/color/camera_info") for name in CAMERAS
             ),
-            arguments=("-d", Template("{share}/config/rviz/mvista4d.rviz")),
+            arguments=(
+                "-d",
+                RvizConfig(
+                    Template("{share}/config/rviz/mvista4d.rviz"), Template("{arm}"), _RIG_FILE[1]
+                ),
+            ),
             required=False,
             when=when,
             apt=True,

@@ -28,6 +28,7 @@ from mvista_bringup.nodes import (
     CellUrdf,
     Literal,
     NodeSpec,
+    RvizConfig,
     Spec,
     Template,
     Value,
@@ -243,9 +244,9 @@ def _ros_arguments(spec: NodeSpec, values: Mapping[str, str]) -> list[str]:
     return arguments
 
 
-def _resolved(value: Value, values: Mapping[str, str]) -> Literal:
-    if isinstance(value, CellUrdf):
-        raise ConfigError("a URDF is made by `ros2 launch` with xacro, for programs of an apt ROS")
+def _resolved(value: Value | RvizConfig, values: Mapping[str, str]) -> Literal:
+    if isinstance(value, CellUrdf | RvizConfig):
+        raise ConfigError(f"{type(value).__name__} is for programs of an apt ROS: `ros2 launch`")
     return value.resolve(values) if isinstance(value, Template) else value
 
 

@@ -39,7 +39,7 @@ class CameraNode(HouseNode):
     def __init__(self) -> None:
         super().__init__("camera")
         settings = declare(self, CameraParameters)
-        self._camera = self.get_namespace().strip("/").replace("/", "_") or "camera"
+        self._camera = self.get_namespace().rpartition("/")[2] or "camera"
         if settings.rig_file and not settings.serial:
             settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
         clock = self.system_clock

@@ -138,7 +138,7 @@ class PiperNode(HouseNode):
         level, message = grade(status, self._settings.min_frame_rate_hz)
         told = self._writers.graded(Health(Level[level], message, describe(status)))
         values = [KeyValue(key=key, value=value) for key, value in told.values]
-        name = self.get_namespace().strip("/") or "piper"
+        name = self.get_namespace().rpartition("/")[2] or "piper"
         self._status.publish(
             DiagnosticStatus(level=told.level.value, name=name, message=told.message, values=values)
         )
