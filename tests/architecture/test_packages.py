@@ -20,6 +20,7 @@ ROSDEP_KEYS = {
     "numpy": "python3-numpy",
     "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",
+    "transforms3d": "python3-transforms3d",
     "yaml": "python3-yaml",
 }
 NO_ROSDEP_KEY = {

@@ -59,6 +59,28 @@ def test_quaternion_round_trip(vector: g.Array) -> None:
     np.testing.assert_allclose(g.rotation_from_quaternion(-2.5 * quaternion), rotation, atol=1e-9)
 
 
+@given(VECTORS)
+def test_quaternions_agree_with_scipy(vector: g.Array) -> None:
+    rotation = Rotation.from_rotvec(vector)
+    expected = rotation.as_quat(canonical=True)
+    found = g.quaternion_xyzw(rotation.as_matrix())
+    # Both signs mean the same turn; at half a turn either may come out.
+    assert min(np.abs(found - expected).max(), np.abs(found + expected).max()) < 1e-9
+
+
+def test_a_quaternion_of_no_length_is_no_rotation() -> None:
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(g.rotation_from_quaternion(np.zeros(4))).all()
+
+
+@given(VECTORS)
+def test_rpy_round_trip_agrees_with_scipy(angles_rad: g.Array) -> None:
+    rotation = g.rotation_from_rpy(angles_rad)
+    expected = Rotation.from_euler("xyz", angles_rad).as_matrix()
+    np.testing.assert_allclose(rotation, expected, atol=1e-9)
+    np.testing.assert_allclose(g.rotation_from_rpy(g.rpy_rad(rotation)), rotation, atol=1e-9)
+
+
 @given(arrays(np.float64, (6, 8), elements=st.floats(0.1, 5.0)))
 def test_projection_inverts_back_projection(depth_m: g.Array) -> None:
     points = g.back_project(depth_m, K)

@@ -15,7 +15,7 @@ from mvista_calibration.records import Board, Calibration, SessionCamera
 from mvista_calibration.uncertainty import camera_covariance
 from mvista_core.errors import CalibrationError, RigError
 from mvista_core.files import replace_file
-from mvista_core.geometry import invert, pose_from, quaternion_xyzw
+from mvista_core.geometry import invert, pose_from, quaternion_xyzw, rpy_rad
 from mvista_core.records import (
     CameraCalibration,
     Float64,
@@ -159,8 +159,7 @@ def urdf_snippet(rig: RigCalibration, link_from_optical: Float64 = LINK_FROM_OPT
     for camera in rig.cameras:
         pose = camera.base_from_camera @ invert(link_from_optical)
         xyz = " ".join(f"{x:.6f}" for x in pose[:3, 3])
-        angles = Rotation.from_matrix(pose[:3, :3]).as_euler("xyz")
-        rpy = " ".join(f"{x:.6f}" for x in angles)
+        rpy = " ".join(f"{x:.6f}" for x in rpy_rad(pose[:3, :3]))
         lines += [
             f'  <link name="{camera.name}_link"/>',
             f'  <joint name="{rig.base_frame}_to_{camera.name}_link" type="fixed">',

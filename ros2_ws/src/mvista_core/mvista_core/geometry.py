@@ -1,13 +1,15 @@
 """SE(3) and the pinhole camera. Poses are 4x4 arrays named `a_from_b`: they map b's points to a.
 
 Frames follow REP-103: x forward, y left, z up, metres and radians; camera frames are *optical*
-(z forward, x right, y down).
+(z forward, x right, y down). Quaternions and Euler angles are transforms3d's, which ROS's
+tf_transformations wraps: both give the same answers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from transforms3d import euler, quaternions
 
 Array = NDArray[np.float64]
 
@@ -69,39 +71,26 @@ def rotation_angle_rad(rotation: NDArray[np.floating]) -> float:
 
 
 def quaternion_xyzw(rotation: NDArray[np.floating]) -> Array:
-    """Unit quaternion (x, y, z, w), w >= 0, of a rotation matrix (largest-component method)."""
-    m = np.asarray(rotation, dtype=np.float64)
-    squares = np.array(
-        [
-            1 + m[0, 0] - m[1, 1] - m[2, 2],
-            1 - m[0, 0] + m[1, 1] - m[2, 2],
-            1 - m[0, 0] - m[1, 1] + m[2, 2],
-            1 + m[0, 0] + m[1, 1] + m[2, 2],
-        ]
-    )
-    largest = int(np.argmax(squares))
-    rows = np.array(
-        [
-            [squares[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
-            [m[0, 1] + m[1, 0], squares[1], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
-            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[2], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]],
-        ]
-    )
-    quaternion = rows[largest] / np.linalg.norm(rows[largest])
-    return quaternion if quaternion[3] >= 0 else -quaternion
+    """Unit quaternion (x, y, z, w), w >= 0, of a rotation matrix; ROS's order, as transforms3d's
+    `mat2quat` finds it."""
+    w, x, y, z = quaternions.mat2quat(np.asarray(rotation, dtype=np.float64))
+    return np.array([x, y, z, w])
 
 
 def rotation_from_quaternion(xyzw: NDArray[np.floating]) -> Array:
     """Rotation matrix of a quaternion (x, y, z, w); it is normalised first."""
     x, y, z, w = np.asarray(xyzw, dtype=np.float64) / np.linalg.norm(xyzw)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return np.asarray(quaternions.quat2mat((w, x, y, z)))
+
+
+def rpy_rad(rotation: NDArray[np.floating]) -> Array:
+    """Roll, pitch, yaw [3] of a rotation matrix: about the fixed x, y, z, as URDF has them."""
+    return np.array(euler.mat2euler(np.asarray(rotation, dtype=np.float64), "sxyz"))
+
+
+def rotation_from_rpy(angles_rad: NDArray[np.floating]) -> Array:
+    """Rotation matrix of roll, pitch, yaw [3] about the fixed x, y, z (rad)."""
+    return np.asarray(euler.euler2mat(*(float(angle) for angle in angles_rad), "sxyz"))
 
 
 def look_at(eye_m: NDArray[np.floating], target_m: NDArray[np.floating]) -> Array:
