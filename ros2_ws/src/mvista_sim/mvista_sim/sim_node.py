@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from mvista_interfaces.srv import EvaluateTask, MoveCamera, ResetScene
-from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.arm import load_arm
-from mvista_core.errors import RivalWritersError
 from mvista_core.records import CameraFrame, JointState
 from mvista_core.rig import load_rig
-from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from mvista_ros import convert, qos
+from mvista_core.timing import ns_to_seconds
+from mvista_ros import convert
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.camera_publisher import CameraPublisher
-from mvista_ros.convert.joint_bytes import JointStateBytes
 from mvista_ros.listening import MALFORMED
 from mvista_ros.parameters import declare
-from mvista_ros.writers import SoleWriter
+from mvista_sim.arm_topics import FollowedArm, ServedArm
 from mvista_sim.cell import SimCell
 from mvista_sim.live_cell import LiveCell
 from mvista_sim.sim_parameters import SimParameters
 
 STATUS_PERIOD_S = 0.1
-COMMAND_FRESH_S = 0.1
 REALTIME_PRIORITY = 10
 """Below a driver's. Measured on two overloaded cores: while this process was starved, another
 reader of the set-points got them up to 27 ms late and some not at all; so, none over 1.2 ms."""
@@ -39,23 +34,9 @@ class SimNode(HouseNode):
         cell = SimCell(arm, rig, settings.noise)
         self._instruction = cell.reset(settings.task, settings.seed)
         self._scene = f"{settings.task} {settings.seed}"
-        self._commanded_ns, self._rivals = 0, False
         self._states = self._frames = 0
         self._counted_ns = self.system_clock.monotonic_ns()
         self._cameras = {name: CameraPublisher(self, name) for name in rig.names}
-        self._joint_bytes = JointStateBytes(arm.joint_names)
-        prefix = settings.arm
-        self._follows = settings.follow_arm
-        if self._follows:
-            self.listen(JointStateMsg, f"{prefix}/joint_states", self._on_measured, qos.SENSOR_IN)
-        else:
-            self._joints = self.create_publisher(
-                JointStateMsg, f"{prefix}/joint_states", qos.SENSOR_OUT
-            )
-            self._status = self.create_publisher(DiagnosticStatus, f"{prefix}/status", qos.STATUS)
-            self._writers = SoleWriter(
-                self, JointStateMsg, f"{prefix}/joint_command", self._on_command, self._on_rivals
-            )
         self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
         self.create_service(MoveCamera, "sim/move_camera", self._on_move)
         self.create_service(EvaluateTask, "sim/evaluate_task", self._on_evaluate)
@@ -68,6 +49,11 @@ class SimNode(HouseNode):
             settings.joint_rate_hz,
             settings.frame_rate_hz,
             settings.noise,
+        )
+        self._arm: ServedArm | FollowedArm = (
+            FollowedArm(self, self._live, settings.arm)
+            if settings.follow_arm
+            else ServedArm(self, self._live, arm, settings.arm)
         )
         self.create_timer(STATUS_PERIOD_S, self._tick)
         self._live.start()
@@ -85,15 +71,14 @@ class SimNode(HouseNode):
             ("images per watched camera (Hz)", f"{rates[1]:.1f}"),
         )
         health = Health(Level.OK, f"scene {self._scene}: {self._instruction}", values)
-        return health if self._follows else self._writers.graded(health)
+        return self._arm.graded(health)
 
     def stop(self) -> None:
         """End the cell's threads."""
         self._live.stop()
 
     def _publish_state(self, state: JointState) -> None:
-        if not self._follows:
-            self._joints.publish(self._joint_bytes.of(state))
+        self._arm.publish(state)
         self._states += 1
 
     def _publish_frame(self, frame: CameraFrame) -> None:
@@ -102,33 +87,7 @@ class SimNode(HouseNode):
 
     def _tick(self) -> None:
         self._live.check()
-        if not self._follows:
-            self._writers.look()
-            self._publish_status()
-
-    def _publish_status(self) -> None:
-        age_ns = self.system_clock.monotonic_ns() - self._commanded_ns
-        mode = "tracking" if age_ns < seconds_to_ns(COMMAND_FRESH_S) else "holding"
-        if self._writers.writers.refusal is not None:
-            mode = "refusing set-points: more than one writer"
-        values = [KeyValue(key="scene", value=self._scene)]
-        status = DiagnosticStatus(level=Level.OK.value, name="piper", message=mode, values=values)
-        self._status.publish(status)
-
-    def _on_command(self, message: JointStateMsg) -> None:
-        self._rivals = False
-        self._live.send(convert.joint_command_from_msg(message))
-        self._commanded_ns = self.system_clock.monotonic_ns()
-
-    def _on_rivals(self, reason: RivalWritersError) -> None:
-        """Two writers: neither is obeyed, the arm holds where the first refusal found it."""
-        if not self._rivals:
-            self._rivals = True
-            self._live.hold()
-        self.get_logger().error(f"[{reason.code}] {reason}", throttle_duration_sec=5.0)
-
-    def _on_measured(self, message: JointStateMsg) -> None:
-        self._live.follow(convert.joint_state_from_msg(message))
+        self._arm.tell(self._scene)
 
     def _on_reset(
         self, request: ResetScene.Request, response: ResetScene.Response
