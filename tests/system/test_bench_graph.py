@@ -48,7 +48,7 @@ def test_the_figures_are_consistent(
     assert rows[PLANNER]["thinking_cores"] > rows[PLANNER]["idle_cores"]
     assert rows["/sim"]["thinking_cores"] > 0.01
     text = capsys.readouterr().out
-    assert all(name in text for name in (*rows, "without the planner", "processor", "cores"))
+    assert all(name in text for name in (*rows, "without the planner", "bf16", "cores"))
 
 
 def test_no_time_to_measure_is_refused_before_anything_starts(
