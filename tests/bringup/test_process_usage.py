@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ wait.start()
 child = subprocess.Popen([sys.executable, "-c", "print(flush=True); import sys; sys.stdin.read()"],
                          stdin=subprocess.PIPE)
 total = 0
-while total < 30_000_000: total += 1
+while total < 5_000_000: total += 1
 print("worked", flush=True)
 sys.stdin.read()
 """
@@ -62,13 +63,7 @@ def test_names_with_brackets_and_spaces_do_not_confuse(tmp_path: Path) -> None:
 
 
 def test_processor_time_is_that_of_the_clock() -> None:
-    before, cpu_before_s = usage_of(_own()).cpu_s, time.process_time()
+    before, cpu_before_s = usage_of(os.getpid()).cpu_s, time.process_time()
     while time.process_time() < cpu_before_s + 0.3:
         pass
-    assert usage_of(_own()).cpu_s - before == pytest.approx(0.3, abs=0.05)
-
-
-def _own() -> int:
-    import os
-
-    return os.getpid()
+    assert usage_of(os.getpid()).cpu_s - before == pytest.approx(0.3, abs=0.05)
