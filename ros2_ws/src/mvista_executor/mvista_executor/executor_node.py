@@ -41,8 +41,10 @@ from mvista_ros.parameters import declare, parameter
 
 STOP_TIMEOUT_S = 3.0
 LOOK_TICKS = 20
-PROCESS_PRIORITY, TICKER_PRIORITY = 30, 40
-"""All threads of this process share the interpreter: each that may hold it runs when it is due."""
+GOALS_PRIORITY, PROCESS_PRIORITY, TICKER_PRIORITY = 20, 30, 40
+"""All threads of this process share the interpreter: each that may hold it runs when it is due. The
+middleware's (the process's) go before those that take goals: reading a large one lasts a second,
+and a publisher that waits for a lock of a thread which is kept waiting gives up after 0.1 s."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class ExecutorNode(HouseNode):
             cancel_callback=self._cancel,
         )
         self._ticker = Ticker(clock, settings.period_s, self._tick, self._claim)
+        realtime.claim(GOALS_PRIORITY)  # of the queue's thread and, later, the executor's
         self._goals.start()
         realtime.switch_threads_soon()
         self._ticker.start()
