@@ -205,9 +205,23 @@ def test_backgrounds_come_back_from_disk(tmp_path: Path) -> None:
     assert again.intrinsics == learned.intrinsics
     with pytest.raises(CalibrationError, match="another rig"):
         load_backgrounds(tmp_path / "baseline.npz", "other")
-    (tmp_path / "junk.npz").write_bytes(b"no")
-    with pytest.raises(CalibrationError, match="no drift baseline"):
-        load_backgrounds(tmp_path / "junk.npz", "abc")
+    whole = (tmp_path / "baseline.npz").read_bytes()
+    rng = np.random.default_rng(3)
+    damaged = [b"no", b"", whole[:-30], whole[: len(whole) // 2]]
+    for _ in range(30):
+        spoiled = bytearray(whole)
+        for place in rng.integers(len(spoiled), size=4):
+            spoiled[place] = rng.integers(256)
+        damaged.append(bytes(spoiled))
+    refused = 0
+    for data in damaged:
+        (tmp_path / "junk.npz").write_bytes(data)
+        try:
+            load_backgrounds(tmp_path / "junk.npz", "abc")
+        except CalibrationError as error:
+            refused += 1
+            assert "no drift baseline" in str(error) or "another rig" in str(error)
+    assert refused > 20
 
 
 def test_bad_input() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,8 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from mvista_calibration.drift_background import Background
+from mvista_calibration.save import make_folder
 from mvista_core.errors import CalibrationError
+from mvista_core.files import replace_file
 from mvista_core.records import Intrinsics
+
+BROKEN = (zipfile.BadZipFile, zlib.error)
+"""What a damaged archive raises beside errors of values."""
 
 _ARRAYS = [item.name for item in fields(Background) if item.name not in ("camera", "intrinsics")]
 
@@ -26,10 +34,10 @@ def save_backgrounds(backgrounds: Sequence[Background], rig_hash: str, path: Pat
         for name in _ARRAYS:
             arrays[f"{item.camera}/{name}"] = getattr(item, name)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part.npz")
-    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-    part.replace(target)
+    make_folder(target.parent)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **arrays)  # type: ignore[arg-type]
+    replace_file(target, archive.getvalue(), CalibrationError)
 
 
 def load_backgrounds(path: Path | str, rig_hash: str) -> tuple[Background, ...]:
@@ -51,9 +59,12 @@ def load_backgrounds(path: Path | str, rig_hash: str) -> tuple[Background, ...]:
             )
             for camera in cameras
         )
-    except (OSError, ValueError, KeyError) as error:
+        if not found or not all(_sound(background) for background in found):
+            raise ValueError
+    except (OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, *BROKEN):
         raise CalibrationError(
-            f"{path} is no drift baseline ({error}); delete it and let the watch learn one"
+            f"{path} is no drift baseline, or only a part of one; delete it and let the watch "
+            "learn one"
         ) from None
     if saved_hash != rig_hash:
         raise CalibrationError(
@@ -61,6 +72,19 @@ def load_backgrounds(path: Path | str, rig_hash: str) -> tuple[Background, ...]:
             "delete it and let the watch learn one"
         )
     return found
+
+
+def _sound(item: Background) -> bool:
+    """Whether the arrays fit each other, as those of `learn_background` do."""
+    points, gray_points = len(item.depth_points), len(item.gray_points)
+    return (
+        item.depth_m.ndim == 2
+        and item.depth_m.shape == item.gray.shape == item.static.shape
+        and item.depth_points.shape == (points, 3)
+        and item.depth_rows.shape[:1] == (points,)
+        and item.gray_points.shape == (gray_points, 3)
+        and item.gray_rows.shape[:1] == item.gray_values.shape[:1] == (gray_points,)
+    )
 
 
 def _lens(values: np.ndarray) -> Intrinsics:
