@@ -26,7 +26,10 @@ from mvista_core.errors import ConfigError
 from mvista_core.files import replace_file
 
 FIRST_SEED = {"extrinsics": 0, "base": 0, "gate": 5000, "rendered": 802, "time": 0}
-SEEDS_OF_LIMITS = "0 to 99 and 1000 to 1099, and 60 pushes and 100 right ones from 20000"
+SEEDS_OF_LIMITS = (
+    "0 to 99 and 1000 to 1099, 60 pushes and 100 right ones from 20000, 12 right ones within "
+    "30000 to 30029, and 13 pushes and turns within 31000 to 31019"
+)
 """Sessions that the gate's limits were set by; the gate's first seed lies beside them."""
 SESSIONS = {"extrinsics": 20, "base": 20, "gate": 200, "rendered": 10, "time": 2}
 NAMES = {
