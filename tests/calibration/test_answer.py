@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mvista_calibration.gate import judge
+from mvista_calibration.gate import JOINT_TENSION, judge
 from mvista_calibration.pipeline import calibrate
 from mvista_calibration.records import Calibration, GripperPose, RigEstimate, Session, Verdict
 from mvista_calibration.refine import refine
@@ -162,7 +162,7 @@ def test_tension_of_all_cameras_at_once_has_a_say(
 ) -> None:
     assert found.refine is not None
     assert found.refine.mahalanobis.max() <= found.refine.tension < 10.0
-    for tension in (11.0, np.nan):
+    for tension in (1.01 * JOINT_TENSION.value, np.nan):
         verdict = judge(
             simulated.session, found.coarse, found.depth_bias,
             replace(found.refine, tension=tension), found.hand_eye, found.corner_sd_m,
