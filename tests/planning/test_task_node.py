@@ -16,6 +16,7 @@ from mvista_interfaces.action import Imagine, InferActions, RunTask
 from rclpy.action import ActionServer
 from rclpy.node import Node
 
+from mvista_bringup.supervisor import free_domain_id
 from mvista_core.errors import InstructionError, MvistaError, UnavailableError
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
@@ -63,7 +64,7 @@ class LatePlanner(Node):
 @pytest.fixture
 def planner(request: pytest.FixtureRequest) -> Iterator[LatePlanner]:
     """Beside a real task node that waits so many seconds for its servers."""
-    domain = 1 + os.getpid() % 100
+    domain = free_domain_id()  # no server of an earlier test is remembered there
     code = "from mvista_planning.task_node import main; main()"
     arguments = ["--ros-args", "--params-file", "config/task.yaml"]
     arguments += ["-p", f"server_timeout_s:={request.param}"]
