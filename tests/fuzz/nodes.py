@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import convert
 from mvista_ros.base_node import HouseNode
+from mvista_ros.observation import CameraTopics
 from mvista_ros.spinning import spinning
 from tests.fuzz.messages import random_message, spoiled
 
@@ -58,9 +59,10 @@ class Alive:
             subscription.callback = self._counted(subscription.topic_name, subscription.callback)
 
     def _counted(self, topic: str, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def hear(message: Any) -> Any:
+        @wraps(handle)  # rclpy looks at the signature: some are told who sent it
+        def hear(*arguments: Any) -> Any:
             self.heard[topic] += 1
-            return handle(message)
+            return handle(*arguments)
 
         return hear
 
@@ -112,14 +114,25 @@ def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         pause(0.01)
 
 
-def shower(target: Alive, rng: Generator, rounds: int) -> int:
-    """Send random and spoiled messages to every topic the node hears; how many were sent."""
-    heard = list(target.node.subscriptions)
+Topics = Sequence[tuple[Any, str]]
+"""Message types and topics."""
+
+
+def seen_by_a_planner() -> Topics:
+    """What is looked at for an observation; a planner is subscribed only while it looks."""
+    topics: list[tuple[Any, str]] = [(JointStateMsg, "piper/joint_states")]
+    for name in RIG.names:
+        of = CameraTopics.of(name)
+        topics += [(Image, of.color), (Image, of.depth), (CameraInfo, of.info)]
+    return topics
+
+
+def shower(target: Alive, rng: Generator, rounds: int, heard: Topics = ()) -> int:
+    """Send random and spoiled messages to what the node hears now, or to `heard`; how many."""
+    heard = heard or [(s.msg_type, s.topic_name) for s in target.node.subscriptions]
     assert heard, "the node hears nothing"
     with spinning(partial(Node, "stranger"), target.domain_id) as stranger:
-        senders = [
-            (s.msg_type, stranger.create_publisher(s.msg_type, s.topic_name, SENDER)) for s in heard
-        ]
+        senders = [(kind, stranger.create_publisher(kind, name, SENDER)) for kind, name in heard]
         for _, publisher in senders:
             until(partial(_heard, publisher))
         for index in range(rounds):

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mvista_interfaces.action import Imagine
+from mvista_interfaces.msg import Outcome
+from rclpy.node import Node
 
+from mvista_ros.actions import GoalClient, call_action
 from mvista_ros.base_node import HouseNode
+from mvista_ros.spinning import spinning
 from tests.fakes.random_checkpoint import write_random_checkpoint
-from tests.fuzz.nodes import ROOT, alive, files, shower
+from tests.fuzz.nodes import CLOCK, ROOT, alive, files, seen_by_a_planner, shower
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -31,14 +38,11 @@ NODES = {
     ),
     "mvista_calibration_ros.drift_node:DriftNode": (*files("config/drift.yaml"),),
     "mvista_bringup.cell_display_node:CellDisplayNode": (),
-    "mvista_planning.planning_node:PlanningNode": (
-        *files("config/planning.yaml"),
-        "-p",
-        "niceness:=0",
-    ),
 }
-"""Every node that hears a topic, with the arguments its launch gives it. The driver is showered
-at its wire (test_can.py) and by its port."""
+"""Every node that hears a topic all the time, with the arguments its launch gives it. The driver is
+showered at its wire (test_can.py) and by its port; planning, which looks when asked, below."""
+PLANNING = "mvista_planning.planning_node"
+LOOKS = 6
 
 
 def load(name: str) -> Callable[[], HouseNode]:
@@ -53,20 +57,43 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_nothing_that_is_heard_ends_a_node(
-    name: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_that_is_heard_ends_a_node(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    arguments = [*NODES[name]]
-    if "planning" in name:
-        arguments += ["-p", f"checkpoint:={checkpoint}"]
-    with alive(load(name), *arguments) as target:
+    with alive(load(name), *NODES[name]) as target:
         sent = shower(target, np.random.default_rng(len(name)), ROUNDS)
         dropped = dict(target.node.listening.values())
         health = target.node.health()
     assert sent >= ROUNDS and health.message
     # Some topics wait in the middleware until they are looked at: what was dropped counts there.
     assert sum(target.heard.values()) > sent // 4 or dropped, (sent, target.heard)
+
+
+def test_nothing_that_is_seen_ends_the_planner(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look among bad messages ends with a rollout or with a numbered reason."""
+    monkeypatch.chdir(ROOT)
+    arguments = [*files("config/planning.yaml"), "-p", "niceness:=0"]
+    arguments += ["-p", f"checkpoint:={checkpoint}"]
+    outcomes: list[Outcome] = []
+    over = threading.Event()
+
+    def ask(client: GoalClient) -> None:
+        while not over.is_set() and len(outcomes) < LOOKS:
+            goal = Imagine.Goal(instruction="touch the red cube", source_camera="cam1")
+            goal.target_cameras = ["cam2"]
+            outcomes.append(call_action(client, goal, CLOCK, server_timeout_s=20.0)[1].outcome)
+
+    with alive(load(f"{PLANNING}:PlanningNode"), *arguments) as target:
+        with spinning(partial(Node, "asker"), target.domain_id) as asker:
+            asking = threading.Thread(target=ask, args=(GoalClient(asker, Imagine, "imagine"),))
+            asking.start()
+            sent = shower(target, np.random.default_rng(3), ROUNDS, seen_by_a_planner())
+            over.set()
+            asking.join(60.0)
+        dropped = dict(target.node.listening.values())
+    assert sent and outcomes and dropped
+    assert all(outcome.message for outcome in outcomes if outcome.code), outcomes
 
 
 def test_every_node_that_hears_something_is_showered() -> None:
@@ -78,6 +105,7 @@ def test_every_node_that_hears_something_is_showered() -> None:
             hearing.add(f"{path.parent.name}.{path.stem}")
     covered = {name.partition(":")[0] for name in NODES}
     excused = {
+        PLANNING: "looks when it is asked; above",
         "mvista_ros.base_node": "hears nothing itself",
         "mvista_piper.piper_node": "at its wire and its port",
         "mvista_bringup.capture_receiver_node": "a bench's own counter",
