@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger
 
 from mvista_core.records import JointCommand
 from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_piper import protocol
 from mvista_piper.emulator.control import Order
 from mvista_piper.emulator.loopback import DEFAULT_GROUP, LoopbackBus
 from mvista_piper.emulator.server import tell
@@ -185,6 +186,29 @@ def test_states_enable_motion_fault_rearm_and_exit(
 
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(30.0) == 0
+
+
+def test_an_exit_brakes_whatever_still_comes(
+    driver: subprocess.Popen[bytes], operator: Operator
+) -> None:
+    """Driver and executor are told to end together: set-points come while the driver brakes."""
+    assert until(lambda: len(operator.states) > 20)
+    assert operator.call("enable").success
+    mover = threading.Thread(target=operator.move, args=(0, 1.2, 4.0))
+    angles: list[float] = []
+    with LoopbackBus(DEFAULT_GROUP, PORT) as bus:
+        mover.start()
+        assert until(lambda: operator.positions()[0] > 0.3)
+        driver.send_signal(signal.SIGTERM)
+        while driver.poll() is None:
+            frame = bus.recv(0.05)
+            if frame is not None and frame.arbitration_id == protocol.JOINTS[0]:
+                angles.append(float(protocol.unpack_angles(bytes(frame.data))[0]))
+        mover.join()
+    steps_rad = np.abs(np.diff(angles))
+    assert driver.returncode == 0 and steps_rad.max() > 5e-4, "it moved when it was told to end"
+    assert steps_rad[-1] < 1e-4, f"let go at {steps_rad[-1] / 0.005:.2f} rad/s"
+    assert angles[-1] < 1.0
 
 
 def drops(operator: Operator, text: str) -> bool:

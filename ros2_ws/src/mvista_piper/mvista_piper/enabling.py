@@ -132,7 +132,8 @@ class Enabling:
 
     def _step_mode(self, stage: _Stage, now_ns: int) -> bool:
         status = self._feedback.status(now_ns, since_ns=stage.began_ns + 1)
-        if status and _taken(status):
+        # Only after a pose of ours: an arm that another host left in this mode may be moving.
+        if status and _taken(status) and stage.next_send_ns > stage.began_ns:
             return True
         pose = self._pose(now_ns)
         speed_rad_s = float(np.abs(pose.velocities[:MOTORS]).max())

@@ -114,6 +114,8 @@ class Feedback:
         if stamp.monotonic_ns < heard.since_ns:
             return False
         heard.heard_ns = stamp.monotonic_ns
+        if frame.foreign:
+            return False
         if can_id in LEADER_IDS and not frame.flaw:
             heard.leader_ns = stamp.monotonic_ns
         judge = heard.judges.get(can_id)

@@ -40,12 +40,17 @@ _instances = itertools.count()
 
 
 class Frame(NamedTuple):
-    """One frame of the bus. `flaw`: why it cannot be one of an arm's, "" if it can."""
+    """One frame of the bus. `flaw`: why it cannot be one of an arm's, "" if it can.
+
+    `foreign`: the controller's own report of an error, or a frame with a 29-bit id; what looks like
+    an arm's id there is none.
+    """
 
     can_id: int
     data: bytes
     stamp: Stamp
     flaw: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,8 +183,9 @@ class PiperLink:
             bytes(message.data),
             self._time.stamp(message.timestamp),
             _flaw_of(message),
+            message.is_extended_id or message.is_error_frame,
         )
-        if message.is_extended_id or message.is_error_frame:
+        if frame.foreign:
             self._strange += not message.is_error_frame
         elif frame.can_id in COMMAND_IDS:
             self._note_command(frame.can_id, frame.stamp)

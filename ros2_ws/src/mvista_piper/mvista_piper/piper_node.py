@@ -61,6 +61,7 @@ class PiperNode(HouseNode):
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
         self._logged: tuple[Mode, type] | None = None
         self._waiting: list[tuple[Future, int]] = []
+        self._leaving = False
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
         self._writers = SoleWriter(
@@ -93,6 +94,7 @@ class PiperNode(HouseNode):
         """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
         clock = self.system_clock
         with self._arm.turn:
+            self._leaving = True
             self._driver.hold()
         until_ns = clock.monotonic_ns() + seconds_to_ns(STOP_TIMEOUT_S)
         while self._driver.braking and clock.monotonic_ns() < until_ns:
@@ -109,14 +111,24 @@ class PiperNode(HouseNode):
         try:
             command = convert.joint_command_from_msg(message)
             with self._arm.turn:
-                self._driver.send(command)
+                # A set-point that still comes would end the braking.
+                if not self._leaving:
+                    self._driver.send(command)
         except (MvistaError, ObservationError) as error:
-            self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
+            self.get_logger().error(
+                f"joint_command refused: {error}",
+                throttle_duration_sec=1.0,
+                throttle_time_source_type=self.steady_clock,
+            )
 
     def _on_rival(self, reason: RivalWritersError) -> None:
         with self._arm.turn:
             self._driver.refuse()
-        self.get_logger().error(f"joint_command refused: {reason}", throttle_duration_sec=1.0)
+        self.get_logger().error(
+            f"joint_command refused: {reason}",
+            throttle_duration_sec=1.0,
+            throttle_time_source_type=self.steady_clock,
+        )
 
     def _log_mode(self) -> None:
         mode, reason = self._driver.mode, self._driver.reason
