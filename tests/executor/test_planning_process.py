@@ -112,6 +112,20 @@ def test_a_plan_that_is_called_off_is_not_mistaken_for_the_next(bench: _Bench) -
     assert bench.plan().plan.duration_s == bench.here(bench.rest).plan.duration_s
 
 
+def test_long_plans_that_are_called_off_do_not_block_the_next(bench: _Bench) -> None:
+    """Question and answer are each larger than a socket's buffer: unread, both ends would wait."""
+    times_s = np.arange(1, 5001) * 0.05
+    points = bench.arm.home + 0.1 * np.sin(times_s / 10.0)[:, None] * np.eye(7)[0]
+    trajectory = trajectory_of(bench.arm, points, times_s)
+    assert len(pickle.dumps(trajectory)) > 250_000
+    for _ in range(2):
+        with pytest.raises(CancelledError):
+            bench.process.plan(trajectory, bench.rest, bench.tolerances, lambda: False)
+    found = bench.process.plan(trajectory, bench.rest, bench.tolerances, lambda: True)
+    assert len(pickle.dumps(found.plan)) > 250_000
+    assert not bench.logged, "no process was given up"
+
+
 def test_it_ends_with_the_process_that_asks(bench: _Bench) -> None:
     bench.plan()
     process = bench.process._process

@@ -41,6 +41,7 @@ from mvista_ros.parameters import declare, parameter
 
 STOP_TIMEOUT_S = 3.0
 LOOK_TICKS = 20
+STATUS_TOPIC = f"{rivals.SERVER}/_action/status"
 GOALS_PRIORITY, PROCESS_PRIORITY, TICKER_PRIORITY = 20, 30, 40
 """All threads of this process share the interpreter: each that may hold it runs when it is due. The
 middleware's (the process's) go before those that take goals: reading a large one lasts a second,
@@ -81,8 +82,9 @@ class ExecutorNode(HouseNode):
             JointStateMsg, "joint_states", self._read_state, qos.SENSOR_IN
         )
         self._rivals = rivals.Rivals(
-            partial(self.count_publishers, rivals.COMMAND),
-            partial(self.count_publishers, f"{rivals.SERVER}/_action/status"),
+            # The graph is asked by full names: it knows no remapping.
+            partial(self.count_publishers, self._commands.topic_name),
+            partial(self.count_publishers, self.resolve_topic_name(STATUS_TOPIC)),
         )
         log = self.get_logger().error
         self._planning = PlanningProcess(arm, settings, clock, log)
@@ -165,8 +167,10 @@ class ExecutorNode(HouseNode):
 
     def _look_for_rivals(self) -> None:
         rival = self._rivals.look()
-        if rival is not None and self._rival is None:
-            self.get_logger().error(str(rival))
+        if rival is not None:
+            if self._rival is None:
+                self.get_logger().error(str(rival))
+            # At every look: a goal may have been taken over between two.
             self._goals.stop_for(rival)
         self._rival = rival
 

@@ -63,6 +63,7 @@ class PlanningProcess:
         self._arm, self._settings, self._clock, self._log = arm, settings, clock, log
         self._within_s = within_s
         self._number = 0
+        self._ended = False
         self._begin()
 
     @property
@@ -84,10 +85,14 @@ class PlanningProcess:
                 `PLANNING_FAILED` for what should not happen: the next goal is planned afresh.
             CancelledError: `keep_going` turned False.
         """
-        self._number += 1
-        question = Question(self._number, trajectory, replace(standing, motion=None), tolerances)
         try:
-            self._pipe.send(question)
+            while self._answered < self._number:
+                # Of a plan that was left to itself: unread, it would fill the pipe, and both ends
+                # would wait to write.
+                self._answer(keep_going)
+            self._number += 1
+            asked = Question(self._number, trajectory, replace(standing, motion=None), tolerances)
+            self._pipe.send(asked)
             answer = self._answer(keep_going)
         except (EOFError, OSError) as error:
             self._begin_again()
@@ -99,7 +104,11 @@ class PlanningProcess:
         return replace(answer.found, standing=standing)
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process; whoever still waits for a plan is told that there is none."""
+        self._ended = True
+        self._end()
+
+    def _end(self) -> None:
         self._pipe.close()
         try:
             self._process.wait(END_S)
@@ -112,6 +121,7 @@ class PlanningProcess:
         while True:
             if self._pipe.poll(ASK_AGAIN_S):
                 answer: Answer = self._pipe.recv()
+                self._answered = answer.number
                 if answer.number == self._number:
                     return answer
             if not keep_going():
@@ -129,14 +139,16 @@ class PlanningProcess:
                 stdin=subprocess.DEVNULL,
             )
         realtime.release(self._process.pid)
-        self._pipe = Connection(ours.detach())
+        self._answered = self._number
+        self._pipe: Connection = Connection(ours.detach())
         self._pipe.send((self._arm, self._settings))
 
     def _begin_again(self) -> None:
         self._log(f"the planning process {self._process.pid} is given up; another one begins")
         self._process.kill()
-        self.stop()
-        self._begin()
+        self._end()
+        if not self._ended:
+            self._begin()
 
 
 def planning_failed(why: str) -> TrajectoryError:

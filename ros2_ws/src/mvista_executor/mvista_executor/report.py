@@ -155,7 +155,15 @@ class Recording:
             self._joint_names,
             tuple(self._commands),
             np.array(self._times_s),
-            np.array([command.positions for command in self._commands]).reshape(shape),
-            np.array([command.velocities for command in self._commands]).reshape(shape),
-            np.array(self._measured).reshape(shape),
+            _rows([command.positions for command in self._commands], shape),
+            _rows([command.velocities for command in self._commands], shape),
+            _rows(self._measured, shape),
         )
+
+
+def _rows(values: Sequence[Float64], shape: tuple[int, int]) -> Float64:
+    """One array [N, J], row by row: one call for all would keep the interpreter from the ticker."""
+    rows = np.empty(shape)
+    for index, value in enumerate(values):
+        rows[index] = value
+    return rows

@@ -62,6 +62,7 @@ class Teller:
         self._topics, self._wake = topics, wake
         self._ticks: deque[Tick] = deque()
         self._newest: Tick | None = None
+        self._seen: Tick | None = None
         self._listened = False
         self._count = 0
         self._reasons: tuple[Status, tuple[Why, ...]] | None = None
@@ -86,9 +87,10 @@ class Teller:
         """Publish what is new; `feedback` is given a message for the goal that runs."""
         for _ in range(len(self._ticks)):
             self._topics.sent.publish(action_messages.sent_to_msg(self._ticks.popleft()))
-        newest, self._newest = self._newest, None
-        if newest is None:
+        newest = self._newest
+        if newest is None or newest is self._seen:
             return
+        self._seen = newest
         if self._told != (told := action_messages.reasons(newest)):
             self._told = told
             self._topics.why.publish(action_messages.why_to_msg(newest, recording()))
