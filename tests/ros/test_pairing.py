@@ -44,7 +44,6 @@ def test_a_lone_stream_does_not_grow() -> None:
         pairing.add_color(stamp_ns, stamp_ns)
     assert len(pairing._color) == KEPT
     assert pairing.newest_color_ns == 99_900
-    assert pairing.newest_depth_ns is None
 
 
 @given(st.integers(STEP_NS + 1, 10**13), st.integers(1, 8), st.booleans())
@@ -66,7 +65,6 @@ def test_stamps_that_go_back_begin_afresh(back_ns: int, frames: int, depth_first
     pair = pairing.newer_than(-1)
     assert pair is not None
     assert (pair.color, pair.depth, pair.stamp_ns) == ("new", "new", new_ns + period_ns)
-    assert pairing.restarts >= 1
 
 
 def test_what_is_far_older_than_a_new_image_is_forgotten() -> None:
@@ -74,7 +72,7 @@ def test_what_is_far_older_than_a_new_image_is_forgotten() -> None:
     pairing.add_color(1000, "old")
     pairing.add_depth(1000, "old")
     pairing.add_color(1000 + FORGET_NS + 1, "new")
-    assert pairing.newer_than(-1) is None and pairing.newest_depth_ns is None
+    assert pairing.newer_than(-1) is None
 
 
 def test_a_pair_came_when_the_earlier_of_its_images_did() -> None:

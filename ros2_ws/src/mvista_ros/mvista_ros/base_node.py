@@ -39,13 +39,13 @@ from rclpy.timer import Timer
 from mvista_core import realtime
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.ports import Clock
+from mvista_core.process import BAD_INPUT_EXIT_CODE
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import ns_to_stamp
 from mvista_ros.listening import Listening
 
 DIAGNOSTICS_PERIOD_S = 1.0
-BAD_INPUT_EXIT_CODE = 2
 EXECUTOR_STOP_TIMEOUT_S = 5.0
 SIM_TIME = "use_sim_time"
 NO_SIM_TIME = (
@@ -90,14 +90,14 @@ class HouseNode(Node):
             raise ConfigError(f"{where}: {NO_SIM_TIME}")
         self.add_on_set_parameters_callback(_refuse_sim_time)
         self.system_clock: Clock = clock or SystemClock()
-        self._steady_clock = RosClock(clock_type=ClockType.STEADY_TIME)
+        self.steady_clock = RosClock(clock_type=ClockType.STEADY_TIME)
         self.listening = Listening(self, self.system_clock)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_health)
 
     def create_timer(self, timer_period_sec: float, *arguments: Any, **options: Any) -> Timer:
         """As rclpy's, on a steady clock: the wall clock paces nothing."""
-        options.setdefault("clock", self._steady_clock)
+        options.setdefault("clock", self.steady_clock)
         return super().create_timer(timer_period_sec, *arguments, **options)
 
     def listen(

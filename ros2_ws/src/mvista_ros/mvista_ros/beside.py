@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+
+from mvista_ros.spinning import served
 
 STOP_S = 2.0
 
@@ -31,11 +32,8 @@ def beside(node: Node, suffix: str) -> Iterator[Node]:
     )
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(helper)
-    thread = threading.Thread(target=executor.spin, name=helper.get_name(), daemon=True)
-    thread.start()
     try:
-        yield helper
+        with served(executor, helper.get_name(), STOP_S):
+            yield helper
     finally:
-        executor.shutdown(STOP_S)
-        thread.join(STOP_S)
         helper.destroy_node()

@@ -46,7 +46,6 @@ class StampPairing(Generic[M]):
 
     def __init__(self, tolerance_ns: int) -> None:
         self.tolerance_ns = tolerance_ns
-        self.restarts = 0
         self._color: OrderedDict[int, _Kept[M]] = OrderedDict()
         self._depth: OrderedDict[int, _Kept[M]] = OrderedDict()
         self._last_color_ns: int | None = None
@@ -85,11 +84,6 @@ class StampPairing(Generic[M]):
         return max(self._color, default=None)
 
     @property
-    def newest_depth_ns(self) -> int | None:
-        """Capture time of the newest depth image, paired or not."""
-        return max(self._depth, default=None)
-
-    @property
     def apart_ns(self) -> int | None:
         """Smallest distance between a colour and a depth image that are kept."""
         return min((abs(c - d) for c in self._color for d in self._depth), default=None)
@@ -100,7 +94,6 @@ class StampPairing(Generic[M]):
             self._color.clear()
             self._depth.clear()
             self._newest = None
-            self.restarts += 1
             return
         oldest_ns = stamp_ns - FORGET_NS
         for images in (self._color, self._depth):

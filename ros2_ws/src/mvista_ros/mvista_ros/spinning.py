@@ -8,13 +8,46 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rclpy.context import Context
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 
 STOP_S = 5.0
 """How long callbacks that still run are waited for."""
 
 AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+@contextmanager
+def served(executor: Executor, name: str, stop_s: float) -> Iterator[None]:
+    """Spin on a thread of its own until the block is left.
+
+    What left a callback ends that thread only; it is raised when the block is left, whatever else
+    the block ended with, since that is the cause.
+    """
+    failures: list[BaseException] = []
+    stopping = threading.Event()
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except InvalidHandle as error:
+            # `shutdown` took away what the last callback still held.
+            if not stopping.is_set():
+                failures.append(error)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=spin, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        executor.shutdown(stop_s)
+        thread.join(stop_s)
+        if failures:
+            raise failures[0]
 
 
 @contextmanager
@@ -36,13 +69,10 @@ def spinning(
             else SingleThreadedExecutor(context=context)
         )
         executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, name=node.get_name(), daemon=True)
-        thread.start()
         try:
-            yield node
+            with served(executor, node.get_name(), STOP_S):
+                yield node
         finally:
-            executor.shutdown(STOP_S)
-            thread.join(STOP_S)
             node.destroy_node()
     finally:
         context.try_shutdown()

@@ -64,7 +64,11 @@ class ServedArm:
             self._refusing = True
             self._live.hold()
         words = f"[{reason.code}] {reason}"
-        self._node.get_logger().error(words, throttle_duration_sec=5.0)
+        self._node.get_logger().error(
+            words,
+            throttle_duration_sec=5.0,
+            throttle_time_source_type=self._node.steady_clock,
+        )
 
 
 class FollowedArm:
