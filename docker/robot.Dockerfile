@@ -48,7 +48,7 @@ RUN useradd --create-home --non-unique --uid ${UID} --groups dialout,plugdev,vid
 USER robot
 ENV MVISTA_OUTPUT=/mvista4d/build
 # Whoever is to answer for the robot tells its health once a second.
-HEALTHCHECK --interval=10s --timeout=15s --start-period=180s --retries=3 \
+HEALTHCHECK --interval=60s --timeout=15s --start-period=180s --retries=3 \
     CMD ["/mvista4d/entrypoint", "ros2", "topic", "echo", "--once", "/diagnostics"]
 ENTRYPOINT ["/mvista4d/entrypoint"]
 CMD ["ros2", "launch", "mvista_bringup", "real_robot.launch.py"]

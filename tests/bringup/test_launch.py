@@ -326,7 +326,9 @@ def test_every_parameter_is_declared_by_its_node(row: NodeSpec) -> None:
         return
     code = "".join(
         path.read_text(encoding="utf-8")
-        for path in (_package_dir(row.package) / row.package).glob("*.py")
+        # A node's parameters may be a shared record's too (what may be in an observation).
+        for package in (row.package, "mvista_ros")
+        for path in (_package_dir(package) / package).glob("*.py")
     )
     declared = set(
         re.findall(r"^    (\w+): [^=\n]+ = (?:parameter|_setting)\(", code, re.MULTILINE)

@@ -20,7 +20,7 @@ from mvista_core.timing import ns_to_seconds
 from mvista_executor.settings import load_settings
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, run_node
-from mvista_ros.convert import ns_to_stamp, transform_to_msg
+from mvista_ros.convert import joint_state_from_msg, ns_to_stamp, transform_to_msg
 from mvista_ros.parameters import declare, parameter
 
 TEXT_ABOVE_M = 0.1
@@ -91,10 +91,8 @@ class CellDisplayNode(HouseNode):
 
     def _on_measured(self, message: JointStateMsg) -> None:
         """Once: before the first plan the ghost stands where the arm stood then."""
-        where = dict(zip(message.name, message.position, strict=False))
-        if all(name in where for name in self._arm.joint_names):
-            self._at_first = np.array([where[name] for name in self._arm.joint_names])
-            self.destroy_subscription(self._measured)
+        self._at_first = joint_state_from_msg(message).ordered(self._arm.joint_names)
+        self.destroy_subscription(self._measured)
 
     def _on_health(self, message: DiagnosticArray) -> None:
         """Of this cell's nodes: another's may tell theirs on the same domain."""

@@ -55,7 +55,7 @@ def launch_description(
     """
 
     def start(context: Any) -> list[Any]:
-        return _start(context.launch_configurations, graph, options, Path(file).name)
+        return _start(context.launch_configurations, graph, options, file)
 
     return LaunchDescription([*map(_argument, options), OpaqueFunction(function=start)])
 
@@ -78,7 +78,7 @@ def _start(
     asked, typed = _asked(configurations, options, file)
     call = Call(graph, options, asked, share, by_ros=True)
     if found := look(call):
-        _refuse(in_words(f"this call of {file}", found), typed)
+        _refuse(in_words(f"this call of {Path(file).name}", found), typed)
     values = option_values(tuple(options), asked, str(share))
     values[NAMESPACE] = absolute(configurations.get(OUTER_NAMESPACE, ""), values[NAMESPACE]).strip(
         "/"
@@ -101,11 +101,23 @@ def _asked(
     configurations of all files: only what was typed for this file can be held against it.
     """
     asked = {o.name: configurations[o.name] for o in options if o.name in configurations}
-    words = [Path(word).name for word in sys.argv]
-    if file not in words:
+    at = _typed_at(sys.argv, file)
+    if at is None:
         return asked, False
-    typed = (word.partition(":=") for word in sys.argv[words.index(file) + 1 :] if ":=" in word)
+    typed = (word.partition(":=") for word in sys.argv[at + 1 :] if ":=" in word)
     return {**{name: value for name, _, value in typed}, **asked}, True
+
+
+def _typed_at(words: Sequence[str], file: str) -> int | None:
+    """Where this very file was named: `ros2 launch mvista_bringup NAME`, or by its path.
+
+    Somebody's own launch file may have the same name, and include ours.
+    """
+    for at, word in enumerate(words):
+        in_package = at > 0 and words[at - 1] == "mvista_bringup" and word == Path(file).name
+        if in_package or (Path(word).is_file() and Path(word).resolve() == Path(file).resolve()):
+            return at
+    return None
 
 
 def _refuse(text: str, typed: bool) -> None:

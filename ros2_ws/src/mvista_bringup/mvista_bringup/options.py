@@ -68,7 +68,8 @@ class RunOption:
         if self.kind is Kind.THREE:
             return len(value.split()) == 3 and all(map(_is_finite, value.split()))
         if self.kind is Kind.NAME:
-            return _NAME.fullmatch(value) is not None
+            bare = value.removeprefix("/") if self.name == NAMESPACE else value
+            return _NAME.fullmatch(bare) is not None
         return "/" not in value and value not in (".", "..")
 
 

@@ -304,7 +304,7 @@ CALIBRATE_OPTIONS = (
     RunOption("arm", "piper", "namespace of the arm that holds the board", kind=Kind.NAME),
     _ARM_FILE_OPTION,
     RunOption("session", "", "recorded session, a folder, that goals without one mean"),
-    RunOption("sessions_folder", "calibration_sessions", "where sessions are recorded"),
+    RunOption("sessions_folder", "build/calibration/sessions", "where sessions are recorded"),
     _whole("depth_frames", "30", "depth images averaged per shot", (1, 300)),
     RunOption("sim", FALSE, "also a simulated cell with a carried board", (TRUE, FALSE)),
     _whole("seed", "0", "of that cell: places, lenses, depth sensors"),

@@ -130,7 +130,8 @@ class Connection:
         self._tries += 1
         self.phase, self.reason = Phase.WAITING, reason
         if self.starts >= self._times.most_starts:
-            self.phase, backoff_s = Phase.LEFT_ALONE, self._times.longest_retry_s
+            # Looked for at once and often: a supply is off for a few seconds only.
+            self.phase, backoff_s = Phase.LEFT_ALONE, self._times.retry_s
             self.reason = (
                 f"{reason}; left alone after {self.starts} starts without steady images "
                 "(most_starts): switch its 12 V supply off and on, or unplug it; it is opened "

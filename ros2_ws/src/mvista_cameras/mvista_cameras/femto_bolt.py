@@ -262,7 +262,12 @@ class FemtoBolt:
                 "cable, hub and 12 V supply; if it stays, start this camera's node anew"
             )
         apart_ns = self._pairing.apart_ns
-        if apart_ns is None or apart_ns <= self._pairing.tolerance_ns:
+        if apart_ns is None:
+            return words + (
+                "colour and depth are stamped so far apart that none meets another: switch the "
+                "camera's 12 V supply off and on"
+            )
+        if apart_ns <= self._pairing.tolerance_ns:
             return ""
         period_ms, allowed_ms = 1e3 / self._rate_hz(), self._settings.pairing_tolerance_s * 1e3
         return words + (

@@ -154,7 +154,15 @@ def parse_document(text: bytes, file: str, kind: type[MvistaError], hint: str = 
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
         raise kind(f"{file} is not YAML: line {line}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ):
         raise kind(f"{file} is not YAML, or holds a value that nothing can be") from None
 
 

@@ -34,7 +34,10 @@ def load_rig(path: Path | str, allow_failed: bool = False) -> RigCalibration:
     path = Path(path)
     if not path.is_file():
         raise RigError(f"no rig file at {path}; see config/rigs/ or run `mvista calibrate`")
-    text = path.read_bytes()
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RigError(f"{path} cannot be read: {error.strerror}") from None
     document = parse_document(text, str(path), RigError, HINT)
     rig = _parse(document, hashlib.sha256(text).hexdigest())
     if rig.verdict != "pass" and not allow_failed:

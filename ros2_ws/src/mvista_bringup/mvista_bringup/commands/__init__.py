@@ -1,1 +1,1 @@
-"""One module per `mvista` command: `add_arguments(parser)` and `run(args) -> exit code`."""
+"""One module per command: `run(args) -> exit code`; `add_arguments(parser)` here or in `arguments/`."""

@@ -205,7 +205,7 @@ def _rendered(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
         [
             "## Rendered sessions",
             f"Drawn images of {RENDERED_PX} px read from the disk (`mvista calibrate simulate`), "
-            f"seeds from {min(o.seed for o in outcomes)}, which set no limit: "
+            f"seeds from {min(o.seed for o in outcomes)}: "
             f"{sum(o.passed for o in outcomes)} of {len(outcomes)} passed, RMS {_rms(rms):.2f} mm, "
             f"worst {max(rms):.2f} mm. Largest values: {near}.",
             *refused,
