@@ -78,5 +78,5 @@ def test_one_moving_line_on_a_terminal() -> None:
 
 
 def test_the_facts_name_the_machine_but_not_its_owner() -> None:
-    assert {fact.name for fact in facts.machine()} == {"system", "processor", "cores"}
+    assert {fact.name for fact in facts.machine()} == {"system", "processor", "cores", "bf16"}
     assert "python" in {fact.name for fact in facts.versions()}

@@ -114,7 +114,7 @@ def test_a_plan_that_is_called_off_is_not_mistaken_for_the_next(bench: _Bench) -
 
 def test_long_plans_that_are_called_off_do_not_block_the_next(bench: _Bench) -> None:
     """Question and answer are each larger than a socket's buffer: unread, both ends would wait."""
-    times_s = np.arange(1, 5001) * 0.05
+    times_s = np.arange(1, 5001, dtype=np.float64) * 0.05
     points = bench.arm.home + 0.1 * np.sin(times_s / 10.0)[:, None] * np.eye(7)[0]
     trajectory = trajectory_of(bench.arm, points, times_s)
     assert len(pickle.dumps(trajectory)) > 250_000

@@ -70,6 +70,11 @@ class Operator(Node):
         self.commands = self.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
         self._operator = {name: self.create_client(Trigger, name) for name in ("enable", "rearm")}
 
+    def enable(self) -> Trigger.Response:
+        """Once the arm was heard: before, enabling is refused."""
+        assert until(lambda: len(self.states) > 20)
+        return self.call("enable")
+
     def call(self, name: str) -> Trigger.Response:
         assert self._operator[name].wait_for_service(30.0)
         future = self._operator[name].call_async(Trigger.Request())
@@ -192,8 +197,7 @@ def test_an_exit_brakes_whatever_still_comes(
     driver: subprocess.Popen[bytes], operator: Operator
 ) -> None:
     """Driver and executor are told to end together: set-points come while the driver brakes."""
-    assert until(lambda: len(operator.states) > 20)
-    assert operator.call("enable").success
+    assert operator.enable().success
     mover = threading.Thread(target=operator.move, args=(0, 1.2, 4.0))
     angles: list[float] = []
     with LoopbackBus(DEFAULT_GROUP, PORT) as bus:
@@ -248,7 +252,7 @@ def test_frames_that_give_no_value_are_no_pose_and_nothing_moves(
 def test_an_outlier_is_nowhere_a_run_is_a_fault_and_what_waited_is_old(
     driver: subprocess.Popen[bytes], operator: Operator
 ) -> None:
-    assert operator.call("enable").success
+    assert operator.enable().success
     for value, said in (
         (34.9, "1 of 0x2A5 (joint1 at 34.9"),
         (0.98, "2 of 0x2A5 (joint1 from 0.0"),
@@ -282,7 +286,7 @@ def test_two_writers_of_joint_command_are_refused_and_named(
     driver: subprocess.Popen[bytes], operator: Operator
 ) -> None:
     """266 changes of direction, and diagnostics that said OK."""
-    assert operator.call("enable").success
+    assert operator.enable().success
     operator.move(0, 0.2, 0.5)
     rival = Node("rival", namespace="piper", context=operator.context)
     commands = rival.create_publisher(JointStateMsg, "joint_command", qos.COMMAND)
@@ -312,7 +316,7 @@ def test_a_collision_is_seen_while_set_points_come_after_the_wall_clock_was_step
     with SteppedClock(tmp_path) as wall:
         surroundings = wall.environment(os.environ)
         with running_driver(tmp_path, surroundings=surroundings):
-            assert operator.call("enable").success
+            assert operator.enable().success
             wall.step(step_s)
             began_ns = CLOCK.monotonic_ns()
             count, statuses = len(operator.states), len(operator.statuses)
@@ -342,7 +346,7 @@ def test_silence_is_seen_while_the_wall_clock_is_set_back(
     with SteppedClock(tmp_path) as wall:
         surroundings = wall.environment(os.environ)
         with running_driver(tmp_path, surroundings=surroundings):
-            assert operator.call("enable").success
+            assert operator.enable().success
             tell_the_arm("silent=1")
             for _ in range(40):
                 wall.step(-60.0)

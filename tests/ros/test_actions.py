@@ -294,8 +294,8 @@ def test_a_server_that_was_started_again_does_not_know_the_goal(spinning: Spin, 
     asker = threading.Thread(target=send)
     asker.start()
     assert first.running.wait(WAIT_S)
-    spinning(again := Node("again"))
-    _Bench(again)
+    _Bench(again := Node("again"))  # whole before it is spun: see `HouseNode`
+    spinning(again)
     asker.join(WAIT_S)
     assert answers and "does not know the goal" in str(answers[0])
 

@@ -16,11 +16,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 from mvista_bringup import cell_display as display
 from mvista_core.arm import load_arm
 from mvista_core.errors import TrajectoryError
+from mvista_core.records import Float64
 from mvista_core.timing import ns_to_seconds
 from mvista_executor.settings import load_settings
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, run_node
 from mvista_ros.convert import joint_state_from_msg, ns_to_stamp, transform_to_msg
+from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
 
 TEXT_ABOVE_M = 0.1
@@ -59,9 +61,10 @@ class CellDisplayNode(HouseNode):
         self._frames = self.create_publisher(TFMessage, "/tf_static", qos.STATIC)
         self.listen(JointTrajectory, self._settings.trajectory_topic, self._on_plan, qos.STATIC)
         self.listen(DiagnosticArray, "/diagnostics", self._on_health, qos.STATUS)
-        self._at_first = self._arm.home
-        self._measured = self.listen(
-            JointStateMsg, f"{arm}/joint_states", self._on_measured, qos.SENSOR_IN
+        self._at_first: Float64 | None = None
+        # One of 200 a second is wanted, once: they wait in the middleware.
+        self._measured = self.listening.queue(
+            JointStateMsg, f"{arm}/joint_states", self._read_measured, qos.SENSOR_IN
         )
         self.create_timer(1.0 / self._settings.ghost_rate_hz, self._play)
         self.create_timer(1.0, self._show_troubles)
@@ -89,10 +92,16 @@ class CellDisplayNode(HouseNode):
         self._begun_ns = self.system_clock.monotonic_ns()
         self._path.publish(display.path_of(self._plan, self._arm, self._header()))
 
-    def _on_measured(self, message: JointStateMsg) -> None:
-        """Once: before the first plan the ghost stands where the arm stood then."""
-        self._at_first = joint_state_from_msg(message).ordered(self._arm.joint_names)
-        self.destroy_subscription(self._measured)
+    def _read_measured(self, data: bytes) -> Float64:
+        state = joint_state_from_msg(message_from_bytes(data, JointStateMsg))
+        return state.ordered(self._arm.joint_names)
+
+    def _standing(self) -> Float64:
+        """Before the first plan: where the arm was first heard to stand; until then its home."""
+        if self._at_first is None:
+            measured = self._measured.take()
+            self._at_first = measured[-1] if measured else None
+        return self._arm.home if self._at_first is None else self._at_first
 
     def _on_health(self, message: DiagnosticArray) -> None:
         """Of this cell's nodes: another's may tell theirs on the same domain."""
@@ -102,7 +111,7 @@ class CellDisplayNode(HouseNode):
     def _play(self) -> None:
         elapsed_s = ns_to_seconds(self.system_clock.monotonic_ns() - self._begun_ns)
         # Without any joints the ghost's links would have no frames, and RViz only errors to show.
-        positions = self._at_first if self._plan is None else self._plan.at(elapsed_s)
+        positions = self._standing() if self._plan is None else self._plan.at(elapsed_s)
         self._ghost.publish(display.ghost_state(self._arm, positions, self._header()))
 
     def _show_troubles(self) -> None:

@@ -1,1 +1,1 @@
-"""One module per command: `run(args) -> exit code`; `add_arguments(parser)` here or in `arguments/`."""
+"""One module per command: `run(args) -> exit code`; its `add_arguments` here or in `arguments`."""
