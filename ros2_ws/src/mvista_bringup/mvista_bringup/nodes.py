@@ -273,6 +273,8 @@ EMULATED_ARM = (
         parameters=(
             _ARM_FILE,
             ("interface", "udp_multicast"),
+            # The emulated arm is a process among many that start at once: it is silent for longer.
+            ("stale_after_s", 0.3),
             ("channel", EMULATED_CAN_GROUP),
             ("udp_port", Template("{can_port}", int)),
             ("enable_at_start", True),

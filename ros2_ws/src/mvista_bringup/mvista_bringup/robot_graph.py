@@ -115,6 +115,8 @@ def _arm(option: str, urdf: CellUrdf, place: str = "", when: tuple[When, ...] = 
         driver(
             _WHEN_EMULATED,
             ("interface", "udp_multicast"),
+            # The emulated arm is a process among many that start at once: it is silent for longer.
+            ("stale_after_s", 0.3),
             ("channel", EMULATED_CAN_GROUP),
             ("udp_port", Template(port, int)),
             ("enable_at_start", True),
