@@ -92,6 +92,25 @@ def test_work_answers_and_reports_progress(bench: _Bench, ask: Ask) -> None:
     assert stages == ["done"]
 
 
+def test_feedback_that_repeats_is_not_sent_again(bench: _Bench, ask: Ask) -> None:
+    """A task that waited told the same eight times a second: 1,987 messages in four minutes."""
+    heard: list[tuple[str, float]] = []
+
+    def hear(feedback: Imagine.Feedback) -> None:
+        heard.append((feedback.stage, feedback.progress))
+
+    def release() -> None:
+        assert bench.running.wait(WAIT_S)
+        threading.Event().wait(0.3)  # some 30 reports of one and the same
+        bench.release.set()
+
+    later = threading.Thread(target=release)
+    later.start()
+    ask("long", on_feedback=hear)
+    later.join()
+    assert heard == [("denoise", 0.5), ("done", 1.0)]
+
+
 def test_an_error_comes_back_with_its_class_and_message(bench: _Bench, ask: Ask) -> None:
     status, result = ask("unknown")
     assert not succeeded(status)

@@ -105,10 +105,16 @@ class WorkServer:
             self._running.release()
 
     def _progress_of(self, goal: ServerGoalHandle) -> Progress:
+        told: Any = None
+
         def progress(stage: str, fraction: float) -> bool:
+            nonlocal told
             feedback = self._action_type.Feedback(stage=stage, progress=float(fraction))
             self._complete(feedback)
-            goal.publish_feedback(feedback)
+            # Work asks often whether to go on; a client wants to hear what changed.
+            if feedback != told:
+                goal.publish_feedback(feedback)
+                told = feedback
             return not (goal.is_cancel_requested or self._stopping.is_set())
 
         return progress

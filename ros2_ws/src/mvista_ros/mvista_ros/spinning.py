@@ -31,8 +31,8 @@ def served(executor: Executor, name: str, stop_s: float) -> Iterator[None]:
     def spin() -> None:
         try:
             executor.spin()
-        except InvalidHandle as error:
-            # `shutdown` took away what the last callback still held.
+        except (InvalidHandle, AttributeError) as error:
+            # `shutdown` took away what rclpy's last callback still held (9.1: its guard is None).
             if not stopping.is_set():
                 failures.append(error)
         except BaseException as error:
