@@ -83,7 +83,9 @@ def _arm(option: str, urdf: CellUrdf, place: str = "", when: tuple[When, ...] = 
     """Driver, executor and TF of the arm in namespace `{option}`; `place` leads its CAN options."""
     namespace = f"{{{option}}}"
 
-    def driver(when_hardware: When, *parameters: tuple[str, str | bool | Template]) -> NodeSpec:
+    def driver(
+        when_hardware: When, *parameters: tuple[str, str | bool | float | Template]
+    ) -> NodeSpec:
         return NodeSpec(
             "mvista_piper",
             "piper_node",
