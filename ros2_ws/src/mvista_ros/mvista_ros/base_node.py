@@ -120,6 +120,13 @@ class HouseNode(Node):
         """Asked once a second, on an executor thread. Override to say more."""
         return Health()
 
+    def start(self) -> None:
+        """Called once when all nodes of the process are built, before the executor spins.
+
+        Override to begin what may be refused: a `MvistaError` ends the process as one while
+        building does.
+        """
+
     def stop(self) -> None:
         """Called once when the process is told to stop, while the executor still spins.
 
@@ -201,6 +208,8 @@ def _build_and_spin(
 ) -> None:
     built = factory()
     nodes = [built] if isinstance(built, HouseNode) else list(built)
+    for node in nodes:
+        node.start()
     stop.building = False
     executor = MultiThreadedExecutor(threads) if threads > 1 else SingleThreadedExecutor()
     for node in nodes:
