@@ -120,13 +120,16 @@ def faults(request: pytest.FixtureRequest) -> list[str]:
 
 @contextmanager
 def running_driver(
-    folder: Path, faults: Sequence[str] = (), surroundings: Mapping[str, str] = os.environ
+    folder: Path,
+    faults: Sequence[str] = (),
+    surroundings: Mapping[str, str] = os.environ,
+    extra: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The driver node beside an emulated arm that stands at its home."""
     joints = ",".join(f"{q:.4f}" for q in HOME[:6])
     options = [item for fault in faults for item in ("--fault", fault)]
     arm = subprocess.Popen([*EMULATOR, "--joints", joints, "--enabled", *options], cwd=ROOT)
-    parameters = [item for pair in (*BUS, *PATIENT) for item in ("-p", pair)]
+    parameters = [item for pair in (*BUS, *PATIENT, *extra) for item in ("-p", pair)]
     with (folder / "driver.log").open("wb") as log:
         node = subprocess.Popen(
             [sys.executable, "-c", NODE, "--ros-args", "-r", "__ns:=/piper",

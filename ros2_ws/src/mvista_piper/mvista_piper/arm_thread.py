@@ -28,10 +28,15 @@ class ArmThread:
         self._period_ns = seconds_to_ns(period_s)
         self._ended = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run_whole, name="arm", daemon=True)
+        self._thread = self._new_thread()
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, also once more after `stop`."""
+        if self._thread.ident is not None:
+            self._thread.join()
+            self._thread = self._new_thread()
+        self._ended.clear()
+        self._failure = None
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -64,6 +69,9 @@ class ArmThread:
             wait_s = min(ns_to_seconds(due_ns - now_ns), LONGEST_WAIT_S)
             if not self._driver.receive(wait_s) and self._driver.bus_lost:
                 self._ended.wait(wait_s)
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run_whole, name="arm", daemon=True)
 
     def _run_whole(self) -> None:
         try:

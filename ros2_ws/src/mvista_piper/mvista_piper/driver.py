@@ -2,7 +2,7 @@
 
 One thread ticks, sends and asks (`tick`, `send`, `hold`, `enable`, `rearm`); another may receive
 (`receive`). Time passes only on the injected clock. No path disables the arm or resets it: whatever
-ends, the arm holds its last set-point.
+ends, the arm holds its last set-point. `deactivate` shuts out whoever would move it, and holds.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from mvista_piper.status import ARMED, DriverStatus, Mode
 
 FRAMES_PER_POLL = 20_000
 """Over six seconds of an arm's feedback."""
+CLOSED = "the driver's bus is closed, nothing is sent; configure it first"
+INACTIVE = "the driver is inactive and lets nobody move the arm; activate it first"
 
 
 class PiperDriver:
@@ -52,8 +54,8 @@ class PiperDriver:
         stale_s, slow_stale_s = settings.stale_after_s, settings.slow_stale_after_s
         self._feedback = Feedback(arm.joint_names, stale_s, slow_stale_s)
         self._on_state: Callable[[JointState], None] = lambda state: None
-        self._mode: Mode = Mode.SEARCHING
-        self._reason: MvistaError | None = None
+        self._mode: Mode = Mode.CLOSED
+        self._reason: MvistaError | None = ArmNotReadyError(CLOSED)
         self._identity: ArmIdentity | None = None
         self._enabling: Enabling | None = None
         self._set_points: SetPoints | None = None
@@ -64,6 +66,7 @@ class PiperDriver:
         self._lost: tuple[int, BusLostError] | None = None
         self._rearming = False
         self._braking = False
+        self._active = True
 
     # Frames
     def open(self) -> None:
@@ -80,6 +83,8 @@ class PiperDriver:
     def close(self) -> None:
         """Let go of the bus. Nothing is sent: the arm holds its last set-point."""
         self._link.close()
+        self._search()
+        self._mode, self._reason = Mode.CLOSED, ArmNotReadyError(CLOSED)
 
     def listen(self, on_state: Callable[[JointState], None]) -> None:
         """`on_state` gets each complete set of joints, on the receiving thread."""
@@ -124,7 +129,7 @@ class PiperDriver:
         Raises:
             TrajectoryError: not finite, unknown joint, outside limits, or a jump.
             StaleFeedbackError: the feedback or the bus is lost. ArmFaultError: the arm has a fault.
-            ArmNotReadyError: not enabled. BusyError: being enabled.
+            ArmNotReadyError: not enabled, or inactive. BusyError: being enabled.
         """
         try:
             self._send(command)
@@ -133,6 +138,7 @@ class PiperDriver:
             raise
 
     def _send(self, command: JointCommand) -> None:
+        self._check_active()
         now_ns = self._clock.monotonic_ns()
         if self._set_points is None or self._mode not in ARMED:
             self._refuse_unarmed(command)
@@ -185,13 +191,29 @@ class PiperDriver:
         return self._braking
 
     # The operator
+    def activate(self) -> None:
+        """Take set-points and orders to enable again. It sends nothing, but with
+        `enable_at_start` it enables an arm that is ready."""
+        self._active = True
+        if self._mode is Mode.READY and self._settings.enable_at_start:
+            self._enable_again()
+
+    def deactivate(self) -> None:
+        """Brake, hold, and take neither set-points nor orders to enable until `activate`.
+
+        Motors that are just being enabled go on to hold where the arm stands.
+        """
+        self.hold()
+        self._active = self._rearming = False
+
     def enable(self) -> None:
         """Begin to enable the motors; `tick` carries it out, `status` says how it went.
 
         Raises:
-            BusyError: already under way or done. ArmNotReadyError: the arm is not identified,
-            has a fault, or stands outside its limits.
+            BusyError: already under way or done. ArmNotReadyError: the driver is inactive, or the
+            arm is not identified, has a fault, or stands outside its limits.
         """
+        self._check_active()
         if self._mode in ARMED or self._mode is Mode.ENABLING:
             raise BusyError(f"the arm is {self._mode.value}; nothing to enable")
         if self._mode is not Mode.READY or self._identity is None:
@@ -210,14 +232,21 @@ class PiperDriver:
 
         Raises:
             BusyError: there is no fault. BusLostError, ConfigError: the bus cannot be opened.
+            ArmNotReadyError: the driver is inactive.
         """
+        self._check_active()
         if self._mode in ARMED or self._mode is Mode.ENABLING:
             raise BusyError(f"the arm is {self._mode.value}; there is no fault to clear")
         self.open()
         self._rearming = True
 
     def quick_stop(self) -> None:
-        """Damped emergency stop: the arm sinks slowly. Leaving it takes power off at the arm."""
+        """Damped emergency stop: the arm sinks slowly. Leaving it takes power off at the arm.
+
+        Raises:
+            ArmNotReadyError: the bus is closed.
+        """
+        self._check_open()
         self._link.quick_stop()
         self._fail(ArmFaultError("the operator asked for an emergency stop"))
 
@@ -225,8 +254,9 @@ class PiperDriver:
         """Make a leader a follower, for good.
 
         Raises:
-            BusyError: the arm is enabled.
+            BusyError: the arm is enabled. ArmNotReadyError: the bus is closed.
         """
+        self._check_open()
         if self._mode in ARMED or self._mode is Mode.ENABLING:
             raise BusyError(f"the arm is {self._mode.value}; roles change only while it is not")
         self._link.make_follower()
@@ -302,7 +332,7 @@ class PiperDriver:
     def _welcome(self, identity: ArmIdentity) -> None:
         self._mode, self._identity = Mode.READY, identity
         self._reason = ArmNotReadyError("the motors are not enabled; call the service `enable`")
-        if self._rearming or self._settings.enable_at_start:
+        if self._active and (self._rearming or self._settings.enable_at_start):
             self._enable_again()
 
     def _enable_again(self) -> None:
@@ -388,6 +418,14 @@ class PiperDriver:
         self._mode, self._reason = Mode.FAULT, reason
         self._enabling = None
         self._braking = False
+
+    def _check_active(self) -> None:
+        if not self._active:
+            raise ArmNotReadyError(INACTIVE)
+
+    def _check_open(self) -> None:
+        if self._mode is Mode.CLOSED:
+            raise ArmNotReadyError(CLOSED)
 
     def _refuse_unarmed(self, command: JointCommand) -> NoReturn:
         """Say first what is wrong with the command itself, then why the arm would not take it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -19,7 +19,12 @@ from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
 
 from mvista_core.arm import load_arm
-from mvista_core.errors import MvistaError, ObservationError, RivalWritersError
+from mvista_core.errors import (
+    ArmNotReadyError,
+    MvistaError,
+    ObservationError,
+    RivalWritersError,
+)
 from mvista_core.records import JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_piper.arm_thread import ArmThread
@@ -30,7 +35,8 @@ from mvista_piper.report import Rates, describe, grade
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import Mode
 from mvista_ros import convert, qos
-from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.base_node import Health, Level, run_node
+from mvista_ros.managed_node import AUTOSTART, ManagedNode
 from mvista_ros.parameters import declare, parameter
 from mvista_ros.writers import SoleWriter
 
@@ -38,7 +44,9 @@ STATUS_PERIOD_S = 0.1
 REALTIME_PRIORITY = 20
 STOP_TIMEOUT_S = 1.5
 THREAD_SWITCH_S = 0.0005
-_SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED})
+ANSWER_MARGIN_S = 0.5
+"""Beyond `identity_timeout_s`, for the search to say what was missing."""
+_SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED, Mode.CLOSED})
 
 
 @dataclass(frozen=True)
@@ -46,22 +54,27 @@ class PiperParameters(PiperSettings):
     """The node's parameters: the driver's settings and the arm they are for."""
 
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints, limits, DH table")
+    autostart: bool = parameter(True, AUTOSTART)
 
 
-class PiperNode(HouseNode):
-    """Drives the arm of its namespace. A command that stops coming is a hold, and so is an exit."""
+class PiperNode(ManagedNode):
+    """Drives the arm of its namespace. A command that stops coming is a hold, and so is an exit.
+
+    Inactive, it says where the arm stands and lets nobody move it; active, it takes `enable` and
+    set-points. No step of the lifecycle disables the motors, and none but `enable_at_start` with
+    activation enables them.
+    """
 
     def __init__(self) -> None:
         super().__init__("driver")
         settings = declare(self, PiperParameters)
-        clock = self.system_clock
+        self.autostart, clock = settings.autostart, self.system_clock
         link = PiperLink(partial(open_bus, settings), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._arm = ArmThread(self._driver, clock, settings.period_s, self._log_mode)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
         self._logged: tuple[Mode, type] | None = None
         self._waiting: list[tuple[Future, int]] = []
-        self._leaving = False
         self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
         self._writers = SoleWriter(
@@ -78,29 +91,72 @@ class PiperNode(HouseNode):
         ):
             self.create_service(Trigger, name, partial(self._on_act, act))
         self._driver.listen(self._publish_state)
-        self._driver.open()
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
-        self._arm.start()
 
-    def health(self) -> Health:
+    def configure(self) -> None:
+        """Open the bus and ask the arm what it is; where it stands is told from now on.
+
+        A silent arm is refused, but a node that is its own manager goes on looking for it.
+        """
+        self._driver.deactivate()
+        self._driver.open()
+        self._arm.start()
+        try:
+            if not self.by_itself and not self._answered():
+                raise self._driver.reason or ArmNotReadyError(self._driver.mode.value)
+        except MvistaError:
+            self.release()
+            raise
+
+    def activate(self) -> None:
+        """Take set-points and the services that enable; refused for an arm not to be moved."""
+        with self._arm.turn:
+            reason = self._driver.reason
+            if (
+                reason
+                and not self.by_itself
+                and self._driver.mode in (Mode.SEARCHING, Mode.REFUSED)
+            ):
+                raise reason
+            self._driver.activate()
+
+    def deactivate(self) -> None:
+        """Stop the arm smoothly; it holds where it stands, enabled as before."""
+        with self._arm.turn:
+            self._driver.deactivate()
+        self._wait_for_rest()
+
+    def release(self) -> None:
+        """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
+        with self._arm.turn:
+            self._driver.deactivate()
+        if self._arm.alive:
+            self._wait_for_rest()
+        self._arm.stop(STOP_TIMEOUT_S)
+        self._driver.close()
+
+    def look(self) -> Health:
         """The driver's state in a sentence, and the numbers behind it."""
+        rates = self._rates.take(self.system_clock.monotonic_ns())
+        told = self._told()
+        return replace(told, values=(*rates, *told.values))
+
+    def _told(self) -> Health:
         with self._arm.turn:
             status = self._driver.status()
         level, message = grade(status, self._settings.min_frame_rate_hz)
-        rates = self._rates.take(self.system_clock.monotonic_ns())
-        return self._writers.graded(Health(Level[level], message, (*rates, *describe(status))))
+        return self._writers.graded(Health(Level[level], message, describe(status)))
 
-    def stop(self) -> None:
-        """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
+    def _answered(self) -> bool:
+        """Whether an arm has said what it is, also one that must not be moved."""
+        allowed_s = self._settings.identity_timeout_s + ANSWER_MARGIN_S
+        return self.wait_for(lambda: self._driver.mode is not Mode.SEARCHING, allowed_s)
+
+    def _wait_for_rest(self) -> None:
         clock = self.system_clock
-        with self._arm.turn:
-            self._leaving = True
-            self._driver.hold()
         until_ns = clock.monotonic_ns() + seconds_to_ns(STOP_TIMEOUT_S)
         while self._driver.braking and clock.monotonic_ns() < until_ns:
             clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(self._settings.period_s))
-        self._arm.stop(STOP_TIMEOUT_S)
-        self._driver.close()
 
     def _publish_state(self, state: JointState) -> None:
         self._joints.publish(convert.joint_state_to_msg(state))
@@ -111,9 +167,7 @@ class PiperNode(HouseNode):
         try:
             command = convert.joint_command_from_msg(message)
             with self._arm.turn:
-                # A set-point that still comes would end the braking.
-                if not self._leaving:
-                    self._driver.send(command)
+                self._driver.send(command)
         except (MvistaError, ObservationError) as error:
             self.get_logger().error(
                 f"joint_command refused: {error}",
@@ -145,10 +199,7 @@ class PiperNode(HouseNode):
     def _publish_status(self) -> None:
         self._arm.check()
         self._answer_operator()
-        with self._arm.turn:
-            status = self._driver.status()
-        level, message = grade(status, self._settings.min_frame_rate_hz)
-        told = self._writers.graded(Health(Level[level], message, describe(status)))
+        told = self.in_state(self._told)
         values = [KeyValue(key=key, value=value) for key, value in told.values]
         name = self.get_namespace().rpartition("/")[2] or "piper"
         self._status.publish(

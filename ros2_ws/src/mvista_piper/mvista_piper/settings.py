@@ -30,7 +30,9 @@ class PiperSettings:
     channel: str = _setting("", "Channel, e.g. can0 or a multicast group; empty: by adapter_serial")
     adapter_serial: str = _setting("", "Serial of the USB-CAN adapter that the arm hangs on")
     udp_port: int = _setting(43113, "Port of the udp_multicast interface", 1024, 65535)
-    enable_at_start: bool = _setting(False, "Enable the motors as soon as the arm is identified")
+    enable_at_start: bool = _setting(
+        False, "Enable the motors once the arm is identified and the node is active"
+    )
     accept_firmware: str = _setting("", "A newer firmware than known that the operator vouches for")
     min_collision_level: int = _setting(0, "Refuse an arm with a lower collision level", 0, 8)
     command_rate_hz: float = _setting(200.0, "Set-points per second that arrive", 50.0, 500.0)

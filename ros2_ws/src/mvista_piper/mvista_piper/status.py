@@ -14,6 +14,7 @@ from mvista_piper.said import ArmStatus, MotorStatus
 class Mode(Enum):
     """What the driver does. Only TRACKING and HOLDING send set-points."""
 
+    CLOSED = "closed"
     SEARCHING = "searching for the arm"
     REFUSED = "refused"
     READY = "ready, not enabled"
