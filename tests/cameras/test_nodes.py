@@ -32,7 +32,7 @@ CLOCK = SystemClock()
 READY_S, PATIENCE_S = 90.0, 60.0
 
 
-class _Reader(Node):
+class Reader(Node):
     """Keeps the messages of one camera, by topic."""
 
     def __init__(self, camera: str, **arguments: Any) -> None:
@@ -62,10 +62,10 @@ class _Reader(Node):
 
 
 @contextmanager
-def running(spec: NodeSpec, camera: str, folder: Path) -> Iterator[_Reader]:
+def running(spec: NodeSpec, camera: str, folder: Path) -> Iterator[Reader]:
     with (
         Supervisor((spec,), {SHARE: str(share_root())}, folder) as supervisor,
-        spinning(partial(_Reader, camera), supervisor.domain_id) as reader,
+        spinning(partial(Reader, camera), supervisor.domain_id) as reader,
     ):
         supervisor.wait_ready(READY_S)
         yield reader

@@ -1,4 +1,7 @@
-"""One camera: a thread takes shots and publishes them, the executor tells how it does."""
+"""One camera: a thread takes shots and publishes them, the executor tells how it does.
+
+Configured, that thread keeps the device open; active, it has it stream.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ from pathlib import Path
 
 from mvista_cameras.pace import Pace
 from mvista_cameras.ports import ShotSource
-from mvista_cameras.records import Condition, Shot
+from mvista_cameras.records import Condition, Shot, SourceReport
 from mvista_cameras.serials import serial_in_rig
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.shot_publisher_node import ShotPublisher
 from mvista_cameras.sources import open_source
+from mvista_core.errors import CameraError
 from mvista_core.timing import ns_to_seconds
-from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.base_node import Health, Level, run_node
+from mvista_ros.managed_node import AUTOSTART, ManagedNode
 from mvista_ros.parameters import declare, parameter
 
 WAIT_S = 0.2
 STOP_TIMEOUT_S = 2.0
+OPEN_S = 10.0
+"""A device that has not been opened after so long will not be."""
 
 
 @dataclass(frozen=True)
@@ -31,34 +38,80 @@ class CameraParameters(CameraSettings):
     native_depth: bool = parameter(False, "Also publish the depth camera's own image")
     rig_file: str = parameter("", "Rig file that knows the serial, when `serial` is empty")
     sent_log: str = parameter("", "File for stamp and publish time of every shot, written at exit")
+    autostart: bool = parameter(True, AUTOSTART)
 
 
-class CameraNode(HouseNode):
-    """Publishes the camera of its namespace."""
+class CameraNode(ManagedNode):
+    """Publishes the camera of its namespace while it is active; inactive, it keeps it open."""
 
     def __init__(self) -> None:
         super().__init__("camera")
         settings = declare(self, CameraParameters)
         self._camera = self.get_namespace().rpartition("/")[2] or "camera"
-        if settings.rig_file and not settings.serial:
-            settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
-        clock = self.system_clock
+        self.autostart, clock = settings.autostart, self.system_clock
         self._settings, self._pace = settings, Pace(settings.rate_hz, clock.monotonic_ns())
-        self._source: ShotSource = open_source(self._camera, settings, clock)
+        self._source: ShotSource | None = None
         self._publisher = ShotPublisher(
             self, "", settings.preview_rate_hz, clock, settings.native_depth
         )
         self._sent: list[tuple[int, int]] = []
         self._said = ""
-        self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._failure: BaseException | None = None
-        self._capture = threading.Thread(target=self._run, name="capture", daemon=True)
-        self._capture.start()
+        self._capture: threading.Thread | None = None
 
-    def health(self) -> Health:
+    def configure(self) -> None:
+        """Open the camera, check link, profiles and sync settings.
+
+        One that cannot be opened is refused, but a node that is its own manager goes on trying.
+        """
+        settings = self._settings
+        if settings.rig_file and not settings.serial:
+            settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
+        source = self._source = open_source(self._camera, settings, self.system_clock)
+        source.stream(False)
+        self._ended = threading.Event()
+        self._capture = threading.Thread(
+            target=self._run, args=(source, self._ended), name="capture", daemon=True
+        )
+        self._capture.start()
+        if self.by_itself:
+            return
+        known = lambda: source.report().condition is not Condition.WAITING  # noqa: E731
+        self.wait_for(known, settings.start_delay_s + OPEN_S)
+        report = source.report()
+        if report.condition is not Condition.READY:
+            self.release()
+            raise _refused(report)
+
+    def activate(self) -> None:
+        """Have it stream; refused while it is not there."""
+        assert self._source is not None
+        report = self._source.report()
+        if report.condition is Condition.FAILED and not self.by_itself:
+            raise _refused(report)
+        self._source.stream(True)
+
+    def deactivate(self) -> None:
+        """Stop the streams; the device stays open."""
+        assert self._source is not None
+        self._source.stream(False)
+        report = self._source.report
+        if not self.wait_for(lambda: report().condition is not Condition.OK, STOP_TIMEOUT_S):
+            raise CameraError(f"it still streams after {STOP_TIMEOUT_S} s: {report().message}")
+
+    def release(self) -> None:
+        """End the thread, which lets go of the camera."""
+        self._ended.set()
+        if self._capture is not None:
+            self._capture.join(STOP_TIMEOUT_S)
+        self._source = self._capture = None
+
+    def look(self) -> Health:
         """Rate, age, link, sync, losses. Ends the node when the capture thread has failed."""
         if self._failure is not None:
             raise self._failure
+        assert self._source is not None
         report = self._source.report()
         rate_hz, numbers = self._pace.take(self.system_clock.monotonic_ns())
         level, message = self._pace.grade(report, rate_hz)
@@ -72,23 +125,22 @@ class CameraNode(HouseNode):
         return Health(Level[level], message, (*numbers, *report.values))
 
     def stop(self) -> None:
-        """End the thread, let go of the camera, write the log that was asked for."""
-        self._stopping.set()
-        self._capture.join(STOP_TIMEOUT_S)
+        """Let go of the camera, write the log that was asked for."""
+        super().stop()
         if self._settings.sent_log:
             lines = "\n".join(f"{stamp},{sent}" for stamp, sent in self._sent)
             Path(self._settings.sent_log).write_text(f"stamp_ns,sent_ns\n{lines}\n")
 
-    def _run(self) -> None:
+    def _run(self, source: ShotSource, ended: threading.Event) -> None:
         try:
-            while not self._stopping.is_set():
-                shot = self._source.next(WAIT_S)
+            while not ended.is_set():
+                shot = source.next(WAIT_S)
                 if shot is not None:
                     self._publish(shot)
         except Exception as error:
             self._failure = error
         finally:
-            self._source.close()
+            source.close()
 
     def _publish(self, shot: Shot) -> None:
         clock = self.system_clock
@@ -97,6 +149,10 @@ class CameraNode(HouseNode):
         self._pace.shot(ns_to_seconds(now_ns - shot.stamp_ns), clock.monotonic_ns())
         if self._settings.sent_log:
             self._sent.append((shot.stamp_ns, now_ns))
+
+
+def _refused(report: SourceReport) -> CameraError:
+    return CameraError(report.message.removeprefix(f"[{CameraError.code}] "))
 
 
 def main() -> None:

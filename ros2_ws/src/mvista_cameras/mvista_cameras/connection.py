@@ -15,6 +15,7 @@ class Phase(Enum):
     """Where the connection stands."""
 
     WAITING = "waiting to open"
+    READY = "opened and checked, not streaming"
     STARTING = "opened, no image yet"
     STREAMING = "streaming"
     LEFT_ALONE = "left alone"
@@ -25,7 +26,9 @@ class Step(Enum):
 
     WAIT = "wait"
     OPEN = "open"
+    START = "start"
     READ = "read"
+    STOP = "stop"
     CLOSE = "close"
     LOOK = "look"
     """Is the camera still listed? Opens nothing; `vanished` if it is not."""
@@ -57,7 +60,7 @@ class Connection:
         self, times: ConnectionTimes, now_ns: int, streams: tuple[str, ...] = ("",)
     ) -> None:
         self._times, self._streams = times, streams
-        self._open_at_ns = now_ns + seconds_to_ns(times.start_delay_s)
+        self._next_ns = now_ns + seconds_to_ns(times.start_delay_s)
         self._heard_ns = dict.fromkeys(streams, now_ns)
         self._image_ns = self._steady_since_ns = now_ns
         self._tries = 0
@@ -66,12 +69,21 @@ class Connection:
         self.reason = ""
         self.losses = 0
 
-    def next(self, now_ns: int) -> Step:
-        """The step at this monotonic instant. After CLOSE call `failed`."""
-        if self.phase in (Phase.WAITING, Phase.LEFT_ALONE):
+    def next(self, now_ns: int, wanted: bool = True) -> Step:
+        """The step at this monotonic instant; `wanted`: images are. After CLOSE call `failed`."""
+        if self.phase is Phase.READY and wanted:
+            return Step.START
+        if self.phase in (Phase.WAITING, Phase.LEFT_ALONE, Phase.READY):
             due = Step.OPEN if self.phase is Phase.WAITING else Step.LOOK
-            return due if now_ns >= self._open_at_ns else Step.WAIT
+            return due if now_ns >= self._next_ns else Step.WAIT
+        if not wanted:
+            return Step.STOP
         return Step.CLOSE if self._silent(now_ns) else Step.READ
+
+    def ready(self, now_ns: int) -> None:
+        """The device is open and does not stream; whether it is still there is looked at."""
+        self.phase, self.reason = Phase.READY, ""
+        self._next_ns = now_ns + seconds_to_ns(self._times.longest_retry_s)
 
     def started(self) -> None:
         """The streams were asked to start, whatever comes of it."""
@@ -137,20 +149,22 @@ class Connection:
                 "(most_starts): switch its 12 V supply off and on, or unplug it; it is opened "
                 "again when it is back"
             )
-        self._open_at_ns = now_ns + seconds_to_ns(backoff_s)
+        self._next_ns = now_ns + seconds_to_ns(backoff_s)
 
     def still_there(self, now_ns: int) -> None:
         """It was looked for and has not been switched off yet."""
-        self._open_at_ns = now_ns + seconds_to_ns(self._times.retry_s)
+        times = self._times
+        ready = self.phase is Phase.READY
+        self._next_ns = now_ns + seconds_to_ns(times.longest_retry_s if ready else times.retry_s)
 
     def vanished(self, now_ns: int) -> None:
         """It was switched off: when it comes back it begins with a clean record."""
         self.phase, self.reason, self._tries, self.starts = Phase.WAITING, "unplugged", 0, 0
-        self._open_at_ns = now_ns + seconds_to_ns(self._times.retry_s)
+        self._next_ns = now_ns + seconds_to_ns(self._times.retry_s)
 
     def wait_s(self, now_ns: int) -> float:
         """Seconds until the next try; 0 when it is due."""
-        return max(ns_to_seconds(self._open_at_ns - now_ns), 0.0)
+        return max(ns_to_seconds(self._next_ns - now_ns), 0.0)
 
     def _silent(self, now_ns: int) -> list[str]:
         allowed_ns = self._allowed_ns()

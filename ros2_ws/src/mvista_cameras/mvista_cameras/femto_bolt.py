@@ -42,10 +42,18 @@ READ_S = 0.1
 
 
 @dataclass(frozen=True)
-class _Open:
+class _Checked:
+    """A device that is open and what was asked for of it is offered."""
+
     device: CaptureDevice
     identity: DeviceIdentity
     choice: ProfileChoice
+
+
+@dataclass(frozen=True)
+class _Open(_Checked):
+    """One that streams."""
+
     sync: SyncConfig
     calibration: StreamCalibration
 
@@ -106,7 +114,9 @@ class FemtoBolt:
         self._connection = Connection(settings.times, clock.monotonic_ns(), STREAMS)
         self._stamps = StampMap(settings.latency_s)
         self._pairing = self._new_pairing()
+        self._checked: _Checked | None = None
         self._open: _Open | None = None
+        self._wanted = True
         self._registration: Registration | None = None
         self._registered: StreamCalibration | None = None
         self._paired_ns = -1
@@ -116,7 +126,7 @@ class FemtoBolt:
     def next(self, timeout_s: float) -> Shot | None:
         """The next shot; None when there was none in time, or while the camera is not there."""
         now_ns = self._clock.monotonic_ns()
-        step = self._connection.next(now_ns)
+        step = self._connection.next(now_ns, self._wanted)
         if step is Step.WAIT:
             wait_s = min(timeout_s, self._connection.wait_s(now_ns))
             self._clock.sleep_until(now_ns + seconds_to_ns(wait_s))
@@ -125,7 +135,11 @@ class FemtoBolt:
             if step is Step.LOOK:
                 self._look()
             elif step is Step.OPEN:
+                self._open_device()
+            elif step is Step.START:
                 self._start()
+            elif step is Step.STOP:
+                self._stop()
             elif step is Step.CLOSE:
                 return self._last_look(now_ns)
             else:
@@ -136,6 +150,10 @@ class FemtoBolt:
             self._connection.failed(f"[{error.code}] {error}", self._clock.monotonic_ns())
         return None
 
+    def stream(self, wanted: bool) -> None:
+        """Whether it shall stream; without, it is open and checked, its lasers are off."""
+        self._wanted = wanted
+
     def report(self) -> SourceReport:
         """The connection in a sentence; link, profile, sync as read back, clocks, losses."""
         connection, open_, now_ns = self._connection, self._open, self._clock.monotonic_ns()
@@ -143,6 +161,8 @@ class FemtoBolt:
         streaming = connection.phase is Phase.STREAMING and not unusable
         failed = bool(unusable or connection.reason) and not streaming
         condition = Condition.OK if streaming else Condition.FAILED if failed else Condition.WAITING
+        if connection.phase is Phase.READY:
+            condition = Condition.READY
         message = (unusable or connection.reason) if failed else connection.phase.value
         stamps, counts = self._stamps, self._counts
         values = [
@@ -157,48 +177,70 @@ class FemtoBolt:
             ("capture to arrival (ms)", f"{stamps.latency_s * 1000:.1f}"),
         ]
         warning = self._spoilt.warning(now_ns) if streaming else ""
-        return SourceReport(condition, message, (*_described(open_), *values), warning)
+        return SourceReport(
+            condition, message, (*_described(open_ or self._checked), *values), warning
+        )
 
     def close(self) -> None:
         """Let go of the device."""
-        open_, self._open = self._open, None
-        if open_ is not None:
-            open_.device.close()
+        checked, self._checked, self._open = self._checked, None, None
+        if checked is not None:
+            checked.device.close()
 
-    def _start(self) -> None:
+    def _open_device(self) -> None:
         device = self._device_opener()
         try:
-            self._open = self._configured(device)
+            self._checked = checked = self._check(device)
         except CameraError:
             device.close()
             raise
+        if self._wanted:
+            self._start()
+        else:
+            self._synchronise(device, checked.identity.serial)
+            self._connection.ready(self._clock.monotonic_ns())
+
+    def _start(self) -> None:
+        assert self._checked is not None
+        self._open = self._started(self._checked)
         self._prepare_registration(self._open.calibration)
         self._stamps.restart()
         self._pairing, self._paired_ns = self._new_pairing(), -1
         self._spoilt.since_pair = 0
         self._connection.opened(self._clock.monotonic_ns())
 
+    def _stop(self) -> None:
+        open_, self._open = self._open, None
+        if open_ is not None:
+            open_.device.stop()
+        self._connection.ready(self._clock.monotonic_ns())
+
     def _look(self) -> None:
-        """Left alone after starts in vain: only switching it off and on helps."""
+        """Left alone after starts in vain, only switching it off and on helps; or not wanted."""
         now_ns = self._clock.monotonic_ns()
         if self._device_opener.connected():
             self._connection.still_there(now_ns)
         else:
+            self.close()
             self._connection.vanished(now_ns)
 
-    def _configured(self, device: CaptureDevice) -> _Open:
+    def _check(self, device: CaptureDevice) -> _Checked:
         settings, identity = self._settings, device.identity()
         check_link(identity.connection, identity.serial)
         choice = choose_profiles(
             device.color_profiles(), device.depth_profiles(), settings.color, settings.depth
         )
-        self._synchronise(device, identity.serial)
+        return _Checked(device, identity, choice)
+
+    def _started(self, checked: _Checked) -> _Open:
+        device, choice, serial = checked.device, checked.choice, checked.identity.serial
+        self._synchronise(device, serial)
         self._connection.started()
         calibration = device.start(choice.color, choice.depth)
         # Starting the streams is known to reset what was set before.
         sync = device.read_sync()
-        check_read_back(settings.sync, sync, identity.serial)
-        return _Open(device, identity, choice, sync, calibration)
+        check_read_back(self._settings.sync, sync, serial)
+        return _Open(device, checked.identity, choice, sync, calibration)
 
     def _synchronise(self, device: CaptureDevice, serial: str) -> None:
         wanted = self._settings.sync
@@ -336,14 +378,17 @@ def _same(a: StreamCalibration, b: StreamCalibration | None) -> bool:
     )
 
 
-def _described(open_: _Open | None) -> tuple[tuple[str, str], ...]:
-    if open_ is None:
+def _described(checked: _Checked | None) -> tuple[tuple[str, str], ...]:
+    if checked is None:
         return ()
-    identity, sync = open_.identity, open_.sync
-    return (
+    identity = checked.identity
+    found = (
         ("camera", f"{identity.model} {identity.serial}, firmware {identity.firmware}"),
         ("link", identity.connection),
-        ("colour profile", str(open_.choice.color)),
-        ("depth profile", str(open_.choice.depth)),
-        ("sync read back", f"{sync.role}, depth delay {sync.depth_delay_us} us"),
+        ("colour profile", str(checked.choice.color)),
+        ("depth profile", str(checked.choice.depth)),
     )
+    if not isinstance(checked, _Open):
+        return found
+    sync = checked.sync
+    return (*found, ("sync read back", f"{sync.role}, depth delay {sync.depth_delay_us} us"))

@@ -180,6 +180,12 @@ class OrbbecDevice:
             _intrinsics(chosen_color), _intrinsics(chosen_depth), pose_from(rotation, offset_m)
         )
 
+    def stop(self) -> None:
+        """Stop both streams; the device stays open, and `start` begins them anew."""
+        with _Told(self._sdk, "the streams do not stop"):
+            self._started = False
+            self._pipeline.stop()
+
     def wait(self, timeout_s: float) -> Sequence[RawImage | Damaged]:
         """Images of the next frame set; empty after `timeout_s` without one."""
         with _Told(self._sdk, "the device is gone"):

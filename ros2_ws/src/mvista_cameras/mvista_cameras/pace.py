@@ -41,6 +41,8 @@ class Pace:
 
     def grade(self, report: SourceReport, rate_hz: float) -> tuple[str, str]:
         """(OK, WARN or ERROR; a sentence) from the source's report and the rate kept."""
+        if report.condition is Condition.READY:
+            return "OK", report.message
         if report.condition is not Condition.OK:
             return "ERROR", report.message
         if report.warning:

@@ -33,6 +33,9 @@ class CaptureDevice(Protocol):
 
     def start(self, color: StreamProfile, depth: StreamProfile) -> StreamCalibration: ...
 
+    def stop(self) -> None:
+        """Stop the streams and stay open; `start` begins anew."""
+
     def wait(self, timeout_s: float) -> Sequence[RawImage | Damaged]:
         """Images that arrived, colour and depth in any order; empty when none came in time.
 
@@ -54,13 +57,19 @@ class DeviceOpener(Protocol):
 
 
 class ShotSource(Protocol):
-    """One camera that delivers whole shots: hardware, emulated, synthetic."""
+    """One camera that delivers whole shots: hardware, emulated, synthetic. A new one streams."""
 
     @property
     def camera(self) -> str: ...
 
     def next(self, timeout_s: float) -> Shot | None:
         """The next shot, or None when none came within `timeout_s`; keeps the camera alive."""
+
+    def stream(self, wanted: bool) -> None:
+        """Whether it shall stream; without, it is opened and checked, and `next` keeps it so.
+
+        May be called from any thread; `next` carries it out.
+        """
 
     def report(self) -> SourceReport: ...
 

@@ -119,6 +119,8 @@ class Condition(Enum):
     """How a camera does."""
 
     OK = "streaming"
+    READY = "ready"
+    """Opened and checked; images are not wanted."""
     WAITING = "waiting"
     FAILED = "failed"
 

@@ -35,11 +35,16 @@ class SyntheticCamera:
         self._wall_offset_ns = clock.now_ns() - clock.monotonic_ns()
         self._next = self._after(opened_ns)
         self.shots = self.skipped = 0
+        self._wanted = True
 
     def next(self, timeout_s: float) -> Shot | None:
         """Sleeps until the next capture is due, at most `timeout_s`."""
         due_ns = self._due_ns(self._next)
         deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
+        if not self._wanted:
+            self._clock.sleep_until(deadline_ns)
+            self._next = max(self._next, self._after(deadline_ns))
+            return None
         self._clock.sleep_until(min(due_ns, deadline_ns))
         now_ns = self._clock.monotonic_ns()
         if now_ns < due_ns:
@@ -57,9 +62,15 @@ class SyntheticCamera:
             self._due_ns(newest) + self._clock.now_ns() - self._clock.monotonic_ns(),
         )
 
+    def stream(self, wanted: bool) -> None:
+        """Whether pictures are delivered."""
+        self._wanted = wanted
+
     def report(self) -> SourceReport:
         """What was delivered, and what was skipped because the machine was late."""
         values = (("shots", str(self.shots)), ("captures skipped", str(self.skipped)))
+        if not self._wanted:
+            return SourceReport(Condition.READY, "synthetic pictures, not delivered", values)
         return SourceReport(Condition.OK, "synthetic pictures", values)
 
     def close(self) -> None:
