@@ -36,21 +36,22 @@ class Template:
     """A parameter value with references to run options and to `{share}`."""
 
     text: str
-    kind: type[str] | type[int] = str
+    kind: type[str] | type[int] | type[bool] = str
 
     def parts(self) -> tuple[tuple[bool, str], ...]:
         """(is a reference, text or name) in order."""
         split = _REFERENCE.split(self.text)
         return tuple((bool(i % 2), part) for i, part in enumerate(split) if part)
 
-    def resolve(self, values: Mapping[str, str]) -> str | int:
+    def resolve(self, values: Mapping[str, str]) -> str | int | bool:
         """The value once the options are known.
 
         Raises:
             ConfigError: a reference without a value, or a value of another kind.
         """
         try:
-            return self.kind("".join(values[p] if ref else p for ref, p in self.parts()))
+            text = "".join(values[p] if ref else p for ref, p in self.parts())
+            return text == TRUE if self.kind is bool else self.kind(text)
         except KeyError as error:
             raise ConfigError(
                 f"'{self.text}': no option {error}; there are {sorted(values)}"

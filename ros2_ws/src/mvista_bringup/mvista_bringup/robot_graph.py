@@ -57,6 +57,12 @@ REAL_ROBOT_OPTIONS = (
     RunOption("second_can_channel", "", "or its channel"),
     RunOption("second_xyz", "0 -0.6 0", "second base in the first one's frame, m", kind=Kind.THREE),
     RunOption("second_rpy", "0 0 0", "and its roll, pitch, yaw, rad", kind=Kind.THREE),
+    RunOption(
+        "autostart",
+        TRUE,
+        "arms and cameras come up by themselves; false: `ros2 lifecycle set`, or a manager",
+        (TRUE, FALSE),
+    ),
     RunOption("rviz", FALSE, "also start RViz with config/rviz/mvista4d.rviz", (TRUE, FALSE)),
     RunOption("task", SCENES[0], "emulated: the scene", SCENES),
     _whole("seed", "0", "emulated: object poses and distractors"),
@@ -76,6 +82,7 @@ MONITOR_OPTIONS = (
 
 _ARM_FILE = ("arm_file", Template("{share}/config/arms/{arm_file}.yaml"))
 _RIG_FILE = ("rig_file", Template("{share}/config/rigs/{rig}.yaml"))
+_AUTOSTART = ("autostart", Template("{autostart}", bool))
 _WHEN_REAL, _WHEN_EMULATED = When("hardware", REAL), When("hardware", EMULATED)
 
 
@@ -92,7 +99,7 @@ def _arm(option: str, urdf: CellUrdf, place: str = "", when: tuple[When, ...] = 
             "driver",
             namespace,
             "config/piper.yaml",
-            (_ARM_FILE, *parameters),
+            (_ARM_FILE, _AUTOSTART, *parameters),
             when=(*when, when_hardware),
         )
 
@@ -166,6 +173,7 @@ def _cameras(sync: str) -> list[Spec]:
                 "config/cameras.yaml",
                 (
                     _RIG_FILE,
+                    _AUTOSTART,
                     ("index", index),
                     ("sync_role", role),
                     ("start_delay_s", turn * START_GAP_S),
