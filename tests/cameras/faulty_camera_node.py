@@ -41,6 +41,10 @@ def _set_faults(body: SmallCamera) -> None:
         setattr(body, name, tuple(value) if isinstance(value, list) else value)
 
 
-if __name__ == "__main__":
+def main() -> None:
     setattr(camera_node, "open_source", _open)  # noqa: B010 - what the node itself imports
     camera_node.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,19 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 
-from mvista_bringup.nodes import SHARE
+from mvista_bringup.nodes import SHARE, NodeSpec
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_cameras.records import Condition
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros.spinning import spinning
-from tests.cameras.emulated import rig
-from tests.cameras.test_nodes import READY_S, Reader, camera_spec
+from tests.cameras.emulated import SMALL, rig
+from tests.cameras.test_nodes import READY_S, Reader
 from tests.fakes.lifecycle_client import LifecycleClient
 
 CLOCK = SystemClock()
 PATIENCE_S, QUIET_S = 60.0, 0.5
+NAME = "/cam0/camera"
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -92,10 +93,9 @@ def test_a_link_that_is_too_slow_is_told_before_anything_streams() -> None:
 class _Watcher(Reader):
     """A reader that also drives the states."""
 
-    def __init__(self, name: str = "cam0", **arguments: Any) -> None:
-        super().__init__(name, **arguments)
-        self.name = f"/{name}/camera"
-        self.camera = LifecycleClient(self, self.name)
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__("cam0", **arguments)
+        self.camera = LifecycleClient(self, NAME)
 
     def images(self) -> int:
         return len(self.messages["color/image_raw"])
@@ -105,7 +105,7 @@ class _Watcher(Reader):
         until(lambda: self.images() > before + 2)
 
     def says(self, level: bytes, *texts: str) -> bool:
-        told = self.health.get(self.name, DiagnosticStatus())
+        told = self.health.get(NAME, DiagnosticStatus())
         return told.level == level and all(text in told.message for text in texts)
 
     def is_quiet(self) -> bool:
@@ -120,7 +120,14 @@ class _Watcher(Reader):
 @pytest.mark.timeout(240)
 def test_the_states_at_the_process(tmp_path: Path) -> None:
     """unconfigured, inactive, active, inactive, unconfigured, active, finalized."""
-    spec = camera_spec(autostart=False, rate_hz=10)
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps({"serial": "OTHER"}), encoding="utf-8")
+    chosen = {"backend": "emulated", "serial": "FAULTY", "autostart": False, **SMALL}
+    spec = NodeSpec(
+        *("tests.cameras", "faulty_camera_node", "camera", "cam0"),
+        parameters=tuple(chosen.items()),
+        arguments=(str(body),),
+    )
     with (
         Supervisor((spec,), {SHARE: str(share_root())}, tmp_path) as supervisor,
         spinning(_Watcher, supervisor.domain_id) as heard,
@@ -129,6 +136,12 @@ def test_the_states_at_the_process(tmp_path: Path) -> None:
         camera = heard.camera
         assert camera.state() == "unconfigured" and not heard.images()
         assert not camera.change(Transition.TRANSITION_ACTIVATE), "it is not configured"
+        assert not camera.change(Transition.TRANSITION_CONFIGURE), "it is another camera"
+        assert camera.state() == "unconfigured"
+        words = ("configure was refused: [38] no camera FAULTY", "OTHER")
+        until(partial(heard.says, DiagnosticStatus.ERROR, *words))
+
+        body.write_text(json.dumps({"serial": "FAULTY"}), encoding="utf-8")
         assert camera.change(Transition.TRANSITION_CONFIGURE)
         until(partial(heard.says, DiagnosticStatus.WARN, "inactive: opened and checked"))
         assert heard.is_quiet()
@@ -144,20 +157,4 @@ def test_the_states_at_the_process(tmp_path: Path) -> None:
         heard.more_images()
         assert camera.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
         assert camera.state() == "finalized"
-        supervisor.check()
-
-
-@pytest.mark.system
-@pytest.mark.timeout(240)
-def test_a_camera_that_the_rig_does_not_know_stays_unconfigured(tmp_path: Path) -> None:
-    rig_file = str(share_root() / "config/rigs/sim_cell.yaml")
-    spec = replace(camera_spec(autostart=False, rig_file=rig_file), namespace="/cam9")
-    with (
-        Supervisor((spec,), {SHARE: str(share_root())}, tmp_path) as supervisor,
-        spinning(partial(_Watcher, "cam9"), supervisor.domain_id) as heard,
-    ):
-        supervisor.wait_ready(READY_S)
-        assert not heard.camera.change(Transition.TRANSITION_CONFIGURE)
-        assert heard.camera.state() == "unconfigured"
-        until(partial(heard.says, DiagnosticStatus.ERROR, "configure was refused: [10]", "serial"))
         supervisor.check()
