@@ -157,6 +157,46 @@ def test_without_loop_it_ends_and_stays(tmp_path: Path) -> None:
     assert frame is not None and frame.stamp_ns == 10**18 + 5 * PERIOD_NS
 
 
+@pytest.mark.parametrize("speeds", [(1.0, 4.0, 0.25), (0.05, 20.0, 1.0), (2.0, 2.0, 2.0)])
+def test_at_another_speed_it_goes_on_from_where_it_is(
+    tmp_path: Path, speeds: tuple[float, ...]
+) -> None:
+    """No frame twice or backwards, stamps of now, and the distances are those of the speed."""
+    clock = ManualClock(5 * 10**18)
+    played = replay(tmp_path / "r", clock, speed=speeds[0])
+    seen: list[tuple[int, int]] = []
+    for speed in speeds:
+        played.play(speed, loop=True)
+        first = len(seen)
+        for _ in range(1000):
+            clock.advance(0.005)
+            position = played.position("cam0")
+            assert position is not None
+            if not seen or position != seen[-1][0]:
+                seen.append((position, played.shot("cam0", position).stamp_ns))
+                assert -(10**6) <= clock.now_ns() - seen[-1][1] <= 10**7
+        distances = np.diff([stamp_ns for _, stamp_ns in seen[first + 1 :]])
+        steps = np.diff([position for position, _ in seen[first + 1 :]])
+        assert np.abs(distances - steps * PERIOD_NS / speed).max(initial=0.0) < 2e6 / speed
+    assert (np.diff(np.array(seen), axis=0) > 0).all()
+
+
+def test_told_to_loop_no_more_it_plays_this_round_to_its_end(tmp_path: Path) -> None:
+    clock = ManualClock(5 * 10**18)
+    played = replay(tmp_path / "r", clock)
+    clock.advance(20 * PERIOD_NS / 1e9)
+    before = played.position("cam0")
+    played.play(1.0, loop=False)
+    assert before is not None and played.position("cam0") == before and not played.finished
+    clock.advance(20 * PERIOD_NS / 1e9)
+    last = played.position("cam0")
+    assert played.finished and last is not None and before <= last < before + 6
+    played.play(1.0, loop=True)
+    clock.advance(2 * PERIOD_NS / 1e9)
+    again = played.position("cam0")
+    assert not played.finished and again is not None and again > last
+
+
 def test_bad_questions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="speed is 0"):
         replay(tmp_path / "r", ManualClock(), speed=0.0)

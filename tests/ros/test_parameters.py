@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mvista_core.errors import ConfigError
-from mvista_ros.parameters import declare, load_parameter_file, read_file
+from mvista_ros.base_node import HouseNode
+from mvista_ros.parameters import declare, load_parameter_file, parameter, read_file
 from tests.ros.probe_node import ProbeParameters
 from tests.ros.typing_aliases import Write
 
@@ -92,3 +96,40 @@ def test_a_file_that_is_missing_or_otherwise_laid_out_is_named(tmp_path: Path) -
     other.write_text("rate_hz: 3.0", encoding="utf-8")
     with pytest.raises(ConfigError, match="ros__parameters"):
         load_parameter_file(other)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """One that may change, one that may not, and a rule over both."""
+
+    low: float = parameter(1.0, "The lower end", 0.0, 10.0, live=True)
+    high: float = parameter(5.0, "The upper end", 0.0, 10.0)
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ConfigError(f"low {self.low} is not below high {self.high}")
+
+
+def test_a_live_parameter_is_judged_as_at_the_start_and_passed_on(context: rclpy.Context) -> None:
+    node = HouseNode("probe", context=context, use_global_arguments=False)
+    heard: list[_Heard] = []
+    assert declare(node, _Heard, heard.append, "the bench is as high as it is") == _Heard()
+    result = node.set_parameters_atomically([Parameter("low", value=3.0)])
+    assert result.successful and heard == [_Heard(low=3.0)]
+    for name, value, said in (
+        ("low", 6.0, r"\[10\] low 6\.0 is not below high 5\.0"),
+        ("low", 11.0, "out of range"),
+        ("low", math.nan, "out of range"),
+        (
+            "high",
+            7.0,
+            r"'high' of /probe does not change .*: the bench is as high as it is\. Start",
+        ),
+    ):
+        result = node.set_parameters_atomically([Parameter(name, value=value)])
+        assert not result.successful and re.search(said, result.reason), result.reason
+    both = [Parameter("low", value=4.0), Parameter("high", value=7.0)]
+    assert not node.set_parameters_atomically(both).successful, "all or nothing"
+    assert heard == [_Heard(low=3.0)] and node.get_parameter("low").value == 3.0
+    assert node.describe_parameter("high").read_only
+    node.destroy_node()

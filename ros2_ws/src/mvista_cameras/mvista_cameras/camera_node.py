@@ -24,6 +24,8 @@ from mvista_ros.parameters import declare, parameter
 
 WAIT_S = 0.2
 STOP_TIMEOUT_S = 2.0
+FIXED = "the device is opened and checked with it, and whoever reads it has begun with it"
+"""Why the other parameters do not change."""
 OPEN_S = 10.0
 """A device that has not been opened after so long will not be."""
 
@@ -33,7 +35,7 @@ class CameraParameters(CameraSettings):
     """The node's parameters: the camera's settings and what is published of it."""
 
     preview_rate_hz: float = parameter(
-        5.0, "320x180 previews per second, while somebody reads them; 0: none", 0.0, 60.0
+        5.0, "320x180 previews per second, while somebody reads them; 0: none", 0.0, 60.0, live=True
     )
     native_depth: bool = parameter(False, "Also publish the depth camera's own image")
     rig_file: str = parameter("", "Rig file that knows the serial, when `serial` is empty")
@@ -46,7 +48,7 @@ class CameraNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("camera")
-        settings = declare(self, CameraParameters)
+        settings = declare(self, CameraParameters, self._change, FIXED)
         self._camera = self.get_namespace().rpartition("/")[2] or "camera"
         self.autostart, clock = settings.autostart, self.system_clock
         self._settings, self._pace = settings, Pace(settings.rate_hz, clock.monotonic_ns())
@@ -59,6 +61,9 @@ class CameraNode(ManagedNode):
         self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._capture: threading.Thread | None = None
+
+    def _change(self, settings: CameraParameters) -> None:
+        self._publisher.preview_rate(settings.preview_rate_hz)
 
     def configure(self) -> None:
         """Open the camera, check link, profiles and sync settings.

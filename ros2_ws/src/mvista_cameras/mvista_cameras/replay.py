@@ -29,19 +29,36 @@ class Replay:
         loop: bool = True,
         restamp: bool = True,
     ) -> None:
-        if not speed > 0:
-            raise ConfigError(f"replay speed is {speed}; allowed: above 0")
         self._cameras = {camera.name: camera for camera in cameras}
         self._stamps = {c.name: [frame.stamp_ns for frame in c.frames] for c in cameras}
-        self._clock, self._speed = clock, speed
-        self._loop, self._restamp = loop, restamp
+        self._clock, self._restamp = clock, restamp
         self._first_ns = min(stamps[0] for stamps in self._stamps.values())
         last_ns = max(stamps[-1] for stamps in self._stamps.values())
         longest = max(len(stamps) for stamps in self._stamps.values())
         self._round_ns = last_ns - self._first_ns
         self._round_ns += self._round_ns // (longest - 1) if longest > 1 else 10**9
-        self._started_ns = clock.monotonic_ns()
+        self._since_ns = clock.monotonic_ns()
+        self._played_before_ns = 0
+        self._end_ns: int | None = None
+        self._speed = self._speed_before = speed
+        self.play(speed, loop)
         self._kept: dict[str, tuple[int, CameraFrame]] = {}
+
+    def play(self, speed: float, loop: bool) -> None:
+        """Go on from here at another speed, or otherwise at the end.
+
+        Raises:
+            ConfigError: the speed is not above 0.
+        """
+        if not speed > 0:
+            raise ConfigError(f"replay speed is {speed}; allowed: above 0")
+        now_ns = self._clock.monotonic_ns()
+        self._played_before_ns, self._since_ns = self._played_ns(now_ns), now_ns
+        self._speed, self._speed_before = speed, self._speed
+        if loop:
+            self._end_ns = None
+        elif self._end_ns is None:
+            self._end_ns = (self._played_before_ns // self._round_ns + 1) * self._round_ns
 
     def cameras(self) -> Sequence[str]:
         """Names of the cameras, in the recording's order."""
@@ -65,11 +82,10 @@ class Replay:
         """Number of the frame that is newest now, counting on through the rounds."""
         if camera not in self._cameras:
             raise RigError(f"no camera '{camera}'; there are {list(self._cameras)}")
-        played_ns = round((self._clock.monotonic_ns() - self._started_ns) * self._speed)
+        played_ns, stamps = self._played_ns(self._clock.monotonic_ns()), self._stamps[camera]
+        if self._end_ns is not None and played_ns >= self._end_ns:
+            return self._end_ns // self._round_ns * len(stamps) - 1
         rounds, within_ns = divmod(played_ns, self._round_ns)
-        stamps = self._stamps[camera]
-        if not self._loop and rounds:
-            return len(stamps) - 1
         index = bisect_right(stamps, self._first_ns + within_ns) - 1 + rounds * len(stamps)
         return index if index >= 0 else None
 
@@ -82,8 +98,12 @@ class Replay:
     @property
     def finished(self) -> bool:
         """Whether every frame was played; never, with `loop`."""
-        played_ns = (self._clock.monotonic_ns() - self._started_ns) * self._speed
-        return not self._loop and played_ns >= self._round_ns
+        played_ns = self._played_ns(self._clock.monotonic_ns())
+        return self._end_ns is not None and played_ns >= self._end_ns
+
+    def _played_ns(self, now_ns: int) -> int:
+        """How much of the recording has been played, through all rounds."""
+        return self._played_before_ns + round((now_ns - self._since_ns) * self._speed)
 
     def _stamp_ns(self, camera: str, position: int) -> int:
         stamps = self._stamps[camera]
@@ -93,4 +113,7 @@ class Replay:
         played_ns = stamps[index] - self._first_ns + rounds * self._round_ns
         # Where the wall clock is now, not where it was at the start: it may have been set since.
         ahead_ns = self._clock.now_ns() - self._clock.monotonic_ns()
-        return self._started_ns + ahead_ns + round(played_ns / self._speed)
+        after_ns = played_ns - self._played_before_ns
+        # A frame that was due just before the speed changed was due at the old one.
+        speed = self._speed if after_ns >= 0 else self._speed_before
+        return self._since_ns + ahead_ns + round(after_ns / speed)

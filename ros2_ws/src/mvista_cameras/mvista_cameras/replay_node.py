@@ -15,6 +15,8 @@ from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.parameters import declare, parameter
 
 POLL_S = 0.005
+FIXED = "whoever reads the cameras has begun with this recording and its kind of stamps"
+"""Why the other parameters do not change."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class ReplayParameters:
     """What is played, and how."""
 
     recording: str = parameter("", "Folder of the recording (recording.yaml lies in it)")
-    speed: float = parameter(1.0, "1 is as recorded", 0.05, 20.0)
-    loop: bool = parameter(True, "Begin again after the last frame")
+    speed: float = parameter(1.0, "1 is as recorded", 0.05, 20.0, live=True)
+    loop: bool = parameter(True, "Begin again after the last frame", live=True)
     restamp: bool = parameter(True, "Stamps of now; false: as recorded, old for every consumer")
-    preview_rate_hz: float = parameter(5.0, "320x180 previews per second; 0: none", 0.0, 60.0)
+    preview_rate_hz: float = parameter(
+        5.0, "320x180 previews per second; 0: none", 0.0, 60.0, live=True
+    )
 
     def __post_init__(self) -> None:
         if not self.recording:
@@ -37,7 +41,7 @@ class ReplayNode(HouseNode):
 
     def __init__(self) -> None:
         super().__init__("replay")
-        settings = declare(self, ReplayParameters)
+        settings = declare(self, ReplayParameters, self._change, FIXED)
         clock = self.system_clock
         cameras = load_recording(settings.recording)
         self._replay = Replay(cameras, clock, settings.speed, settings.loop, settings.restamp)
@@ -60,6 +64,11 @@ class ReplayNode(HouseNode):
         level, message = self._pace.grade(report, rate_hz)
         counts = (("frames skipped", str(self._skipped)), ("frames damaged", str(self._damaged)))
         return Health(Level[level], message, (*numbers, *counts))
+
+    def _change(self, settings: ReplayParameters) -> None:
+        self._replay.play(settings.speed, settings.loop)
+        for publisher in self._publishers.values():
+            publisher.preview_rate(settings.preview_rate_hz)
 
     def _tick(self) -> None:
         clock = self.system_clock

@@ -36,12 +36,16 @@ class ShotPublisher:
         self._color, self._depth = images("color/image_raw"), images("depth/image_raw")
         self._info = node.create_publisher(CameraInfo, f"{prefix}color/camera_info", qos.SENSOR_OUT)
         self._native = images("depth/native") if native_depth else None
-        self._preview_ns = seconds_to_ns(1 / preview_rate_hz) if preview_rate_hz else 0
+        self.preview_rate(preview_rate_hz)
         self._previewed_ns = clock.monotonic_ns() - self._preview_ns
         self._small_color, self._small_depth = images("color/preview"), images("depth/preview")
         self._small_info = node.create_publisher(
             CameraInfo, f"{prefix}color/preview_info", qos.SENSOR_OUT
         )
+
+    def preview_rate(self, rate_hz: float) -> None:
+        """At most so many previews a second from now on; 0: none."""
+        self._preview_ns = seconds_to_ns(1 / rate_hz) if rate_hz else 0
 
     def publish(self, shot: Shot) -> None:
         """Send one shot, and its preview when one is due and read."""

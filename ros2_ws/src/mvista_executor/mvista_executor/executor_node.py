@@ -39,6 +39,8 @@ from mvista_ros.convert import joint_state_from_msg
 from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
 
+FIXED = "motions are planned and checked by it in advance, also the one under way"
+"""Why its parameters do not change at run time."""
 STOP_TIMEOUT_S = 3.0
 LOOK_TICKS = 20
 STATUS_TOPIC = f"{rivals.SERVER}/_action/status"
@@ -60,7 +62,7 @@ class ExecutorNode(HouseNode):
 
     def __init__(self) -> None:
         super().__init__("executor")
-        settings = declare(self, ExecutorParameters)
+        settings = declare(self, ExecutorParameters, fixed=FIXED)
         arm, clock = load_arm(settings.arm_file), self.system_clock
         self._stall_after_s = settings.stall_after_s
         self._stream, self._lock = ExecutionStream(arm, settings, clock), threading.Lock()

@@ -44,6 +44,8 @@ STATUS_PERIOD_S = 0.1
 REALTIME_PRIORITY = 20
 STOP_TIMEOUT_S = 1.5
 THREAD_SWITCH_S = 0.0005
+FIXED = "limits and times are agreed with the arm before it is enabled, never while it may move"
+"""Why its parameters do not change at run time."""
 ANSWER_MARGIN_S = 0.5
 """Beyond `identity_timeout_s`, for the search to say what was missing."""
 _SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED, Mode.CLOSED})
@@ -67,7 +69,7 @@ class PiperNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("driver")
-        settings = declare(self, PiperParameters)
+        settings = declare(self, PiperParameters, fixed=FIXED)
         self.autostart, clock = settings.autostart, self.system_clock
         link = PiperLink(partial(open_bus, settings), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)

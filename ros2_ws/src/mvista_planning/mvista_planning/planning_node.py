@@ -38,6 +38,8 @@ from mvista_world.compute import choose
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 from mvista_world.planner import load_planner
 
+FIXED = "weights and limits are those that its plans name"
+"""Why its parameters do not change at run time."""
 THREADS = 6
 ACTIONS = ("imagine", "infer_actions")
 
@@ -47,7 +49,7 @@ class PlanningNode(HouseNode):
 
     def __init__(self) -> None:
         super().__init__("planning")
-        self._settings = declare(self, PlanningParameters)
+        self._settings = declare(self, PlanningParameters, fixed=FIXED)
         realtime.give_way(self._settings.niceness)
         self._compute = choose(self._settings.precision, threads=self._settings.threads)
         self._rig = load_rig(self._settings.rig_file)

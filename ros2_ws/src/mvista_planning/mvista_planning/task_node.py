@@ -20,23 +20,31 @@ from mvista_ros.convert.joints import doubles
 from mvista_ros.parameters import declare, parameter
 
 THREADS = 6
+FIXED = "the arm, the optimisation and the gate are those that the node began with"
+"""Why the other parameters do not change."""
 
 
 @dataclass(frozen=True)
 class TaskParameters:
     """Parameters of the task node."""
 
-    source_camera: str = parameter("cam1", "The view the model sees when a goal names none")
-    target_cameras: tuple[str, ...] = parameter(("cam0", "cam2"), "The views imagined beside it")
+    source_camera: str = parameter(
+        "cam1", "The view the model sees when a goal names none", live=True
+    )
+    target_cameras: tuple[str, ...] = parameter(
+        ("cam0", "cam2"), "The views imagined beside it", live=True
+    )
     arm: str = parameter("piper", "Namespace of the arm that executes")
     initialisation: str = parameter("head", "Start of the optimisation: head or random")
     steps: int = parameter(15, "Optimisation steps", 0, 1000)
-    confirm: bool = parameter(False, "Whether every plan waits for the service `confirm`")
+    confirm: bool = parameter(
+        False, "Whether every plan waits for the service `confirm`", live=True
+    )
     confirm_timeout_s: float = parameter(
         120.0, "An operator silent for so long has declined", 1.0, 3600.0
     )
     server_timeout_s: float = parameter(
-        180.0, "Longest wait for planner and executor to serve", 0.1, 3600.0
+        180.0, "Longest wait for planner and executor to serve", 0.1, 3600.0, live=True
     )
     plan_age_limit_s: float = parameter(240.0, "Oldest plan that is executed", 1.0, 3600.0)
     head_disagreement_limit_rad: float = parameter(
@@ -49,7 +57,7 @@ class TaskNode(HouseNode):
 
     def __init__(self) -> None:
         super().__init__("task")
-        self._settings = declare(self, TaskParameters)
+        self._settings = declare(self, TaskParameters, self._change, FIXED)
         settings, clock = self._settings, self.system_clock
         self._operator = Confirmation(clock, settings.confirm_timeout_s)
         optimisation = Optimisation(settings.initialisation, settings.steps)
@@ -70,15 +78,20 @@ class TaskNode(HouseNode):
         """Cancel the running task; the arm stops smoothly."""
         self._server.stop()
 
+    def _change(self, settings: TaskParameters) -> None:
+        """For the tasks that are yet to begin."""
+        self._settings = settings
+
     def _run(self, request: RunTask.Goal, progress: Progress) -> RunTask.Result:
+        settings = self._settings
         asked = TaskRequest(
             request.instruction,
-            request.source_camera or self._settings.source_camera,
-            tuple(request.target_cameras) or self._settings.target_cameras,
+            request.source_camera or settings.source_camera,
+            tuple(request.target_cameras) or settings.target_cameras,
             request.seed,
-            request.confirm or self._settings.confirm,
+            request.confirm or settings.confirm,
         )
-        self._steps.wait_until_served(self._settings.server_timeout_s, progress)
+        self._steps.wait_until_served(settings.server_timeout_s, progress)
         report = self._task.run(asked, progress)
         for stage in report.stages:
             words = f"{stage.stage.value}: {stage.duration_s:.2f} s"

@@ -44,6 +44,7 @@ from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import ns_to_stamp
 from mvista_ros.listening import Listening
+from mvista_ros.parameters import why_fixed
 
 DIAGNOSTICS_PERIOD_S = 1.0
 EXECUTOR_STOP_TIMEOUT_S = 5.0
@@ -99,6 +100,15 @@ class HouseNode(Node):
         """As rclpy's, on a steady clock: the wall clock paces nothing."""
         options.setdefault("clock", self.steady_clock)
         return super().create_timer(timer_period_sec, *arguments, **options)
+
+    def set_parameters_atomically(
+        self, parameter_list: list[Parameter[Any]]
+    ) -> SetParametersResult:
+        """As rclpy's; a parameter that cannot change is refused with the reason why."""
+        for item in parameter_list:
+            if reason := why_fixed(self, item.name):
+                return SetParametersResult(successful=False, reason=reason)
+        return super().set_parameters_atomically(parameter_list)
 
     def listen(
         self,
