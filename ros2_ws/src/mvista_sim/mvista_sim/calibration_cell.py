@@ -106,6 +106,8 @@ class BoardCell:
         self.model = mujoco.MjModel.from_xml_string(_with_board(xml, board), _assets(board))
         self.data = mujoco.MjData(self.model)
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        # Finding where each pixel comes from takes longer than drawing the picture: once per lens.
+        self._sources: dict[Intrinsics, tuple[Float32, Float32]] = {}
         self._joints = [int(self.model.joint(n).qposadr[0]) for n in arm.joint_names[:-1]]
         self.put(None, arm.home[:6])
 
@@ -122,7 +124,7 @@ class BoardCell:
     def color(self, camera: str, lens: Intrinsics) -> UInt8:
         """uint8 RGB [H, W, 3] through `lens`, its distortion included."""
         renderer = self._renderer(camera, lens)
-        return np.asarray(_distorted(renderer.render(), lens, cv2.INTER_CUBIC), dtype=np.uint8)
+        return np.asarray(self._distorted(renderer.render(), lens, cv2.INTER_CUBIC), dtype=np.uint8)
 
     def depth(self, camera: str, lens: Intrinsics) -> Float64:
         """Exact depth along the optical axis [H, W], m."""
@@ -132,13 +134,22 @@ class BoardCell:
             exact = renderer.render().astype(np.float32)
         finally:
             renderer.disable_depth_rendering()
-        return np.asarray(_distorted(exact, lens, cv2.INTER_NEAREST), dtype=np.float64)
+        return np.asarray(self._distorted(exact, lens, cv2.INTER_NEAREST), dtype=np.float64)
 
     def close(self) -> None:
         """Free the GL contexts."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
+
+    def _distorted(self, image: Any, lens: Intrinsics, how: int) -> Any:
+        """A pinhole image as a distorting lens with the same matrix shows it."""
+        if not lens.distortion:
+            return image
+        if lens not in self._sources:
+            self._sources[lens] = _pinhole_pixels(lens)
+        u, v = self._sources[lens]
+        return cv2.remap(image, u, v, how, borderMode=cv2.BORDER_REPLICATE)
 
     def _renderer(self, camera: str, lens: Intrinsics) -> mujoco.Renderer:
         size = (lens.height_px, lens.width_px)
@@ -316,14 +327,12 @@ def _reported(lens: Intrinsics, wanted: CellSession, rng: Generator) -> Intrinsi
     return _scattered(lens, wanted.focal_error, wanted.centre_error_px * scale, rng)
 
 
-def _distorted(image: Any, lens: Intrinsics, how: int) -> Any:
-    """A pinhole image as a distorting lens with the same matrix shows it."""
-    if not lens.distortion:
-        return image
+def _pinhole_pixels(lens: Intrinsics) -> tuple[Float32, Float32]:
+    """Where in a pinhole image with the same matrix each pixel lies: u [H, W] and v [H, W]."""
     rays = pixel_rays(lens)
     u = (rays[..., 0] * lens.fx_px + lens.cx_px).astype(np.float32)
     v = (rays[..., 1] * lens.fy_px + lens.cy_px).astype(np.float32)
-    return cv2.remap(image, u, v, how, borderMode=cv2.BORDER_REPLICATE)
+    return u, v
 
 
 def _assets(board: Board) -> dict[str, bytes]:
