@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,13 @@ CLOCK = SystemClock()
 DOMAIN = 120 + os.getpid() % 100
 CODE = "from mvista_executor.executor_node import main; main()"
 ARGUMENTS = ("--ros-args", "-r", "__ns:=/piper", "--params-file", "config/executor.yaml")
+# The same arm, by an executor of another name: its topics lead to the first one's.
+REMAPPED = (
+    *("--ros-args", "-r", "__ns:=/other", "--params-file", "config/executor.yaml"),
+    *("-r", "joint_command:=/piper/joint_command", "-r", "joint_states:=/piper/joint_states"),
+)
+DDS_PROFILE = {"FASTDDS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "dds" / "fastdds.xml")}
+"""As the launch files and the supervisor set it."""
 # The tests' arm shares the machine with other tests: its own lateness is not the subject.
 LATE = ("-p", "stale_after_s:=0.4")
 
@@ -104,12 +111,14 @@ def wait(future: Any) -> Any:
 
 @contextmanager
 def executor_process(
-    log: Path, environment: Mapping[str, str] | None = None
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = ARGUMENTS,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running executor; what it says goes to `log`, and no traceback is among it."""
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", CODE, *ARGUMENTS, *LATE],
+            [sys.executable, "-c", CODE, *arguments, *LATE],
             cwd=ROOT,
             env={**(environment or os.environ), "ROS_DOMAIN_ID": str(DOMAIN)},
             stderr=file,

@@ -26,7 +26,9 @@ from mvista_ros.actions import call_action
 from mvista_ros.convert import joint_state_to_msg, trajectory_to_msg
 from tests.executor.process import (
     CLOCK,
+    DDS_PROFILE,
     DOMAIN,
+    REMAPPED,
     ArmOnTopics,
     arm_on_topics,
     executor_process,
@@ -216,6 +218,62 @@ def test_two_executors_of_one_arm_both_refuse(cell: Cell, arm: ArmModel, tmp_pat
 
 def _errors(node: ArmOnTopics) -> int:
     return sum(s.level == b"\x02" for array in node.told for s in array.status)
+
+
+def _accused(node: ArmOnTopics) -> set[str]:
+    """Who says now that there is a rival."""
+    newest = {s.name: s.message for array in node.told[-4:] for s in array.status}
+    return {name for name, message in newest.items() if message.startswith("[39]")}
+
+
+def test_two_executors_of_one_arm_are_rivals_under_other_names_too(
+    arm: ArmModel, tmp_path: Path
+) -> None:
+    """One remapped to the other's topics: both refuse. One that stood still for longer than its
+    lease is forgotten meanwhile, and a rival again as soon as it goes on."""
+    environment = {**os.environ, **DDS_PROFILE}
+    with (
+        executor_process(tmp_path / "first.log", environment),
+        executor_process(tmp_path / "other.log", environment, REMAPPED) as other,
+        arm_on_topics(arm) as node,
+    ):
+        assert until(lambda: _accused(node) == {"/piper/executor", "/other/executor"}, 60.0)
+        answer = wait(node.send(swing(arm, 2.0)).get_result_async())
+        assert answer.result.error_string.startswith("[39]"), answer.result.error_string
+        assert not node.commands
+        os.kill(other.pid, signal.SIGSTOP)
+        try:
+            assert until(lambda: not _accused(node), 60.0)
+            answer = wait(node.send(swing(arm, 2.0)).get_result_async())
+            assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.error_string
+        finally:
+            os.kill(other.pid, signal.SIGCONT)
+        assert until(lambda: _accused(node) == {"/piper/executor", "/other/executor"}, 60.0)
+        count = len(node.commands)
+        answer = wait(node.send(swing(arm, 2.0)).get_result_async())
+        assert answer.result.error_string.startswith("[39]"), answer.result.error_string
+        assert len(node.commands) == count
+
+
+def test_a_killed_executor_is_forgotten_before_its_successor_is_asked(
+    arm: ArmModel, tmp_path: Path
+) -> None:
+    """The middleware's own 20 s are 4 with the profile of the launch files."""
+    environment = {**os.environ, **DDS_PROFILE}
+    with arm_on_topics(arm) as node:
+        with executor_process(tmp_path / "first.log", environment) as first:
+            assert until(lambda: node.status() is not None, 60.0)
+            first.kill()
+        killed_ns = CLOCK.monotonic_ns()
+        assert until(lambda: node.count_publishers("joint_command") == 0, 60.0)
+        forgotten_s = (CLOCK.monotonic_ns() - killed_ns) / 1e9
+        print(f"forgotten after {forgotten_s:.1f} s")
+        assert forgotten_s < 12.0
+        node.told.clear()
+        with executor_process(tmp_path / "second.log", environment):
+            assert until(lambda: node.status() is not None, 60.0)
+            answer = wait(node.send(swing(arm, 2.0)).get_result_async())
+            assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.error_string
 
 
 def test_a_server_that_is_killed_and_started_again_does_not_know_the_goal(

@@ -44,7 +44,7 @@ def test_two_nodes_are_refused_before_either_has_written() -> None:
 
 
 def test_two_of_one_name_are_told_and_refused_once_both_have_written() -> None:
-    """One may be a process that was killed: the graph knows it for 20 s more."""
+    """One may be a process that was killed: the graph knows it for its lease."""
     made = writers(ONE, TWIN, heard=(b"2", b"2"))
     assert made.trouble is not None and made.refusal is None
     made.hear(b"1")

@@ -246,7 +246,7 @@ def _accepted(
 class _ResultWait:
     """Waits for one goal's result, and for no longer than there is somebody who can give it.
 
-    The middleware keeps a server that was killed for up to 20 s. One that is started again
+    The middleware keeps a server that was killed for its lease (4 or 20 s). One started again
     meanwhile knows nothing of its goals: it is noticed by its id, and asked.
     """
 
