@@ -1,49 +1,122 @@
-"""The rig on /tf_static reaches even a late joiner."""
+"""The rig on /tf_static: one publisher of it, and a late joiner gets the newest, once."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
 from mvista_bringup.nodes import NodeSpec
 from mvista_bringup.paths import config_file
 from mvista_bringup.supervisor import Supervisor
+from mvista_core.records import RigCalibration
 from mvista_core.rig import load_rig
+from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
+from mvista_ros.actions import call_service
 from mvista_ros.convert import optical_frame, transform_from_msg
+from mvista_ros.spinning import spinning
 
-WAIT_S = 40.0
+CLOCK = SystemClock()
+WAIT_S = 60.0
+AS_TF2 = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""What tf2's listener asks for: of two latchers it gets both messages."""
 
 
-def test_every_camera_hangs_on_the_base(
-    rig_publisher: NodeSpec, values: dict[str, str], tmp_path: Path
-) -> None:
-    rig = load_rig(config_file("rigs", "sim_cell.yaml"))
-    heard: list[TFMessage] = []
-    with Supervisor([rig_publisher], values, tmp_path) as supervisor:
-        supervisor.wait_ready(WAIT_S)
-        context = rclpy.Context()
-        context.init(domain_id=supervisor.domain_id)
-        node = rclpy.create_node("late", context=context)
-        node.create_subscription(TFMessage, "/tf_static", heard.append, qos.STATIC)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        deadline_s = time.monotonic() + WAIT_S
-        while not heard and time.monotonic() < deadline_s:
-            executor.spin_once(timeout_sec=0.1)
-        executor.shutdown()
-        node.destroy_node()
-        context.try_shutdown()
-    found = {t.child_frame_id: t for t in heard[0].transforms}
-    assert set(found) == {optical_frame(name) for name in rig.names}
-    for camera in rig.cameras:
-        transform = found[optical_frame(camera.name)]
+class Joiner(Node):
+    """Somebody who joins late, and may ask for another rig."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("late", context=context)
+        self.heard: list[TFMessage] = []
+        self.lives = 0
+        self.create_subscription(TFMessage, "/tf_static", self.heard.append, AS_TF2)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._live, qos.STATUS)
+        self._set = self.create_client(SetParameters, "rig_publisher/set_parameters")
+
+    def ask(self, file: Path | str) -> SetParametersResult:
+        value = Parameter("rig_file", value=str(file)).to_parameter_msg()
+        request = SetParameters.Request(parameters=[value])
+        (answer,) = call_service(self._set, request, CLOCK, WAIT_S).results
+        return answer
+
+    def _live(self, message: DiagnosticArray) -> None:
+        self.lives += 1
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(WAIT_S)
+    while not condition():
+        assert CLOCK.monotonic_ns() < deadline_ns
+        CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.02))
+
+
+def joined(domain_id: int) -> list[TFMessage]:
+    """All that a late joiner is told until the publisher has given two more signs of life."""
+    with spinning(Joiner, domain_id) as node:
+        until(lambda: bool(node.heard))
+        lives = node.lives
+        until(lambda: node.lives >= lives + 2)
+        assert node.count_publishers("/tf_static") == 1
+        return list(node.heard)
+
+
+def check(heard: list[TFMessage], rig: RigCalibration) -> None:
+    """One transform for each camera of this rig, and no other."""
+    transforms = [transform for message in heard for transform in message.transforms]
+    assert [t.child_frame_id for t in transforms] == [optical_frame(name) for name in rig.names]
+    for transform, camera in zip(transforms, rig.cameras, strict=True):
         assert transform.header.frame_id == rig.base_frame == "piper_base"
         np.testing.assert_allclose(
             transform_from_msg(transform), camera.base_from_camera, atol=1e-9
         )
+
+
+@pytest.fixture
+def supervisor(
+    rig_publisher: NodeSpec, values: dict[str, str], tmp_path: Path
+) -> Iterator[Supervisor]:
+    with Supervisor([rig_publisher], values, tmp_path) as supervisor:
+        supervisor.wait_ready(WAIT_S)
+        yield supervisor
+
+
+def moved(to: Path, *changes: tuple[str, str]) -> Path:
+    """The simulated cell's rig file with these texts in place of others."""
+    text = config_file("rigs", "sim_cell.yaml").read_text("utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    to.write_text(text, "utf-8")
+    return to
+
+
+def test_a_late_joiner_gets_the_newest_rig_once(supervisor: Supervisor, tmp_path: Path) -> None:
+    """Also one that was set meanwhile, as calibration does; what cannot be used changes nothing."""
+    rig = load_rig(config_file("rigs", "sim_cell.yaml"))
+    check(joined(supervisor.domain_id), rig)
+    other = moved(tmp_path / "other.yaml", ("cam3", "door"))
+    wrong = {
+        "": "rig_file is empty",
+        str(tmp_path / "absent.yaml"): "no rig file at",
+        str(moved(tmp_path / "left.yaml", ("piper_base", "left_base"))): "measured from left_base",
+    }
+    with spinning(Joiner, supervisor.domain_id) as node:
+        for file, words in wrong.items():
+            answer = node.ask(file)
+            assert not answer.successful and words in answer.reason, answer.reason
+        until(lambda: len(node.heard) == 1)
+        assert node.ask(other).successful
+        until(lambda: len(node.heard) == 2)
+    check(joined(supervisor.domain_id), load_rig(other))
+    supervisor.check()

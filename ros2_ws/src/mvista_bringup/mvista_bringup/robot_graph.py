@@ -4,6 +4,8 @@ the arm is emulated at its CAN wire, and the simulated cell, whose arm follows i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mvista_bringup.nodes import (
     EMULATED_CAN_GROUP,
     SCENES,
@@ -323,10 +325,21 @@ CALIBRATE_OPTIONS = (
     RunOption("width", "3840", "of its colour images", ("3840", "1920", "1280", "640")),
     _whole("hold_s", "0", "its board moves on by itself then; 0: sim/next_place", (0, 600)),
     RunOption("truth_file", "", "where its truth is written; empty: nowhere"),
+    RunOption(
+        "rig_publisher",
+        FALSE,
+        "also start one, where no graph beside has it; with sim it is always there",
+        (TRUE, FALSE),
+    ),
     NAMESPACE_OPTION,
 )
 
+_CALIBRATED = NodeSpec("mvista_bringup", "rig_publisher_node", "rig_publisher")
+"""Shows nothing until a rig has passed."""
+
 CALIBRATE: tuple[Spec, ...] = (
+    replace(_CALIBRATED, when=(When("sim", TRUE),)),
+    replace(_CALIBRATED, when=(When("sim", FALSE), When("rig_publisher", TRUE))),
     NodeSpec(
         "mvista_sim",
         "board_node",

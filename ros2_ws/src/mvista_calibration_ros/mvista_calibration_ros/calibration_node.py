@@ -1,7 +1,8 @@
 """Calibration behind three actions: `calibration/collect`, `calibration/solve` and `.../verify`.
 
 The node feeds a `FrameBuffer` and answers goals; what is decided lies in collector.py and
-mvista_calibration. A rig that passes goes out on /tf_static at once.
+mvista_calibration. A rig that passes is shown at once, by the rig publisher, which alone says where
+cameras are.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mvista_interfaces.action import CollectCalibration, SolveCalibration, VerifyCalibration
+from rcl_interfaces.srv import SetParameters
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from tf2_msgs.msg import TFMessage
 
 from mvista_calibration.pipeline import METHODS
 from mvista_calibration.solving import SolveRequest, solve, verify
@@ -22,15 +24,15 @@ from mvista_calibration_ros.collector import Collected, Collector, Guidance
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import load_arm
-from mvista_core.errors import CalibrationError, CancelledError
+from mvista_core.errors import CalibrationError, CancelledError, UnavailableError
 from mvista_core.ports import Clock, Progress
-from mvista_core.records import RigCalibration
 from mvista_ros import convert, qos
-from mvista_ros.actions import WorkServer
+from mvista_ros.actions import WorkServer, call_service
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.parameters import declare
 
 SILENT_S = 3.0
+START_ONE = "calibrate.launch.py rig_publisher:=true"
 
 
 class CalibrationNode(HouseNode):
@@ -46,7 +48,9 @@ class CalibrationNode(HouseNode):
         self._guidance: Guidance | None = None
         self._last = "no goal yet"
         self._subscribe()
-        self._tf = self.create_publisher(TFMessage, "/tf_static", qos.STATIC)
+        self._rig_publisher = self.create_client(
+            SetParameters, f"{settings.rig_publisher}/set_parameters"
+        )
         self._servers = [
             WorkServer(self, CollectCalibration, "calibration/collect", self._collect, self._guide),
             WorkServer(self, SolveCalibration, "calibration/solve", self._solve),
@@ -161,16 +165,15 @@ class CalibrationNode(HouseNode):
             settings.keep_lenses,
         )
         found = solve(asked, self.system_clock, progress)
-        self._last = found.words
-        if found.passed:
-            self._publish_rig(found.rig)
+        words = f"{found.words} {self._show(found.rig_file)}" if found.passed else found.words
+        self._last = words
         error = found.error
         if error is None and not found.passed:
             error = CalibrationError(f"{found.words} See {found.report}")
         return SolveCalibration.Result(
             outcome=convert.outcome_ok() if error is None else convert.outcome_from_error(error),
             passed=found.passed,
-            words=found.words,
+            words=words,
             report=str(found.report),
             rig_file=str(found.rig_file),
             cameras=list(found.rig.names),
@@ -201,18 +204,18 @@ class CalibrationNode(HouseNode):
             sigmas=[float(camera.sigmas) for camera in found.cameras],
         )
 
-    def _publish_rig(self, rig: RigCalibration) -> None:
-        stamp_ns = self.system_clock.now_ns()
-        transforms = [
-            convert.transform_to_msg(
-                camera.base_from_camera,
-                rig.base_frame,
-                convert.optical_frame(camera.name),
-                stamp_ns,
-            )
-            for camera in rig.cameras
-        ]
-        self._tf.publish(TFMessage(transforms=transforms))
+    def _show(self, rig_file: Path) -> str:
+        """Have the rig publisher show this rig; in words, whether it does."""
+        value = Parameter("rig_file", value=str(rig_file.resolve())).to_parameter_msg()
+        request = SetParameters.Request(parameters=[value])
+        try:
+            (answer,) = call_service(self._rig_publisher, request, self.system_clock).results
+        except UnavailableError as error:
+            return f"Not shown on /tf_static: {error} (a rig publisher: {START_ONE})."
+        if not answer.successful:
+            return f"Not shown on /tf_static: {answer.reason}."
+        name = self._rig_publisher.service_name.rpartition("/")[0]
+        return f"Shown on /tf_static by {name}."
 
 
 def main() -> None:

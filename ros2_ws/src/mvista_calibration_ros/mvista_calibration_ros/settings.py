@@ -40,6 +40,9 @@ class CalibrationParameters:
     workspace_upper_m: tuple[float, ...] = parameter((0.65, 0.3, 0.3), "Its upper corner, m")
     sessions_folder: str = parameter("build/calibration/sessions", "Where sessions are recorded")
     rigs_folder: str = parameter("config/rigs", "Where a rig that passes is written")
+    rig_publisher: str = parameter(
+        "rig_publisher", "The node that shows a rig that passes on /tf_static, by its rig_file"
+    )
     session: str = parameter("", "Recorded session that a goal without one means; empty: none")
     serials_file: str = parameter("", "Rig file that knows the cameras' serials; empty: none")
     shots: int = parameter(15, "Shots until coverage may be called enough", 3, 200)
