@@ -53,11 +53,14 @@ class Reader(Node):
     def _on_health(self, message: DiagnosticArray) -> None:
         self.health.update({status.name: status for status in message.status})
 
-    def wait(self, names: tuple[str, ...], count: int) -> None:
-        """Until each topic has delivered so often; a topic that stays silent fails the test."""
+    def wait(self, names: tuple[str, ...], count: int, health: str) -> None:
+        """Until each topic delivered so often and `health` was told; silence fails the test."""
         until_ns = CLOCK.monotonic_ns() + seconds_to_ns(PATIENCE_S)
-        while any(len(self.messages[name]) < count for name in names):
-            assert CLOCK.monotonic_ns() < until_ns, {n: len(m) for n, m in self.messages.items()}
+        while health not in self.health or any(len(self.messages[n]) < count for n in names):
+            assert CLOCK.monotonic_ns() < until_ns, (
+                {n: len(m) for n, m in self.messages.items()},
+                sorted(self.health),
+            )
             CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.05))
 
 
@@ -87,7 +90,7 @@ def camera_spec(**parameters: Any) -> NodeSpec:
 def test_a_camera_serves_its_topics(tmp_path: Path) -> None:
     sent_log = tmp_path / "sent.csv"
     with running(camera_spec(sent_log=str(sent_log)), "cam0", tmp_path) as reader:
-        reader.wait(tuple(reader.messages), 2)
+        reader.wait(tuple(reader.messages), 2, "/cam0/camera")
         messages, health = dict(reader.messages), reader.health["/cam0/camera"]
     colors = {convert.stamp_to_ns(m.header.stamp): m for m in messages["color/image_raw"]}
     depths = {convert.stamp_to_ns(m.header.stamp): m for m in messages["depth/image_raw"]}
@@ -131,7 +134,7 @@ def test_a_recording_is_played_on_the_same_topics(tmp_path: Path) -> None:
     )
     topics = ("color/image_raw", "depth/image_raw", "color/camera_info", "color/preview")
     with running(spec, "cam0", tmp_path) as reader:
-        reader.wait(topics, 7)
+        reader.wait(topics, 7, "/replay")
         messages = list(reader.messages["color/image_raw"])
         counted = {value.key: value.value for value in reader.health["/replay"].values}
     assert int(counted["frames damaged"]) > 0

@@ -18,10 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
@@ -34,6 +32,7 @@ from mvista_piper.emulator.loopback import DEFAULT_GROUP, LoopbackBus
 from mvista_piper.emulator.server import tell
 from mvista_ros import qos
 from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg, stamp_to_ns
+from mvista_ros.spinning import spinning
 from tests.fakes.step_clock import SteppedClock
 from tests.piper.cell import HOME, PIPER
 
@@ -99,17 +98,8 @@ class Operator(Node):
 
 @pytest.fixture
 def operator() -> Iterator[Operator]:
-    context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    node, executor = Operator(context), SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin)
-    spinner.start()
-    yield node
-    executor.shutdown()
-    spinner.join()
-    node.destroy_node()
-    rclpy.shutdown(context=context)
+    with spinning(Operator, DOMAIN) as node:
+        yield node
 
 
 @pytest.fixture

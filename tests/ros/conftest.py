@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +10,8 @@ import rclpy
 from rclpy.action import ActionClient, ActionServer
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
+
+from mvista_ros.spinning import served
 
 
 @pytest.fixture
@@ -24,20 +25,15 @@ def spinning(domain_id: int) -> Iterator[Callable[[Node], Node]]:
     """Call it with a node to have it spun by a multi-threaded executor until the test ends."""
     rclpy.init(domain_id=domain_id)
     executor = MultiThreadedExecutor(6)
-    thread = threading.Thread(target=executor.spin)
     nodes: list[Node] = []
 
     def spin(node: Node) -> Node:
         nodes.append(node)
         executor.add_node(node)
-        if not thread.is_alive():
-            thread.start()
         return node
 
-    yield spin
-    executor.shutdown(5.0)
-    if thread.is_alive():
-        thread.join(5.0)
+    with served(executor, "test", 5.0):
+        yield spin
     for node in nodes:
         # `destroy_node` leaves action servers and clients on the graph.
         for action in [w for w in node.waitables if isinstance(w, (ActionClient, ActionServer))]:

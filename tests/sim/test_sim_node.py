@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point, Pose
 from mvista_interfaces.srv import EvaluateTask, MoveCamera, ResetScene
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 
@@ -29,6 +27,7 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.actions import call_service
 from mvista_ros.observation import ObservationSource
+from mvista_ros.spinning import spinning
 
 pytestmark = pytest.mark.system
 
@@ -43,8 +42,8 @@ HEALTH_TIMEOUT_S = 30.0
 class _Client(Node):
     """Sees what a planner and an executor see."""
 
-    def __init__(self) -> None:
-        super().__init__("client")
+    def __init__(self, context: Context) -> None:
+        super().__init__("client", context=context)
         self.rig = load_rig(config_file("rigs", "sim_cell.yaml"))
         self.arm = load_arm(config_file("arms", "piper.yaml"))
         self.eyes = ObservationSource(self, self.rig, CLOCK)
@@ -107,18 +106,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Client]:
     values = option_values(SIM_DEMO_OPTIONS, {}, str(share_root()))
     with Supervisor(SIM_DEMO[:1], values, run_dir) as supervisor:
         supervisor.wait_ready(READY_S)
-        rclpy.init(domain_id=supervisor.domain_id)
-        node = _Client()
-        executor = MultiThreadedExecutor(4)
-        executor.add_node(node)
-        thread = threading.Thread(target=executor.spin)
-        thread.start()
-        node.eyes.observe(0, timeout_s=READY_S)  # discovery
-        yield node
-        executor.shutdown(5.0)
-        thread.join(5.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+        with spinning(_Client, supervisor.domain_id, threads=4) as node:
+            node.eyes.observe(0, timeout_s=READY_S)  # discovery
+            yield node
 
 
 def test_every_camera_is_seen_with_true_stamps(client: _Client) -> None:
