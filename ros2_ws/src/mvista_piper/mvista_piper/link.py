@@ -42,8 +42,8 @@ _instances = itertools.count()
 class Frame(NamedTuple):
     """One frame of the bus. `flaw`: why it cannot be one of an arm's, "" if it can.
 
-    `foreign`: the controller's own report of an error, or a frame with a 29-bit id; what looks like
-    an arm's id there is none.
+    `foreign`: the controller's own report of an error, a frame with a 29-bit id, or somebody's
+    request for data (a remote frame); what looks like an arm's id there is none.
     """
 
     can_id: int
@@ -57,7 +57,8 @@ class Frame(NamedTuple):
 class LinkCounters:
     """Frames since the link was made. Only those that can be an arm's are `received`.
 
-    `flawed` ones have an arm's id and no eight bytes; `strange` ones have 29-bit ids.
+    `flawed` ones have an arm's id and no eight bytes; `strange` ones have 29-bit ids or are remote
+    frames, which ask for data and hold none.
     """
 
     received: int
@@ -183,7 +184,7 @@ class PiperLink:
             bytes(message.data),
             self._time.stamp(message.timestamp),
             _flaw_of(message),
-            message.is_extended_id or message.is_error_frame,
+            message.is_extended_id or message.is_error_frame or message.is_remote_frame,
         )
         if frame.foreign:
             self._strange += not message.is_error_frame

@@ -66,7 +66,10 @@ def describe(status: DriverStatus) -> tuple[tuple[str, str], ...]:
         ("error frames", str(counters.error_frames)),
         ("frames of another sender", str(counters.foreign)),
         ("frames dropped", status.drops or "0"),
-        ("frames not of an arm's form", f"{counters.flawed} flawed, {counters.strange} 29-bit"),
+        (
+            "frames not of an arm's form",
+            f"{counters.flawed} flawed, {counters.strange} 29-bit or remote",
+        ),
         ("set-points refused", str(status.refused_commands)),
     ]
     if status.arm is not None:
