@@ -31,7 +31,7 @@ class Wire:
         self.clock = ManualClock(50 * 10**9)
         self.link = PiperLink(join, self.clock)
         self.link.open()
-        self.feedback = Feedback(arm.joint_names, 0.1, 0.3)
+        self.feedback = Feedback(arm.joint_names, 0.1, 0.3, 0.05)
         self.arm = join()
 
     def say(self, can_id: int, data: bytes) -> bool:
@@ -225,6 +225,20 @@ def test_the_pose_to_enable_from_is_agreed_on_by_frames_and_motors(wire: Wire) -
         wire.say_motor_position(1, 0.0)
     wire.say_pose(degrees, 30.0, times=8)
     assert "joint2 at 1.187, its motor (0x252) at 0.000" in doubt()
+
+
+@pytest.mark.parametrize(("apart_deg", "doubted"), [(0.0, False), (2.0, False), (3.0, True)])
+def test_the_two_degrees_of_firmwares_are_no_doubt_and_more_is(
+    wire: Wire, apart_deg: float, doubted: bool
+) -> None:
+    """The encoders' noise (0.01 rad) on top of what motors and controller may count apart."""
+    degrees = [0.0, 68.0, -63.0, 0.0, 57.0, 0.0]
+    wire.say_pose(degrees, 30.0, times=8)
+    for _ in range(3):
+        for motor in range(6):
+            wire.say_motor_position(motor, degrees[motor] + (apart_deg if motor == 1 else 0.0))
+    doubt = wire.feedback.doubt(wire.clock.monotonic_ns())
+    assert ("joint2" in doubt and "motors_within_rad" in doubt) if doubted else doubt == ""
 
 
 def test_stale_values_are_not_a_pose(wire: Wire) -> None:

@@ -52,7 +52,9 @@ class PiperDriver:
         self._link, self._settings, self._clock = link, settings, clock
         self._names = arm.joint_names
         stale_s, slow_stale_s = settings.stale_after_s, settings.slow_stale_after_s
-        self._feedback = Feedback(arm.joint_names, stale_s, slow_stale_s)
+        self._feedback = Feedback(
+            arm.joint_names, stale_s, slow_stale_s, settings.motors_within_rad
+        )
         self._on_state: Callable[[JointState], None] = lambda state: None
         self._mode: Mode = Mode.CLOSED
         self._reason: MvistaError | None = ArmNotReadyError(CLOSED)

@@ -42,8 +42,6 @@ AGREED_FRAMES = 5
 AGREED_WITHIN_RAD = 0.02
 """... with each other; an arm at rest is far within."""
 AGREED_WITHIN_M = 0.002
-MOTORS_WITHIN_RAD = 0.05
-"""... and with the motors' own positions: more than the 2 degrees that firmwares count apart."""
 
 
 class _Stamped(NamedTuple):
@@ -88,8 +86,15 @@ def _make_judges() -> dict[int, Judge]:
 class Feedback:
     """The newest of every group. `take` belongs to the receiving thread; reading is free."""
 
-    def __init__(self, names: tuple[str, ...], stale_s: float, slow_stale_s: float) -> None:
-        self._names = names
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        stale_s: float,
+        slow_stale_s: float,
+        motors_within_rad: float,
+    ) -> None:
+        """Times and the distance are those of `PiperSettings`."""
+        self._names, self._motors_within_rad = names, motors_within_rad
         self._stale_ns, self._slow_stale_ns = seconds_to_ns(stale_s), seconds_to_ns(slow_stale_s)
         self._has_gripper = len(names) > MOTORS
         self._pose_ids = (
@@ -226,10 +231,11 @@ class Feedback:
             own = heard.newest.get(can_id)
             if own is None or until_ns - own.stamp.monotonic_ns > self._stale_ns:
                 yield f"joint{motor + 1} at {said:.3f}, its motor (0x{can_id:X}) says nothing"
-            elif abs(own.value[0] - said) > MOTORS_WITHIN_RAD:
+            elif abs(own.value[0] - said) > self._motors_within_rad:
                 yield (
                     f"joint{motor + 1} at {said:.3f}, its motor (0x{can_id:X}) at "
-                    f"{own.value[0]:.3f}: at most {MOTORS_WITHIN_RAD} rad apart is allowed"
+                    f"{own.value[0]:.3f}: at most {self._motors_within_rad} rad apart is allowed "
+                    "(motors_within_rad)"
                 )
 
     def _velocities(self, heard: _Heard, until_ns: int) -> Float64:

@@ -50,6 +50,9 @@ class PiperSettings:
         0.05, "A joint farther outside its limit than this is not enabled", 0.0, 0.2
     )
     limit_slack_m: float = _setting(0.005, "The same for the gripper", 0.0, 0.02)
+    motors_within_rad: float = _setting(
+        0.05, "A joint farther than this from its own motor (0x251-256) is not enabled", 0.045, 0.2
+    )
     hold_refresh_s: float = _setting(
         0.05, "While holding the last set-point is repeated this often", 0.005, 0.5
     )
