@@ -56,6 +56,25 @@ def test_the_tip_is_one_point_however_it_is_asked_for(fractions: list[float]) ->
         np.testing.assert_allclose(tip_m, arm.tip_position(pose), atol=1e-12)
 
 
+def test_every_position_limit_is_the_makers_narrowest_and_says_so(piper: ArmModel) -> None:
+    """Inside every source that counts, and no rounding (0.001 rad) more than inside."""
+    document = yaml.safe_load(PIPER.read_text(encoding="utf-8"))
+    sources = document["position_limits"]
+    counting = [source for source in sources if source["counts"]]
+    assert len({source["source"] for source in sources}) == len(sources) and counting
+    for name, lower, upper in zip(piper.joint_names, piper.lower, piper.upper, strict=True):
+        said = np.array([source[name] for source in counting if name in source])
+        narrowest = said[:, 0].max(), said[:, 1].min()
+        assert narrowest[0] <= lower <= narrowest[0] + 1e-3, name
+        assert narrowest[1] - 1e-3 <= upper <= narrowest[1], name
+
+
+def test_wrist_joints_have_the_makers_whole_range(piper: ArmModel) -> None:
+    wrist = [piper.joint_names.index(name) for name in ("joint5", "joint6")]
+    np.testing.assert_allclose(piper.upper[wrist], [1.22, 2.094])
+    np.testing.assert_allclose(piper.lower[wrist], [-1.22, -2.094])
+
+
 @given(st.floats(-2.0, 2.0))
 def test_the_first_joint_turns_everything_about_the_base_axis(angle_rad: float) -> None:
     arm = load_arm(PIPER)

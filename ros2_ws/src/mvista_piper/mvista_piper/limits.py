@@ -1,7 +1,7 @@
-"""Joint limits: the intersection of the arm file, the arm's own answer and the published table.
+"""Joint limits: what the arm file, the arm's own answer and the maker's table all allow.
 
-The sources disagree (joint 6 is 100, 120, 130 or 180 degrees depending on whom one asks), so no
-single one is trusted: what all of them allow is allowed.
+The arm file says where its limits are from (`position_limits`). An arm may be set to less (0x474),
+and only it knows: the narrower counts.
 """
 
 from __future__ import annotations
