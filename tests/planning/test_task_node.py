@@ -1,24 +1,34 @@
-"""The task node as a process: a task that is sent while the planner still starts is carried out."""
+"""The task node as a process: what it waits for, and what it refuses before anything is planned."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from control_msgs.action import FollowJointTrajectory
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mvista_interfaces.action import Imagine, InferActions, RunTask
 from rclpy.action import ActionServer
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from mvista_bringup.supervisor import free_domain_id
-from mvista_core.errors import InstructionError, MvistaError, UnavailableError
+from mvista_core.errors import (
+    ArmFaultError,
+    ArmNotReadyError,
+    InstructionError,
+    MvistaError,
+    UnavailableError,
+)
 from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_piper.emulator.control import Order
+from mvista_piper.emulator.loopback import DEFAULT_GROUP, LoopbackBus
+from mvista_piper.emulator.server import tell
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, WorkServer, call_action
 from mvista_ros.convert import error_from_outcome
@@ -26,8 +36,17 @@ from mvista_ros.spinning import spinning
 
 ROOT = Path(__file__).parents[2]
 CLOCK = SystemClock()
-APPEAR_S = 40.0
+APPEAR_S = 60.0
+PORT = 30_000 + os.getpid() % 10_000
 REFUSAL = "the planner was asked"
+CALLS = ("enable", "rearm")
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(APPEAR_S)
+    while not condition() and CLOCK.monotonic_ns() < deadline_ns:
+        CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.02))
+    return condition()
 
 
 class LatePlanner(Node):
@@ -39,6 +58,9 @@ class LatePlanner(Node):
         self.asked: list[str] = []
         self.health: list[str] = []
         self.create_subscription(DiagnosticArray, "/diagnostics", self._hear, qos.STATUS)
+        self.arm_says = ""
+        self.create_subscription(DiagnosticStatus, "piper/status", self._hear_arm, qos.STATUS)
+        self._driver = {name: self.create_client(Trigger, f"piper/{name}") for name in CALLS}
 
     def serve(self) -> None:
         WorkServer(self, Imagine, "imagine", self._imagine)
@@ -52,6 +74,15 @@ class LatePlanner(Node):
         hear = lambda feedback: on_stage(feedback.stage)  # noqa: E731
         _, result = call_action(self.tasks, goal, CLOCK, hear, server_timeout_s=APPEAR_S)
         return error_from_outcome(result.outcome)
+
+    def call(self, name: str) -> None:
+        """A service of the arm's driver; it must agree."""
+        assert self._driver[name].wait_for_service(APPEAR_S)
+        future = self._driver[name].call_async(Trigger.Request())
+        assert until(future.done) and future.result().success, future.result()
+
+    def _hear_arm(self, message: DiagnosticStatus) -> None:
+        self.arm_says = message.message
 
     def _imagine(self, request: Any, progress: Any) -> Any:
         self.asked.append(request.instruction)
@@ -108,3 +139,55 @@ def test_a_planner_that_never_comes_is_named(planner: LatePlanner) -> None:
     assert isinstance(error, UnavailableError)
     for name in ("imagine", "infer_actions", "piper/follow_joint_trajectory"):
         assert name in str(error)
+
+
+@pytest.fixture
+def arm(planner: LatePlanner) -> Iterator[None]:
+    """A real driver beside an emulated arm, on the planner's domain."""
+    bus = ["channel:=" + DEFAULT_GROUP, f"udp_port:={PORT}", "interface:=udp_multicast"]
+    patient = ["stale_after_s:=0.5", "slow_stale_after_s:=2.0", "command_timeout_s:=0.5"]
+    parameters = [item for pair in (*bus, *patient) for item in ("-p", pair)]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(planner.context.get_domain_id())}
+    emulator = [sys.executable, "-m", "mvista_piper.emulator_main", "--port", str(PORT)]
+    driver = [sys.executable, "-c", "from mvista_piper.piper_node import main; main()"]
+    driver += ["--ros-args", "-r", "__ns:=/piper", "--params-file", "config/piper.yaml"]
+    processes = [
+        subprocess.Popen([*emulator, "--home", "config/arms/piper.yaml", "--enabled"], cwd=ROOT),
+        subprocess.Popen([*driver, *parameters], cwd=ROOT, env=environment),
+    ]
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(30.0)
+
+
+def tell_the_arm(*orders: str) -> None:
+    with LoopbackBus(DEFAULT_GROUP, PORT) as bus:
+        for order in orders:
+            tell(bus, Order.parse(order), APPEAR_S)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("planner", [60.0], indirect=True)
+def test_nothing_is_planned_for_an_arm_that_cannot_move(planner: LatePlanner, arm: None) -> None:
+    """Refused with the driver's own number before the planner is asked; planned once it is well."""
+    planner.serve()
+    assert until(lambda: "ready, not enabled" in planner.arm_says), planner.arm_says
+    error = planner.run()
+    assert isinstance(error, ArmNotReadyError) and error.code == 33, error
+    assert "call the service `enable`" in str(error) and "no plan is made" in str(error)
+
+    planner.call("enable")
+    tell_the_arm("collision=2")
+    assert until(lambda: planner.arm_says.startswith("fault")), planner.arm_says
+    error = planner.run()
+    assert isinstance(error, ArmFaultError) and error.code == 37, error
+    assert "collision" in str(error) and planner.asked == []
+
+    tell_the_arm("clear")
+    planner.call("rearm")
+    assert until(lambda: planner.arm_says.startswith("holding")), planner.arm_says
+    error = planner.run()
+    assert isinstance(error, InstructionError) and planner.asked == ["open the drawer"]

@@ -91,7 +91,7 @@ class TaskNode(HouseNode):
             request.seed,
             request.confirm or settings.confirm,
         )
-        self._steps.wait_until_served(settings.server_timeout_s, progress)
+        self._steps.wait_until_ready(settings.server_timeout_s, progress)
         report = self._task.run(asked, progress)
         for stage in report.stages:
             words = f"{stage.stage.value}: {stage.duration_s:.2f} s"

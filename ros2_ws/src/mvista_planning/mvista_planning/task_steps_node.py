@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from control_msgs.action import FollowJointTrajectory
 from mvista_interfaces.action import Imagine, InferActions
-from mvista_interfaces.msg import Outcome
-from rclpy.node import Node
 
-from mvista_core.errors import CancelledError, ExecutionError, MvistaError, UnavailableError
+from mvista_core.errors import CancelledError, ExecutionError, UnavailableError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import ActionTrajectory, InferredPlan, Provenance
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_planning.arm_watch_node import ArmTopic
 from mvista_planning.confirmation import Confirmation
 from mvista_planning.relay import Relay
 from mvista_planning.task import Imagined, Stage, TaskRequest
 from mvista_ros.actions import GoalClient, call_action, succeeded
+from mvista_ros.base_node import HouseNode
 from mvista_ros.convert import (
-    error_from_outcome,
+    error_from_text,
     ns_to_stamp,
     raise_outcome,
     trajectory_from_msg,
@@ -31,7 +30,6 @@ from mvista_ros.convert import (
 WAITING = "wait"
 """What feedback calls the time before the first stage."""
 LOOK_PERIOD_S = 0.1
-_NUMBERED = re.compile(r"^\[(\d+)(?:\.(\d+))?\] ")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class RosSteps:
 
     def __init__(
         self,
-        node: Node,
+        node: HouseNode,
         clock: Clock,
         arm: str,
         optimisation: Optimisation,
@@ -56,6 +54,7 @@ class RosSteps:
         self._clock = clock
         self._optimisation = optimisation
         self._confirmation = confirmation
+        self._arm = ArmTopic(node, clock, arm)
         self._imagine = GoalClient(node, Imagine, "imagine")
         self._infer = GoalClient(node, InferActions, "infer_actions")
         self._follow = GoalClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
@@ -66,13 +65,18 @@ class RosSteps:
         clients = (self._imagine, self._infer, self._follow)
         return tuple(c._action_name for c in clients if not c.server_is_ready())
 
-    def wait_until_served(self, timeout_s: float, progress: Progress) -> None:
-        """Return once planner and executor serve: they may still load weights, or look for an arm.
+    def wait_until_ready(self, timeout_s: float, progress: Progress) -> None:
+        """Return once planner and executor serve and the arm can move: weights may still load.
 
         Raises:
             UnavailableError: they do not within `timeout_s`; names what is missing.
+            ArmNotReadyError, StaleFeedbackError: the arm needs somebody first; nothing is planned.
             CancelledError: the caller gave up.
         """
+        self._wait_until_served(timeout_s, progress)
+        self._arm.wait(WAITING, timeout_s, progress)
+
+    def _wait_until_served(self, timeout_s: float, progress: Progress) -> None:
         start_ns = self._clock.monotonic_ns()
         while missing := self.missing:
             waited_s = ns_to_seconds(self._clock.monotonic_ns() - start_ns)
@@ -97,7 +101,8 @@ class RosSteps:
         return Imagined(str(found.rollout_id), float(found.observation_age_s))
 
     def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan:
-        """Action `infer_actions`."""
+        """Action `infer_actions`, unless the arm was lost meanwhile."""
+        self._arm.check()
         start, steps = self._optimisation.initialisation, self._optimisation.steps
         goal = InferActions.Goal(rollout_id=rollout_id, initialisation=start, steps=steps)
         found = self._ask(self._infer, goal, Stage.INFER, progress)
@@ -128,7 +133,8 @@ class RosSteps:
         goal.multi_dof_trajectory.header.stamp = ns_to_stamp(observed_ns)
         status, result = call_action(self._follow, goal, self._clock, keep_going=watch)
         if not succeeded(status):
-            raise error_of(str(result.error_string))
+            said = str(result.error_string) or "the executor gave no reason"
+            raise error_from_text(said, ExecutionError)
 
     def _ask(self, client: GoalClient, goal: Any, stage: Stage, progress: Progress) -> Any:
         relay = Relay(progress, stage.value, self._clock)
@@ -141,14 +147,3 @@ class RosSteps:
         )
         raise_outcome(result.outcome)
         return result
-
-
-def error_of(text: str) -> MvistaError:
-    """The error in an executor's `error_string`, "[50.7] ..." or "[32] ..."."""
-    numbered = _NUMBERED.match(text)
-    if numbered is None:
-        return ExecutionError(text or "the executor gave no reason")
-    outcome = Outcome(
-        code=int(numbered[1]), reason=int(numbered[2] or 0), message=text[numbered.end() :]
-    )
-    return error_from_outcome(outcome) or ExecutionError(text)

@@ -34,6 +34,7 @@ from mvista_ros.convert.joints import (
 )
 from mvista_ros.convert.outcomes import (
     error_from_outcome,
+    error_from_text,
     outcome_from_error,
     outcome_ok,
     raise_outcome,
@@ -62,6 +63,7 @@ __all__ = [
     "depth_to_mm",
     "depth_to_msg",
     "error_from_outcome",
+    "error_from_text",
     "frame_from_msgs",
     "header",
     "intrinsics_from_msg",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from mvista_interfaces.msg import Outcome
 
 from mvista_core.errors import MvistaError, TrajectoryError
+
+_NUMBERED = re.compile(r"^(.*?)\[(\d+)(?:\.(\d+))?\] (.*)$", re.DOTALL)
 
 
 def outcome_ok(message: str = "") -> Outcome:
@@ -27,6 +31,19 @@ def error_from_outcome(outcome: Outcome) -> MvistaError | None:
         prefix = f"[{outcome.code}.{outcome.reason}] "
         return TrajectoryError(outcome.reason, outcome.message.removeprefix(prefix))
     return _error_classes().get(outcome.code, MvistaError)(outcome.message)
+
+
+def error_from_text(text: str, otherwise: type[MvistaError]) -> MvistaError:
+    """The error that a node told in words, "[50.7] ..." or "fault: [37] ...".
+
+    `otherwise` where the text has no number.
+    """
+    numbered = _NUMBERED.match(text)
+    if numbered is None:
+        return otherwise(text)
+    before, code, reason, after = numbered.groups()
+    outcome = Outcome(code=int(code), reason=int(reason or 0), message=before + after)
+    return error_from_outcome(outcome) or otherwise(text)
 
 
 def raise_outcome(outcome: Outcome) -> None:

@@ -1,0 +1,60 @@
+"""What the arm's driver says, and what that means for a task."""
+
+from __future__ import annotations
+
+import pytest
+
+from mvista_core.errors import ArmFaultError, ArmNotReadyError, MvistaError, TrajectoryError
+from mvista_core.timing import ManualClock
+from mvista_piper.status import ARMED, Mode
+from mvista_planning.arm_watch import COMING_MODES, FRESH_S, IDLE_MODE, ArmWatch, ArmWord
+from mvista_ros.convert import error_from_text
+
+FAILED = {Mode.FAULT, Mode.REFUSED, Mode.SEARCHING}
+
+
+def word(mode: str, failed: bool = False) -> ArmWord:
+    return ArmWord(mode, failed, "said")
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_every_mode_of_the_driver_is_one_to_go_on_to_wait_for_or_to_refuse(mode: Mode) -> None:
+    said = word(mode.name.lower(), mode in FAILED)
+    assert said.able is (mode in ARMED)
+    assert said.coming is (mode in {Mode.CLOSED, Mode.SEARCHING, Mode.ENABLING})
+
+
+def test_the_modes_are_the_drivers() -> None:
+    assert {*COMING_MODES, IDLE_MODE} <= {mode.name.lower() for mode in Mode}
+
+
+def test_an_arm_that_names_no_mode_goes_by_its_level() -> None:
+    assert word("").able and not word("", failed=True).able
+
+
+def test_only_the_newest_word_counts_and_only_while_it_is_fresh() -> None:
+    clock = ManualClock()
+    watch = ArmWatch(clock)
+    assert watch.word is None
+    watch.hear(word("fault", failed=True))
+    watch.hear(word("holding"))
+    clock.advance(FRESH_S)
+    assert watch.word == word("holding")
+    clock.advance(0.01)
+    assert watch.word is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("fault: [37] motor 2 collided", ArmFaultError, "fault: motor 2 collided"),
+        ("[33] not enabled", ArmNotReadyError, "not enabled"),
+        ("no number at all", ArmNotReadyError, "no number at all"),
+        ("[50.7] too fast", TrajectoryError, "[50.7] too fast"),
+    ],
+)
+def test_a_number_in_words_is_the_error_again(
+    text: str, kind: type[MvistaError], message: str
+) -> None:
+    error = error_from_text(text, ArmNotReadyError)
+    assert type(error) is kind and str(error) == message
