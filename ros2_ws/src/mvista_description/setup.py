@@ -1,4 +1,4 @@
-"""ament_python package: see package.xml. Also installs urdf/."""
+"""ament_python package: see package.xml. Also installs urdf/ and moveit/."""
 
 from pathlib import Path
 
@@ -17,11 +17,15 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/urdf", sorted(f"urdf/{p.name}" for p in FOLDER.glob("urdf/*.xacro"))),
+        (f"share/{NAME}/moveit", sorted(f"moveit/{p.name}" for p in FOLDER.glob("moveit/*.*"))),
     ],
-    install_requires=["setuptools", "xacro"],
+    install_requires=["pyyaml", "setuptools", "xacro"],
     zip_safe=True,
     maintainer="MVISTA-4D stack maintainers",
     maintainer_email="maintainers@mvista4d.org",
     description="URDF of the MVISTA-4D cell: Piper arms and cameras from their own files",
     license="Apache-2.0",
+    entry_points={
+        "console_scripts": ["agilex_names = mvista_description.programs:agilex_names"],
+    },
 )

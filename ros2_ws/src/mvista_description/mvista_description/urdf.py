@@ -14,8 +14,8 @@ PACKAGE = "mvista_description"
 CELL = "cell.urdf.xacro"
 
 
-def xacro_file(name: str = CELL) -> Path:
-    """One file of `urdf/`, in the source tree or in an ament prefix.
+def xacro_file(name: str = CELL, folder: str = "urdf") -> Path:
+    """One file of `urdf/` (or another folder), in the source tree or in an ament prefix.
 
     Raises:
         ConfigError: it is in neither.
@@ -24,9 +24,9 @@ def xacro_file(name: str = CELL) -> Path:
     roots = [Path(__file__).resolve().parents[1]]
     roots += [Path(prefix) / "share" / PACKAGE for prefix in prefixes]
     for root in roots:
-        if (root / "urdf" / name).is_file():
-            return root / "urdf" / name
-    raise ConfigError(f"no urdf/{name} in {[str(root) for root in roots]}; build {PACKAGE}")
+        if (root / folder / name).is_file():
+            return root / folder / name
+    raise ConfigError(f"no {folder}/{name} in {[str(root) for root in roots]}; build {PACKAGE}")
 
 
 def cell_urdf(arm_file: Path | str, arguments: Mapping[str, str] | None = None) -> str:
@@ -35,9 +35,17 @@ def cell_urdf(arm_file: Path | str, arguments: Mapping[str, str] | None = None) 
     Raises:
         ConfigError: a file is missing, or is no arm or rig file.
     """
-    mappings = {"arm_file": str(arm_file), **(arguments or {})}
+    return expanded(xacro_file(), {"arm_file": str(Path(arm_file).absolute()), **(arguments or {})})
+
+
+def expanded(file: Path, mappings: Mapping[str, str]) -> str:
+    """A xacro file with these arguments as text.
+
+    Raises:
+        ConfigError: it cannot be expanded, or a file that it reads is missing.
+    """
     try:
-        document = xacro.process_file(str(xacro_file()), mappings=mappings)
+        document = xacro.process_file(str(file), mappings=dict(mappings))
     except xacro.XacroException as error:
-        raise ConfigError(f"{CELL} with {mappings}: {error}") from None
+        raise ConfigError(f"{file.name} with {mappings}: {error}") from None
     return str(document.toprettyxml(indent="  "))
