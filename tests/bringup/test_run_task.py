@@ -127,6 +127,29 @@ def test_without_a_terminal_it_says_whom_to_call_and_waits(
     assert "ros2 service call /confirm" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("namespace", ["cell_a", "/lab/cell_a"])
+def test_in_a_namespace_it_names_the_service_of_that_cell(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a leading stroke or without: the same cell, and never another one's arm."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(free_domain_id()))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with spinning(partial(Node, "task", namespace=namespace.strip("/")), threads=4) as node:
+        server = Server(node)
+
+        def agree() -> None:
+            while not server.confirmation.answer(True)[0]:
+                CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.05))
+
+        somebody = threading.Thread(target=agree, daemon=True)
+        somebody.start()
+        assert cli.main(["run", "open the drawer", "--namespace", namespace, *WAIT]) == 0
+        somebody.join(5.0)
+        server.actions.stop()
+    called = f"ros2 service call /{namespace.strip('/')}/confirm std_srvs/srv/SetBool"
+    assert f'{called} "{{data: true}}"' in capsys.readouterr().out
+
+
 def test_control_c_cancels_the_task(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt() -> None:
         server.working.wait(20.0)

@@ -11,7 +11,7 @@ import sys
 
 from mvista_core.timing import SystemClock
 
-CALL = 'ros2 service call /confirm std_srvs/srv/SetBool "{data: true}"'
+CALL = 'ros2 service call {service} std_srvs/srv/SetBool "{{data: true}}"'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup.demo.progress import StageProgress
     from mvista_bringup.demo.run import interrupts
-    from mvista_bringup.task_client import Asked, task_client
+    from mvista_bringup.nodes import absolute
+    from mvista_bringup.task_client import CONFIRM, Asked, task_client
 
     clock = SystemClock()
     show = StageProgress(sys.stdout, clock)
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     def decide() -> bool | None:
         show.done("reached")
         if not sys.stdin.isatty():
-            print(f"the plan waits for an operator: {CALL}", flush=True)
+            call = CALL.format(service=absolute(args.namespace, CONFIRM))
+            print(f"the plan waits for an operator: {call}", flush=True)
             return None
         return input("look at the plan; may the arm move? [y/N] ").strip().lower() == "y"
 
