@@ -118,5 +118,9 @@ def test_a_late_joiner_gets_the_newest_rig_once(supervisor: Supervisor, tmp_path
         until(lambda: len(node.heard) == 1)
         assert node.ask(other).successful
         until(lambda: len(node.heard) == 2)
+        # Calibrated anew under the same name: the same file, another rig.
+        moved(other, ("cam2", "window"))
+        assert node.ask(other).successful
+        until(lambda: len(node.heard) == 3)
     check(joined(supervisor.domain_id), load_rig(other))
     supervisor.check()
