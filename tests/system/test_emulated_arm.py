@@ -10,6 +10,7 @@ import pytest
 
 from mvista_bringup import nodes, paths
 from mvista_bringup.supervisor import Supervisor, free_udp_port
+from mvista_core.errors import ArmFaultError, StaleFeedbackError
 from mvista_core.timing import seconds_to_ns
 from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
@@ -54,4 +55,9 @@ def test_an_arm_that_falls_silent_is_not_planned_for(operator: Operator, graph: 
         _, error = operator.run_task("touch the red cube")
     finally:
         os.kill(graph.pids[EMULATOR], signal.SIGCONT)
-    assert error is not None and "joint_states" in str(error), str(error)
+    # Its driver says so first; without a word of it the planner misses the joint states.
+    assert (
+        error is not None
+        and error.code in (StaleFeedbackError.code, ArmFaultError.code)
+        or ("joint_states" in str(error))
+    ), str(error)
