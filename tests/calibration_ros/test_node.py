@@ -12,6 +12,7 @@ import pytest
 from geometry_msgs.msg import TransformStamped
 from mvista_interfaces.action import CollectCalibration
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
 from mvista_bringup.calibration_client import CalibrationClient, calibration_client
@@ -22,8 +23,7 @@ from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import CalibrationError, ConfigError, MvistaError, RigError
 from mvista_core.rig import load_rig
-from mvista_core.timing import SystemClock
-from mvista_ros import qos
+from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros.convert import transform_from_msg
 from mvista_ros.spinning import spinning
 
@@ -31,18 +31,34 @@ pytestmark = pytest.mark.system
 
 CLOCK = SystemClock()
 FEW = 3
+AS_TF2 = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""What tf2's listener asks for: of two latchers it gets both messages."""
 
 
 @dataclass
 class Desk:
-    """The running graph, a client, and the transforms heard on /tf_static."""
+    """The running graph, a client, and somebody who listens to /tf_static from the beginning."""
 
     folder: Path
     client: CalibrationClient
-    transforms: dict[str, TransformStamped] = field(default_factory=dict)
+    domain_id: int
+    early: list[TransformStamped] = field(default_factory=list)
 
     def hear(self, message: TFMessage) -> None:
-        self.transforms |= {t.child_frame_id: t for t in message.transforms}
+        self.early += message.transforms
+
+    def late(self) -> list[TransformStamped]:
+        """All that somebody is told who joins now, by one publisher."""
+        heard: list[TransformStamped] = []
+        with spinning(partial(Node, "late"), self.domain_id) as node:
+            node.create_subscription(
+                TFMessage, "/tf_static", lambda m: heard.extend(m.transforms), AS_TF2
+            )
+            until_ns = CLOCK.monotonic_ns() + seconds_to_ns(60.0)
+            while not heard and CLOCK.monotonic_ns() < until_ns:
+                CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.05))
+            assert node.count_publishers("/tf_static") == 1
+        return heard
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +79,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             calibration_client(domain_id, CLOCK, supervisor.check) as client,
             spinning(partial(Node, "listener"), domain_id) as node,
         ):
-            desk = Desk(folder, client)
-            node.create_subscription(TFMessage, "/tf_static", desk.hear, qos.STATIC)
+            desk = Desk(folder, client, domain_id)
+            node.create_subscription(TFMessage, "/tf_static", desk.hear, AS_TF2)
             yield desk
 
 
@@ -77,8 +93,8 @@ def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
     guided: list[CollectCalibration.Feedback] = []
     few = desk.client.collect("cell", FEW, guided.append)
     assert few.shots == FEW and f"{FEW} of 15 shots" in few.missing
-    found = desk.client.collect("cell", 0, guided.append)
-    assert found.shots >= 15 and min(found.views) >= 5 and not found.missing
+    collected = desk.client.collect("cell", 0, guided.append)
+    assert collected.shots >= 15 and min(collected.views) >= 5 and not collected.missing
     assert any(f.refused for f in guided) and any(all(f.sees) for f in guided)
     assert [f.shots for f in guided] == sorted(f.shots for f in guided)
     assert max(f.workspace_coverage for f in guided) > 0.3
@@ -95,11 +111,13 @@ def test_a_rig_from_live_topics_is_right_and_is_published(desk: Desk) -> None:
     errors = errors_mm(rig, load_truth(desk.folder / "truth.yaml"))
     assert max(errors.values()) < 5.0, errors
     assert solved.passed, solved.words
-    assert set(desk.transforms) == {f"{name}_color_optical_frame" for name in rig.names}
-    for camera in rig.cameras:
-        heard = desk.transforms[f"{camera.name}_color_optical_frame"]
-        assert heard.header.frame_id == "piper_base"
-        np.testing.assert_allclose(transform_from_msg(heard), camera.base_from_camera, atol=1e-9)
+    assert "Shown on /tf_static by /rig_publisher" in solved.words
+    for heard in (desk.early, desk.late()):
+        assert [t.child_frame_id for t in heard] == [f"{n}_color_optical_frame" for n in rig.names]
+        for transform, camera in zip(heard, rig.cameras, strict=True):
+            assert transform.header.frame_id == "piper_base"
+            found = transform_from_msg(transform)
+            np.testing.assert_allclose(found, camera.base_from_camera, atol=1e-9)
 
     verified = desk.client.verify(solved.rig_file, "cell", _ignore)
     assert verified.holds and list(verified.cameras) == ["cam1", "cam2", "cam3", "piper_base"]
