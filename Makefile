@@ -52,7 +52,7 @@ clean:
 lock:
 	$(UV) pip compile --quiet --universal --python-version 3.10 --no-python-downloads \
 	  --no-emit-index-url --no-header --no-annotate --output-file requirements.lock requirements.in
-	sed -i -E "/^(nvidia-|cuda-|triton)|sys_platform == '(win32|emscripten)'/d" requirements.lock
+	sed -i -E "/^(nvidia-|cuda-|triton)|sys_platform == '(win32|emscripten)'|os_name == 'nt'/d" requirements.lock
 	sed -i "1i # Made by 'make lock' from requirements.in; do not edit." requirements.lock
 	grep -viE '^(#|ros-|numpy|opencv|fpsample)' requirements.lock > requirements-apt.limits
 	$(UV) pip compile --quiet --python-version 3.12 --python-platform linux --no-python-downloads \

@@ -25,7 +25,7 @@ ROSDEP_KEYS = {
 }
 NO_ROSDEP_KEY = {
     "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "piper_sdk", "ruckig",
-    "safetensors", "tokenizers", "torch", "transformers",
+    "safetensors", "tokenizers", "torch", "transformers", "viser",
 }  # fmt: skip
 """On an apt ROS these come from pip: requirements-apt.in names them."""
 PIP_NAMES = {"cv2": "opencv-contrib-python-headless", "open3d": "open3d-cpu"}

@@ -28,6 +28,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import TrajectoryError
 from mvista_core.timing import ManualClock
 from mvista_ros import qos
+from mvista_ros.showing import PAUSE_S, SILENT_AFTER_S, NodeWord, NodeWords, ShownPlan
 from mvista_ros.spinning import spinning
 
 ARM = load_arm(Path(__file__).parents[2] / "config" / "arms" / "piper.yaml")
@@ -51,20 +52,20 @@ def _rows(count: int) -> np.ndarray:
 
 def test_joints_are_mapped_by_name() -> None:
     rows, names = _rows(4), list(ARM.joint_names)
-    plan = display.ShownPlan.of(_message(names[::-1], rows[:, ::-1]), ARM)
+    plan = ShownPlan.of(_message(names[::-1], rows[:, ::-1]), ARM)
     assert np.allclose(plan.positions, rows)
     assert np.allclose(plan.times_s, [0.0, 0.5, 1.0, 1.5])
 
 
 def test_another_arms_plan_and_an_empty_one_are_refused() -> None:
     with pytest.raises(TrajectoryError, match="gripper"):
-        display.ShownPlan.of(_message(["joint1"], _rows(2)[:, :1]), ARM)
+        ShownPlan.of(_message(["joint1"], _rows(2)[:, :1]), ARM)
     with pytest.raises(TrajectoryError, match="0 points"):
-        display.ShownPlan.of(_message(list(ARM.joint_names), _rows(0)), ARM)
+        ShownPlan.of(_message(list(ARM.joint_names), _rows(0)), ARM)
 
 
 def test_the_path_is_the_tips() -> None:
-    plan = display.ShownPlan.of(_message(list(ARM.joint_names), _rows(5)), ARM)
+    plan = ShownPlan.of(_message(list(ARM.joint_names), _rows(5)), ARM)
     path = display.path_of(plan, ARM, HEADER)
     assert path.header.frame_id == "piper_base" and len(path.poses) == 5
     for pose, row in zip(path.poses, plan.positions, strict=True):
@@ -74,11 +75,11 @@ def test_the_path_is_the_tips() -> None:
 
 @given(st.floats(0.0, 100.0))
 def test_the_ghost_plays_between_the_points_rests_and_begins_again(elapsed_s: float) -> None:
-    plan = display.ShownPlan.of(_message(list(ARM.joint_names), _rows(4)), ARM)
+    plan = ShownPlan.of(_message(list(ARM.joint_names), _rows(4)), ARM)
     shown = plan.at(elapsed_s)
     assert (shown >= plan.positions.min(0) - 1e-9).all()
     assert (shown <= plan.positions.max(0) + 1e-9).all()
-    round_s = 1.5 + display.PAUSE_S
+    round_s = 1.5 + PAUSE_S
     assert np.allclose(plan.at(0.0), plan.positions[0])
     assert np.allclose(plan.at(1.6), plan.positions[-1]), "it rests at the end"
     assert np.allclose(plan.at(round_s + 0.5), plan.positions[1])
@@ -99,26 +100,27 @@ def _status(name: str, level: bytes, message: str = "") -> DiagnosticStatus:
 
 
 def test_the_worst_trouble_comes_first_and_gives_the_colour() -> None:
-    troubles = display.Troubles(ManualClock())
+    troubles = NodeWords(ManualClock())
     troubles.hear([_status("/task", DiagnosticStatus.OK, "idle")])
-    assert troubles.marker(HEADER, 1.0).text == "1 nodes, all well"
-    assert troubles.marker(HEADER, 1.0).color == display.GREEN
+    assert display.troubles_marker(troubles, HEADER, 1.0).text == "1 nodes, all well"
+    assert display.troubles_marker(troubles, HEADER, 1.0).color == display.GREEN
     troubles.hear([_status("/cam0/camera", DiagnosticStatus.WARN, "12 Hz")])
-    assert troubles.marker(HEADER, 1.0).color == display.AMBER
+    assert display.troubles_marker(troubles, HEADER, 1.0).color == display.AMBER
     troubles.hear([_status("/piper/driver", DiagnosticStatus.ERROR, "bus lost")])
-    marker = troubles.marker(HEADER, 1.0)
+    marker = display.troubles_marker(troubles, HEADER, 1.0)
     assert marker.text == "/piper/driver: bus lost\n/cam0/camera: 12 Hz"
     assert marker.color == display.RED and marker.pose.position.z == 1.0
 
 
 def test_a_node_that_falls_silent_is_a_trouble_until_it_speaks() -> None:
     clock = ManualClock()
-    troubles = display.Troubles(clock)
+    troubles = NodeWords(clock)
     troubles.hear([_status("/sim", DiagnosticStatus.OK)])
-    clock.advance(display.SILENT_AFTER_S + 1.0)
-    assert troubles.lines() == ((DiagnosticStatus.ERROR, "/sim: silent for 4 s"),)
+    clock.advance(SILENT_AFTER_S + 1.0)
+    silent = NodeWord("/sim", DiagnosticStatus.ERROR, "silent for 4 s")
+    assert troubles.troubles() == (silent,)
     troubles.hear([_status("/sim", DiagnosticStatus.OK)])
-    assert troubles.lines() == ()
+    assert troubles.troubles() == ()
 
 
 def test_the_ghost_stands_where_the_arm_stands_before_the_first_plan(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from mvista_ros.base_node import Health, HouseNode, run_node
 from mvista_ros.convert import joint_state_from_msg, ns_to_stamp, transform_to_msg
 from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
+from mvista_ros.showing import NodeWords, ShownPlan
 
 TEXT_ABOVE_M = 0.1
 
@@ -48,9 +49,9 @@ class CellDisplayNode(HouseNode):
         arm = self._settings.arm
         self._arm = load_arm(self._settings.arm_file)
         self._limits = load_settings(self._settings.executor_file)
-        self._plan: display.ShownPlan | None = None
+        self._plan: ShownPlan | None = None
         self._begun_ns = 0
-        self._troubles = display.Troubles(self.system_clock)
+        self._troubles = NodeWords(self.system_clock)
         self._path = self.create_publisher(Path, f"{arm}/planned/path", qos.STATIC)
         self._ghost = self.create_publisher(
             JointStateMsg, f"{arm}/planned/joint_states", qos.SENSOR_OUT
@@ -85,7 +86,7 @@ class CellDisplayNode(HouseNode):
 
     def _on_plan(self, message: JointTrajectory) -> None:
         try:
-            self._plan = display.ShownPlan.of(message, self._arm)
+            self._plan = ShownPlan.of(message, self._arm)
         except TrajectoryError as error:
             self.get_logger().error(f"{self._settings.trajectory_topic}: {error}")
             return
@@ -116,7 +117,7 @@ class CellDisplayNode(HouseNode):
 
     def _show_troubles(self) -> None:
         above_m = self._limits.workspace_upper_m[2] + TEXT_ABOVE_M
-        self._text.publish(self._troubles.marker(self._header(), above_m))
+        self._text.publish(display.troubles_marker(self._troubles, self._header(), above_m))
 
     def _header(self) -> Header:
         stamp = ns_to_stamp(self.system_clock.now_ns())

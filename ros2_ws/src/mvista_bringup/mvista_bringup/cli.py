@@ -49,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(("demo",), "demo", "imagine, infer and execute one task on the simulated cell"),
     Command(("doctor",), "doctor", "what this machine lacks, and the line that mends it"),
     Command(("run",), "run_task", "one task on the graph that runs on this ROS domain"),
+    Command(("watch",), "watch", "the running cell as a page in the browser; it only looks"),
     _heavy("plan", "plan", "one sample observation in, a trajectory out, no robot"),
     Command(("train",), "train", "train one network of the world model"),
     _heavy("eval success", "eval_success", "success rate of the pipeline in process"),

@@ -36,6 +36,9 @@ SENSOR_OUT = _profile(depth=5)
 SENSOR_IN = _profile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Readers of images, camera infos and joint states."""
 
+SENSOR_NEWEST_IN = _profile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Readers that look now and then and want the newest only."""
+
 SENSOR_ALL_IN = _profile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Readers that may be late but must not miss an image: two seconds of it at 15 Hz."""
 
