@@ -24,6 +24,17 @@ def test_every_mode_of_the_driver_is_one_to_go_on_to_wait_for_or_to_refuse(mode:
     assert said.coming is (mode in {Mode.CLOSED, Mode.SEARCHING, Mode.ENABLING})
 
 
+@pytest.mark.parametrize("mode", ARMED)
+def test_a_driver_that_its_manager_holds_back_is_waited_for(mode: Mode) -> None:
+    held = ArmWord(mode.name.lower(), False, "inactive: said", active=False)
+    assert held.coming and not held.able
+
+
+def test_an_inactive_driver_of_an_arm_nobody_enabled_is_refused() -> None:
+    idle = ArmWord(IDLE_MODE, False, "said", active=False)
+    assert not idle.able and not idle.coming
+
+
 def test_the_modes_are_the_drivers() -> None:
     assert {*COMING_MODES, IDLE_MODE} <= {mode.name.lower() for mode in Mode}
 

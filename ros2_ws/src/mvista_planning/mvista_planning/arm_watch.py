@@ -23,16 +23,19 @@ IDLE_MODE = "ready"
 
 @dataclass(frozen=True)
 class ArmWord:
-    """One status: the mode ("" where an arm names none), whether it is an error, the sentence."""
+    """One status: the mode ("" where an arm names none), whether it is an error, the sentence, and
+    whether the driver lets itself be used (it is a managed node, and may be inactive)."""
 
     mode: str
     failed: bool
     text: str
+    active: bool = True
 
     @property
     def coming(self) -> bool:
         """Whether the arm may be ready soon without anybody's help."""
-        return self.mode in COMING_MODES
+        inactive = not (self.active or self.failed or self.mode == IDLE_MODE)
+        return self.mode in COMING_MODES or inactive
 
     @property
     def able(self) -> bool:

@@ -26,9 +26,10 @@ class ArmTopic:
         node.listen(DiagnosticStatus, self._topic, self._hear, qos.STATUS, group)
 
     def _hear(self, message: DiagnosticStatus) -> None:
-        mode = next((pair.value for pair in message.values if pair.key == "mode"), "")
+        said = {pair.key: pair.value for pair in message.values}
         failed = message.level == DiagnosticStatus.ERROR
-        self._watch.hear(ArmWord(mode, failed, message.message))
+        active = said.get("lifecycle", "active") == "active"
+        self._watch.hear(ArmWord(said.get("mode", ""), failed, message.message, active))
 
     def check(self) -> None:
         """Refuse an arm that only somebody's help makes ready. One that says nothing is let pass.
