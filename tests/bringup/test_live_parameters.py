@@ -43,7 +43,7 @@ LIVE: dict[str, set[str]] = {
     "/task": {"source_camera", "target_cameras", "confirm", "server_timeout_s"},
     "/replay": {"speed", "loop", "preview_rate_hz"},
     "/cam0/camera": {"preview_rate_hz"},
-    "/piper/driver": set(),
+    "/spare/driver": set(),
 }
 """The nodes of this test, and which of their parameters may change at run time."""
 
@@ -146,12 +146,12 @@ def _graph(recording: Path) -> tuple[NodeSpec, ...]:
             "config/cameras.yaml",
             tuple(shown.items()),
         ),
-        # It has no bus here, and needs none to say what it does not change.
+        # It has no bus here, and needs none to say what it does not change; no task is for it.
         NodeSpec(
             "mvista_piper",
             "piper_node",
             "driver",
-            "piper",
+            "spare",
             "config/piper.yaml",
             (("autostart", False),),
         ),
