@@ -10,10 +10,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.errors import CameraSilentError, StaleFeedbackError
-from mvista_core.timing import SystemClock
+from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.convert import joint_state_to_msg
-from mvista_ros.observation import CameraTopics, ObservationSource
+from mvista_ros.observation import SILENCE_S, CameraTopics, ObservationSource
 from tests.ros.test_observation import RIG, frame_messages, joints_at
 from tests.ros.typing_aliases import Spin
 
@@ -21,8 +21,9 @@ CLOCK = SystemClock()
 
 
 class _Cameras(Node):
-    def __init__(self, cameras: tuple[str, ...]) -> None:
+    def __init__(self, cameras: tuple[str, ...], silent_s: float = 0.0) -> None:
         super().__init__("cameras")
+        self._silent_until_ns = CLOCK.monotonic_ns() + seconds_to_ns(silent_s)
         topics = [CameraTopics.of(camera) for camera in cameras]
         self._out = [
             (
@@ -36,6 +37,8 @@ class _Cameras(Node):
         self.create_timer(1 / 15, self._tick)
 
     def _tick(self) -> None:
+        if CLOCK.monotonic_ns() < self._silent_until_ns:
+            return
         stamp_ns = CLOCK.now_ns()
         self._joints.publish(joint_state_to_msg(joints_at(stamp_ns)))
         for publishers in self._out:
@@ -51,6 +54,17 @@ def test_frames_newer_than_asked_arrive(spinning: Spin) -> None:
     seen = source.observe(asked_ns, "open the drawer")
     assert all(frame.stamp_ns > asked_ns for frame in seen.frames)
     assert {frame.camera for frame in seen.frames} == {"cam0", "cam1"}
+
+
+def test_cameras_that_are_slow_to_notice_their_listener_are_waited_for(spinning: Spin) -> None:
+    node = Node("eyes")
+    source = ObservationSource(spinning(node), RIG, CLOCK)
+    spinning(_Cameras(RIG.names, silent_s=SILENCE_S + 2.0))
+    topics = ("cam0/color/image_raw", "cam1/depth/image_raw", "piper/joint_states")
+    until_s = time.monotonic() + 60.0
+    while not all(map(node.count_publishers, topics)) and time.monotonic() < until_s:
+        time.sleep(0.02)
+    assert len(source.observe(CLOCK.now_ns()).frames) == 2
 
 
 def test_a_silent_camera_is_named(spinning: Spin) -> None:

@@ -44,6 +44,9 @@ from mvista_ros.parameters import parameter
 
 SILENCE_S = 1.8
 """How long a topic may be silent: the error must reach the caller within 2 s."""
+DISCOVERY_S = 6.0
+"""How long one that somebody serves may be: who sends it must first find out that we listen, which
+has taken over 2 s on a busy machine."""
 
 PAIRING_TOLERANCE_S = 0.005
 """Registered colour and depth carry one stamp; drivers that stamp them apart stay below this."""
@@ -361,9 +364,12 @@ class ObservationSource:
         self._looking = threading.Lock()
 
     def observe(
-        self, newer_than_ns: int, instruction: str = "", timeout_s: float = SILENCE_S
+        self, newer_than_ns: int, instruction: str = "", timeout_s: float | None = None
     ) -> Observation:
-        """See `ObservationBuffer.wait`. One look at a time; a second caller waits for the first."""
+        """See `ObservationBuffer.wait`. One look at a time; a second caller waits for the first.
+
+        `timeout_s` None: `SILENCE_S`, or `DISCOVERY_S` where every topic has a publisher.
+        """
         with self._looking, beside(self._node, "eyes") as eyes:
             for camera in self.buffer.cameras:
                 topics = CameraTopics.of(camera)
@@ -371,7 +377,17 @@ class ObservationSource:
                 self._listen(eyes, Image, topics.color, partial(self.buffer.add_color, camera))
                 self._listen(eyes, Image, topics.depth, partial(self.buffer.add_depth, camera))
             self._listen(eyes, JointStateMsg, self.buffer.joint_topic, self._on_joints)
-            return self.buffer.wait(newer_than_ns, instruction, timeout_s)
+            patience_s = self._patience_s() if timeout_s is None else timeout_s
+            return self.buffer.wait(newer_than_ns, instruction, patience_s)
+
+    def _patience_s(self) -> float:
+        topics = [self.buffer.joint_topic]
+        for camera in self.buffer.cameras:
+            names = CameraTopics.of(camera)
+            topics += [names.info, names.color, names.depth]
+        # The graph is asked by full names: it knows no remapping.
+        full = map(self._node.resolve_topic_name, topics)
+        return DISCOVERY_S if all(map(self._node.count_publishers, full)) else SILENCE_S
 
     def _on_joints(self, message: JointStateMsg) -> None:
         self.buffer.add_joints(joint_state_from_msg(message))
