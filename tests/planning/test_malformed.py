@@ -47,7 +47,9 @@ class Planning:
         goal = Imagine.Goal(
             instruction="touch the red cube", source_camera="cam1", target_cameras=["cam0", "cam2"]
         )
-        _, result = call_action(self.cell.imagine, goal, CLOCK, server_timeout_s=90.0)
+        _, result = call_action(
+            self.cell.imagine, goal, CLOCK, server_timeout_s=90.0, answer_timeout_s=30.0
+        )
         assert self.process.poll() is None
         return result
 
