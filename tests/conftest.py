@@ -26,13 +26,13 @@ if _WORKER:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real processes share the machine with whatever else it does: each of them has two tries.
+    """Real processes share the machine with whatever else it does: each of them has three tries.
 
-    A second try is counted and named in the summary; a test that needs one often is a bug.
+    Another try is counted and named in the summary; a test that needs one often is a bug.
     """
     for item in items:
         if item.get_closest_marker("system") is not None:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=2))
 
 
 @pytest.fixture(autouse=True)

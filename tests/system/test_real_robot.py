@@ -139,6 +139,7 @@ def test_a_plan_that_the_operator_declines_does_not_move_the_arm(
         declined: list[bool] = []
 
         def decline() -> bool:
+            assert process.poll() is None or any(declined), process.communicate()[0]
             if not any(declined):
                 declined.append(watcher.answer(False))
             return any(declined)
