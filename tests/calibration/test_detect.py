@@ -177,6 +177,7 @@ def test_wrong_boards_are_named_as_such() -> None:
 def test_a_missing_board_is_explained() -> None:
     image = picture(ODD)
     assert "mirrored" in explain_missing(image[:, ::-1], ODD)
+    assert f"17 markers of {ODD.dictionary}" in explain_missing(image, ODD)
     other = replace(ODD, dictionary="DICT_6X6_250")
     assert "DICT_5X5_1000, ids 0 to 16" in explain_missing(image, other)
     assert "dark" in explain_missing(np.full((720, 1280), 4, np.uint8), ODD)

@@ -32,6 +32,8 @@ POWERED = EmulatorSettings(joints_rad=tuple(HOME[:6]), gripper_m=float(HOME[6]),
 
 HOST_IDS = frozenset({*range(0x150, 0x160), 0x470, 0x471, 0x472, 0x474, 0x475, 0x477})
 """Frames that only a host sends."""
+MOVING = (protocol.MODE, *protocol.JOINTS, protocol.GRIPPER, protocol.ENABLE)
+"""... and those of them that could move an arm."""
 
 
 class WallClock(ManualClock):

@@ -10,9 +10,7 @@ from mvista_core.records import JointCommand
 from mvista_piper import protocol
 from mvista_piper.emulator.settings import EmulatorSettings
 from mvista_piper.status import Mode
-from tests.piper.cell import HOME, PERIOD_S, PIPER, cell
-
-MOVING = (protocol.MODE, *protocol.JOINTS, protocol.GRIPPER, protocol.ENABLE)
+from tests.piper.cell import HOME, MOVING, PERIOD_S, PIPER, cell
 
 
 def test_it_asks_before_anything_moves_and_waits_for_the_operator() -> None:
@@ -197,12 +195,3 @@ def test_an_arm_file_without_a_gripper_needs_none() -> None:
     assert PIPER.joint_names[-1] == "gripper"
     with cell(enable_at_start=True) as c:
         c.until(lambda: c.driver.mode is Mode.HOLDING, 1.0)
-
-
-def test_an_arm_outside_its_limits_is_not_enabled() -> None:
-    outside = EmulatorSettings(joints_rad=(0.0, 1.2, -1.1, 0.0, 1.0, 2.0), enabled=True)
-    with cell(outside) as c:
-        c.until(lambda: c.driver.mode is Mode.READY, 1.0)
-        with pytest.raises(ArmNotReadyError, match="joint6 at 2.0000 is outside"):
-            c.driver.enable()
-        assert not [can_id for _, can_id, _ in c.sent if can_id in MOVING]

@@ -22,9 +22,7 @@ from mvista_core.errors import (
 from mvista_piper import protocol
 from mvista_piper.report import grade
 from mvista_piper.status import ARMED, Mode
-from tests.piper.cell import HOME, PERIOD_S, Cell, cell
-
-MOVING = (protocol.MODE, *protocol.JOINTS, protocol.GRIPPER, protocol.ENABLE)
+from tests.piper.cell import HOME, MOVING, PERIOD_S, Cell, cell
 
 
 def in_motion(c: Cell) -> None:

@@ -6,11 +6,11 @@ import can
 import numpy as np
 import pytest
 
-from mvista_core.errors import TrajectoryError
+from mvista_core.errors import ArmNotReadyError, TrajectoryError
 from mvista_piper import protocol
 from mvista_piper.report import describe
 from mvista_piper.status import ARMED, Mode
-from tests.piper.cell import PIPER, Cell, cell
+from tests.piper.cell import MOVING, PIPER, Cell, cell
 
 WRIST = {4: 1.22, 5: 2.094}
 """Joints 5 and 6 (from 0) and their limits in the arm file, rad."""
@@ -70,3 +70,14 @@ def test_no_answer_widens_the_arm_files_range(joint: int) -> None:
         assert identity.limits.lower[joint] >= PIPER.lower[joint]
         assert identity.limits.upper[joint] <= PIPER.upper[joint]
         np.testing.assert_allclose(identity.limits.upper[joint], PIPER.upper[joint], atol=2e-3)
+
+
+def test_an_arm_that_stands_outside_its_limits_is_not_enabled() -> None:
+    with cell() as c:
+        c.until(lambda: c.driver.mode is Mode.READY, 3.0)
+        stands = float(c.measured.positions[4])
+        set_range(c, 4, -0.5, stands - 0.1)
+        c.until(lambda: c.driver.mode is Mode.READY, 3.0)
+        with pytest.raises(ArmNotReadyError, match=rf"joint5 at {stands:.4f} is outside"):
+            c.driver.enable()
+        assert not [can_id for _, can_id, _ in c.sent if can_id in MOVING]

@@ -156,6 +156,13 @@ def explain_missing(image: NDArray[np.uint8], board: Board) -> str:
     found = markers_anywhere(np.ascontiguousarray(gray[:, ::-1]), cv_dictionary(board))
     if len(found.ids) >= 4:
         return f"the image is mirrored ({len(found.ids)} markers in its mirror image)"
+    own = markers_anywhere(gray, cv_dictionary(board))
+    if len(own.ids) >= 4:
+        return (
+            f"{len(own.ids)} markers of {board.dictionary}, ids {own.ids.min()} to "
+            f"{own.ids.max()}, but not {LEAST_CORNERS} corners between them: it is seen too much "
+            "from the side, or partly hidden"
+        )
     for family in FAMILIES:
         seen = markers_anywhere(gray, cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, family)))
         if len(seen.ids) >= 4:
