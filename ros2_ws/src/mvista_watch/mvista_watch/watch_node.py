@@ -20,6 +20,7 @@ from mvista_interfaces.action import RunTask
 from mvista_interfaces.msg import ImaginedRollout
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from sensor_msgs.msg import JointState as JointStateMsg
@@ -265,6 +266,7 @@ def listening_node(cell: Cell) -> Iterator[Node]:
             use_global_arguments=False,
             enable_rosout=False,
             start_parameter_services=False,
+            parameter_overrides=[Parameter("start_type_description_service", value=False)],
         )
         try:
             yield node
