@@ -130,7 +130,7 @@ class Page:
         handle = self._clouds.get(name)
         if handle is None:
             self._clouds[name] = self._server.scene.add_point_cloud(
-                f"/{name}",
+                f"/{name}/points",
                 cloud.points_m,
                 cloud.color,
                 point_size=POINT_M,
@@ -229,15 +229,15 @@ class Page:
 
     def _add_switches(self) -> None:
         """What each viewer's eyes are spared; it changes the page only."""
-        for words, name in (
-            ("Arm as measured", "/arm"),
-            ("Arm as planned", "/planned"),
-            ("Cloud seen now", "/seen"),
-            ("Cloud imagined", "/imagined"),
-            ("Cameras", "/cameras"),
+        for word, hint, name in (
+            ("Arm", "as measured", "/arm"),
+            ("Plan", "the arm as planned, and the way of its tip", "/planned"),
+            ("Seen", "the cloud of what the cameras see now", "/seen"),
+            ("Imagined", "the cloud of what is imagined", "/imagined"),
+            ("Cameras", "where they stand", "/cameras"),
         ):
             parent = self._server.scene.add_frame(name, show_axes=False)
-            switch = self._server.gui.add_checkbox(words, initial_value=True)
+            switch = self._server.gui.add_checkbox(word, initial_value=True, hint=hint)
 
             @switch.on_update
             def _(event: Any, parent: viser.FrameHandle = parent) -> None:
