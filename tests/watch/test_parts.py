@@ -125,6 +125,7 @@ def test_a_task_is_followed_from_its_stages_to_its_end() -> None:
     done = task.heard_feedback("execute", 1.0).heard_end(End.DONE)
     assert "carried out" in task_html(done, "open the drawer")
     assert done.heard_health("at stage execute") == done, "an old word"
+    assert done.heard_feedback("execute", 1.0) == done, "said before the end, heard after it"
     assert done.heard_end(End.RUNNING) == TaskState(End.RUNNING), "the next task begins anew"
 
 

@@ -39,7 +39,9 @@ class TaskState:
     fraction: float = 0.0
 
     def heard_feedback(self, stage: str, fraction: float) -> TaskState:
-        """Its action's feedback."""
+        """Its action's feedback; after the end, what was said before it comes too late."""
+        if self.end not in (End.NONE, End.RUNNING):
+            return self
         return TaskState(End.RUNNING, stage, min(max(fraction, 0.0), 1.0))
 
     def heard_end(self, end: End) -> TaskState:
