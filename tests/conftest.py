@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -37,6 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def ordinary_scheduling() -> Iterator[None]:
-    """A node built in this process may have claimed real time; the next must not inherit it."""
+    """A node built in this process may have claimed real time, its interpreter and its collector:
+    the next must not inherit them."""
+    between_threads_s = sys.getswitchinterval()
     yield
     realtime.release()
+    realtime.thaw_collector()
+    realtime.switch_threads_soon(between_threads_s)
