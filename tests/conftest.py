@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -34,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("system") is not None:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=2))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Why tests had another try: what passes in the end is otherwise told without a reason."""
+    for report in terminalreporter.stats.get("rerun", []):
+        crash = getattr(report.longrepr, "reprcrash", None)
+        reason = str(crash.message if crash is not None else report.longrepr)
+        terminalreporter.write_line(f"RERUN {report.nodeid}: {' '.join(reason.split())[:400]}")
 
 
 @pytest.fixture(autouse=True)
