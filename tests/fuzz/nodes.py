@@ -28,7 +28,7 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import convert
 from mvista_ros.base_node import HouseNode
 from mvista_ros.observation import CameraTopics
-from mvista_ros.spinning import spinning
+from mvista_ros.spinning import spinning, take_down
 from tests.fuzz.messages import random_message, spoiled
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def alive(factory: Callable[[], HouseNode], *arguments: str) -> Iterator[Alive]:
         node.stop()
         executor.shutdown(5.0)
         thread.join(5.0)
-        node.destroy_node()
+        take_down(node)
         rclpy.try_shutdown()
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import rclpy
-from rclpy.action import ActionClient, ActionServer
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
-from mvista_ros.spinning import served
+from mvista_ros.spinning import served, take_down
 
 
 @pytest.fixture
@@ -35,8 +34,5 @@ def spinning(domain_id: int) -> Iterator[Callable[[Node], Node]]:
     with served(executor, "test", 5.0):
         yield spin
     for node in nodes:
-        # `destroy_node` leaves action servers and clients on the graph.
-        for action in [w for w in node.waitables if isinstance(w, (ActionClient, ActionServer))]:
-            action.destroy()
-        node.destroy_node()
+        take_down(node)
     rclpy.try_shutdown()

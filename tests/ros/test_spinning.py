@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from mvista_interfaces.action import Imagine
+from rclpy.action import ActionClient, ActionServer
 from rclpy.node import Node
 from std_msgs.msg import Int32
 
@@ -65,3 +67,27 @@ def _pair(handle: Any) -> Any:
         return node
 
     return spinning(build, free_domain_id())
+
+
+def test_a_node_that_is_gone_leaves_no_action_on_the_graph() -> None:
+    """A server that nobody serves any more would be found, and answer nothing."""
+    domain_id = free_domain_id()
+
+    def serving(**arguments: Any) -> Node:
+        node = Node("server", **arguments)
+        ActionServer(node, Imagine, "imagine", lambda goal: Imagine.Result())
+        ActionClient(node, Imagine, "imagine")
+        return node
+
+    with spinning(partial(Node, "onlooker"), domain_id) as onlooker:
+
+        def wait_for(servers: int) -> None:
+            for _ in range(3000):
+                if onlooker.count_publishers("imagine/_action/status") == servers:
+                    return
+                threading.Event().wait(0.02)
+            raise AssertionError(f"never {servers} servers")
+
+        with spinning(serving, domain_id):
+            wait_for(1)
+        wait_for(0)

@@ -21,6 +21,7 @@ from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Provenance
 from mvista_ros.actions import GoalClient, call_action
 from mvista_ros.convert import error_from_outcome, trajectory_to_msg
+from mvista_ros.spinning import take_down
 
 SOURCE, TARGETS = "cam1", ("cam0", "cam2")
 RATE_HZ, POINTS = 15.0, 96
@@ -82,7 +83,7 @@ class GraphLoad:
             thread.join(STOP_TIMEOUT_S)
         self._executor.shutdown(2.0)
         self._threads[0].join(2.0)
-        self._node.destroy_node()
+        take_down(self._node)
         self._context.try_shutdown()
 
     def _again_and_again(self, work: Callable[[int], None]) -> None:

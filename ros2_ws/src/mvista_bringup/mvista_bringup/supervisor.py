@@ -43,6 +43,8 @@ from mvista_ros import qos
 from mvista_ros.listening import Listening
 
 LAST_DOMAIN_ID = 101
+PARTICIPANTS = 32
+"""Places for processes in a domain that are looked at; a graph has about ten."""
 """Domains 1 to 101 lie below the ports that Linux hands out by itself (32768 and up)."""
 
 STOP_SIGNALS = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
@@ -272,14 +274,22 @@ def free_domain_id() -> int:
     """
     for offset in range(LAST_DOMAIN_ID):
         domain_id = 1 + (os.getpid() + offset) % LAST_DOMAIN_ID
+        if not _in_use(domain_id):
+            return domain_id
+    raise UnavailableError(f"every ROS domain from 1 to {LAST_DOMAIN_ID} is in use")
+
+
+def _in_use(domain_id: int) -> bool:
+    """By the ports that RTPS 9.6.1 gives a domain's participants for discovery: the one that all
+    share, and each one's own. The first participant may have gone while others stay."""
+    first = 7400 + 250 * domain_id
+    for port in (first, *(first + 10 + 2 * place for place in range(PARTICIPANTS))):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                # RTPS 9.6.1: the first participant's unicast discovery port.
-                probe.bind(("", 7400 + 250 * domain_id + 10))
+                probe.bind(("", port))
             except OSError:
-                continue
-        return domain_id
-    raise UnavailableError(f"every ROS domain from 1 to {LAST_DOMAIN_ID} is in use")
+                return True
+    return False
 
 
 def free_udp_port() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from rclpy.action import ActionClient, ActionServer
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
@@ -50,6 +51,14 @@ def served(executor: Executor, name: str, stop_s: float) -> Iterator[None]:
             raise failures[0]
 
 
+def take_down(node: Node) -> None:
+    """Destroy a node with its actions, which `destroy_node` leaves on the graph, and it with them:
+    others would go on to find a server that answers nobody."""
+    for action in [w for w in node.waitables if isinstance(w, (ActionClient, ActionServer))]:
+        action.destroy()
+    node.destroy_node()
+
+
 @contextmanager
 def spinning(
     build: Callable[..., AnyNode], domain_id: int | None = None, threads: int = 1
@@ -73,6 +82,6 @@ def spinning(
             with served(executor, node.get_name(), STOP_S):
                 yield node
         finally:
-            node.destroy_node()
+            take_down(node)
     finally:
         context.try_shutdown()

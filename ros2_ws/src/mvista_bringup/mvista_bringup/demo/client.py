@@ -23,6 +23,7 @@ from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import rollout_from_msg, stamp_to_ns, trajectory_from_msg
 from mvista_ros.listening import Listening
 from mvista_ros.observation import ObservationSource
+from mvista_ros.spinning import take_down
 
 ARM = "piper"
 RECORDED_FROM = (("infer", 1.0), ("gate", 0.0), ("gate", 1.0), ("execute", 0.0))
@@ -65,7 +66,7 @@ class DemoClient:
     ) -> None:
         self._executor.shutdown(2.0)
         self._thread.join(2.0)
-        self._node.destroy_node()
+        take_down(self._node)
         self._context.try_shutdown()
 
     def observe(self) -> tuple[CameraFrame, ...]:
