@@ -159,3 +159,9 @@ def test_a_wrong_call_is_refused_with_one_line(
     assert cli.main(["watch", *words]) == 2
     told = capsys.readouterr().err
     assert told.startswith("mvista: ") and said in told and told.count("\n") == 1, told
+
+
+@pytest.mark.parametrize("size", [(180, 320), (720, 1280)])
+def test_a_grey_camera_is_shown_whatever_its_size(size: tuple[int, int]) -> None:
+    sheet = Sheet(("cam0",)).drawn({"cam0": View(np.full(size, 77, np.uint8))})
+    assert (sheet[100:, :320] == 77).all()

@@ -63,7 +63,8 @@ class Sheet:
             view = views.get(camera, View())
             band = sheet[row * height : (row + 1) * height]
             if view.color is not None:
-                band[:, :width] = _fitted(view.color)
+                color = _fitted(view.color)
+                band[:, :width] = color if color.ndim == 3 else color[..., None]
             if view.depth_mm is not None:
                 band[:, width:] = depth_in_color(_fitted(view.depth_mm))
             label = self._names[camera]
@@ -75,14 +76,10 @@ def _fitted(image: np.ndarray) -> np.ndarray:
     """An image [H, W, ...] of any size in a tile's, each pixel the nearest: depth has no means."""
     width, height = TILE_PX
     if image.shape[:2] == (height, width):
-        return image if image.ndim != 2 or image.dtype != np.uint8 else _grey(image)
+        return image
     rows = np.arange(height) * image.shape[0] // height
     columns = np.arange(width) * image.shape[1] // width
     return image[rows[:, None], columns]
-
-
-def _grey(image: UInt8) -> UInt8:
-    return np.repeat(image[..., None], 3, axis=-1)
 
 
 def _label(text: str) -> UInt8:
