@@ -6,8 +6,8 @@ ros2 action send_goal --feedback /calibration/collect \
 """
 
 from launch import LaunchDescription
+from mvista_bringup.graph.robot import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.launching import launch_description
-from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -5,8 +5,8 @@ ros2 launch mvista_bringup monitor.launch.py model:=true      # beside sim_demo.
 """
 
 from launch import LaunchDescription
+from mvista_bringup.graph.robot import MONITOR, MONITOR_OPTIONS
 from mvista_bringup.launching import launch_description
-from mvista_bringup.robot_graph import MONITOR, MONITOR_OPTIONS
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -5,8 +5,8 @@ ros2 launch mvista_bringup real_robot.launch.py hardware:=emulated instruction:=
 """
 
 from launch import LaunchDescription
+from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.launching import launch_description
-from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -4,8 +4,8 @@ ros2 launch mvista_bringup sim_demo.launch.py task:=open_drawer seed:=3
 """
 
 from launch import LaunchDescription
+from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.launching import launch_description
-from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS
 
 
 def generate_launch_description() -> LaunchDescription:

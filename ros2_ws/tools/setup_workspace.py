@@ -181,7 +181,7 @@ def write_entry_points() -> str:
     (site / "_mvista_workspace.pth").write_text("import _mvista_workspace\n", encoding="utf-8")
     launcher = VENV / "bin" / "mvista"
     launcher.write_text(
-        f"#!{VENV / 'bin' / 'python'}\nimport sys\n\nfrom mvista_bringup.cli import main\n\n"
+        f"#!{VENV / 'bin' / 'python'}\nimport sys\n\nfrom mvista_cli.cli import main\n\n"
         # Worker processes import the launcher again and must not run it.
         'if __name__ == "__main__":\n    sys.exit(main())\n',
         encoding="utf-8",

@@ -16,7 +16,12 @@ CLOCK_CALLS = ("time.time", "time.time_ns", "time.sleep", "time.monotonic", "tim
 
 
 def may_use_ros(path: Path) -> bool:
-    return package_of(path) in {"mvista_ros", "mvista_bringup"} or path.name.endswith("node.py")
+    return package_of(path) in {
+        "mvista_ros",
+        "mvista_bringup",
+        "mvista_eval",
+        "mvista_cli",
+    } or path.name.endswith("node.py")
 
 
 def may_use_open3d(path: Path) -> bool:

@@ -19,10 +19,12 @@ ROS_CLOCK_CALLS = ("get_clock", "create_rate", "ROSClock")
 """Ways to the node's ROS clock, which is the wall clock or somebody's /clock."""
 
 READS_THE_WALL_CLOCK = {
-    "mvista_bringup": "stamps of transforms, ages of rigs, what a bench compares to stamps",
+    "mvista_bringup": "stamps of transforms",
     "mvista_calibration": "the date of a rig",
     "mvista_calibration_ros": "the name of a folder, ages of images by their stamps",
     "mvista_cameras": "stamps of captures, and how old they were when sent",
+    "mvista_cli": "ages of rigs, the times of images beside an execution",
+    "mvista_eval": "what a bench compares to stamps",
     "mvista_executor": "stamps of set-points, and the age of a plan and of feedback by its stamps",
     "mvista_piper": "stamps of joint states",
     "mvista_planning": "how old what was seen is, by its stamps",

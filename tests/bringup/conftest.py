@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
+from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
 from mvista_bringup.paths import share_root
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mvista_bringup.cli import find_command
+from mvista_cli.cli import find_command
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -78,7 +78,9 @@ def check_command(words: list[str]) -> None:
 
 def launch_arguments(text: str) -> set[str]:
     """The options of the table that a launch file names."""
-    (found,) = re.findall(r"^from (mvista_bringup\.\w+) import .*?\b([A-Z_]+_OPTIONS)", text, re.M)
+    (found,) = re.findall(
+        r"^from (mvista_bringup\.[\w.]+) import .*?\b([A-Z_]+_OPTIONS)", text, re.M
+    )
     module, table = found
     return {option.name for option in getattr(importlib.import_module(module), table)}
 
@@ -110,7 +112,7 @@ def test_the_profiles_are_those_of_the_readme() -> None:
     assert set(SERVICES) == {"sim", "robot", "monitor"}
     text = (DOCKER / "README.md").read_text("utf-8")
     assert set(re.findall(r"--profile (\w+)", text)) == set(SERVICES)
-    commands = re.findall(r"ros2 run mvista_bringup (mvista .*)", text)
+    commands = re.findall(r"ros2 run mvista_cli (mvista .*)", text)
     assert commands
     for command in commands:
         check_command(shlex.split(command))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
+from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.preflight import Call, in_words, look, look_at_rows
-from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "ros2_ws" / "src" / "mvista_bringup" / "README.md"
@@ -103,7 +103,7 @@ def test_what_a_row_names_itself_is_read_too(share: Path) -> None:
 
 def test_a_demo_that_cannot_work_ends_with_2_and_starts_nothing(tmp_path: Path) -> None:
     """At the command: everything in one answer, and no process was there to leave a log."""
-    command = "import sys; from mvista_bringup.cli import main; sys.exit(main())"
+    command = "import sys; from mvista_cli.cli import main; sys.exit(main())"
     words = ["demo", "--checkpoint", "absent", "--out", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", command, *words],

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
-from mvista_bringup.nodes import NodeSpec
+from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.paths import config_file
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.records import RigCalibration

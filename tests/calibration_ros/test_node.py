@@ -15,15 +15,15 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
-from mvista_bringup.calibration_client import CalibrationClient, calibration_client
-from mvista_bringup.calibration_truth import errors_mm, load_truth
-from mvista_bringup.nodes import TRUE, option_values
+from mvista_bringup.graph.robot import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.graph.spec import TRUE, option_values
 from mvista_bringup.paths import share_root
-from mvista_bringup.robot_graph import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.supervisor import Supervisor
+from mvista_cli.operator.calibration_client import CalibrationClient, calibration_client
 from mvista_core.errors import CalibrationError, ConfigError, MvistaError, RigError
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_eval.calibration.truth import errors_mm, load_truth
 from mvista_ros.convert import transform_from_msg
 from mvista_ros.spinning import spinning
 

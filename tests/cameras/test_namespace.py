@@ -8,7 +8,7 @@ from pathlib import Path
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
-from mvista_bringup.nodes import SHARE, NodeSpec
+from mvista_bringup.graph.spec import SHARE, NodeSpec
 from mvista_bringup.options import NAMESPACE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor

@@ -108,7 +108,7 @@ def test_every_node_that_hears_something_is_showered() -> None:
         PLANNING: "looks when it is asked; above",
         "mvista_ros.base_node": "hears nothing itself",
         "mvista_piper.piper_node": "at its wire and its port",
-        "mvista_bringup.capture_receiver_node": "a bench's own counter",
-        "mvista_bringup.setpoint_recorder_node": "a bench's own counter",
+        "mvista_eval.capture_receiver_node": "a bench's own counter",
+        "mvista_eval.setpoint_recorder_node": "a bench's own counter",
     }
     assert hearing - covered <= set(excused), os.linesep.join(hearing - covered - set(excused))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mvista_bringup import cli
 from mvista_bringup.paths import config_file
+from mvista_cli import cli
 from mvista_core.errors import ConfigError
 from mvista_sim import collect as collecting
 from mvista_sim.cell import SimCell

@@ -11,7 +11,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_bringup.nodes import NodeSpec, Spec
+from mvista_bringup.graph.spec import NodeSpec, Spec
 from mvista_core.errors import MvistaError
 from mvista_core.timing import SystemClock
 from mvista_ros import qos

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup import cli, paths
-from mvista_bringup.commands.bench_graph import CLIENT, PLANNER
-from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, option_values, started_rows
+from mvista_bringup import paths
+from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, option_values, started_rows
+from mvista_cli import cli
+from mvista_cli.commands.bench_graph import CLIENT, PLANNER
 from tests.fakes.random_checkpoint import write_random_checkpoint
 
 pytestmark = pytest.mark.system

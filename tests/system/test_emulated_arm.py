@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mvista_bringup import nodes, paths
+from mvista_bringup import paths
+from mvista_bringup.graph import spec as nodes
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.errors import ArmFaultError, StaleFeedbackError
 from mvista_core.timing import seconds_to_ns

@@ -17,8 +17,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool
 
-from mvista_bringup import nodes, paths
-from mvista_bringup.robot_graph import REAL_ROBOT, REAL_ROBOT_OPTIONS
+from mvista_bringup import paths
+from mvista_bringup.graph import spec as nodes
+from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
@@ -46,7 +47,7 @@ ANSWER_TIMEOUT_S = 20.0
 STEPS = 2
 """Of the optimisation: enough to go through it."""
 CLOCK = SystemClock()
-RUN = [sys.executable, "-c", "import sys; from mvista_bringup.cli import main; sys.exit(main())"]
+RUN = [sys.executable, "-c", "import sys; from mvista_cli.cli import main; sys.exit(main())"]
 RVIZ_TYPES = {
     "Image": "sensor_msgs/msg/Image",
     "Marker": "visualization_msgs/msg/Marker",

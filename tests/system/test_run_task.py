@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from mvista_bringup import nodes, paths
+from mvista_bringup import paths
+from mvista_bringup.graph import spec as nodes
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import (
     BusyError,
@@ -126,7 +127,7 @@ def test_a_silent_camera_is_named(operator: Operator, graph: Supervisor) -> None
 
 
 def test_control_c_leaves_no_process(checkpoint: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mvista_bringup.cli", "demo", "--checkpoint", checkpoint]
+    command = [sys.executable, "-m", "mvista_cli.cli", "demo", "--checkpoint", checkpoint]
     demo = subprocess.Popen(
         [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -25,7 +25,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 from tf2_msgs.msg import TFMessage
 
-from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, Spec, option_values, started_rows
+from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, Spec, option_values, started_rows
 from mvista_bringup.paths import config_file, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
@@ -170,7 +170,7 @@ def test_two_cells_share_a_domain_and_nothing_else(tmp_path: Path) -> None:
     os.environ.get("MVISTA_TWO_PLANNERS") != "1", reason="set MVISTA_TWO_PLANNERS=1"
 )
 def test_two_cells_do_two_tasks_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mvista_bringup.cli", "run", INSTRUCTION, "--confirm", "false"]
+    command = [sys.executable, "-m", "mvista_cli.cli", "run", INSTRUCTION, "--confirm", "false"]
     with cells(tuple(SIM_DEMO), tmp_path) as (_, hands):
         begun_ns = CLOCK.monotonic_ns()
         runs = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvista_bringup import cli
 from mvista_bringup.paths import config_file
+from mvista_cli import cli
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert, project, transform_points

@@ -35,11 +35,10 @@ setup(
     zip_safe=True,
     maintainer="MVISTA-4D stack maintainers",
     maintainer_email="maintainers@mvista4d.org",
-    description="Launch files, configuration and the mvista command of the MVISTA-4D stack",
+    description="What is started: launch files, configuration, graphs, supervisor of MVISTA-4D",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "mvista = mvista_bringup.programs:mvista",
             "cell_display_node = mvista_bringup.programs:cell_display_node",
             "rig_publisher_node = mvista_bringup.programs:rig_publisher_node",
         ]

@@ -24,7 +24,7 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchDescription
 from mvista_bringup import rviz_config
-from mvista_bringup.nodes import (
+from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
     NodeSpec,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mvista_bringup.doctor.check import Check, Level
-from mvista_bringup.nodes import (
+from mvista_bringup.check import Check, Level
+from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
     NodeSpec,
@@ -241,7 +241,7 @@ def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[
             package = row.package.replace("_", "-")
             fix = f"sudo apt-get install ros-{distribution}-{package}"
         else:
-            fix = "colcon build --packages-up-to mvista_bringup, then source install/setup.bash"
+            fix = "colcon build --packages-up-to mvista_cli, then source install/setup.bash"
         yield Check(row.package, Level.FAIL, said, fix)
 
 

@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from mvista_core.process import executable
 
-mvista = executable("mvista_bringup.cli")
 cell_display_node = executable("mvista_bringup.cell_display_node")
 rig_publisher_node = executable("mvista_bringup.rig_publisher_node")

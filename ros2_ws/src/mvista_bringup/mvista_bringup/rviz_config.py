@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mvista_bringup.nodes import absolute
+from mvista_bringup.graph.spec import absolute
 
 SHIPPED_ARM, SHIPPED_CAMERAS = "piper", ("cam0", "cam1", "cam2", "cam3")
 _CAMERA = re.compile(rf"\b({'|'.join(SHIPPED_CAMERAS)})\b")

@@ -23,7 +23,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 
-from mvista_bringup.nodes import (
+from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
     Literal,

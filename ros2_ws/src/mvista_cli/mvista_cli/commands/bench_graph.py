@@ -1,0 +1,165 @@
+"""`mvista bench graph`: what each process of the simulated demo takes, idle and while it plans."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, option_values, started_rows
+from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
+from mvista_bringup.supervisor import Supervisor
+from mvista_core.errors import ConfigError
+from mvista_core.ports import Clock
+from mvista_core.rig import load_rig
+from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
+from mvista_eval import facts
+from mvista_eval.figures import Figure, finish
+from mvista_eval.process_usage import Usage, usage_of, usage_of_session
+
+INSTRUCTION = "touch the red cube"
+READY_S, SETTLE_S, POLL_S = 180.0, 2.0, 0.25
+PLANNER, CLIENT = "/planning", "demo client"
+ALLOWED_CORES = 0.4
+"""Of all but the planner while the model thinks: what is left of two cores is the model's."""
+
+
+@dataclass(frozen=True)
+class ProcessShare:
+    """One process: shares of one core, memory and threads at the end."""
+
+    name: str
+    idle_cores: float
+    thinking_cores: float
+    memory_mb: float
+    threads: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<22}{self.idle_cores:>8.1%}{self.thinking_cores:>10.1%}"
+            f"{self.memory_mb:>10.0f}{self.threads:>9}"
+        )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What every process had used at one time."""
+
+    at_ns: int
+    usages: dict[str, Usage]
+
+    def cores_since(self, before: Moment) -> dict[str, float]:
+        """Processor time per time, by process; between two moments (s/s)."""
+        seconds = max(ns_to_seconds(self.at_ns - before.at_ns), 1e-9)
+        return {n: (u.cpu_s - before.usages[n].cpu_s) / seconds for n, u in self.usages.items()}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured idle")
+    parser.add_argument("--checkpoint", default=checkpoint_dir().name, help="of models/checkpoints")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.seconds > 0:
+        raise ConfigError(f"--seconds is {args.seconds:g}; allowed: more than 0")
+    clock = SystemClock()
+    values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": args.checkpoint}, str(share_root()))
+    with Supervisor(SIM_DEMO, values, output_dir("bench", "graph"), clock=clock) as supervisor:
+        names = [row.full_name for row in started_rows(SIM_DEMO, values)]
+        leaders = dict(zip(names, supervisor.pids, strict=True))
+        supervisor.wait_ready(READY_S)
+        idle, asked, ended, outcome = _measure(supervisor, leaders, args.seconds, clock)
+    planned_s = ns_to_seconds(ended.at_ns - asked.at_ns)
+    return _finish(args, shares(idle, asked, ended), planned_s, outcome)
+
+
+def _measure(
+    supervisor: Supervisor, leaders: dict[str, int], seconds: float, clock: Clock
+) -> tuple[Moment, Moment, Moment, str]:
+    """Before and after the idle time, after the planning, and what became of that ("": a plan)."""
+    from mvista_cli.demo.client import DemoClient
+
+    def now() -> Moment:
+        usages = {name: usage_of_session(pid) for name, pid in leaders.items()}
+        return Moment(clock.monotonic_ns(), {**usages, CLIENT: usage_of(os.getpid())})
+
+    planned: list[Moment] = []
+
+    def on_stage(stage: str, progress: float) -> None:
+        if (stage, progress) == ("infer", 1.0):
+            planned.append(now())
+
+    def keep_going() -> bool:
+        supervisor.check()
+        return not planned  # nothing is to move: the task is cancelled at its confirmation
+
+    rig = load_rig(config_file("rigs", "sim_cell.yaml"))
+    with DemoClient(rig, clock, supervisor.domain_id) as client:
+        _pause(supervisor, SETTLE_S, clock)
+        idle = now()
+        _pause(supervisor, seconds, clock)
+        asked = now()
+        result = client.run_task(INSTRUCTION, 0, on_stage, keep_going, confirm=True)
+        ended = planned[0] if planned else now()
+    return idle, asked, ended, "" if planned else str(result.outcome.message)
+
+
+def _pause(supervisor: Supervisor, seconds: float, clock: Clock) -> None:
+    until_ns = clock.monotonic_ns() + seconds_to_ns(seconds)
+    while (now_ns := clock.monotonic_ns()) < until_ns:
+        supervisor.check()
+        clock.sleep_until(min(until_ns, now_ns + seconds_to_ns(POLL_S)))
+
+
+def shares(idle: Moment, asked: Moment, ended: Moment) -> list[ProcessShare]:
+    """Every process, idle until it was asked for a plan and planning until that ended."""
+    idle_cores, thinking_cores = asked.cores_since(idle), ended.cores_since(asked)
+    return [
+        ProcessShare(name, idle_cores[name], thinking_cores[name], usage.memory_mb, usage.threads)
+        for name, usage in ended.usages.items()
+    ]
+
+
+def added(name: str, rows: Sequence[ProcessShare]) -> ProcessShare:
+    """Several processes as one row."""
+    return ProcessShare(
+        name,
+        sum(row.idle_cores for row in rows),
+        sum(row.thinking_cores for row in rows),
+        sum(row.memory_mb for row in rows),
+        sum(row.threads for row in rows),
+    )
+
+
+def _finish(
+    args: argparse.Namespace, rows: list[ProcessShare], planned_s: float, outcome: str
+) -> int:
+    rest = added("without the planner", [row for row in rows if row.name != PLANNER])
+    total = added("all", rows)
+    machine = {fact.name: fact.value for fact in facts.machine()}
+    lines = [
+        ", ".join(f"{name} {value}" for name, value in machine.items()),
+        f"{'of one core':<22}{'idle':>8}{'planning':>10}{'MB':>10}{'threads':>9}",
+        *(str(row) for row in (*rows, rest, total)),
+        f"planning took {planned_s:.1f} s" + (f" and failed: {outcome}" if outcome else ""),
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    document = {
+        "facts": machine,
+        "idle_s": args.seconds,
+        "planning_s": planned_s,
+        "outcome": outcome,
+        "processes": [asdict(row) for row in rows],
+        "without_planner": asdict(rest),
+        "total": asdict(total),
+    }
+    figures = [
+        Figure("cores of all but the planner, idle", rest.idle_cores, ALLOWED_CORES),
+        Figure("cores of all but the planner, planning", rest.thinking_cores, ALLOWED_CORES),
+        Figure("planning that failed", float(bool(outcome)), 0.0),
+    ]
+    return finish(f"graph: {len(rows)} processes", document, figures, args.json)

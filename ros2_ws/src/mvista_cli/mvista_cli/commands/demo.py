@@ -1,0 +1,70 @@
+"""`mvista demo`: imagine, infer and execute one task on the simulated cell, over real ROS 2.
+
+Leaves `report.html` and `report.json` in the output folder. Exit code 0 when the pipeline ran to
+the end, whether or not the task succeeded: that is `success` in the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from mvista_bringup import paths
+from mvista_cli.demo.record import OK
+from mvista_cli.demo.scene import assignment_of
+from mvista_core.timing import SystemClock
+
+EXIT_REFUSED = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task",
+        default="touch_cube",
+        help="touch_cube, open_drawer, put_orange, or an instruction (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--instruction", default="", help='words other than the task\'s own: "touch the blue cube"'
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the scene and of the imagination")
+    parser.add_argument(
+        "--checkpoint", default="tiny", help="a folder of models/checkpoints (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--arm",
+        choices=("simulated", "emulated"),
+        default="simulated",
+        help="the simulator's own, or one behind the Piper driver and an emulated CAN bus",
+    )
+    parser.add_argument("--out", type=Path, help="where the report goes (default: build/demo)")
+    parser.add_argument("--json", type=Path, help="a second place for report.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    assignment = assignment_of(args.task, args.instruction)
+    # Imported here so that `mvista demo --help` and a refused instruction do not wait.
+    from mvista_cli.demo.report import write_report
+    from mvista_cli.demo.run import DemoRun
+    from mvista_cli.operator.progress import StageProgress
+
+    clock = SystemClock()
+    out = args.out or paths.output_dir("demo")
+    show = StageProgress(sys.stdout, clock)
+    print(f'"{assignment.instruction}" on scene {assignment.task} {args.seed}', flush=True)
+    demo = DemoRun(assignment, args.seed, args.checkpoint, args.arm, out, clock, show)
+    record = demo.carry_out()
+    show.update("report")
+    page = write_report(record, out)
+    show.done()
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(out / "report.json", args.json)
+    print(f"report: {page}")
+    if record.outcome != OK:
+        print(f"mvista: {record.outcome}: {record.message}", file=sys.stderr)
+        return EXIT_REFUSED
+    verdict = "succeeded" if record.success else "did not succeed"
+    print(f"the pipeline ran to the end; the task {verdict}: {record.success_detail}")
+    return 0

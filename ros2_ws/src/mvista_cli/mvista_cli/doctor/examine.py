@@ -1,0 +1,84 @@
+"""Which checks a purpose asks for, in the order in which one would mend them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mvista_bringup.check import Check, Level, Machine, good
+from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
+from mvista_bringup.graph.spec import DDS_PROFILE, SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.preflight import Call, look
+from mvista_cli.doctor import arm, cameras, can, files, host
+from mvista_core.ports import Clock
+from mvista_piper.settings import PiperSettings
+
+PURPOSES = ("sim", "robot")
+LAUNCHES = {
+    "sim": ("sim_demo.launch.py", SIM_DEMO, SIM_DEMO_OPTIONS),
+    "robot": ("real_robot.launch.py", REAL_ROBOT, REAL_ROBOT_OPTIONS),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the stack would be started with."""
+
+    purpose: str
+    share: Path
+    rig: str
+    checkpoint: str
+    arm: str
+    output: Path
+    driver: PiperSettings
+
+    @property
+    def arm_file(self) -> Path:
+        """Limits and DH table of the arm."""
+        return self.share / "config" / "arms" / f"{self.arm}.yaml"
+
+
+def examine(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]:
+    """Every check, each as soon as it is done."""
+    rig_file = subject.share / "config" / "rigs" / f"{subject.rig}.yaml"
+    rig_check, rig = files.check_rig(rig_file, clock.now_ns())
+    if subject.purpose == "robot":
+        yield from can.check_buses(machine)
+        yield from _arms(subject, machine, clock)
+        yield from cameras.check_cameras(machine, rig)
+    yield from host.check_clocks(machine)
+    yield host.check_memory(machine, subject.purpose)
+    yield host.check_gpu(machine, subject.purpose)
+    yield files.check_weights(subject.share / "models" / "checkpoints" / subject.checkpoint)
+    yield rig_check
+    yield from _launch(subject, machine, rig_check)
+    yield from host.check_dds(machine, subject.share / DDS_PROFILE)
+    yield host.check_disk(machine, subject.output, subject.purpose)
+
+
+def _launch(subject: Subject, machine: Machine, rig_check: Check) -> Iterator[Check]:
+    """What `ros2 launch` (or, without an apt ROS, the supervisor) would refuse to start with."""
+    file, graph, options = LAUNCHES[subject.purpose]
+    chosen = {"rig": subject.rig, "checkpoint": subject.checkpoint}
+    if subject.purpose == "robot":
+        chosen["arm_file"] = subject.arm
+    by_ros = bool(machine.environment.get("ROS_DISTRO"))
+    found = look(Call(graph, options, chosen, subject.share, by_ros, machine.environment))
+    told = {"checkpoint"} | ({"rig"} if rig_check.level is Level.FAIL else set())
+    new = [
+        replace(check, name=f"launch: {check.name}") for check in found if check.name not in told
+    ]
+    yield from new or [good("launch", f"{file} finds what it needs")]
+
+
+def _arms(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]:
+    if subject.driver.interface != "socketcan":
+        yield arm.check_arm(subject.driver, subject.arm_file, clock)
+        return
+    up = can.channels_up(machine)
+    if not up:
+        yield Check("arm", Level.SKIP, "no CAN bus is up, so no arm can be asked")
+    for adapter in up:
+        settings = replace(subject.driver, channel=adapter.channel, adapter_serial="")
+        yield arm.check_arm(settings, subject.arm_file, clock)

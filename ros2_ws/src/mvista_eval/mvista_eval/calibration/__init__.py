@@ -1,0 +1,1 @@
+"""Calibration of simulated sessions against their truth."""

@@ -1,0 +1,1 @@
+"""Images across processes: lost, late, and what they cost."""

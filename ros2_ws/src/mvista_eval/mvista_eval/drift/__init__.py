@@ -1,0 +1,1 @@
+"""The drift watch in the simulated cell: moved cameras, shifted zeros, and quiet."""

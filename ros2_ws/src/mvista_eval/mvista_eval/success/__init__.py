@@ -1,0 +1,1 @@
+"""Success of the whole pipeline in process, and what limits it."""

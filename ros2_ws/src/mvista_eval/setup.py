@@ -1,0 +1,22 @@
+"""ament_python package: see package.xml."""
+
+from setuptools import find_packages, setup
+
+NAME = "mvista_eval"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="MVISTA-4D stack maintainers",
+    maintainer_email="maintainers@mvista4d.org",
+    description="What is measured of the MVISTA-4D stack: trials, benches, figures",
+    license="Apache-2.0",
+)

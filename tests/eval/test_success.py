@@ -1,0 +1,71 @@
+"""The evaluation's bookkeeping: intervals, rows, pairs, and what it refuses."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from mvista_core.errors import ConfigError
+from mvista_eval.statistics import wilson
+from mvista_eval.success import table as eval_success
+from mvista_eval.success.trials import WAYS, Trial, pair_jobs
+
+
+def trial(seed: int, won: bool, right: bool, error_mm: float = 5.0) -> Trial:
+    return Trial("full", seed, f"touch cube {seed}", won, right, False, error_mm)
+
+
+def arguments(**changes: object) -> argparse.Namespace:
+    values = {
+        "task": "touch_cube",
+        "episodes": 3,
+        "seed": 10_000,
+        "checkpoint": Path("none"),
+        "rows": "full",
+        "pairs": False,
+    }
+    return argparse.Namespace(**{**values, **changes})
+
+
+@pytest.mark.parametrize("count", [1, 20, 50, 200])
+def test_an_interval_holds_its_rate_and_stays_in_zero_to_one(count: int) -> None:
+    for successes in range(count + 1):
+        low, high = wilson(successes, count)
+        assert 0.0 <= low <= successes / count <= high <= 1.0
+
+
+def test_the_interval_of_40_in_50() -> None:
+    # Wilson's formula worked by hand: centre 0.7786, half-width 0.1093.
+    assert wilson(40, 50) == pytest.approx((0.6696, 0.8876), abs=1e-3)
+
+
+def test_a_pair_counts_only_when_both_words_were_followed() -> None:
+    trials = [
+        trial(0, True, True),
+        trial(0, True, False),
+        trial(1, True, True),
+        trial(1, True, True),
+    ]
+    words, pairs = eval_success._pair_rows(trials)
+    assert (words.episodes, words.right_object) == (4, 3)
+    assert (pairs.episodes, pairs.right_object, pairs.successes) == (2, 1, 2)
+
+
+def test_pairs_ask_the_same_scene_for_two_colours() -> None:
+    for job in pair_jobs(10_000, 20, Path("none")):
+        first, second = job.instructions
+        assert first != second
+        assert job.task == "touch_cube"
+
+
+def test_rows_by_name_and_an_unknown_row_is_refused_with_the_names_there_are() -> None:
+    assert [len(job.ways) for job in eval_success._jobs(arguments(rows="all"))] == [len(WAYS)] * 3
+    with pytest.raises(ConfigError, match="true-latent"):
+        eval_success._jobs(arguments(rows="no such row"))
+
+
+def test_pairs_of_a_task_without_colours_are_refused() -> None:
+    with pytest.raises(ConfigError, match="open_drawer"):
+        eval_success._jobs(arguments(task="open_drawer", pairs=True))
