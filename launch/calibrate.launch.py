@@ -6,10 +6,10 @@ ros2 action send_goal --feedback /calibration/collect \
 """
 
 from launch import LaunchDescription
-from mvista_bringup.graph.robot import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.launching import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The nodes and arguments of mvista_bringup/robot_graph.py."""
+    """The nodes and arguments of mvista_bringup/graph/calibrate.py."""
     return launch_description(CALIBRATE, CALIBRATE_OPTIONS, __file__)

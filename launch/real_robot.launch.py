@@ -10,5 +10,5 @@ from mvista_bringup.launching import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The nodes and arguments of mvista_bringup/robot_graph.py."""
+    """The nodes and arguments of mvista_bringup/graph/robot.py."""
     return launch_description(REAL_ROBOT, REAL_ROBOT_OPTIONS, __file__)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.spec import NodeSpec
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import share_root
 
 HERE = Path(__file__).parent

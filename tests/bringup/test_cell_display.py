@@ -20,8 +20,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from visualization_msgs.msg import Marker
 
 from mvista_bringup import cell_display as display
-from mvista_bringup.graph.robot import MONITOR, MONITOR_OPTIONS
-from mvista_bringup.graph.spec import option_values
+from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.graph.spec import SIM_DEMO
+from mvista_bringup.graph.sim import SIM_DEMO
 from mvista_bringup.paths import launch_file
 
 FAKES = Path(__file__).parents[1] / "fakes"

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,36 +18,33 @@ import pytest
 import yaml
 
 from mvista_bringup import paths, preflight
-from mvista_bringup.graph.robot import (
-    CALIBRATE,
-    CALIBRATE_OPTIONS,
-    CAMERAS,
-    MONITOR,
-    MONITOR_OPTIONS,
-    REAL_ROBOT,
-    REAL_ROBOT_OPTIONS,
-)
-from mvista_bringup.graph.spec import (
-    DDS_PROFILE,
+from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
+from mvista_bringup.graph.sim import (
     EMULATED_DEMO,
     EMULATED_DEMO_OPTIONS,
     SIM_DEMO,
     SIM_DEMO_OPTIONS,
+)
+from mvista_bringup.graph.spec import (
+    DDS_PROFILE,
     CellUrdf,
+    Entry,
     NodeSpec,
     ProcessSpec,
-    RunOption,
     RvizConfig,
     Spec,
     Template,
     active_rows,
-    option_values,
+    every_row,
     started_rows,
 )
+from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.paths import launch_file, share_root
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.process import LAUNCHER
-from mvista_core.rig import load_rig
+from mvista_core.rig import load_rig, save_rig
 from mvista_description import urdf
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +58,7 @@ class Launch:
     """A launch file, its table, and further choices of those arguments that take any text."""
 
     file: str
-    graph: tuple[Spec, ...]
+    graph: tuple[Entry, ...]
     options: tuple[RunOption, ...]
     texts: tuple[dict[str, str], ...]
 
@@ -97,9 +94,12 @@ LAUNCHES = (
         ({}, {"arm": "left", "session": "sessions/monday", "namespace": "cell_a"}),
     ),
 )
+GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE)
+SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
+CAMERAS = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml").names
 ROWS = [
     pytest.param(row, id=f"{row.full_name}-{number}")
-    for number, row in enumerate((*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE))
+    for number, row in enumerate(every_row(GRAPHS, SHIPPED_RIG))
 ]
 
 
@@ -171,7 +171,7 @@ def _each_urdf_once() -> Callable[[str, dict[str, str]], str]:
 
 def a_prefix(prefix: Path) -> Path:
     """An ament prefix with every program that a table names."""
-    for row in (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE):
+    for row in every_row(GRAPHS, SHIPPED_RIG):
         program = prefix / "lib" / row.package / row.executable
         program.parent.mkdir(parents=True, exist_ok=True)
         program.touch(0o755)
@@ -348,7 +348,7 @@ def test_every_parameter_is_declared_by_its_node(row: NodeSpec) -> None:
 def test_every_file_a_template_names_exists(launch: Launch) -> None:
     values = launch.values({})
     templates: list[Template] = []
-    for row in launch.graph:
+    for row in every_row(launch.graph, values):
         given = [value for _, value in row.parameters] if isinstance(row, NodeSpec) else []
         templates += [v for v in (*given, *row.arguments) if isinstance(v, Template)]
         templates += [t for v in given if isinstance(v, CellUrdf) for _, t in v.arguments]
@@ -389,6 +389,35 @@ def test_cameras_open_one_after_the_other_the_primary_last() -> None:
     assert sorted(float(str(p["start_delay_s"])) for p in told) == [0.0, 2.0, 4.0, 6.0]
     assert delays["primary"] == 6.0
     assert [row.full_name for row in rows] == [f"/{name}/camera" for name in CAMERAS]
+
+
+@pytest.mark.parametrize("sync", ["hub", "free"])
+def test_a_rig_of_three_starts_three(sync: str, tmp_path: Path) -> None:
+    """Under the rig's own names; RViz is led to their intrinsics too."""
+    names = ("left", "top", "wrist")
+    rig = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
+    cameras = [replace(camera, name=name) for camera, name in zip(rig.cameras, names, strict=False)]
+    (tmp_path / "config" / "rigs").mkdir(parents=True)
+    save_rig(replace(rig, cameras=tuple(cameras)), tmp_path / "config" / "rigs" / "three.yaml")
+    chosen = {"rig": "three", "camera_sync": sync, "rviz": "true"}
+    values = option_values(REAL_ROBOT_OPTIONS, chosen, str(tmp_path))
+    active = [row for row in active_rows(REAL_ROBOT, values) if isinstance(row, NodeSpec)]
+    told = {row.namespace: dict(row.parameters) for row in active if row.name == "camera"}
+    assert list(told) == [f"/{name}" for name in names]
+    assert sorted(float(str(p["start_delay_s"])) for p in told.values()) == [0.0, 2.0, 4.0]
+    assert (told["/left"]["start_delay_s"] == 4.0) is (sync == "hub"), "the primary is the last"
+    (rviz,) = [row for row in active if row.package == "rviz2"]
+    assert [source for source, _ in rviz.remappings] == [
+        f"/{name}/depth/camera_info" for name in names
+    ]
+
+
+def test_a_rig_that_cannot_be_read_starts_no_camera() -> None:
+    """The pre-flight says what is wrong with the file; RViz is still looked for."""
+    values = LAUNCHES[1].values({"rig": "nowhere", "rviz": "true"})
+    active = active_rows(REAL_ROBOT, values)
+    assert "mvista_cameras" not in {row.package for row in active}
+    assert "rviz2" in {row.package for row in active}
 
 
 def test_unknown_options_and_wrong_values_are_refused_together() -> None:

@@ -21,7 +21,8 @@ from rclpy.parameter_client import AsyncParameterClient
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
-from mvista_bringup.graph.spec import SHARE, NodeSpec
+from mvista_bringup.graph.spec import NodeSpec
+from mvista_bringup.options import SHARE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_cameras.recording import save_recording

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.spec import every_row
 from mvista_bringup.preflight import Call, in_words, look, look_at_rows
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,8 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ament prefix as `colcon build` makes it, on a machine without RViz."""
     prefix = tmp_path_factory.mktemp("prefix")
-    for row in (*SIM_DEMO, *REAL_ROBOT):
+    shipped = {"share": str(ROOT), "rig": "sim_cell"}
+    for row in every_row((*SIM_DEMO, *REAL_ROBOT), shipped):
         program = prefix / "lib" / row.package / row.executable
         program.parent.mkdir(parents=True, exist_ok=True)
         program.touch(0o755)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mvista_bringup import supervisor as supervising
-from mvista_bringup.graph.spec import SIM_DEMO, NodeSpec
+from mvista_bringup.graph.sim import SIM_DEMO
+from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.supervisor import Supervisor, free_domain_id
 from mvista_core.errors import ConfigError, UnavailableError
 
@@ -24,7 +25,8 @@ RUNNER = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignored"
 from pathlib import Path
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, option_values
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 values = option_values(SIM_DEMO_OPTIONS, {}, str(share_root()))

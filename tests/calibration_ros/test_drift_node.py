@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mvista_interfaces.srv import MoveCamera
 from rclpy.node import Node
 
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, TRUE, option_values
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.options import TRUE, option_values
 from mvista_bringup.paths import config_file, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_calibration_ros.drift_node import DriftParameters

@@ -15,8 +15,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
-from mvista_bringup.graph.robot import CALIBRATE, CALIBRATE_OPTIONS
-from mvista_bringup.graph.spec import TRUE, option_values
+from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.options import TRUE, option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_cli.operator.calibration_client import CalibrationClient, calibration_client

@@ -13,7 +13,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 
-from mvista_bringup.graph.spec import SHARE, NodeSpec
+from mvista_bringup.graph.spec import NodeSpec
+from mvista_bringup.options import SHARE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_cameras.records import Condition

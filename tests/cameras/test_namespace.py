@@ -8,8 +8,8 @@ from pathlib import Path
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
-from mvista_bringup.graph.spec import SHARE, NodeSpec
-from mvista_bringup.options import NAMESPACE
+from mvista_bringup.graph.spec import NodeSpec
+from mvista_bringup.options import NAMESPACE, SHARE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.timing import SystemClock, seconds_to_ns

@@ -15,7 +15,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from mvista_bringup.graph.spec import SHARE, NodeSpec
+from mvista_bringup.graph.spec import NodeSpec
+from mvista_bringup.options import SHARE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene

@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, option_values
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import config_file, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm

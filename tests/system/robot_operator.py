@@ -11,7 +11,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_bringup.graph.spec import NodeSpec, Spec
+from mvista_bringup.graph.spec import Entry, NodeSpec
 from mvista_core.errors import MvistaError
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
@@ -22,7 +22,7 @@ from mvista_ros.spinning import spinning
 CLOCK = SystemClock()
 
 
-def with_steps(graph: Sequence[Spec], steps: int) -> list[Spec]:
+def with_steps(graph: Sequence[Entry], steps: int) -> list[Entry]:
     """The same graph, its task node optimising for so many steps: tests need no better plan."""
     return [
         replace(row, parameters=(*row.parameters, ("steps", steps)))

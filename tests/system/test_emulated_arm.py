@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from mvista_bringup import paths
-from mvista_bringup.graph import spec as nodes
+from mvista_bringup.graph.sim import EMULATED_DEMO, EMULATED_DEMO_OPTIONS
+from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.errors import ArmFaultError, StaleFeedbackError
 from mvista_core.timing import seconds_to_ns
@@ -27,9 +28,9 @@ EMULATOR = 0
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     chosen = {"seed": "3", "can_port": str(free_udp_port())}
-    values = nodes.option_values(nodes.EMULATED_DEMO_OPTIONS, chosen, str(paths.share_root()))
+    values = option_values(EMULATED_DEMO_OPTIONS, chosen, str(paths.share_root()))
     with Supervisor(
-        with_steps(nodes.EMULATED_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
+        with_steps(EMULATED_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
     ) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
         yield supervisor

@@ -18,8 +18,8 @@ from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool
 
 from mvista_bringup import paths
-from mvista_bringup.graph import spec as nodes
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
+from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
@@ -60,7 +60,7 @@ RVIZ_TYPES = {
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     chosen = {"hardware": "emulated", "rviz": "true", "can_port": str(free_udp_port())}
-    values = nodes.option_values(REAL_ROBOT_OPTIONS, chosen, str(paths.share_root()))
+    values = option_values(REAL_ROBOT_OPTIONS, chosen, str(paths.share_root()))
     with Supervisor(
         with_steps(REAL_ROBOT, STEPS), values, tmp_path_factory.mktemp("run")
     ) as supervisor:

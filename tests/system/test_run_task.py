@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from mvista_bringup import paths
-from mvista_bringup.graph import spec as nodes
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.spec import started_rows
+from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import (
     BusyError,
@@ -51,9 +53,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def graph(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     chosen = {"checkpoint": checkpoint, "seed": "3"}
-    values = nodes.option_values(nodes.SIM_DEMO_OPTIONS, chosen, str(paths.share_root()))
+    values = option_values(SIM_DEMO_OPTIONS, chosen, str(paths.share_root()))
     with Supervisor(
-        with_steps(nodes.SIM_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
+        with_steps(SIM_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
     ) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
         yield supervisor
@@ -136,8 +138,8 @@ def test_control_c_leaves_no_process(checkpoint: str, tmp_path: Path) -> None:
         for line in demo.stdout:
             if line.startswith(b"imagine"):
                 break
-        values = nodes.option_values(nodes.SIM_DEMO_OPTIONS, {}, str(paths.share_root()))
-        assert len(children_of(demo.pid)) == len(nodes.started_rows(nodes.SIM_DEMO, values))
+        values = option_values(SIM_DEMO_OPTIONS, {}, str(paths.share_root()))
+        assert len(children_of(demo.pid)) == len(started_rows(SIM_DEMO, values))
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60.0) == 130
     finally:

@@ -27,6 +27,7 @@ from mvista_bringup import rviz_config
 from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
+    Entry,
     NodeSpec,
     RvizConfig,
     Spec,
@@ -46,7 +47,7 @@ OUTER_NAMESPACE = "ros_namespace"
 
 
 def launch_description(
-    graph: Sequence[Spec], options: Sequence[RunOption], file: str
+    graph: Sequence[Entry], options: Sequence[RunOption], file: str
 ) -> LaunchDescription:
     """Arguments from the options; once they are known, a look at all, then one process per row.
 
@@ -70,7 +71,7 @@ def _argument(option: RunOption) -> DeclareLaunchArgument:
 
 def _start(
     configurations: Mapping[str, str],
-    graph: Sequence[Spec],
+    graph: Sequence[Entry],
     options: Sequence[RunOption],
     file: str,
 ) -> list[Any]:

@@ -17,6 +17,7 @@ from mvista_bringup.check import Check, Level
 from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
+    Entry,
     NodeSpec,
     ProcessSpec,
     Spec,
@@ -65,7 +66,7 @@ _WAYS = {"rig_file": "`mvista calibrate`", "checkpoint": "`mvista train`"}
 class Call:
     """A launch as it was asked for. `by_ros`: `ros2 launch`, which also starts what apt brings."""
 
-    graph: Sequence[Spec]
+    graph: Sequence[Entry]
     options: Sequence[RunOption]
     chosen: Mapping[str, str]
     share: Path

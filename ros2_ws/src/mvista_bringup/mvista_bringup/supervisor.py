@@ -26,6 +26,7 @@ from rclpy.executors import SingleThreadedExecutor
 from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
+    Entry,
     Literal,
     NodeSpec,
     RvizConfig,
@@ -76,7 +77,7 @@ class Supervisor:
 
     def __init__(
         self,
-        graph: Sequence[Spec],
+        graph: Sequence[Entry],
         values: Mapping[str, str],
         run_dir: Path,
         domain_id: int | None = None,

@@ -1,30 +1,19 @@
-"""The list of nodes and parameters, written once: the supervisor and the launch files read it.
+"""What a graph is made of: rows of processes, written once for the supervisor and `ros2 launch`.
 
-A graph is a tuple of `NodeSpec` and `ProcessSpec`. What differs from run to run is a `RunOption`; a
-parameter refers to one as `Template("{seed}", int)`, and to the shared files as
+A graph is a tuple of `NodeSpec`, `ProcessSpec` and `RigRows`. What differs from run to run is a
+`RunOption`; a parameter refers to one as `Template("{seed}", int)`, and to the shared files as
 `Template("{share}/config/...")`. A row with `when` is there only if the options say so.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mvista_bringup.options import (
-    FALSE,
-    NAMESPACE,
-    NAMESPACE_OPTION,
-    PORTS,
-    SHARE,
-    TRUE,
-    Kind,
-    RunOption,
-    option_values,
-)
-from mvista_core.errors import ConfigError
-
-__all__ = ["FALSE", "SHARE", "TRUE", "RunOption", "option_values"]  # also found here
+from mvista_bringup.options import NAMESPACE, TRUE
+from mvista_core.errors import ConfigError, MvistaError
+from mvista_core.rig import load_rig
 
 Literal = bool | int | float | str
 DDS_PROFILE = "config/dds/fastdds.xml"
@@ -142,152 +131,63 @@ class ProcessSpec:
 Spec = NodeSpec | ProcessSpec
 
 
+@dataclass(frozen=True)
+class RigRows:
+    """Rows that only a rig file can tell: how many cameras there are, and what they are called.
+
+    `rows` gets their names in the file's order, and none where it cannot be read: that the file is
+    wrong the pre-flight says of the file itself.
+    """
+
+    rig_file: Template
+    rows: Callable[[tuple[str, ...]], tuple[NodeSpec, ...]]
+    when: tuple[When, ...] = ()
+
+    def told(self, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+        """The rows of the rig that these options name."""
+        try:
+            names = load_rig(str(self.rig_file.resolve(values))).names
+        except MvistaError:
+            names = ()
+        return self.rows(names)
+
+
+Entry = Spec | RigRows
+
+
 def absolute(*parts: str) -> str:
     """The name that lies below these namespaces, each of which may be empty: "/cell_a/piper"."""
     return "/" + "/".join(part.strip("/") for part in parts if part.strip("/"))
 
 
-def active_rows(graph: Sequence[Spec], values: Mapping[str, str]) -> tuple[Spec, ...]:
+def every_row(graph: Sequence[Entry], values: Mapping[str, str]) -> Iterator[Spec]:
+    """All rows with those of the rig that `values` name, whether or not they are asked for."""
+    for entry in graph:
+        yield from entry.told(values) if isinstance(entry, RigRows) else (entry,)
+
+
+def active_rows(graph: Sequence[Entry], values: Mapping[str, str]) -> tuple[Spec, ...]:
     """The rows that these options ask for, in their final namespaces, with where TF is heard.
 
     Frames have names without a namespace: where a run has one, so have its /tf and /tf_static.
     """
+    asked = [entry for entry in graph if all(condition.holds(values) for condition in entry.when)]
+    return tuple(_placed(row, values) for row in every_row(asked, values))
+
+
+def _placed(row: Spec, values: Mapping[str, str]) -> Spec:
+    if not isinstance(row, NodeSpec):
+        return row
     own = values.get(NAMESPACE, "")
     frames = tuple((f"/{tf}", absolute(own, tf)) for tf in ("tf", "tf_static")) if own else ()
-    return tuple(
-        replace(
-            row,
-            namespace=absolute(own, str(Template(row.namespace).resolve(values))),
-            remappings=(
-                *((absolute(own, a), absolute(own, b)) for a, b in row.remappings),
-                *frames,
-            ),
-        )
-        if isinstance(row, NodeSpec)
-        else row
-        for row in graph
-        if all(condition.holds(values) for condition in row.when)
+    return replace(
+        row,
+        namespace=absolute(own, str(Template(row.namespace).resolve(values))),
+        remappings=(*((absolute(own, a), absolute(own, b)) for a, b in row.remappings), *frames),
     )
 
 
-def started_rows(graph: Sequence[Spec], values: Mapping[str, str]) -> tuple[Spec, ...]:
+def started_rows(graph: Sequence[Entry], values: Mapping[str, str]) -> tuple[Spec, ...]:
     """The active rows that the supervisor starts: those that need no apt ROS."""
     rows = active_rows(graph, values)
     return tuple(row for row in rows if not (isinstance(row, NodeSpec) and row.apt))
-
-
-SCENES = ("touch_cube", "open_drawer", "put_orange")
-
-SIM_DEMO_OPTIONS = (
-    RunOption("task", SCENES[0], "scene to lay out", SCENES),
-    RunOption("seed", "0", "object poses and distractors", kind=Kind.WHOLE),
-    RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml", kind=Kind.FILE),
-    RunOption("checkpoint", "tiny", "a folder of models/checkpoints/", kind=Kind.FILE),
-    RunOption("drift", FALSE, "also watch for moved cameras (monitor does)", (TRUE, FALSE)),
-    NAMESPACE_OPTION,
-)
-
-EMULATED_DEMO_OPTIONS = (
-    *SIM_DEMO_OPTIONS,
-    RunOption(
-        "can_port",
-        "43113",
-        "UDP port of the emulated CAN bus, on this machine only",
-        kind=Kind.WHOLE,
-        bounds=PORTS,
-    ),
-)
-
-_ARM_FILE = ("arm_file", Template("{share}/config/arms/piper.yaml"))
-_RIG_FILE = ("rig_file", Template("{share}/config/rigs/{rig}.yaml"))
-
-SIM_DEMO: tuple[NodeSpec, ...] = (
-    NodeSpec(
-        "mvista_sim",
-        "sim_node",
-        "sim",
-        parameter_file="config/sim.yaml",
-        parameters=(
-            _ARM_FILE,
-            _RIG_FILE,
-            ("task", Template("{task}")),
-            ("seed", Template("{seed}", int)),
-        ),
-    ),
-    NodeSpec("mvista_bringup", "rig_publisher_node", "rig_publisher", parameters=(_RIG_FILE,)),
-    NodeSpec(
-        "mvista_executor",
-        "executor_node",
-        "executor",
-        namespace="piper",
-        parameter_file="config/executor.yaml",
-        parameters=(_ARM_FILE,),
-    ),
-    NodeSpec(
-        "mvista_planning",
-        "planning_node",
-        "planning",
-        parameter_file="config/planning.yaml",
-        parameters=(
-            _ARM_FILE,
-            _RIG_FILE,
-            ("checkpoint", Template("{share}/models/checkpoints/{checkpoint}")),
-        ),
-    ),
-    NodeSpec("mvista_planning", "task_node", "task", parameter_file="config/task.yaml"),
-    NodeSpec(
-        "mvista_calibration_ros",
-        "drift_node",
-        "drift",
-        parameter_file="config/drift.yaml",
-        parameters=(_ARM_FILE, _RIG_FILE),
-        required=False,
-        when=(When("drift", TRUE),),
-    ),
-)
-
-
-EMULATED_CAN_GROUP = "239.74.163.2"
-
-EMULATED_ARM = (
-    ProcessSpec(
-        "mvista_piper",
-        "piper_emulator",
-        "emulator_main",
-        "emulator",
-        arguments=(
-            "--channel",
-            EMULATED_CAN_GROUP,
-            "--port",
-            Template("{can_port}"),
-            "--home",
-            Template("{share}/config/arms/piper.yaml"),
-            "--enabled",
-        ),
-    ),
-    NodeSpec(
-        "mvista_piper",
-        "piper_node",
-        "driver",
-        namespace="piper",
-        parameter_file="config/piper.yaml",
-        parameters=(
-            _ARM_FILE,
-            ("interface", "udp_multicast"),
-            # The emulated arm is a process among many that start at once: it is silent for longer.
-            ("stale_after_s", 0.3),
-            ("channel", EMULATED_CAN_GROUP),
-            ("udp_port", Template("{can_port}", int)),
-            ("enable_at_start", True),
-        ),
-    ),
-)
-"""An arm that speaks CAN, and its driver, where there is none."""
-
-_SIM, *_AROUND_THE_SIM = SIM_DEMO
-EMULATED_DEMO: tuple[Spec, ...] = (
-    *EMULATED_ARM,
-    replace(_SIM, parameters=(*_SIM.parameters, ("follow_arm", True))),
-    *_AROUND_THE_SIM,
-)
-"""The demo with the arm behind driver and CAN: the emulated joints drive the simulated arm."""

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, option_values, started_rows
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.spec import started_rows
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import ConfigError

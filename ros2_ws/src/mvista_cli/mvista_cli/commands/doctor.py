@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mvista_bringup.check import Check, Level, Machine
-from mvista_bringup.graph.spec import EMULATED_CAN_GROUP
+from mvista_bringup.graph.arm import EMULATED_CAN_GROUP
 from mvista_bringup.paths import output_dir, share_root
 from mvista_cli.doctor.examine import PURPOSES, Subject, examine
 from mvista_core.errors import ConfigError

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mvista_bringup import paths
-from mvista_bringup.graph import spec as nodes
-from mvista_bringup.graph.robot import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.options import TRUE, option_values
 from mvista_bringup.supervisor import Supervisor
 from mvista_cli.operator.calibration_client import CalibrationClient, calibration_client
 from mvista_core.errors import ConfigError
@@ -65,14 +65,14 @@ def run_demo(wanted: CalibrationDemo, out: Path, clock: Clock, show: Show) -> Ca
     if (sessions / SESSION).exists():
         raise ConfigError(f"{sessions / SESSION} exists; remove it, or give another --out")
     chosen = {
-        "sim": nodes.TRUE,
+        "sim": TRUE,
         "seed": str(wanted.seed),
         "width": str(wanted.width_px),
         "depth_frames": str(wanted.depth_frames),
         "sessions_folder": str(sessions.resolve()),
         "truth_file": str(truth_file.resolve()),
     }
-    values = nodes.option_values(CALIBRATE_OPTIONS, chosen, str(paths.share_root()))
+    values = option_values(CALIBRATE_OPTIONS, chosen, str(paths.share_root()))
     record = CalibrationRecord()
     timed = _Stages(record, clock, show)
     with Supervisor(CALIBRATE, values, out) as supervisor:

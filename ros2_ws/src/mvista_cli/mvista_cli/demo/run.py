@@ -14,7 +14,14 @@ from mvista_interfaces.action import RunTask
 from mvista_interfaces.msg import Outcome
 
 from mvista_bringup import paths
-from mvista_bringup.graph import spec as nodes
+from mvista_bringup.graph.sim import (
+    EMULATED_DEMO,
+    EMULATED_DEMO_OPTIONS,
+    SIM_DEMO,
+    SIM_DEMO_OPTIONS,
+)
+from mvista_bringup.graph.spec import Spec
+from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_cli.demo import timeline
 from mvista_cli.demo.client import DemoClient
@@ -37,9 +44,9 @@ CLOUD_VOXEL_M = 0.005
 
 
 SIMULATED, EMULATED = "simulated", "emulated"
-GRAPHS: dict[str, tuple[tuple[nodes.Spec, ...], tuple[nodes.RunOption, ...]]] = {
-    SIMULATED: (nodes.SIM_DEMO, nodes.SIM_DEMO_OPTIONS),
-    EMULATED: (nodes.EMULATED_DEMO, nodes.EMULATED_DEMO_OPTIONS),
+GRAPHS: dict[str, tuple[tuple[Spec, ...], tuple[RunOption, ...]]] = {
+    SIMULATED: (SIM_DEMO, SIM_DEMO_OPTIONS),
+    EMULATED: (EMULATED_DEMO, EMULATED_DEMO_OPTIONS),
 }
 
 
@@ -60,7 +67,7 @@ class DemoRun:
         if arm == EMULATED:
             chosen["can_port"] = str(free_udp_port())
         self._graph, options = GRAPHS[arm]
-        self._values = nodes.option_values(options, chosen, str(paths.share_root()))
+        self._values = option_values(options, chosen, str(paths.share_root()))
         self._rig = load_rig(paths.config_file("rigs", f"{self._values['rig']}.yaml"))
         self._run_dir = run_dir
         self._clock = clock

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mvista_bringup.graph.spec import DDS_PROFILE, SHARE, NodeSpec
+from mvista_bringup.graph.spec import DDS_PROFILE, NodeSpec
+from mvista_bringup.options import SHARE
 from mvista_bringup.paths import output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import ConfigError, UnavailableError

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_bringup.graph.spec import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.spec import NodeSpec
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
