@@ -330,8 +330,8 @@ def test_every_parameter_is_declared_by_its_node(row: NodeSpec) -> None:
         return
     code = "".join(
         path.read_text(encoding="utf-8")
-        # A node's parameters may be a shared record's too (what may be in an observation).
-        for package in (row.package, "mvista_ros")
+        # A node's parameters may be a shared record's too: of an observation, of an execution.
+        for package in (row.package, "mvista_ros", "mvista_core")
         for path in (_package_dir(package) / package).glob("*.py")
     )
     declared = set(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mvista_core.arm import ArmModel, load_arm
-from mvista_executor.settings import ExecutorSettings, load_settings
+from mvista_core.executor_settings import ExecutorSettings, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 

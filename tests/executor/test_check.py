@@ -14,10 +14,10 @@ from mvista_core.errors import (
     StaleFeedbackError,
     TrajectoryError,
 )
+from mvista_core.executor_settings import ExecutorSettings, load_settings, settings_from
 from mvista_core.records import ActionTrajectory, JointState, Provenance
 from mvista_core.timing import ManualClock
 from mvista_executor.in_process import execute_in_process
-from mvista_executor.settings import ExecutorSettings, load_settings, settings_from
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import FollowerArm, smooth_points, trajectory_of
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
 from mvista_executor.check import start_pose
 from mvista_executor.interpolate import curve_through, extremes, peaks
 from mvista_executor.motion import MotionState
 from mvista_executor.moves import approach
 from mvista_executor.plan import ExecutionPlan, prepare
-from mvista_executor.settings import ExecutorSettings
 from tests.executor.rig import smooth_points, trajectory_of
 
 seeds = st.integers(0, 2**31 - 1)

@@ -23,11 +23,11 @@ from mvista_core.errors import (
     TrajectoryError,
     WorkspaceError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
 from mvista_core.timing import ManualClock, seconds_to_ns
 from mvista_executor.goal import check_age, from_now_on
 from mvista_executor.report import Status
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import make_successor
 from tests.executor.rig import FollowerArm, assert_within_limits, smooth_points, trajectory_of

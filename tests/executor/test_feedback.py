@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mvista_core.arm import ArmModel
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.timing import ManualClock
 from mvista_executor.action_messages import feedback_to_msg
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import FollowerArm, smooth_points, trajectory_of
 

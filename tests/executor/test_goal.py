@@ -24,12 +24,12 @@ from mvista_core.errors import (
     TrajectoryError,
     WorkspaceError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
 from mvista_core.timing import ManualClock, seconds_to_ns
 from mvista_executor.action_messages import Goal, goal_from_data, result_to_msg, take_message
 from mvista_executor.goal import from_now_on
 from mvista_executor.report import Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import make_successor
 from mvista_ros.convert import ns_to_duration, ns_to_stamp, trajectory_to_msg

@@ -20,10 +20,10 @@ from mvista_core.errors import (
     RivalWritersError,
     TrajectoryError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.timing import ManualClock, SystemClock
 from mvista_executor.goal_queue import MOST_WAITING, Ended, GoalQueue
 from mvista_executor.report import Status
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import Successor, make_successor
 from mvista_ros.convert import trajectory_to_msg

@@ -13,12 +13,12 @@ import pytest
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CancelledError, TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
 from mvista_core.timing import SystemClock
 from mvista_executor.motion import MotionState
 from mvista_executor.planning_process import PlanningProcess
 from mvista_executor.report import Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.successor import Standing, make_successor
 from tests.executor.rig import smooth_points, trajectory_of
 

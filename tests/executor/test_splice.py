@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import BusyError, PreemptedError, TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
 from mvista_core.timing import ManualClock
 from mvista_executor.motion import Why
 from mvista_executor.report import Status
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import make_successor
 from tests.executor.rig import FollowerArm, assert_within_limits, smooth_points, trajectory_of

@@ -18,10 +18,10 @@ from mvista_core.errors import (
     StaleFeedbackError,
     TrajectoryError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.timing import ManualClock
 from mvista_executor.in_process import InProcessExecutor, execute_in_process
 from mvista_executor.report import Status, Tick
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import (
     FollowerArm,

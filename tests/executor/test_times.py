@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import ActionTrajectory
 from mvista_core.timing import ManualClock
 from mvista_executor.check import ordered_points
@@ -20,7 +21,6 @@ from mvista_executor.limit import pieces
 from mvista_executor.motion import MotionState
 from mvista_executor.plan import prepare
 from mvista_executor.report import Status
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import FollowerArm, assert_within_limits, smooth_points, trajectory_of
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError, TrajectoryError
-from mvista_executor.settings import ExecutorSettings, settings_from
+from mvista_core.executor_settings import ExecutorSettings, settings_from
 from mvista_executor.workspace import Workspace
 
 shares = st.lists(st.floats(0.0, 1.0), min_size=7, max_size=7)

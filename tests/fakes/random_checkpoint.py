@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from mvista_core import weights
 from mvista_core.arm import load_arm
 from mvista_sim.tasks import TEMPLATES
-from mvista_world import weights
 from mvista_world.codec import StackedCodec
 from mvista_world.config import preset, save_config
 from mvista_world.generator import MultiViewGenerator

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mvista_world import weights
+from mvista_core import weights
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mvista_core import weights
 from mvista_core.errors import WeightsError
-from mvista_world import weights
 from mvista_world.text import InstructionEncoder, build_tokenizer, load_tokenizer
 from tests.world.tiny import CONFIG, TEMPLATES
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mvista_core import weights
 from mvista_core.errors import (
     CancelledError,
     ConfigError,
@@ -20,7 +21,6 @@ from mvista_core.errors import (
 )
 from mvista_core.records import Rollout
 from mvista_core.timing import ManualClock
-from mvista_world import weights
 from mvista_world.planner import KEPT_ROLLOUTS, WorldModelPlanner, load_planner
 from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner
 from tests.world.tiny import ARM, CONFIG, RIG, TEMPLATES, make_observation, write_checkpoint

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from mvista_core import weights
 from mvista_core.arm import load_arm
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame, JointState, Observation, RigCalibration
 from mvista_core.rig import load_rig
-from mvista_world import weights
 from mvista_world.codec import StackedCodec
 from mvista_world.config import (
     CodecConfig,

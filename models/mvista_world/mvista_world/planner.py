@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from mvista_core import instructions
+from mvista_core import instructions, weights
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CancelledError, ConfigError, RigError, RolloutError, WeightsError
 from mvista_core.ports import Clock, Progress
@@ -32,7 +32,6 @@ from mvista_core.records import (
     RigCalibration,
     Rollout,
 )
-from mvista_world import weights
 from mvista_world.action_head import read_latent
 from mvista_world.cameras import camera_embedding
 from mvista_world.codec import StackedCodec, VideoCodec

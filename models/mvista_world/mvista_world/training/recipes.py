@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mvista_core import weights
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
 from mvista_core.timing import SystemClock
-from mvista_world import weights
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig, save_config

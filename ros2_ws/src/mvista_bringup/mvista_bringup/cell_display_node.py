@@ -16,9 +16,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 from mvista_bringup import cell_display as display
 from mvista_core.arm import load_arm
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import load_settings
 from mvista_core.records import Float64
 from mvista_core.timing import ns_to_seconds
-from mvista_executor.settings import load_settings
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, run_node
 from mvista_ros.convert import joint_state_from_msg, ns_to_stamp, transform_to_msg

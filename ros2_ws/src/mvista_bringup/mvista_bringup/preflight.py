@@ -29,12 +29,12 @@ from mvista_bringup.options import SHARE, RunOption, wrong_arguments
 from mvista_core import instructions
 from mvista_core.arm import load_arm
 from mvista_core.errors import InstructionError, MvistaError
+from mvista_core.executor_settings import load_settings
 from mvista_core.rig import load_rig
+from mvista_core.weights import check_complete
 from mvista_description.urdf import cell_urdf
-from mvista_executor.settings import load_settings
 from mvista_ros.parameters import load_parameter_file
 from mvista_world.config import load_config
-from mvista_world.weights import check_complete
 
 DEFAULT_ARM = "piper"
 """Where a graph has no option `arm`."""

@@ -13,6 +13,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError, TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import ActionTrajectory, Float64, JointState, Provenance
 from mvista_core.timing import ns_to_seconds
 from mvista_executor.check import check_size
@@ -27,7 +28,6 @@ from mvista_executor.goal import (
 )
 from mvista_executor.plan import ExecutionPlan
 from mvista_executor.report import ExecutionReport, Recording, Tick, Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_ros.convert import (
     joint_command_to_msg,
     stamp_to_ns,

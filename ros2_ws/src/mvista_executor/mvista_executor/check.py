@@ -6,8 +6,8 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ArmNotReadyError, TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings, per_joint
 from mvista_core.records import ActionTrajectory, Float64, JointState
-from mvista_executor.settings import ExecutorSettings, per_joint
 
 ROUNDING = 1e-6
 """Rad or m by which a value may pass a limit through float32 rounding, and no more."""

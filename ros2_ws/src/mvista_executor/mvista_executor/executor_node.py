@@ -22,6 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import CancelledError, RivalWritersError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
 from mvista_executor import action_messages, rivals
 from mvista_executor.gaps import GAP_PERIODS, GapMeter
@@ -29,7 +30,6 @@ from mvista_executor.goal_queue import Ended, GoalQueue
 from mvista_executor.intake import JointIntake
 from mvista_executor.planning_process import PlanningProcess
 from mvista_executor.report import Tick
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.teller import CommandMessage, Teller, Topics
 from mvista_executor.ticker import Ticker

@@ -14,11 +14,11 @@ from mvista_core.errors import (
     MvistaError,
     TrajectoryError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_core.timing import ns_to_seconds
 from mvista_executor.moves import needs_approach
 from mvista_executor.report import Tolerances
-from mvista_executor.settings import ExecutorSettings
 
 ZERO_VELOCITY = float(np.finfo(np.float32).eps)
 """Rad/s (m/s) that count as zero at a trajectory's end, as in ros2_control's controller."""

@@ -23,13 +23,13 @@ from mvista_core.errors import (
     PreemptedError,
     StaleFeedbackError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_executor.action_messages import GoalData, goal_from_data, take_message
 from mvista_executor.planning_process import planning_failed
 from mvista_executor.report import Recording, Tick, Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import Standing, Successor
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import StaleFeedbackError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Arm, Clock, Progress
 from mvista_core.records import ActionTrajectory, JointCommand
 from mvista_core.timing import seconds_to_ns
 from mvista_executor.report import ExecutionReport, Tick, Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.stream import ExecutionStream
 
 

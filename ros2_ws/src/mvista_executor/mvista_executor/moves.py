@@ -14,9 +14,9 @@ import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
 
 from mvista_core.arm import ArmModel
+from mvista_core.executor_settings import ExecutorSettings, per_joint
 from mvista_core.records import Float64
 from mvista_executor.motion import MotionState, Why
-from mvista_executor.settings import ExecutorSettings, per_joint
 
 STOP_SHARE = 0.99
 """Part of the limits that a stop uses: what is sent is judged against the whole."""

@@ -9,13 +9,13 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import GRIPPER, ExecutorSettings
 from mvista_core.records import ActionTrajectory, Float64
 from mvista_executor.check import check_size, check_start, ordered_points
 from mvista_executor.limit import pieces, verify
 from mvista_executor.motion import MotionState, Why
 from mvista_executor.moves import Move, approach, needs_approach, splice, stop
 from mvista_executor.retime import TimedCurve, joined, resumed, timed
-from mvista_executor.settings import GRIPPER, ExecutorSettings
 from mvista_executor.smooth import fitted_curve
 from mvista_executor.workspace import SAMPLE_S, Workspace
 

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_executor.planning_process import Answer, Question, planning_failed
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.successor import make_successor
 
 NICENESS = -10

@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection
 from mvista_core import realtime
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CancelledError, MvistaError, TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory
 from mvista_core.timing import seconds_to_ns
 from mvista_executor.report import Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.successor import Standing, Successor
 
 PLAN_WITHIN_S = 20.0

@@ -10,10 +10,10 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import MvistaError
+from mvista_core.executor_settings import GRIPPER, ExecutorSettings, per_joint
 from mvista_core.records import Float64, JointCommand
 from mvista_executor.motion import Why
 from mvista_executor.plan import ExecutionPlan
-from mvista_executor.settings import GRIPPER, ExecutorSettings, per_joint
 
 
 class Status(str, Enum):

@@ -16,10 +16,10 @@ from scipy.interpolate import PPoly
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import Float64
 from mvista_executor.interpolate import peaks
 from mvista_executor.motion import MotionState
-from mvista_executor.settings import ExecutorSettings
 
 _SHORTEST_RAMP_S = 0.02
 _RAMP_GROWTH = 1.15

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.interpolate import PPoly, make_smoothing_spline
 
 from mvista_core.arm import ArmModel
+from mvista_core.executor_settings import ExecutorSettings, per_joint
 from mvista_core.records import Float64
 from mvista_executor.interpolate import curve_through, extremes, peaks
-from mvista_executor.settings import ExecutorSettings, per_joint
 
 _STIFFNESS_S3 = np.logspace(-8.0, -3.0, 11)
 _FEWEST_POINTS = 6

@@ -14,6 +14,7 @@ from mvista_core.errors import (
     PreemptedError,
     StaleFeedbackError,
 )
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, JointCommand, JointState
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
@@ -23,7 +24,6 @@ from mvista_executor.motion import Hold, Motion, MotionState, Why
 from mvista_executor.moves import Move, stop
 from mvista_executor.plan import ExecutionPlan
 from mvista_executor.report import ExecutionReport, Recording, Status, Tick, Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.successor import Standing, Successor, check_unmoved, make_successor
 from mvista_executor.tracking import Tracking
 

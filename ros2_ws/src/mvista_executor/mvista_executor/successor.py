@@ -12,13 +12,13 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ArmNotReadyError, TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings, per_joint
 from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_executor.check import start_pose
 from mvista_executor.motion import Motion, MotionState
 from mvista_executor.moves import needs_approach
 from mvista_executor.plan import ExecutionPlan, prepare
 from mvista_executor.report import Tolerances
-from mvista_executor.settings import ExecutorSettings, per_joint
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import GoalToleranceError, MvistaError, PathToleranceError, WorkspaceError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import Float64, JointState
 from mvista_executor.feedback import velocities_of
 from mvista_executor.motion import MotionState
 from mvista_executor.report import Tolerances
-from mvista_executor.settings import ExecutorSettings
 from mvista_executor.workspace import Workspace
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import Float64
-from mvista_executor.settings import ExecutorSettings
 
 SAMPLE_S = 0.01
 """At 3 rad/s and 5 rad/s^2 the tip strays less than 1 mm from the chord between two samples."""

@@ -10,7 +10,7 @@ from mvista_core.errors import RigError, WeightsError
 from mvista_core.records import RigCalibration
 from mvista_core.rig import load_rig
 from mvista_core.timing import NS_PER_S
-from mvista_world.weights import verify
+from mvista_core.weights import verify
 
 OLDEST_RIG_DAYS = 30
 SHOWN_DIGITS = 12

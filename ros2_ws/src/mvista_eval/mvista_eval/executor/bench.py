@@ -19,13 +19,13 @@ from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError, UnavailableError
+from mvista_core.executor_settings import load_settings
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.executor.load import GraphLoad
 from mvista_eval.executor.setpoints import SetpointFigures, ToldGap, figures_of, gaps_in
 from mvista_eval.executor.standstill import standstills, witnesses
 from mvista_eval.figures import Figure, finish
-from mvista_executor.settings import load_settings
 
 INSTRUCTION = "touch the red cube"
 READY_S = 120.0

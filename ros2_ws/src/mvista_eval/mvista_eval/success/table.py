@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_eval.statistics import wilson
 from mvista_eval.success.trials import WAYS, Job, Trial, pair_jobs, run_jobs
-from mvista_world import weights
 
 
 @dataclass(frozen=True)
