@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.check import Check, Level, Machine, run_command
+from mvista_bringup.check import Check, Level
 from mvista_bringup.graph.spec import DDS_PROFILE
 from mvista_bringup.paths import config_file, share_root
 from mvista_cli.cli import main
 from mvista_cli.doctor import arm, cameras, can, files, host
 from mvista_cli.doctor.examine import Subject, examine
+from mvista_cli.doctor.machine import Machine, run_command
 from mvista_core.rig import load_rig
 from mvista_core.timing import NS_PER_S, ManualClock
 from mvista_piper.emulator.arm import EmulatedPiper

@@ -1,15 +1,11 @@
-"""What a checkpoint folder holds: the tokenizer, and weights that are refused when not whole."""
+"""What a checkpoint folder holds: the tokenizer, and the encoder of its words."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pytest
 import torch
 
-from mvista_core import weights
-from mvista_core.errors import WeightsError
 from mvista_world.text import InstructionEncoder, build_tokenizer, load_tokenizer
 from tests.world.tiny import CONFIG, TEMPLATES
 
@@ -41,43 +37,3 @@ def test_padding_is_zero_and_does_not_change_the_words() -> None:
     assert (both[0, 3:] == 0).all()
     assert (both[0, :3].abs().sum(-1) > 0).all()
     torch.testing.assert_close(both[:1], alone)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ("a.safetensors", "b.json"):
-        (tmp_path / name).write_bytes(name.encode() * 100)
-    weights.write_manifest(tmp_path, ["b.json", "a.safetensors"])
-    return tmp_path
-
-
-def test_a_whole_checkpoint_is_identified_by_one_digest(folder: Path) -> None:
-    sha = weights.verify(folder)
-    assert sha == weights.sha256_of(folder / weights.MANIFEST)
-    assert sha == weights.write_manifest(folder, ["a.safetensors", "b.json"])
-
-
-@pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
-def test_damage_is_refused_with_the_file_and_its_expected_sum(folder: Path, damage: str) -> None:
-    path = folder / "a.safetensors"
-    expected, content = weights.sha256_of(path), path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    elif damage == "truncated":
-        path.write_bytes(content[:-1])
-    else:
-        path.write_bytes(b"A" + content[1:])
-    with pytest.raises(WeightsError, match=rf"a\.safetensors.*expected sha256 {expected}"):
-        weights.verify(folder)
-
-
-@pytest.mark.parametrize("text", ["{", "{}", "[]", json.dumps({"files": ["a.safetensors"]})])
-def test_a_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
-    (folder / weights.MANIFEST).write_text(text)
-    with pytest.raises(WeightsError, match="not a checkpoint manifest"):
-        weights.verify(folder)
-
-
-def test_a_folder_without_a_manifest_says_where_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"manifest\.json is missing.*mvista train"):
-        weights.verify(tmp_path)

@@ -31,10 +31,9 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import InstructionError, MvistaError
 from mvista_core.executor_settings import load_settings
 from mvista_core.rig import load_rig
-from mvista_core.weights import check_complete
+from mvista_core.weights import check_complete, read_templates
 from mvista_description.urdf import cell_urdf
 from mvista_ros.parameters import load_parameter_file
-from mvista_world.config import load_config
 
 DEFAULT_ARM = "piper"
 """Where a graph has no option `arm`."""
@@ -43,7 +42,7 @@ DEFAULT_ARM = "piper"
 def _read_checkpoint(folder: Path) -> tuple[str, ...]:
     """The instruction templates of a checkpoint that is whole. Its sums the planner checks."""
     check_complete(folder)
-    return load_config(folder / "config.json")[1]
+    return read_templates(folder)
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

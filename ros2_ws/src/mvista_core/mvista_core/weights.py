@@ -1,7 +1,7 @@
 """Checkpoints: safetensors files listed with their sha256 in a manifest.
 
 `manifest.json` holds {"files": {name: sha256}}. Anything missing, truncated or altered is refused
-by name before a tensor is read.
+by name before a tensor is read. Without torch: what starts a planner looks here first.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvista_core.errors import WeightsError
+from mvista_core.errors import ConfigError, WeightsError
 
 MANIFEST = "manifest.json"
+CONFIG = "config.json"
 
 
 def sha256_of(path: Path) -> str:
@@ -57,6 +58,22 @@ def check_complete(folder: Path) -> None:
         WeightsError: no checkpoint, or naming the file that is missing.
     """
     _listed(folder)
+
+
+def read_templates(folder: Path) -> tuple[str, ...]:
+    """The instruction templates that a checkpoint knows; the rest of its config is the model's.
+
+    Raises:
+        ConfigError: no such file, or another one's.
+    """
+    path = folder / CONFIG
+    try:
+        templates = json.loads(path.read_text(encoding="utf-8"))["templates"]
+        if not all(isinstance(template, str) for template in templates):
+            raise TypeError("templates are texts")
+        return tuple(templates)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ConfigError(f"{path}: not a model config ({error!r})") from None
 
 
 def _listed(folder: Path) -> tuple[str, dict[str, str]]:

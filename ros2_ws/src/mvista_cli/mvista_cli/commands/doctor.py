@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from mvista_bringup.check import Check, Level, Machine
+from mvista_bringup.check import Check, Level
 from mvista_bringup.graph.arm import EMULATED_CAN_GROUP
 from mvista_bringup.paths import output_dir, share_root
 from mvista_cli.doctor.examine import PURPOSES, Subject, examine
+from mvista_cli.doctor.machine import Machine
 from mvista_core.errors import ConfigError
 from mvista_core.timing import SystemClock
 from mvista_piper.settings import PiperSettings

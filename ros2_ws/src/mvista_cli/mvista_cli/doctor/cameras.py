@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvista_bringup.check import Check, Level, Machine, good, read_number, read_text
+from mvista_bringup.check import Check, Level, good
+from mvista_cli.doctor.machine import Machine, read_number, read_text
 from mvista_core.records import RigCalibration
 
 ORBBEC = "2bc5"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mvista_bringup.check import Check, Level, Machine, good
+from mvista_bringup.check import Check, Level, good
+from mvista_cli.doctor.machine import Machine
 from mvista_piper.adapters import CanAdapter, list_adapters
 
 BITRATE = 1_000_000

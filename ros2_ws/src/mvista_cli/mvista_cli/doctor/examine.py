@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mvista_bringup.check import Check, Level, Machine, good
+from mvista_bringup.check import Check, Level, good
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import DDS_PROFILE
 from mvista_bringup.preflight import Call, look
 from mvista_cli.doctor import arm, cameras, can, files, host
+from mvista_cli.doctor.machine import Machine
 from mvista_core.ports import Clock
 from mvista_piper.settings import PiperSettings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from mvista_bringup.check import Check, Level, Machine, good, read_number, read_text
+from mvista_bringup.check import Check, Level, good
+from mvista_cli.doctor.machine import Machine, read_number, read_text
 
 GIB = 1 << 30
 MIB = 1 << 20
