@@ -21,6 +21,7 @@ from visualization_msgs.msg import Marker
 
 from mvista_bringup import cell_display as display
 from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.options import option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
@@ -125,7 +126,8 @@ def test_a_node_that_falls_silent_is_a_trouble_until_it_speaks() -> None:
 
 def test_the_ghost_stands_where_the_arm_stands_before_the_first_plan(tmp_path: Path) -> None:
     """In a process, in a namespace: without joints its links would have no frames."""
-    (row,) = [row for row in MONITOR if row.name == "cell_display"]
+    nodes = [row for row in MONITOR if isinstance(row, NodeSpec)]
+    (row,) = [row for row in nodes if row.name == "cell_display"]
     values = option_values(MONITOR_OPTIONS, {"namespace": "cell_a"}, str(share_root()))
     stand = np.linspace(ARM.home, ARM.upper, 5)[1]
     heard: list[JointStateMsg] = []

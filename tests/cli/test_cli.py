@@ -97,8 +97,9 @@ def test_every_command_has_arguments_and_a_body(command: cli.Command) -> None:
 
 def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None:
     from mvista_calibration.pipeline import METHODS
-    from mvista_cli.arguments import bench_calibration as trials
-    from mvista_cli.arguments import calibrate, calibrate_simulate, dataset, plan
+    from mvista_cli.arguments import calibrate_simulate
+    from mvista_cli.commands import bench_calibration as trials
+    from mvista_cli.commands import calibrate, dataset, plan
     from mvista_eval.calibration.trials import PARTS
     from mvista_sim.calibration_cell import GRIPPER, TABLE
     from mvista_sim.collect import FIRST_SEED

@@ -14,7 +14,7 @@ from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import started_rows
 from mvista_bringup.options import option_values
 from mvista_cli import cli
-from mvista_cli.commands.bench_graph import CLIENT, PLANNER
+from mvista_eval.graph import CLIENT, PLANNER
 from tests.fakes.random_checkpoint import write_random_checkpoint
 
 pytestmark = pytest.mark.system

@@ -32,7 +32,10 @@ class Command:
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
-        light = f"mvista_cli.arguments.{'_'.join(self.words)}" if self.heavy else self.module
+        light = self.module
+        if self.heavy:
+            room = "arguments" if self.module.startswith("mvista_cli.commands") else "commands"
+            light = f"mvista_cli.{room}.{'_'.join(self.words)}"
         importlib.import_module(light).add_arguments(parser)
 
     def run(self, args: argparse.Namespace) -> int:
@@ -58,17 +61,15 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("run",),
-        "mvista_cli.commands.run_task",
+        "mvista_cli.commands.run",
         "one task on the graph that runs on this ROS domain",
     ),
     Command(
         ("watch",),
-        "mvista_cli.commands.watch",
+        "mvista_cli.operator.watching",
         "the running cell as a page in the browser; it only looks",
     ),
-    _heavy(
-        "plan", "mvista_cli.commands.plan", "one sample observation in, a trajectory out, no robot"
-    ),
+    _heavy("plan", "mvista_cli.demo.plan", "one sample observation in, a trajectory out, no robot"),
     Command(("train",), "mvista_cli.commands.train", "train one network of the world model"),
     _heavy("eval success", "mvista_eval.success.table", "success rate of the pipeline in process"),
     _heavy("eval latent", "mvista_eval.latent", "how far the generator's error depends on z"),
@@ -77,7 +78,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _heavy(
         "calibrate collect",
-        "mvista_cli.commands.calibrate_collect",
+        "mvista_cli.operator.collecting",
         "record a session from live topics or a recording",
     ),
     _heavy(
@@ -92,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _heavy(
         "calibrate",
-        "mvista_cli.commands.calibrate",
+        "mvista_cli.operator.solving",
         "cameras and robot: print a board, solve a session, verify a rig",
     ),
     _heavy(
@@ -113,12 +114,10 @@ COMMANDS: tuple[Command, ...] = (
         "mvista_eval.executor.bench",
         "the whole graph's set-points: even, in time",
     ),
-    Command(
-        ("bench", "graph"), "mvista_cli.commands.bench_graph", "what each process of the demo takes"
-    ),
+    Command(("bench", "graph"), "mvista_eval.graph", "what each process of the demo takes"),
     _heavy(
         "dataset",
-        "mvista_cli.commands.dataset",
+        "mvista_eval.dataset",
         "collect expert episodes in the cell, or describe a data set",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mvista_cli.arguments.calibrate import METHODS
+from mvista_cli.commands.calibrate import METHODS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

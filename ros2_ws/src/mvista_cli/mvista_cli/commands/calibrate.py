@@ -1,76 +1,38 @@
-"""`mvista calibrate board|solve|verify`: a sheet to print, a session's answer, a rig's proof."""
+"""What `mvista calibrate board|solve|verify` takes."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from dataclasses import asdict
+from pathlib import Path
 
-import numpy as np
-
-from mvista_bringup.paths import share_root
-from mvista_calibration.boards import board_pdf
-from mvista_calibration.records import Board
-from mvista_calibration.solving import SolveRequest, solve, verify
-from mvista_core.errors import ConfigError
-from mvista_core.files import replace_file
-from mvista_core.timing import SystemClock
-from mvista_eval.calibration.truth import errors_mm, load_truth
-
-FAILED = 2
+METHODS = ("ours", "one_pose", "one_pose_icp", "bundle", "bundle_icp")
+"""As `mvista_calibration.pipeline` has them, which takes seconds to import."""
 
 
-def run(args: argparse.Namespace) -> int:
-    return {"board": _board, "solve": _solve, "verify": _verify}[args.verb](args)
-
-
-def _board(args: argparse.Namespace) -> int:
-    try:
-        columns, rows = (int(word) for word in args.squares.lower().split("x"))
-    except ValueError:
-        raise ConfigError(f"--squares {args.squares}: give columns x rows, such as 14x9") from None
-    board = Board(columns, rows, args.square_mm / 1e3, args.marker_mm / 1e3, args.dictionary)
-    path = board_pdf(board, args.out)
-    sys.stdout.write(f"{path}: print at 100 %, then measure the bar and note it in session.yaml\n")
-    return 0
-
-
-def _solve(args: argparse.Namespace) -> int:
-    truth = None if args.truth is None else load_truth(args.truth)
-    asked = SolveRequest(
-        args.session, args.rig, share_root() / "config" / "rigs", args.method, args.base_frame,
-        args.keep_lenses, args.width, args.out,
-    )  # fmt: skip
-    found = solve(asked, SystemClock(), _progress)
-    sys.stdout.write(f"{found.words}\nreport: {found.report}\n")
-    read_s = found.seconds["detect"]
-    stages = ", ".join(f"{k} {v:.1f}" for k, v in found.seconds.items() if k != "detect")
-    total_s = sum(found.seconds.values())
-    sys.stdout.write(f"{total_s:.1f} s: reading and detection {read_s:.1f}, {stages}\n")
-    if truth is not None:
-        errors = errors_mm(found.rig, truth)
-        said = ", ".join(f"{name} {error:.2f}" for name, error in errors.items())
-        sys.stdout.write(f"against the truth (mm over the workspace): {said}\n")
-    if found.error is not None:
-        raise found.error
-    sys.stdout.write(f"rig file: {found.rig_file}\n")
-    return 0 if found.passed else FAILED
-
-
-def _verify(args: argparse.Namespace) -> int:
-    found = verify(args.session, args.rig, _progress)
-    for camera in found.cameras:
-        sys.stdout.write(
-            f"{camera.name}: moved by {camera.moved_m * 1e3:.1f} mm at the workspace, "
-            f"{np.rad2deg(camera.turned_rad):.2f} deg ({camera.sigmas:.1f} sigma)\n"
-        )
-    sys.stdout.write(found.words + "\n")
-    if args.json is not None:
-        replace_file(args.json, json.dumps(asdict(found), indent=1) + "\n", ConfigError)
-    return 0 if found.holds else FAILED
-
-
-def _progress(stage: str, fraction: float) -> bool:
-    sys.stderr.write(f"{stage}: {fraction:.0%}\n")
-    return True
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    board = verbs.add_parser("board", help="a ChArUco board as a PDF to print at true size")
+    board.add_argument("--squares", default="7x5", help="columns x rows; the default fits A4")
+    board.add_argument("--square-mm", type=float, default=30.0)
+    board.add_argument("--marker-mm", type=float, default=22.0)
+    board.add_argument("--dictionary", default="DICT_5X5_250")
+    board.add_argument("--out", type=Path, default=Path("board.pdf"))
+    solve = verbs.add_parser("solve", help="a recorded session -> rig file, or the reason why not")
+    solve.add_argument("session", type=Path, help="folder with session.yaml")
+    solve.add_argument(
+        "--rig", default="", help="name: config/rigs/<name>.yaml is written if it passes"
+    )
+    solve.add_argument("--method", choices=METHODS, default="ours")
+    solve.add_argument(
+        "--keep-lenses", action="store_true", help="as the factory says, not estimated with poses"
+    )
+    solve.add_argument("--base-frame", default="piper_base")
+    solve.add_argument("--width", type=int, help="of the stream the rig file is for (depth's)")
+    solve.add_argument("--out", type=Path, help="folder for report and files (SESSION/result)")
+    solve.add_argument(
+        "--truth", type=Path, help="truth.yaml of a simulated session: say the error"
+    )
+    verify = verbs.add_parser("verify", help="does a rig file still hold, by a new session")
+    verify.add_argument("session", type=Path)
+    verify.add_argument("--rig", type=Path, required=True, help="rig file")
+    verify.add_argument("--json", type=Path)

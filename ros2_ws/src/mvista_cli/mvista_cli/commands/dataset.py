@@ -1,127 +1,29 @@
-"""`mvista dataset collect|info`: expert episodes from the cell, and what a data set holds."""
+"""What `mvista dataset collect|info` takes."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from mvista_sim.tasks import TEMPLATES
 
-from mvista_bringup import paths
-from mvista_core.errors import ConfigError
-from mvista_sim.collect import MANIFEST, Collection, collect
-
-SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
-GROUNDING_NAME = "grounding"
-MEBIBYTE = 1 << 20
+FIRST_SEED = 1_000_000
+"""Of training episodes, as `mvista_sim.collect` has it: far from the held-out seeds."""
 
 
-def run(args: argparse.Namespace) -> int:
-    return {"collect": _collect, "info": _info}[args.verb](args)
-
-
-def _collect(args: argparse.Namespace) -> int:
-    name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
-    job = Collection(
-        args.task,
-        args.episodes,
-        args.out or paths.output_dir("data") / name,
-        paths.config_file("rigs", "sim_cell.yaml"),
-        paths.config_file("arms", "piper.yaml"),
-        args.grounding,
-        args.first_seed,
-        args.workers,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="collect|info")
+    collecting = verbs.add_parser("collect", help="let the scripted expert act, and film it")
+    collecting.add_argument("--task", choices=sorted(TEMPLATES), default="touch_cube")
+    collecting.add_argument("--episodes", type=int, default=800)
+    collecting.add_argument("--out", type=Path, help="default: build/data/<short name of the task>")
+    collecting.add_argument(
+        "--grounding",
+        action="store_true",
+        help="first frames only, with the expert's actions for every instruction of the scene",
     )
-    collect(job)
-    sys.stdout.write(describe(job.out)[0] + "\n")
-    return 0
-
-
-def _info(args: argparse.Namespace) -> int:
-    text, document = describe(args.folder)
-    sys.stdout.write(text + "\n")
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
-
-
-def describe(folder: Path) -> tuple[str, dict[str, object]]:
-    """A data set in words and as a JSON document.
-
-    Raises:
-        ConfigError: no manifest there, a shard that cannot be read, or shards that disagree with
-            each other or with the manifest.
-    """
-    manifest = _manifest(folder)
-    shards = sorted(folder.glob("shard-*.npz"))
-    shapes = [_shapes(path) for path in shards]
-    _refuse_disagreement(folder, shards, shapes, int(manifest["episodes"]))
-    size_bytes = sum(path.stat().st_size for path in shards)
-    lines = [
-        f"{folder}: {manifest['task']}{', grounding scenes' if manifest['grounding'] else ''}",
-        f"  episodes {manifest['episodes']}, dropped {manifest['dropped']}, "
-        f"seeds from {manifest['first_seed']}",
-        f"  {len(shards)} shards, {size_bytes / MEBIBYTE:.1f} MiB",
-        f"  rig {manifest['rig']} {str(manifest['rig_hash'])[:12]}, cameras {manifest['cameras']}",
-        f"  instructions {manifest['templates']}",
-    ]
-    per_episode = {key: kind for key, kind in (shapes[0] if shapes else {}).items() if kind[1]}
-    for key, (dtype, shape) in per_episode.items():
-        lines.append(f"  {key}: {dtype} {list(shape[1:])} per episode")
-    document = {
-        **manifest,
-        "shards": len(shards),
-        "size_bytes": size_bytes,
-        "arrays": {k: {"dtype": d, "shape": list(s[1:])} for k, (d, s) in per_episode.items()},
-    }
-    return "\n".join(lines), document
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise ConfigError(f"no {MANIFEST} in {folder}; `mvista dataset collect` makes data sets")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); collect again to write it anew") from None
-    needed = ("task", "grounding", "episodes", "dropped", "first_seed", "templates", "rig")
-    missing = [key for key in (*needed, "rig_hash", "cameras") if key not in found]
-    if missing:
-        raise ConfigError(f"{path} lacks {missing}; collect again to write it anew")
-    return dict(found)
-
-
-Shapes = dict[str, tuple[str, tuple[int, ...]]]
-
-
-def _shapes(path: Path) -> Shapes:
-    """(dtype, shape) of every array of a shard."""
-    try:
-        with np.load(path) as shard:
-            return {key: (str(shard[key].dtype), shard[key].shape) for key in shard.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); remove it and collect again") from None
-
-
-def _refuse_disagreement(
-    folder: Path, shards: list[Path], shapes: list[Shapes], episodes: int
-) -> None:
-    counted = sum(found["seed"][1][0] for found in shapes)
-    if counted != episodes:
-        raise ConfigError(
-            f"{folder}: {len(shards)} shards hold {counted} episodes, {MANIFEST} says {episodes}; "
-            "run the same `mvista dataset collect` again to complete it"
-        )
-    for path, found in zip(shards, shapes, strict=True):
-        for key, (dtype, shape) in found.items():
-            first_dtype, first_shape = shapes[0].get(key, (dtype, shape))
-            if shape[1:] != first_shape[1:] or dtype[:2] != first_dtype[:2]:
-                raise ConfigError(
-                    f"{path}: '{key}' is {dtype} {shape[1:]} per episode, in {shards[0].name} "
-                    f"{first_dtype} {first_shape[1:]}"
-                )
+    collecting.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    collecting.add_argument("--workers", type=int, default=2, help="processes")
+    telling = verbs.add_parser("info", help="counts, shapes and sizes of a data set")
+    telling.add_argument("folder", type=Path, help="holds manifest.json and shard-*.npz")
+    telling.add_argument("--json", type=Path, help="write the same here")
