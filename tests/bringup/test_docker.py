@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mvista_cli.cli import find_command
+from mvista_cli.registry import find_command
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
 
 from mvista_core.errors import ConfigError
 from mvista_eval.statistics import wilson
-from mvista_eval.success import table as eval_success
+from mvista_eval.success.table import Asked, jobs, pair_rows
 from mvista_eval.success.trials import WAYS, Trial, pair_jobs
 
 
@@ -17,16 +16,8 @@ def trial(seed: int, won: bool, right: bool, error_mm: float = 5.0) -> Trial:
     return Trial("full", seed, f"touch cube {seed}", won, right, False, error_mm)
 
 
-def arguments(**changes: object) -> argparse.Namespace:
-    values = {
-        "task": "touch_cube",
-        "episodes": 3,
-        "seed": 10_000,
-        "checkpoint": Path("none"),
-        "rows": "full",
-        "pairs": False,
-    }
-    return argparse.Namespace(**{**values, **changes})
+def asked(rows: str = "full", task: str = "touch_cube", pairs: bool = False) -> Asked:
+    return Asked(task, 3, 10_000, Path("none"), rows, pairs)
 
 
 @pytest.mark.parametrize("count", [1, 20, 50, 200])
@@ -48,7 +39,7 @@ def test_a_pair_counts_only_when_both_words_were_followed() -> None:
         trial(1, True, True),
         trial(1, True, True),
     ]
-    words, pairs = eval_success._pair_rows(trials)
+    words, pairs = pair_rows(trials)
     assert (words.episodes, words.right_object) == (4, 3)
     assert (pairs.episodes, pairs.right_object, pairs.successes) == (2, 1, 2)
 
@@ -61,11 +52,11 @@ def test_pairs_ask_the_same_scene_for_two_colours() -> None:
 
 
 def test_rows_by_name_and_an_unknown_row_is_refused_with_the_names_there_are() -> None:
-    assert [len(job.ways) for job in eval_success._jobs(arguments(rows="all"))] == [len(WAYS)] * 3
+    assert [len(job.ways) for job in jobs(asked(rows="all"))] == [len(WAYS)] * 3
     with pytest.raises(ConfigError, match="true-latent"):
-        eval_success._jobs(arguments(rows="no such row"))
+        jobs(asked(rows="no such row"))
 
 
 def test_pairs_of_a_task_without_colours_are_refused() -> None:
     with pytest.raises(ConfigError, match="open_drawer"):
-        eval_success._jobs(arguments(task="open_drawer", pairs=True))
+        jobs(asked(task="open_drawer", pairs=True))

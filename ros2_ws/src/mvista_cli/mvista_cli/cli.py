@@ -1,14 +1,13 @@
-"""The `mvista` command: finds a command in one table and imports only that one."""
+"""The `mvista` command: finds a verb in the registry and imports only that one."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from mvista_cli import registry
 from mvista_core.errors import MvistaError
 
 EXIT_OK = 0
@@ -17,116 +16,10 @@ EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Command:
-    """`mvista <words...>` runs `<module>.run`.
-
-    Where that module takes long to import (networks, simulator, calibration), its options are in
-    `mvista_cli.arguments`: help and mistakes are answered without it.
-    """
-
-    words: tuple[str, ...]
-    module: str
-    help: str
-    heavy: bool = False
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options."""
-        light = self.module
-        if self.heavy:
-            room = "arguments" if self.module.startswith("mvista_cli.commands") else "commands"
-            light = f"mvista_cli.{room}.{'_'.join(self.words)}"
-        importlib.import_module(light).add_arguments(parser)
-
-    def run(self, args: argparse.Namespace) -> int:
-        """Carry it out; returns the exit code."""
-        module = importlib.import_module(self.module)
-        return int(module.run(args))
-
-
-def _heavy(words: str, module: str, text: str) -> Command:
-    return Command(tuple(words.split()), module, text, heavy=True)
-
-
-COMMANDS: tuple[Command, ...] = (
-    Command(
-        ("demo",),
-        "mvista_cli.commands.demo",
-        "imagine, infer and execute one task on the simulated cell",
-    ),
-    Command(
-        ("doctor",),
-        "mvista_cli.commands.doctor",
-        "what this machine lacks, and the line that mends it",
-    ),
-    Command(
-        ("run",),
-        "mvista_cli.commands.run",
-        "one task on the graph that runs on this ROS domain",
-    ),
-    Command(
-        ("watch",),
-        "mvista_cli.operator.watching",
-        "the running cell as a page in the browser; it only looks",
-    ),
-    _heavy("plan", "mvista_cli.demo.plan", "one sample observation in, a trajectory out, no robot"),
-    Command(("train",), "mvista_cli.commands.train", "train one network of the world model"),
-    _heavy("eval success", "mvista_eval.success.table", "success rate of the pipeline in process"),
-    _heavy("eval latent", "mvista_eval.latent", "how far the generator's error depends on z"),
-    _heavy(
-        "eval experts", "mvista_eval.experts", "success rate of the scripted experts in process"
-    ),
-    _heavy(
-        "calibrate collect",
-        "mvista_cli.operator.collecting",
-        "record a session from live topics or a recording",
-    ),
-    _heavy(
-        "calibrate demo",
-        "mvista_cli.commands.calibrate_demo",
-        "collect, solve, verify on a simulated cell",
-    ),
-    _heavy(
-        "calibrate simulate",
-        "mvista_cli.commands.calibrate_simulate",
-        "render a session, truth beside it",
-    ),
-    _heavy(
-        "calibrate",
-        "mvista_cli.operator.solving",
-        "cameras and robot: print a board, solve a session, verify a rig",
-    ),
-    _heavy(
-        "bench calibration", "mvista_eval.calibration.tables", "calibration against simulated truth"
-    ),
-    Command(
-        ("bench", "capture"),
-        "mvista_eval.capture.bench",
-        "cameras across processes: lost, late, cost",
-    ),
-    _heavy(
-        "bench drift",
-        "mvista_eval.drift.table",
-        "is a moved camera noticed, and an unmoved one not",
-    ),
-    Command(
-        ("bench", "executor"),
-        "mvista_eval.executor.bench",
-        "the whole graph's set-points: even, in time",
-    ),
-    Command(("bench", "graph"), "mvista_eval.graph", "what each process of the demo takes"),
-    _heavy(
-        "dataset",
-        "mvista_eval.dataset",
-        "collect expert episodes in the cell, or describe a data set",
-    ),
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0, 2 refused, 130 interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    command = find_command(words)
+    command = registry.find_command(words)
     if command is None:
         return _run_overview(words)
     try:
@@ -143,40 +36,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
-def find_command(words: Sequence[str]) -> Command | None:
-    """The command whose words `words` begins with, or None."""
-    for command in COMMANDS:
-        if tuple(words[: len(command.words)]) == command.words:
-            return command
-    return None
-
-
-def _parser(command: Command) -> argparse.ArgumentParser:
+def _parser(command: registry.Command) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"mvista {' '.join(command.words)}",
         description=_capitalised(command.help),
-        epilog=_listed(_below(command.words)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
     return parser
 
 
-def _below(words: tuple[str, ...]) -> list[Command]:
-    """Commands that go on from these words: `calibrate collect` from `calibrate`."""
-    length = len(words)
-    return [c for c in COMMANDS if c.words[:length] == words and len(c.words) > length]
-
-
-def _listed(commands: Sequence[Command]) -> str:
-    lines = [f"  mvista {' '.join(c.words):<18} {c.help}" for c in commands]
+def _listed(commands: Sequence[registry.Command]) -> str:
+    lines = [f"  mvista {' '.join(c.words):<20} {c.help}" for c in commands]
     return "\n".join(["commands (each has --help):", *lines]) if lines else ""
 
 
 def _run_overview(words: Sequence[str]) -> int:
     """`mvista`, `mvista --help`, `mvista eval` or an unknown command: list what there is."""
-    group = [c for c in COMMANDS if words and c.words[0] == words[0]]
-    shown = group or list(COMMANDS)
+    group = [c for c in registry.COMMANDS if words and c.words[0] == words[0]]
+    shown = group or list(registry.COMMANDS)
     text = _listed(shown)
     asked = [word for word in words if word not in ("-h", "--help")]
     if len(asked) < len(words) and (not asked or group):

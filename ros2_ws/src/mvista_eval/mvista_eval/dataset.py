@@ -1,52 +1,17 @@
-"""`mvista dataset collect|info`: expert episodes from the cell, and what a data set holds."""
+"""What a data set of expert episodes holds: counts, shapes and sizes, and whether it is whole."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvista_bringup import paths
 from mvista_core.errors import ConfigError
-from mvista_sim.collect import MANIFEST, Collection, collect
+from mvista_sim.collect import MANIFEST
 
-SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
-GROUNDING_NAME = "grounding"
 MEBIBYTE = 1 << 20
-
-
-def run(args: argparse.Namespace) -> int:
-    return {"collect": _collect, "info": _info}[args.verb](args)
-
-
-def _collect(args: argparse.Namespace) -> int:
-    name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
-    job = Collection(
-        args.task,
-        args.episodes,
-        args.out or paths.output_dir("data") / name,
-        paths.config_file("rigs", "sim_cell.yaml"),
-        paths.config_file("arms", "piper.yaml"),
-        args.grounding,
-        args.first_seed,
-        args.workers,
-    )
-    collect(job)
-    sys.stdout.write(describe(job.out)[0] + "\n")
-    return 0
-
-
-def _info(args: argparse.Namespace) -> int:
-    text, document = describe(args.folder)
-    sys.stdout.write(text + "\n")
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
 
 
 def describe(folder: Path) -> tuple[str, dict[str, object]]:

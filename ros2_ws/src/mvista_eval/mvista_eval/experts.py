@@ -1,25 +1,39 @@
-"""`mvista eval experts`: how often the scripted experts succeed, in process, on held-out seeds.
+"""How often the scripted experts succeed, in process, on held-out seeds.
 
 The experts make the training data and are the ceiling of every success rate of the pipeline.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
 
-from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.rig import load_rig
+from mvista_eval.cell import arm_file, cell_settings, rig_file
 from mvista_eval.statistics import wilson
+from mvista_eval.trials import Study, run_study
 from mvista_sim.cell import SimCell
-from mvista_sim.tasks import TEMPLATES
 
-PROGRESS_EPISODES = 20
+
+@dataclass(frozen=True)
+class Scene:
+    """One trial: the expert acts in this scene."""
+
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of it: "" a success, else what the cell or the expert said."""
+
+    task: str
+    seed: int
+    failure: str
 
 
 @dataclass(frozen=True)
@@ -41,59 +55,59 @@ class ExpertRate:
     high: float
     failures: tuple[Failure, ...]
 
-
-def run(args: argparse.Namespace) -> int:
-    if args.episodes < 1 or args.seed < 0:
-        raise ConfigError(
-            f"--episodes {args.episodes} --seed {args.seed}: at least 1 episode, seeds from 0"
+    def __str__(self) -> str:
+        text = (
+            f"{self.task:12s} {self.successes:4d}/{self.episodes} = "
+            f"{self.successes / self.episodes:6.1%} [{self.low:.1%}, {self.high:.1%}]"
         )
-    rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
-    cell = SimCell(load_arm(paths.config_file("arms", "piper.yaml")), rig)
-    names = [args.task] if args.task else list(TEMPLATES)
-    rates = [measure(cell, task, range(args.seed, args.seed + args.episodes)) for task in names]
-    cell.close()
-    for rate in rates:
-        sys.stdout.write(_line(rate) + "\n")
-    if args.json is not None:
-        document = {
-            "first_seed": args.seed,
-            "rig_hash": rig.content_hash,
-            "tasks": [asdict(rate) for rate in rates],
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
+        return text + "".join(f"\n  seed {f.seed}: {f.detail}" for f in self.failures)
 
 
-def measure(cell: SimCell, task: str, seeds: Sequence[int]) -> ExpertRate:
-    """Let the expert act in every scene; a plan that cannot be made is a failure too."""
-    failures: list[Failure] = []
-    for done, seed in enumerate(seeds, start=1):
-        detail = _failure(cell, task, seed)
-        if detail is not None:
-            failures.append(Failure(seed, detail))
-        if done % PROGRESS_EPISODES == 0 or done == len(seeds):
-            sys.stdout.write(f"{task}: {done - len(failures)}/{done} of {len(seeds)}\n")
-            sys.stdout.flush()
-    successes = len(seeds) - len(failures)
-    low, high = wilson(successes, len(seeds))
-    return ExpertRate(task, len(seeds), successes, low, high, tuple(failures))
+def measure(
+    tasks: Sequence[str], episodes: int, first_seed: int, fresh: bool = False
+) -> tuple[list[ExpertRate], dict[str, Any]]:
+    """A rate for each task over the same seeds, and the same as a document.
+
+    Raises:
+        ConfigError: no episode, or a negative seed.
+    """
+    if episodes < 1 or first_seed < 0:
+        raise ConfigError(
+            f"--episodes {episodes} --seed {first_seed}: at least 1 episode, seeds from 0"
+        )
+    seeds = range(first_seed, first_seed + episodes)
+    study = Study("experts", attempt, Attempt, cell_settings())
+    found = run_study(study, [Scene(task, seed) for task in tasks for seed in seeds], fresh=fresh)
+    rates = [rate_of(task, [one for one in found if one.task == task]) for task in tasks]
+    return rates, {
+        "first_seed": first_seed,
+        "rig_hash": load_rig(rig_file()).content_hash,
+        "tasks": [asdict(rate) for rate in rates],
+    }
 
 
-def _failure(cell: SimCell, task: str, seed: int) -> str | None:
-    """What went wrong in one scene, or None."""
-    cell.reset(task, seed)
+def rate_of(task: str, attempts: Sequence[Attempt]) -> ExpertRate:
+    """How often, and in which scenes not; a plan that cannot be made is a failure too."""
+    failures = tuple(Failure(one.seed, one.failure) for one in attempts if one.failure)
+    successes = len(attempts) - len(failures)
+    low, high = wilson(successes, len(attempts))
+    return ExpertRate(task, len(attempts), successes, low, high, failures)
+
+
+@cache
+def _cell() -> SimCell:
+    """This process's cell, made at the first trial."""
+    return SimCell(load_arm(arm_file()), load_rig(rig_file()))
+
+
+def attempt(scene: Scene) -> list[Attempt]:
+    """Let the expert act in one scene."""
+    cell = _cell()
+    cell.reset(scene.task, scene.seed)
     try:
         cell.run_actions(cell.expert())
+        result = cell.evaluate()
+        failure = "" if result.success else result.detail
     except MvistaError as error:
-        return str(error)
-    result = cell.evaluate()
-    return None if result.success else result.detail
-
-
-def _line(rate: ExpertRate) -> str:
-    text = (
-        f"{rate.task:12s} {rate.successes:4d}/{rate.episodes} = "
-        f"{rate.successes / rate.episodes:6.1%} [{rate.low:.1%}, {rate.high:.1%}]"
-    )
-    return text + "".join(f"\n  seed {f.seed}: {f.detail}" for f in rate.failures)
+        failure = str(error)
+    return [Attempt(scene.task, scene.seed, failure)]

@@ -1,7 +1,6 @@
-"""What the sub-verbs of `mvista bench` share: quantiles, the acceptance table, the JSON file.
+"""What benches share: the acceptance table, what it was measured on, and the JSON file.
 
-A sub-verb is a row `Command(("bench", "<name>"), "bench_<name>", ...)` of the `mvista` table, and a
-file `commands/bench_<name>.py` that ends with `return finish(...)`.
+A bench returns `Measured`; its command ends with `return finish(...)`.
 """
 
 from __future__ import annotations
@@ -10,39 +9,15 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mvista_core.machine import describe
 
 EXIT_MISSED = 2
 """A figure misses its bound."""
-
-
-@dataclass(frozen=True)
-class Quantiles:
-    """Median, 99th percentile and largest of `count` values, in the unit of their name."""
-
-    count: int
-    p50: float
-    p99: float
-    largest: float
-
-    @staticmethod
-    def of(values: NDArray[np.floating]) -> Quantiles:
-        """Of values [N]; all NaN when there are none."""
-        if len(values) == 0:
-            return Quantiles(0, np.nan, np.nan, np.nan)
-        p50, p99 = np.quantile(values, (0.5, 0.99))
-        return Quantiles(len(values), float(p50), float(p99), float(np.max(values)))
-
-    def __str__(self) -> str:
-        return f"p50 {self.p50:.3f}, p99 {self.p99:.3f}, max {self.largest:.3f} (n={self.count})"
 
 
 @dataclass(frozen=True)
@@ -75,16 +50,28 @@ def machine() -> dict[str, Any]:
     }
 
 
-def finish(
-    title: str, document: dict[str, Any], figures: Sequence[Figure], path: Path | None
-) -> int:
-    """Print the figures, write them with `document` and the machine; 0, or 2 when one is missed."""
-    kept = all(figure.kept for figure in figures)
-    lines = [title, *(f"  {figure}" for figure in figures)]
+@dataclass(frozen=True)
+class Measured:
+    """What a bench found: in words, as a document, and the figures that have a bound."""
+
+    title: str
+    words: str
+    document: dict[str, Any]
+    figures: Sequence[Figure]
+
+
+def finish(found: Measured, path: Path | None) -> int:
+    """Print it, and write it with the machine to `path`; 0, or 2 when a figure misses its bound."""
+    kept = all(figure.kept for figure in found.figures)
+    lines = [found.words, found.title, *(f"  {figure}" for figure in found.figures)]
     sys.stdout.write("\n".join(lines) + "\n")
-    if path is not None:
-        verdicts = [{**asdict(figure), "kept": figure.kept} for figure in figures]
-        whole = {**machine(), **document, "figures": verdicts, "kept": kept}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    verdicts = [{**asdict(figure), "kept": figure.kept} for figure in found.figures]
+    write_json(path, {**machine(), **found.document, "figures": verdicts, "kept": kept})
     return 0 if kept else EXIT_MISSED
+
+
+def write_json(path: Path | None, document: Mapping[str, Any]) -> None:
+    """A document for a program, in a folder made for it; nothing where nobody asked."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

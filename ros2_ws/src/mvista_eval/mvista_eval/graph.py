@@ -1,29 +1,27 @@
-"""`mvista bench graph`: what each process of the simulated demo takes, idle and while it plans."""
+"""What each process of the simulated demo takes of the machine, idle and while it plans."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Protocol
 
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import started_rows
 from mvista_bringup.options import option_values
-from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
+from mvista_bringup.paths import output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import ConfigError
 from mvista_core.ports import Clock
-from mvista_core.rig import load_rig
-from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
+from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_eval import facts
-from mvista_eval.figures import Figure, finish
+from mvista_eval.figures import Figure, Measured
+from mvista_eval.live import let_run
 from mvista_eval.process_usage import Usage, usage_of, usage_of_session
 
-INSTRUCTION = "touch the red cube"
-READY_S, SETTLE_S, POLL_S = 180.0, 2.0, 0.25
+READY_S, SETTLE_S = 180.0, 2.0
 PLANNER, CLIENT = "/planning", "demo client"
 ALLOWED_CORES = 0.4
 """Of all but the planner while the model thinks: what is left of two cores is the model's."""
@@ -59,31 +57,45 @@ class Moment:
         return {n: (u.cpu_s - before.usages[n].cpu_s) / seconds for n, u in self.usages.items()}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured idle")
-    parser.add_argument("--checkpoint", default=checkpoint_dir().name, help="of models/checkpoints")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+class Client(Protocol):
+    """Who asks for the plan; what it takes itself is measured too."""
+
+    def plan(self, on_stage: Callable[[str, float], None], keep_going: Callable[[], bool]) -> str:
+        """Ask, and wait until not to be kept going: what became of it, in words."""
 
 
-def run(args: argparse.Namespace) -> int:
-    if not args.seconds > 0:
-        raise ConfigError(f"--seconds is {args.seconds:g}; allowed: more than 0")
+def measure(
+    seconds: float,
+    checkpoint: str,
+    make_client: Callable[[int, Clock], AbstractContextManager[Client]],
+) -> Measured:
+    """The simulated demo idle for so long, then planning for a client on its ROS domain.
+
+    Raises:
+        ConfigError: no time, or a graph that cannot work. UnavailableError: a process ended.
+    """
+    if not seconds > 0:
+        raise ConfigError(f"--seconds is {seconds:g}; allowed: more than 0")
     clock = SystemClock()
-    values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": args.checkpoint}, str(share_root()))
+    values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": checkpoint}, str(share_root()))
     with Supervisor(SIM_DEMO, values, output_dir("bench", "graph"), clock=clock) as supervisor:
         names = [row.full_name for row in started_rows(SIM_DEMO, values)]
         leaders = dict(zip(names, supervisor.pids, strict=True))
         supervisor.wait_ready(READY_S)
-        idle, asked, ended, outcome = _measure(supervisor, leaders, args.seconds, clock)
+        with make_client(supervisor.domain_id, clock) as client:
+            idle, asked, ended, outcome = _watch(supervisor, leaders, client, seconds, clock)
     planned_s = ns_to_seconds(ended.at_ns - asked.at_ns)
-    return _finish(args, shares(idle, asked, ended), planned_s, outcome)
+    return _measured(shares(idle, asked, ended), seconds, planned_s, outcome)
 
 
-def _measure(
-    supervisor: Supervisor, leaders: dict[str, int], seconds: float, clock: Clock
+def _watch(
+    supervisor: Supervisor,
+    leaders: Mapping[str, int],
+    client: Client,
+    seconds: float,
+    clock: Clock,
 ) -> tuple[Moment, Moment, Moment, str]:
     """Before and after the idle time, after the planning, and what became of that ("": a plan)."""
-    from mvista_cli.demo.client import DemoClient
 
     def now() -> Moment:
         usages = {name: usage_of_session(pid) for name, pid in leaders.items()}
@@ -99,22 +111,13 @@ def _measure(
         supervisor.check()
         return not planned  # nothing is to move: the task is cancelled at its confirmation
 
-    rig = load_rig(config_file("rigs", "sim_cell.yaml"))
-    with DemoClient(rig, clock, supervisor.domain_id) as client:
-        _pause(supervisor, SETTLE_S, clock)
-        idle = now()
-        _pause(supervisor, seconds, clock)
-        asked = now()
-        result = client.run_task(INSTRUCTION, 0, on_stage, keep_going, confirm=True)
-        ended = planned[0] if planned else now()
-    return idle, asked, ended, "" if planned else str(result.outcome.message)
-
-
-def _pause(supervisor: Supervisor, seconds: float, clock: Clock) -> None:
-    until_ns = clock.monotonic_ns() + seconds_to_ns(seconds)
-    while (now_ns := clock.monotonic_ns()) < until_ns:
-        supervisor.check()
-        clock.sleep_until(min(until_ns, now_ns + seconds_to_ns(POLL_S)))
+    let_run(supervisor, SETTLE_S, clock)
+    idle = now()
+    let_run(supervisor, seconds, clock)
+    asked = now()
+    outcome = client.plan(on_stage, keep_going)
+    ended = planned[0] if planned else now()
+    return idle, asked, ended, "" if planned else outcome
 
 
 def shares(idle: Moment, asked: Moment, ended: Moment) -> list[ProcessShare]:
@@ -137,9 +140,7 @@ def added(name: str, rows: Sequence[ProcessShare]) -> ProcessShare:
     )
 
 
-def _finish(
-    args: argparse.Namespace, rows: list[ProcessShare], planned_s: float, outcome: str
-) -> int:
+def _measured(rows: list[ProcessShare], idle_s: float, planned_s: float, outcome: str) -> Measured:
     rest = added("without the planner", [row for row in rows if row.name != PLANNER])
     total = added("all", rows)
     machine = {fact.name: fact.value for fact in facts.machine()}
@@ -149,10 +150,9 @@ def _finish(
         *(str(row) for row in (*rows, rest, total)),
         f"planning took {planned_s:.1f} s" + (f" and failed: {outcome}" if outcome else ""),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
     document = {
         "facts": machine,
-        "idle_s": args.seconds,
+        "idle_s": idle_s,
         "planning_s": planned_s,
         "outcome": outcome,
         "processes": [asdict(row) for row in rows],
@@ -164,4 +164,4 @@ def _finish(
         Figure("cores of all but the planner, planning", rest.thinking_cores, ALLOWED_CORES),
         Figure("planning that failed", float(bool(outcome)), 0.0),
     ]
-    return finish(f"graph: {len(rows)} processes", document, figures, args.json)
+    return Measured(f"graph: {len(rows)} processes", "\n".join(lines), document, figures)

@@ -1,4 +1,4 @@
-"""`mvista eval latent`: what Eq. 11 has to work with.
+"""What Eq. 11 has to work with.
 
 The frozen generator's velocity error (Eq. 2) on filmed futures of held-out scenes, told the motion
 that was filmed, another instruction's motion in the same scene, or nothing. A latent optimisation
@@ -7,25 +7,39 @@ can find the motion only as far as the first is smaller than the others.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mvista_bringup import paths
 from mvista_core import instructions
-from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
-from mvista_core.records import ActionTrajectory, Float64
-from mvista_core.rig import load_rig
-from mvista_eval.success.trials import CAMERAS, FRAME_TIMES_S
-from mvista_sim.cell import SimCell, SimClock
+from mvista_core.records import ActionTrajectory
+from mvista_eval.cell import cell_settings
+from mvista_eval.success.trials import CAMERAS, FRAME_TIMES_S, planner_and_cell
+from mvista_eval.trials import Study, run_study
 from mvista_sim.tasks import TEMPLATES
-from mvista_world.planner import WorldModelPlanner, load_planner
 
 NOISE_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One trial: the checkpoint's generator on this touch_cube scene."""
+
+    seed: int
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class SceneErrors:
+    """Errors per noise level of one scene when the generator is told one thing."""
+
+    seed: int
+    told: str
+    errors: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -36,53 +50,58 @@ class ErrorRow:
     mean: tuple[float, ...]
     standard_error: tuple[float, ...]
 
+    def __str__(self) -> str:
+        return f"{self.told:10s} " + "".join(f"  {m:7.4f}" for m in self.mean)
 
-def run(args: argparse.Namespace) -> int:
-    if args.episodes < 2 or args.seed < 0:
+
+def measure(
+    checkpoint: Path, episodes: int, first_seed: int, fresh: bool = False
+) -> tuple[list[ErrorRow], dict[str, Any]]:
+    """A row for each thing the generator is told, and the same as a document.
+
+    Raises:
+        ConfigError: fewer than two scenes, which have no spread, or a negative seed.
+        WeightsError: the checkpoint is not whole.
+    """
+    if episodes < 2 or first_seed < 0:
         raise ConfigError(
-            f"--episodes {args.episodes} --seed {args.seed}: at least 2 episodes, seeds from 0"
+            f"--episodes {episodes} --seed {first_seed}: at least 2 episodes, seeds from 0"
         )
-    rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
-    arm = load_arm(paths.config_file("arms", "piper.yaml"))
-    cell = SimCell(arm, rig)
-    planner = load_planner(args.checkpoint, rig, arm, SimClock(cell))
-    scenes = [
-        _scene_errors(cell, planner, seed) for seed in range(args.seed, args.seed + args.episodes)
-    ]
-    rows = _rows(scenes)
-    sys.stdout.write("told       " + "".join(f"   t={t:<5}" for t in NOISE_LEVELS) + "\n")
-    for row in rows:
-        sys.stdout.write(f"{row.told:10s} " + "".join(f"  {m:7.4f}" for m in row.mean) + "\n")
-    if args.json is not None:
-        document = {
-            "episodes": args.episodes,
-            "first_seed": args.seed,
-            "weights_sha256": planner.weights_sha256,
-            "noise_levels": NOISE_LEVELS,
-            "rows": [asdict(row) for row in rows],
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
+    settings = cell_settings(checkpoint)
+    study = Study("latent", scene_errors, SceneErrors, settings)
+    scenes = [Scene(seed, checkpoint) for seed in range(first_seed, first_seed + episodes)]
+    rows = rows_of(run_study(study, scenes, fresh=fresh))
+    return rows, {
+        "episodes": episodes,
+        "first_seed": first_seed,
+        "weights_sha256": settings["weights"],
+        "noise_levels": NOISE_LEVELS,
+        "rows": [asdict(row) for row in rows],
+    }
 
 
-def _scene_errors(cell: SimCell, planner: WorldModelPlanner, seed: int) -> dict[str, Float64]:
-    """Errors [levels] of one scene for each thing the generator is told."""
-    own_words = cell.reset("touch_cube", seed)
+def scene_errors(scene: Scene) -> list[SceneErrors]:
+    """Errors of one scene for each thing the generator is told."""
+    cell, planner, _ = planner_and_cell(scene.checkpoint)
+    own_words = cell.reset("touch_cube", scene.seed)
     joints, expert = cell.state(), cell.expert()
     others = [w for w in instructions.expand(TEMPLATES["touch_cube"]) if w != own_words]
-    other = cell.expert(str(np.random.default_rng(seed).choice(others)))
+    other = cell.expert(str(np.random.default_rng(scene.seed).choice(others)))
     filmed = cell.run_actions(expert, FRAME_TIMES_S)
     views = [[next(f for f in row if f.camera == name) for row in filmed] for name in CAMERAS]
     rollout = planner.adopt(views, joints, own_words).rollout_id
     told: dict[str, ActionTrajectory | None] = {"true": expert, "other": other, "nothing": None}
-    return {name: planner.explained(rollout, a, NOISE_LEVELS) for name, a in told.items()}
+    return [
+        SceneErrors(scene.seed, name, tuple(planner.explained(rollout, a, NOISE_LEVELS).tolist()))
+        for name, a in told.items()
+    ]
 
 
-def _rows(scenes: list[dict[str, Float64]]) -> list[ErrorRow]:
+def rows_of(found: Sequence[SceneErrors]) -> list[ErrorRow]:
+    """Means and standard errors over scenes."""
     rows = []
-    for told in scenes[0]:
-        errors = np.stack([scene[told] for scene in scenes])
-        spread = errors.std(axis=0, ddof=1) / np.sqrt(len(scenes))
+    for told in dict.fromkeys(one.told for one in found):
+        errors = np.array([one.errors for one in found if one.told == told])
+        spread = errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
         rows.append(ErrorRow(told, tuple(errors.mean(axis=0)), tuple(spread)))
     return rows

@@ -1,11 +1,11 @@
-"""What `mvista bench calibration` takes."""
+"""`mvista bench calibration`: calibration against truth, over many simulated sessions."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-PARTS = ("extrinsics", "base", "gate", "rendered", "time")
+from mvista_eval.calibration import PARTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,3 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget sessions already done")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--results", type=Path, help="write the tables (Markdown) here")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mvista_core.errors import ConfigError
+    from mvista_core.files import replace_file
+    from mvista_eval.calibration.tables import HEAD, measure, together
+    from mvista_eval.figures import finish
+
+    parts = PARTS if args.part == "all" else (args.part,)
+    found = together(
+        [measure(p, args.sessions, args.first_seed, args.workers, args.fresh) for p in parts]
+    )
+    if args.results is not None:
+        replace_file(args.results, HEAD + found.words, ConfigError)
+    return finish(found, args.json)

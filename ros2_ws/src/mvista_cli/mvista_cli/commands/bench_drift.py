@@ -1,4 +1,4 @@
-"""What `mvista bench drift` takes."""
+"""`mvista bench drift`: does the drift watch notice a moved camera, and stay quiet otherwise."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fresh", action="store_true", help="forget trials already done")
     parser.add_argument("--json", type=Path, help="write the figures here")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mvista_eval.drift.table import measure
+    from mvista_eval.figures import finish
+
+    return finish(measure(args.seconds, args.seeds, args.workers, args.fresh), args.json)

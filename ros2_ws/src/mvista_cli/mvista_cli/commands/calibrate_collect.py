@@ -1,8 +1,9 @@
-"""What `mvista calibrate collect` takes."""
+"""`mvista calibrate collect`: a session from this ROS domain's topics, or from a recording."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -18,3 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="parameter file (config/calibration.yaml)")
     parser.add_argument("--cameras", nargs="+", help="namespaces; the first is the reference")
     parser.add_argument("--no-arm", action="store_true", help="no arm holds the board")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mvista_cli.operator.collecting import Wanted, collect
+
+    cameras = tuple(args.cameras or ())
+    found = collect(
+        Wanted(args.session, args.shots, args.scene, args.recording, args.config, cameras,
+               not args.no_arm)
+    )  # fmt: skip
+    coverage = found.coverage
+    views = ", ".join(f"{name} {count}" for name, count in coverage.views.items())
+    sys.stdout.write(f"{found.folder}: {coverage.shots} shots; views: {views}\n")
+    for line in coverage.missing:
+        sys.stdout.write(f"still missing: {line}\n")
+    if not args.scene and args.recording is None:
+        again = f"mvista calibrate collect {found.folder} --scene"
+        sys.stdout.write(f"next, the board gone: {again}\n")
+    return 0

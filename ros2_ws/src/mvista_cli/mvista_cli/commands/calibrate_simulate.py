@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from mvista_bringup.paths import config_file
-from mvista_core.arm import load_arm
-from mvista_sim.calibration_cell import CellSession, render_session
+from mvista_cli.choices import GRIPPER, TABLE
 
 DEPTH_WIDTH_PX = 1280
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="where the session is written; must be new")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shots", type=int, default=15)
+    parser.add_argument("--board-at", choices=(GRIPPER, TABLE), default=GRIPPER)
+    parser.add_argument("--width", type=int, default=3840, help="of the colour images, px")
+
+
 def run(args: argparse.Namespace) -> int:
+    from mvista_bringup.paths import config_file
+    from mvista_core.arm import load_arm
+    from mvista_sim.calibration_cell import CellSession, render_session
+
     wanted = CellSession(
         args.seed,
         shots=args.shots,

@@ -11,11 +11,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from mvista_bringup import paths
-from mvista_cli.demo.record import OK
-from mvista_cli.demo.scene import assignment_of
-from mvista_core.timing import SystemClock
-
 EXIT_REFUSED = 2
 
 
@@ -43,14 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from mvista_cli.demo.scene import assignment_of
+
     assignment = assignment_of(args.task, args.instruction)
-    # Imported here so that `mvista demo --help` and a refused instruction do not wait.
+    # Below this line so that a refused instruction does not wait for them.
+    from mvista_bringup.paths import output_dir
+    from mvista_cli.demo.record import OK
     from mvista_cli.demo.report import write_report
     from mvista_cli.demo.run import DemoRun
     from mvista_cli.operator.progress import StageProgress
+    from mvista_core.timing import SystemClock
 
     clock = SystemClock()
-    out = args.out or paths.output_dir("demo")
+    out = args.out or output_dir("demo")
     show = StageProgress(sys.stdout, clock)
     print(f'"{assignment.instruction}" on scene {assignment.task} {args.seed}', flush=True)
     demo = DemoRun(assignment, args.seed, args.checkpoint, args.arm, out, clock, show)

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from mvista_bringup.check import Check, Level
-from mvista_bringup.graph.arm import EMULATED_CAN_GROUP
-from mvista_bringup.paths import output_dir, share_root
-from mvista_cli.doctor.examine import PURPOSES, Subject, examine
-from mvista_cli.doctor.machine import Machine
-from mvista_core.errors import ConfigError
-from mvista_core.timing import SystemClock
-from mvista_piper.settings import PiperSettings
+from mvista_cli.doctor import PURPOSES
 
 EXIT_UNFIT = 2
 
@@ -35,15 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each check as it is done; 0 unless one fails."""
-    share = share_root()
+    from mvista_bringup.check import Level
+    from mvista_bringup.paths import output_dir, share_root
+    from mvista_cli.doctor.examine import Subject, as_document, driver_settings, examine
+    from mvista_cli.doctor.machine import Machine
+    from mvista_core.errors import ConfigError
+    from mvista_core.timing import SystemClock
+    from mvista_eval.figures import write_json
+
+    share, driver = share_root(), driver_settings(args.can_port)
     subject = Subject(
-        args.purpose,
-        share,
-        args.rig,
-        args.checkpoint,
-        args.arm,
-        output_dir(),
-        _driver(args.can_port),
+        args.purpose, share, args.rig, args.checkpoint, args.arm, output_dir(), driver
     )
     if not subject.arm_file.is_file():
         raise ConfigError(f"no arm file {subject.arm_file}; see config/arms/")
@@ -56,19 +48,5 @@ def run(args: argparse.Namespace) -> int:
     warned = sum(check.level is Level.WARN for check in checks)
     verdict = f"{len(failed)} failed: {', '.join(failed)}" if failed else "nothing failed"
     sys.stdout.write(f"{len(checks)} checks for {args.purpose}, {warned} warnings, {verdict}\n")
-    if args.json is not None:
-        _write(args.json, args.purpose, checks)
+    write_json(args.json, as_document(args.purpose, checks))
     return EXIT_UNFIT if failed else 0
-
-
-def _driver(can_port: int) -> PiperSettings:
-    if not can_port:
-        return PiperSettings()
-    return PiperSettings(interface="udp_multicast", channel=EMULATED_CAN_GROUP, udp_port=can_port)
-
-
-def _write(path: Path, purpose: str, checks: Sequence[Check]) -> None:
-    rows = [{**asdict(check), "level": check.level.value} for check in checks]
-    document = {"purpose": purpose, "checks": rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

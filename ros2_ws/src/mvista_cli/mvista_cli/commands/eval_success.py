@@ -1,8 +1,9 @@
-"""What `mvista eval success` takes."""
+"""`mvista eval success`: success rates of the whole pipeline in process, and what limits them."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mvista_bringup import paths
@@ -21,4 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pairs", action="store_true", help="touch_cube: each scene asked for two colours"
     )
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
     parser.add_argument("--json", type=Path, help="write the table here")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mvista_eval.figures import write_json
+    from mvista_eval.success.table import Asked, measure
+
+    asked = Asked(args.task, args.episodes, args.seed, args.checkpoint, args.rows, args.pairs)
+    rows, document = measure(asked, args.workers, args.fresh)
+    sys.stdout.write("\n".join(map(str, rows)) + "\n")
+    write_json(args.json, document)
+    return 0

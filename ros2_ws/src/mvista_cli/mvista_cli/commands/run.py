@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mvista_core.timing import SystemClock
-
 CALL = 'ros2 service call {service} std_srvs/srv/SetBool "{{data: true}}"'
 
 
@@ -37,9 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup.graph.spec import absolute
-    from mvista_cli.demo.run import interrupts
+    from mvista_cli.operator.interrupts import interrupts
     from mvista_cli.operator.progress import StageProgress
     from mvista_cli.operator.task_client import CONFIRM, Asked, task_client
+    from mvista_core.timing import SystemClock
 
     clock = SystemClock()
     show = StageProgress(sys.stdout, clock)

@@ -10,8 +10,6 @@ import argparse
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_core.arm import load_arm
-from mvista_core.rig import load_rig
 
 NETWORKS = ("codec", "trajectory", "generator", "priors", "refine", "pack")
 
@@ -41,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    # Imported here so that `mvista --help` does not wait for torch.
+    from mvista_core.arm import load_arm
+    from mvista_core.rig import load_rig
     from mvista_world.config import preset
     from mvista_world.training import recipes
 

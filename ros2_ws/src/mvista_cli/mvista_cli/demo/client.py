@@ -14,10 +14,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
+from mvista_bringup.paths import config_file
 from mvista_cli.demo.record import JointSeries
 from mvista_cli.demo.recording import Recording
 from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, Provenance, RigCalibration, Rollout
+from mvista_core.rig import load_rig
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import rollout_from_msg, stamp_to_ns, trajectory_from_msg
@@ -30,6 +32,7 @@ RECORDED_FROM = (("infer", 1.0), ("gate", 0.0), ("gate", 1.0), ("execute", 0.0))
 """(stage, progress) as the task tells it: the first of these heard begins the recording, in the
 moment between the plan and the first set-point."""
 OBSERVE_TIMEOUT_S = 10.0
+BENCH_INSTRUCTION = "touch the red cube"
 
 
 class DemoClient:
@@ -102,6 +105,11 @@ class DemoClient:
             self._recording.stop()
         return result
 
+    def plan(self, on_stage: Callable[[str, float], None], keep_going: Callable[[], bool]) -> str:
+        """Ask for a plan with which nothing moves: what became of the task, in words."""
+        result = self.run_task(BENCH_INSTRUCTION, 0, on_stage, keep_going, confirm=True)
+        return str(result.outcome.message)
+
     def evaluate(self, instruction: str) -> tuple[bool, str]:
         """(success, detail) of the simulator's state."""
         request = EvaluateTask.Request(instruction=instruction)
@@ -131,3 +139,8 @@ class DemoClient:
 
     def _on_rollout(self, message: ImaginedRollout) -> None:
         self._rollout = message
+
+
+def planning_client(domain_id: int, clock: Clock) -> DemoClient:
+    """The client of the shipped simulated cell, as the graph's bench drives it."""
+    return DemoClient(load_rig(config_file("rigs", "sim_cell.yaml")), clock, domain_id)

@@ -1,14 +1,13 @@
-"""`mvista plan`: one sample observation in, a trajectory out, without ROS and without a robot.
+"""One sample observation in, a trajectory out, without ROS and without a robot.
 
 The observation is the simulated cell's, at the start of the scene (task, seed).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,23 +56,40 @@ class StageTimes:
         )
 
 
-def run(args: argparse.Namespace) -> int:
-    if args.steps is not None and args.steps < 0:
-        raise ConfigError(f"--steps {args.steps} is negative; 0 decodes the start itself")
+@dataclass(frozen=True)
+class Wanted:
+    """Which scene (task and words: None for the scene's own), which views, from which start.
+
+    `steps` of Eq. 11; None: as many as the start is used to.
+    """
+
+    task: str | None
+    instruction: str | None
+    seed: int
+    source: str
+    targets: tuple[str, ...]
+    initialisation: str
+    steps: int | None = None
+
+
+def planned(wanted: Wanted, checkpoint: Path) -> dict[str, Any]:
+    """The plan as a document, made in the shipped cell.
+
+    Raises:
+        ConfigError: negative steps, or no such view. InstructionError: words nobody knows.
+        WeightsError: the checkpoint is not whole.
+    """
+    if wanted.steps is not None and wanted.steps < 0:
+        raise ConfigError(f"--steps {wanted.steps} is negative; 0 decodes the start itself")
     rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     clock = SystemClock()
-    planner = load_planner(args.checkpoint, rig, arm, clock)
-    observation = observe(arm, rig, args.task, args.seed, args.instruction)
+    planner = load_planner(checkpoint, rig, arm, clock)
+    observation = observe(arm, rig, wanted.task, wanted.seed, wanted.instruction)
     times = StageTimes(clock)
-    plan = _plan(planner, observation, args, times)
-    document = as_document(plan, observation, args, times.stages(), arm)
-    document["networks"] = str(planner.compute)
-    sys.stdout.write(as_text(document) + "\n")
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
+    plan = _plan(planner, observation, wanted, times)
+    document = as_document(plan, observation, wanted, times.stages(), arm)
+    return {**document, "networks": str(planner.compute)}
 
 
 def observe(
@@ -97,19 +113,19 @@ def observe(
 def _plan(
     planner: WorldModelPlanner,
     observation: Observation,
-    args: argparse.Namespace,
+    wanted: Wanted,
     times: StageTimes,
 ) -> InferredPlan:
-    targets = [name for name in args.targets.split(",") if name]
-    steps = STEPS[args.init] if args.steps is None else args.steps
-    rollout = planner.imagine(observation, args.source, targets, args.seed, times)
-    return planner.infer_actions(rollout.rollout_id, args.init, steps, times)
+    start = wanted.initialisation
+    steps = STEPS[start] if wanted.steps is None else wanted.steps
+    rollout = planner.imagine(observation, wanted.source, wanted.targets, wanted.seed, times)
+    return planner.infer_actions(rollout.rollout_id, start, steps, times)
 
 
 def as_document(
     plan: InferredPlan,
     observation: Observation,
-    args: argparse.Namespace,
+    wanted: Wanted,
     stages: tuple[Stage, ...],
     arm: ArmModel,
 ) -> dict[str, Any]:
@@ -124,8 +140,8 @@ def as_document(
         "rig_hash": observation.rig_hash,
         "initialisation": made.initialisation,
         "steps": made.steps,
-        "source_camera": args.source,
-        "target_cameras": [name for name in args.targets.split(",") if name],
+        "source_camera": wanted.source,
+        "target_cameras": list(wanted.targets),
         "stages": [asdict(stage) for stage in stages],
         "losses": plan.losses.tolist(),
         "head_disagreement_rad": plan.head_disagreement_rad,

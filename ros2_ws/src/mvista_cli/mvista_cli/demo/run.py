@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +25,7 @@ from mvista_cli.demo import timeline
 from mvista_cli.demo.client import DemoClient
 from mvista_cli.demo.record import Cloud, RunRecord, StageTime
 from mvista_cli.demo.scene import Assignment
+from mvista_cli.operator.interrupts import interrupts
 from mvista_cli.operator.progress import StageProgress
 from mvista_core.errors import MvistaError
 from mvista_core.ports import Clock
@@ -193,17 +192,6 @@ class DemoRun:
             seconds = ns_to_seconds(self._clock.monotonic_ns() - start_ns)
             stages = (*self.record.stages, StageTime(stage, seconds, error))
             self.record = replace(self.record, stages=stages)
-
-
-@contextmanager
-def interrupts() -> Iterator[threading.Event]:
-    """Within, Ctrl-C sets the event instead of raising: there is an arm to be stopped first."""
-    asked = threading.Event()
-    previous = signal.signal(signal.SIGINT, lambda number, frame: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _words(outcome: Outcome) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mvista_bringup.check import Check, Level, good
+from mvista_bringup.graph.arm import EMULATED_CAN_GROUP
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import DDS_PROFILE
@@ -16,7 +18,6 @@ from mvista_cli.doctor.machine import Machine
 from mvista_core.ports import Clock
 from mvista_piper.settings import PiperSettings
 
-PURPOSES = ("sim", "robot")
 LAUNCHES = {
     "sim": ("sim_demo.launch.py", SIM_DEMO, SIM_DEMO_OPTIONS),
     "robot": ("real_robot.launch.py", REAL_ROBOT, REAL_ROBOT_OPTIONS),
@@ -84,3 +85,16 @@ def _arms(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]:
     for adapter in up:
         settings = replace(subject.driver, channel=adapter.channel, adapter_serial="")
         yield arm.check_arm(settings, subject.arm_file, clock)
+
+
+def driver_settings(can_port: int) -> PiperSettings:
+    """The driver's own, or those that ask an emulated arm at this UDP port (0: none)."""
+    if not can_port:
+        return PiperSettings()
+    return PiperSettings(interface="udp_multicast", channel=EMULATED_CAN_GROUP, udp_port=can_port)
+
+
+def as_document(purpose: str, checks: Sequence[Check]) -> dict[str, Any]:
+    """The same checks for a program."""
+    rows = [{**asdict(check), "level": check.level.value} for check in checks]
+    return {"purpose": purpose, "checks": rows}

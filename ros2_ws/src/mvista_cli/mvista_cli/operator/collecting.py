@@ -1,11 +1,11 @@
-"""`mvista calibrate collect`: a session from this ROS domain's topics, or from a recording."""
+"""Collecting a calibration session from this ROS domain's topics, or from a recording."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 
 from mvista_bringup.paths import config_file, output_dir
 from mvista_calibration_ros.calibration_node import CalibrationNode
-from mvista_calibration_ros.collector import Guidance
+from mvista_calibration_ros.collector import Collected, Guidance
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_cli.operator.recorded_session import collect_recording
 from mvista_core.errors import ConfigError
@@ -21,28 +21,52 @@ from mvista_ros.parameters import Value, load_parameter_file, read_file
 from mvista_ros.spinning import spinning
 
 
-def run(args: argparse.Namespace) -> int:
-    if args.shots < 0:
-        raise ConfigError(f"--shots is {args.shots}; 0 (until enough) or more")
+@dataclass(frozen=True)
+class Wanted:
+    """A session by name or folder; of so many shots (0: until coverage is enough), or the scene.
+
+    `recording`: from its frames instead of live topics; `config`: a parameter file instead of
+    config/calibration.yaml; `cameras`: instead of that file's.
+    """
+
+    session: str
+    shots: int
+    scene: bool
+    recording: Path | None
+    config: Path | None
+    cameras: tuple[str, ...]
+    arm_holds_board: bool
+
+    @property
+    def file(self) -> Path:
+        """The parameter file."""
+        return self.config or config_file("calibration.yaml")
+
+    @property
+    def overrides(self) -> dict[str, Value]:
+        """Parameters that are not the file's."""
+        found: dict[str, Value] = {"cameras": self.cameras} if self.cameras else {}
+        return found if self.arm_holds_board else {**found, "board_on_gripper": False}
+
+
+def collect(wanted: Wanted) -> Collected:
+    """Record it, telling the person who holds the board.
+
+    Raises:
+        ConfigError: cannot be meant. CalibrationError: nothing that will do was seen.
+    """
+    if wanted.shots < 0:
+        raise ConfigError(f"--shots is {wanted.shots}; 0 (until enough) or more")
     sessions = output_dir("calibration", "sessions")
-    named = Path(args.session)
-    folder = named if named.parent != Path() else sessions / args.session
-    if args.recording is not None:
-        if args.scene:
-            raise ConfigError("--scene needs live topics: a recording gives shots only")
-        settings = read_file(CalibrationParameters, _config(args), _overrides(args))
-        found = collect_recording(args.recording, folder, settings, args.shots, _Teller())
-    else:
-        with _node(_parameters(args)) as node:
-            found = node.collect(folder, args.shots, args.scene, _Teller())
-    coverage = found.coverage
-    views = ", ".join(f"{name} {count}" for name, count in coverage.views.items())
-    sys.stdout.write(f"{found.folder}: {coverage.shots} shots; views: {views}\n")
-    for line in coverage.missing:
-        sys.stdout.write(f"still missing: {line}\n")
-    if not args.scene and args.recording is None:
-        sys.stdout.write(f"next, the board gone: mvista calibrate collect {folder} --scene\n")
-    return 0
+    named = Path(wanted.session)
+    folder = named if named.parent != Path() else sessions / wanted.session
+    if wanted.recording is None:
+        with _node(_parameters(wanted)) as node:
+            return node.collect(folder, wanted.shots, wanted.scene, _Teller())
+    if wanted.scene:
+        raise ConfigError("--scene needs live topics: a recording gives shots only")
+    settings = read_file(CalibrationParameters, wanted.file, wanted.overrides)
+    return collect_recording(wanted.recording, folder, settings, wanted.shots, _Teller())
 
 
 class _Teller:
@@ -67,21 +91,8 @@ class _Teller:
         return True
 
 
-def _config(args: argparse.Namespace) -> Path:
-    return Path(args.config or config_file("calibration.yaml"))
-
-
-def _overrides(args: argparse.Namespace) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    if args.cameras:
-        found["cameras"] = tuple(args.cameras)
-    if args.no_arm:
-        found["board_on_gripper"] = False
-    return found
-
-
-def _parameters(args: argparse.Namespace) -> list[Parameter]:
-    values = {**load_parameter_file(_config(args)), **_overrides(args)}
+def _parameters(wanted: Wanted) -> list[Parameter]:
+    values = {**load_parameter_file(wanted.file), **wanted.overrides}
     values.setdefault("arm_file", str(config_file("arms", "piper.yaml")))
     return [
         Parameter(name, value=list(value) if isinstance(value, tuple) else value)

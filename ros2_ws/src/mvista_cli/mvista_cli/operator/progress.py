@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TextIO
 
 from mvista_core.ports import Clock
@@ -9,6 +10,12 @@ from mvista_core.timing import ns_to_seconds
 
 BAR_CHARS = 28
 LABEL_CHARS = 10
+
+
+def percent(stage: str, fraction: float) -> bool:
+    """A `Progress` in plain lines on standard error."""
+    sys.stderr.write(f"{stage}: {fraction:.0%}\n")
+    return True
 
 
 class StageProgress:

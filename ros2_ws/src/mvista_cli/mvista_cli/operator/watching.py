@@ -1,4 +1,4 @@
-"""`mvista watch`: the running cell as a page in the browser, served on this machine only.
+"""The running cell as a page in the browser, served on this machine only.
 
 It looks and nothing else: no topic is written, no action or service is called. While no browser has
 the page open nothing is heard either. Ctrl-C ends it, and says what it took of the processor.
@@ -6,10 +6,10 @@ the page open nothing is heard either. Ctrl-C ends it, and says what it took of 
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
 import os
 import threading
+from dataclasses import dataclass
 
 from mvista_bringup.graph.spec import DDS_PROFILE
 from mvista_bringup.options import NAMESPACE_OPTION, PORTS
@@ -18,82 +18,76 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock
+from mvista_description.urdf import cell_urdf
 from mvista_eval.process_usage import usage_of
+from mvista_watch.cost import Cost
+from mvista_watch.drawing import Drawing
+from mvista_watch.page import Page
+from mvista_watch.watch_node import Cell, watch
 
-LOCAL_HOST = "127.0.0.1"
 DDS_PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 DOMAINS = (0, 232)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=8080, help="of the page (default: %(default)s)")
-    parser.add_argument(
-        "--host",
-        default=LOCAL_HOST,
-        help="address to listen at; any other than %(default)s lets other machines look",
-    )
-    parser.add_argument(
-        "--namespace", default="", help="of the graph, where it was launched with one"
-    )
-    parser.add_argument(
-        "--arm", default="piper", help="namespace of the arm (default: %(default)s)"
-    )
-    parser.add_argument("--arm-file", default="piper", help="a file of config/arms, without .yaml")
-    parser.add_argument("--rig", default="sim_cell", help="a file of config/rigs, without .yaml")
-    parser.add_argument(
-        "--domain", type=int, help="ROS domain of the graph (default: $ROS_DOMAIN_ID)"
-    )
+@dataclass(frozen=True)
+class Wanted:
+    """Where the page is served, and of which graph: its namespace, arm, rig and ROS domain."""
+
+    port: int
+    host: str
+    namespace: str
+    arm: str
+    arm_file: str
+    rig: str
+    domain: int | None
 
 
-def run(args: argparse.Namespace) -> int:
-    _check(args)
-    arm_file = config_file("arms", f"{args.arm_file}.yaml")
-    rig_file = config_file("rigs", f"{args.rig}.yaml")
+def serve(wanted: Wanted) -> None:
+    """Show the cell until Ctrl-C.
+
+    Raises:
+        ConfigError: something cannot be meant, or the rig hangs on another arm's base.
+    """
+    _check(wanted)
+    arm_file = config_file("arms", f"{wanted.arm_file}.yaml")
+    rig_file = config_file("rigs", f"{wanted.rig}.yaml")
     arm, rig = load_arm(arm_file), load_rig(rig_file)
-    if rig.base_frame != f"{args.arm}_base":
+    if rig.base_frame != f"{wanted.arm}_base":
         fits = rig.base_frame.removesuffix("_base")
         raise ConfigError(
             f"rig '{rig.name}' is measured from {rig.base_frame}, the arm stands on "
-            f"{args.arm}_base; name the arm of the rig: --arm {fits}"
+            f"{wanted.arm}_base; name the arm of the rig: --arm {fits}"
         )
-    _join(args.domain)
-    # Imported here so that a refused call does not wait for them.
-    from mvista_description.urdf import cell_urdf
-    from mvista_watch.cost import Cost
-    from mvista_watch.drawing import Drawing
-    from mvista_watch.page import Page
-    from mvista_watch.watch_node import Cell, watch
-
+    _join(wanted.domain)
     clock, came_or_went = SystemClock(), threading.Event()
-    cell = Cell(args.namespace.strip("/"), args.arm, arm, rig)
-    drawing = Drawing.of(cell_urdf(arm_file, {"arm": args.arm}))
+    cell = Cell(wanted.namespace.strip("/"), wanted.arm, arm, rig)
+    drawing = Drawing.of(cell_urdf(arm_file, {"arm": wanted.arm}))
     cost = Cost(lambda: usage_of(os.getpid()).cpu_s, clock)
     where = f"{rig.name}, domain {os.environ.get('ROS_DOMAIN_ID', '0')}"
-    where += f", namespace {args.namespace}" if args.namespace else ""
-    with Page(drawing, rig, where, args.host, args.port, came_or_went.set) as page:
-        print(_greeting(args.host, page.port), flush=True)
+    where += f", namespace {wanted.namespace}" if wanted.namespace else ""
+    with Page(drawing, rig, where, wanted.host, wanted.port, came_or_went.set) as page:
+        print(_greeting(wanted.host, page.port), flush=True)
         try:
             watch(page, cell, cost, clock, came_or_went, lambda line: print(line, flush=True))
         finally:
             cost.add(page.viewers > 0)
             print(f"it took {cost}", flush=True)
-    return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(wanted: Wanted) -> None:
     """Refuse what cannot be meant.
 
     Raises:
         ConfigError: says what was given, and what is allowed.
     """
-    if not PORTS[0] <= args.port <= PORTS[1]:
-        raise ConfigError(f"--port is {args.port}; allowed: {PORTS[0]} to {PORTS[1]}")
+    if not PORTS[0] <= wanted.port <= PORTS[1]:
+        raise ConfigError(f"--port is {wanted.port}; allowed: {PORTS[0]} to {PORTS[1]}")
     for name in ("namespace", "arm"):
-        value = getattr(args, name)
+        value = getattr(wanted, name)
         if not NAMESPACE_OPTION.accepts(value) or (name == "arm" and not value):
             raise ConfigError(f"--{name} is '{value}'; allowed: {NAMESPACE_OPTION.allowed}")
-    if args.domain is not None and not DOMAINS[0] <= args.domain <= DOMAINS[1]:
-        raise ConfigError(f"--domain is {args.domain}; allowed: {DOMAINS[0]} to {DOMAINS[1]}")
+    if wanted.domain is not None and not DOMAINS[0] <= wanted.domain <= DOMAINS[1]:
+        raise ConfigError(f"--domain is {wanted.domain}; allowed: {DOMAINS[0]} to {DOMAINS[1]}")
 
 
 def _join(domain: int | None) -> None:

@@ -1,1 +1,3 @@
 """Calibration of simulated sessions against their truth."""
+
+PARTS = ("extrinsics", "base", "gate", "rendered", "time")

@@ -1,29 +1,19 @@
-"""`mvista bench calibration`: calibration against truth, over many simulated sessions."""
+"""Calibration against truth over many simulated sessions: which ones, and what is made of them."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from mvista_bringup.paths import output_dir
 from mvista_calibration.gate import JOINT_TENSION, PLANE, PULL, TENSION
 from mvista_calibration.pipeline import METHODS
 from mvista_core.errors import ConfigError
-from mvista_core.files import replace_file
-from mvista_eval.calibration.trials import PARTS, RENDERED_PX, Job, Outcome, jobs
-from mvista_eval.calibration.trials import run as run_job
-from mvista_eval.figures import Figure, finish
+from mvista_eval.calibration.trials import RENDERED_PX, Outcome, jobs, study
+from mvista_eval.figures import Figure, Measured
+from mvista_eval.statistics import rms
+from mvista_eval.trials import run_study
 
 FIRST_SEED = {"extrinsics": 0, "base": 0, "gate": 5000, "rendered": 802, "time": 0}
 SEEDS_OF_LIMITS = (
@@ -41,70 +31,36 @@ NAMES = {
 }
 
 
-def run(args: argparse.Namespace) -> int:
-    if args.workers < 1 or (args.sessions is not None and args.sessions < 2):
+def measure(
+    part: str,
+    sessions: int | None = None,
+    first_seed: int | None = None,
+    workers: int = 2,
+    fresh: bool = False,
+) -> Measured:
+    """One part, with its own number of sessions and first seed where none is given.
+
+    Raises:
+        ConfigError: fewer than one worker or two sessions.
+    """
+    if workers < 1 or (sessions is not None and sessions < 2):
         raise ConfigError("allowed: at least 1 worker and 2 sessions")
-    parts = PARTS if args.part == "all" else (args.part,)
-    figures: list[Figure] = []
-    texts: list[str] = []
-    document = {}
-    for part in parts:
-        count = args.sessions or SESSIONS[part]
-        first = FIRST_SEED[part] if args.first_seed is None else args.first_seed
-        outcomes = _work(jobs(part, count, first), args.workers, args.fresh)
-        text, found = _REPORTS[part](outcomes)
-        texts.append(text)
-        figures += found
-        document[part] = [dataclasses.asdict(outcome) for outcome in outcomes]
-    text = "\n\n".join(texts)
-    sys.stdout.write(text + "\n\n")
-    if args.results is not None:
-        replace_file(args.results, _HEAD + text + "\n", ConfigError)
-    return finish("calibration of simulated sessions", document, figures, args.json)
+    count = SESSIONS[part] if sessions is None else sessions
+    first = FIRST_SEED[part] if first_seed is None else first_seed
+    outcomes = run_study(study(part), jobs(part, count, first), workers, fresh)
+    words, figures = REPORTS[part](outcomes)
+    document = {part: [dataclasses.asdict(outcome) for outcome in outcomes]}
+    return Measured(f"calibration, {part}", words, document, figures)
 
 
-def _work(wanted: list[Job], workers: int, fresh: bool) -> list[Outcome]:
-    """Outcomes of one part's jobs, those that an earlier run left included."""
-    part = wanted[0].part
-    log = output_dir("bench", "calibration") / f"{part}.jsonl"
-    if fresh:
-        log.unlink(missing_ok=True)
-    done = _read(log)
-    missing = [job for job in wanted if job.key not in done]
-    # One thread each: two workers with two threads each would wait for one another.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if missing:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(min(workers, len(missing))) as pool, log.open("a") as file:
-            file.write("\n")  # what a killed run wrote last may lack its end
-            found = pool.imap_unordered(run_job, missing)
-            for outcomes in tqdm(found, part, len(missing), file=sys.stderr):
-                done[_key(outcomes[0])] = outcomes
-                file.write(json.dumps([dataclasses.asdict(o) for o in outcomes]) + "\n")
-                file.flush()
-    return [outcome for job in wanted for outcome in done[job.key]]
-
-
-def _read(log: Path) -> dict[str, list[Outcome]]:
-    if not log.is_file():
-        return {}
-    found = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        # A run that was killed leaves half a line, an older version other fields: done again.
-        with suppress(ValueError, TypeError, LookupError):
-            outcomes = [_outcome(row) for row in json.loads(line)]
-            found[_key(outcomes[0])] = outcomes
-    return found
-
-
-def _outcome(row: dict[str, Any]) -> Outcome:
-    failed = tuple(row["failed_checks"])
-    values = tuple((name, value) for name, value in row["values"])
-    return Outcome(**{**row, "failed_checks": failed, "values": values})
-
-
-def _key(outcome: Outcome) -> str:
-    return Job(outcome.part, outcome.kind, outcome.seed).key
+def together(parts: Sequence[Measured]) -> Measured:
+    """Several parts as one bench."""
+    return Measured(
+        "calibration of simulated sessions",
+        "\n\n".join(part.words for part in parts) + "\n",
+        {name: rows for part in parts for name, rows in part.document.items()},
+        [figure for part in parts for figure in part.figures],
+    )
 
 
 def _extrinsics(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
@@ -122,23 +78,23 @@ def _extrinsics(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
         lines += ["| way | RMS | p90 | worst | fused |", "|---|---|---|---|---|"]
         for method in METHODS[1:] + METHODS[:1]:
             rows = [o for o in chosen if o.method == method]
-            rms = [o.rms_mm for o in rows]
+            errors, p90 = [o.rms_mm for o in rows], [o.p90_mm for o in rows]
             lines.append(
-                f"| {NAMES[method]} | {_rms(rms):.2f} | {np.mean([o.p90_mm for o in rows]):.2f} | "
-                f"{max(rms):.2f} | {_rms([o.fused_mm for o in rows]):.2f} |"
+                f"| {NAMES[method]} | {rms(errors):.2f} | {np.mean(p90):.2f} | "
+                f"{max(errors):.2f} | {rms([o.fused_mm for o in rows]):.2f} |"
             )
         ours = [o for o in chosen if o.method == "ours"]
         paper = [o for o in chosen if o.method == "one_pose_icp"]
         figures.append(
             Figure(
                 f"ours, {kind}: RMS (mm)",
-                _rms([o.rms_mm for o in ours]),
+                rms([o.rms_mm for o in ours]),
                 2.5 if kind == "biased" else 2.2,
             )
         )
         if kind == "biased":
             worse = max(o.rms_mm - o.coarse_mm for o in ours)
-            ratio = _rms([o.fused_mm for o in ours]) / _rms([o.fused_mm for o in paper])
+            ratio = rms([o.fused_mm for o in ours]) / rms([o.fused_mm for o in paper])
             figures += [
                 Figure("ours over its own coarse stage, worst (mm)", worse, 0.0),
                 Figure("fused disagreement, ours over the paper's", ratio, 0.5),
@@ -153,10 +109,10 @@ def _base(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
     text = (
         "## Robot base\n"
         "15 gripper poses, arm error 1 mm and 0.1 degrees: base_from_camera over the workspace and "
-        f"all cameras: RMS {_rms(errors):.2f} mm, worst session {max(errors):.2f} mm "
+        f"all cameras: RMS {rms(errors):.2f} mm, worst session {max(errors):.2f} mm "
         f"({len(errors)} sessions)."
     )
-    return text, [Figure("base_from_camera, RMS (mm)", _rms(errors), 3.0)]
+    return text, [Figure("base_from_camera, RMS (mm)", rms(errors), 3.0)]
 
 
 def _gate(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
@@ -179,7 +135,7 @@ def _gate(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
     lines.append(
         f"\nSigma: the true error lies within two reported sigmas at {inside:.1%} of the "
         f"workspace's corners ({len(right)} right sessions, 3 cameras, 8 corners). Right ones: "
-        f"RMS {_rms([o.rms_mm for o in right if np.isfinite(o.rms_mm)]):.2f} mm."
+        f"RMS {rms([o.rms_mm for o in right if np.isfinite(o.rms_mm)]):.2f} mm."
     )
     missed = [f"- passed, seed {o.seed}, {o.kind}: {o.detail}" for o in wrong if o.passed]
     refused = [
@@ -194,7 +150,7 @@ def _gate(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
 
 
 def _rendered(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
-    rms = [o.rms_mm for o in outcomes]
+    errors = [o.rms_mm for o in outcomes]
     refused = [f"- refused, seed {o.seed}: {o.words}" for o in outcomes if not o.passed]
     largest = {
         name: max(dict(o.values).get(name, np.nan) for o in outcomes)
@@ -206,8 +162,8 @@ def _rendered(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
             "## Rendered sessions",
             f"Drawn images of {RENDERED_PX} px read from the disk (`mvista calibrate simulate`), "
             f"seeds from {min(o.seed for o in outcomes)}: "
-            f"{sum(o.passed for o in outcomes)} of {len(outcomes)} passed, RMS {_rms(rms):.2f} mm, "
-            f"worst {max(rms):.2f} mm. Largest values: {near}.",
+            f"{sum(o.passed for o in outcomes)} of {len(outcomes)} passed, "
+            f"RMS {rms(errors):.2f} mm, worst {max(errors):.2f} mm. Largest values: {near}.",
             *refused,
         ]
     )
@@ -225,20 +181,16 @@ def _time(outcomes: Sequence[Outcome]) -> tuple[str, list[Figure]]:
     return text, [Figure("solve (s)", max(seconds), 60.0)]
 
 
-_REPORTS: dict[str, Callable[[Sequence[Outcome]], tuple[str, list[Figure]]]] = {
+REPORTS: dict[str, Callable[[Sequence[Outcome]], tuple[str, list[Figure]]]] = {
     "extrinsics": _extrinsics,
     "base": _base,
     "gate": _gate,
     "rendered": _rendered,
     "time": _time,
 }
-_HEAD = (
+HEAD = (
     "# Calibration against truth\n"
     "Written by `mvista bench calibration --results calibration/RESULTS.md`: sessions simulated\n"
     "by `mvista_sim.calibration_sessions`, geometry and errors as in its docstrings. Real\n"
     "units have errors that it lacks (multipath): expect less gain there.\n\n"
 )
-
-
-def _rms(values: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

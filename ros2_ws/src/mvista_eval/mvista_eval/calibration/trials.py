@@ -15,6 +15,7 @@ from mvista_calibration.uncertainty import rig_error
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
+from mvista_eval.trials import Study, sum_of_files
 from mvista_sim.calibration_cell import CellSession, render_session
 from mvista_sim.calibration_depth import DepthSettings
 from mvista_sim.calibration_sessions import (
@@ -26,7 +27,6 @@ from mvista_sim.calibration_sessions import (
 from mvista_sim.calibration_truth import true_fused_disagreement
 from mvista_sim.calibration_world import SPOILERS
 
-PARTS = ("extrinsics", "base", "gate", "rendered", "time")
 NO_BIAS = DepthSettings(offset_sd_m=0.0, scale_sd=0.0, wiggle_m=0.0)
 INSIDE_SIGMAS = 2.0
 RENDERED_PX = 1280
@@ -39,10 +39,6 @@ class Job:
     part: str
     kind: str
     seed: int
-
-    @property
-    def key(self) -> str:
-        return f"{self.part} {self.kind} {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,12 @@ def jobs(part: str, sessions: int, first_seed: int = 0) -> list[Job]:
         "time": ("large",),
     }[part]
     return [Job(part, kind, first_seed + k) for kind in kinds for k in range(sessions)]
+
+
+def study(part: str) -> Study[Job, Outcome]:
+    """Sessions of one part, each in a process of one thread: their times are told."""
+    settings = {"arm": sum_of_files(config_file("arms", "piper.yaml"))}
+    return Study(f"calibration/{part}", run, Outcome, settings, one_thread=True)
 
 
 def run(job: Job) -> list[Outcome]:

@@ -52,3 +52,9 @@ def errors_mm(rig: RigCalibration, truth: Truth) -> dict[str, float]:
         apart = np.sqrt(((placed - points) ** 2).sum(axis=1).mean())
         errors[camera.name] = round(float(apart) * 1e3, 3)
     return errors
+
+
+def errors_in_words(rig: RigCalibration, truth: Truth) -> str:
+    """The same in one line. Raises as `errors_mm`."""
+    said = ", ".join(f"{name} {error:.2f}" for name, error in errors_mm(rig, truth).items())
+    return f"against the truth (mm over the workspace): {said}"

@@ -1,1 +1,4 @@
 """Images across processes: lost, late, and what they cost."""
+
+DDS = ("project", "default")
+BACKENDS = ("synthetic", "emulated")

@@ -1,11 +1,10 @@
-"""`mvista bench capture`: cameras across processes; counted by stamp, timed, and what it costs."""
+"""Cameras across processes; counted by stamp, timed, and what it costs."""
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +16,58 @@ from mvista_bringup.paths import output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.ports import Clock
-from mvista_core.timing import NS_PER_S, SystemClock, seconds_to_ns
-from mvista_eval.capture.counts import TopicFigures, compare, cpu_seconds, read_arrivals, read_sent
-from mvista_eval.figures import Figure, Quantiles, finish
+from mvista_core.timing import NS_PER_S, SystemClock
+from mvista_eval.capture import BACKENDS, DDS
+from mvista_eval.capture.counts import TopicFigures, compare, read_arrivals, read_sent
+from mvista_eval.figures import Figure, Measured
+from mvista_eval.live import let_run
+from mvista_eval.process_usage import usage_of
+from mvista_eval.statistics import Quantiles
 from mvista_ros.observation import CameraTopics
 
 READY_S = 60.0
 SETTLE_S = 1.0
-POLL_S = 0.5
 STARTED_WITHOUT_S = 20.0
 """With default settings some topics may never deliver: measured all the same after so long."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cameras", type=int, default=4, help="camera processes (1 to 16)")
-    parser.add_argument("--size", default="1280x720", help="width x height of colour and depth")
-    parser.add_argument("--fps", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument(
-        "--dds", choices=("project", "default"), default="project",
-        help="config/dds/fastdds.xml, or what the middleware does by itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--backend", choices=("synthetic", "emulated"), default="synthetic",
-        help="synthetic: traffic only; emulated: with the emulated SDK, pairing and registration",
-    )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="write the figures here")
+@dataclass(frozen=True)
+class Asked:
+    """So many cameras of a size (width x height) and rate, for so long.
+
+    `dds`: "project" (config/dds/fastdds.xml) or "default"; `backend`: "synthetic" (traffic only) or
+    "emulated" (with the emulated SDK, pairing and registration).
+    """
+
+    cameras: int
+    size: str
+    fps: int
+    seconds: float
+    dds: str = DDS[0]
+    backend: str = BACKENDS[0]
 
 
-def run(args: argparse.Namespace) -> int:
-    width_px, height_px = _size(args.size)
-    cameras = tuple(f"cam{index}" for index in range(args.cameras))
-    if not 1 <= len(cameras) <= 16 or args.fps < 1 or args.seconds <= 0:
+def measure(asked: Asked) -> Measured:
+    """Cameras in processes of their own, and a reader in another.
+
+    Raises:
+        ConfigError: a question that makes no sense. UnavailableError: a process ended.
+    """
+    size_px = _size(asked.size)
+    cameras = tuple(f"cam{index}" for index in range(asked.cameras))
+    if not 1 <= len(cameras) <= 16 or asked.fps < 1 or asked.seconds <= 0:
         raise ConfigError("allowed: 1 to 16 cameras, at least 1 fps, more than 0 seconds")
     run_dir = output_dir("bench", "capture")
-    graph = _graph(cameras, (width_px, height_px), args.fps, args.backend, run_dir)
-    profile = DDS_PROFILE if args.dds == "project" else ""
+    graph = _graph(cameras, size_px, asked.fps, asked.backend, run_dir)
+    profile = DDS_PROFILE if asked.dds == "project" else ""
     clock = SystemClock()
     values = {SHARE: str(share_root())}
     with Supervisor(graph, values, run_dir, clock=clock, dds_profile=profile) as supervisor:
-        _wait_ready(supervisor, args.dds)
-        window_ns, cpu_s = _measure(supervisor, args.seconds, clock)
-    topics, latencies_ms = _figures(cameras, run_dir, window_ns, NS_PER_S // args.fps)
-    return _finish(args, graph, topics, latencies_ms, cpu_s, window_ns)
+        _wait_ready(supervisor, asked.dds)
+        window_ns, cpu_s = _watch(supervisor, asked.seconds, clock)
+    topics, latencies_ms = _figures(cameras, run_dir, window_ns, NS_PER_S // asked.fps)
+    used_s = {spec.full_name: used for spec, used in zip(graph, cpu_s, strict=True)}
+    return _measured(asked, topics, latencies_ms, used_s, window_ns)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -111,27 +119,19 @@ def _wait_ready(supervisor: Supervisor, dds: str) -> None:
         sys.stderr.write(f"measured although not all is there: {error}\n")
 
 
-def _measure(
+def _watch(
     supervisor: Supervisor, seconds: float, clock: Clock
 ) -> tuple[tuple[int, int], list[float]]:
     """The window (wall time of stamps) and the processor seconds of each process in it."""
-    _sleep(clock, SETTLE_S)
-    before_s = [cpu_seconds(pid) for pid in supervisor.pids]
+    let_run(supervisor, SETTLE_S, clock)
+    before_s = [usage_of(pid).cpu_s for pid in supervisor.pids]
     first_ns = clock.now_ns()
-    until_ns = clock.monotonic_ns() + seconds_to_ns(seconds)
-    while clock.monotonic_ns() < until_ns:
-        supervisor.check()
-        clock.sleep_until(min(until_ns, clock.monotonic_ns() + seconds_to_ns(POLL_S)))
+    let_run(supervisor, seconds, clock)
     last_ns = clock.now_ns()
-    used_s = [
-        cpu_seconds(pid) - before for pid, before in zip(supervisor.pids, before_s, strict=True)
-    ]
-    _sleep(clock, SETTLE_S)  # what was sent last may still arrive
+    after_s = [usage_of(pid).cpu_s for pid in supervisor.pids]
+    let_run(supervisor, SETTLE_S, clock)  # what was sent last may still arrive
+    used_s = [after - before for after, before in zip(after_s, before_s, strict=True)]
     return (first_ns, last_ns), used_s
-
-
-def _sleep(clock: Clock, seconds: float) -> None:
-    clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(seconds))
 
 
 def _figures(
@@ -149,47 +149,50 @@ def _figures(
     return topics, np.concatenate(latencies)
 
 
-def _finish(
-    args: argparse.Namespace,
-    graph: tuple[NodeSpec, ...],
+def _measured(
+    asked: Asked,
     topics: list[TopicFigures],
     latencies_ms: np.ndarray,
-    cpu_s: list[float],
+    used_s: dict[str, float],
     window_ns: tuple[int, int],
-) -> int:
+) -> Measured:
     seconds = (window_ns[1] - window_ns[0]) / NS_PER_S
     sent, lost = sum(t.sent for t in topics), sum(t.lost for t in topics)
-    due = round(args.cameras * 2 * args.fps * seconds)
-    for topic in topics:
-        sys.stdout.write(
-            f"{topic.topic:24s} sent {topic.sent:5d} received {topic.received:5d} lost "
-            f"{topic.lost:4d} late {topic.late:3d}  latency (ms) {topic.latency_ms}\n"
-        )
-    for spec, used_s in zip(graph, cpu_s, strict=True):
-        share = 100 * used_s / seconds
-        sys.stdout.write(f"{spec.full_name:24s} {used_s:6.1f} CPU s, {share:.0f} % of a core\n")
-    total = sum(cpu_s)
-    sys.stdout.write(
-        f"all processes            {total:6.1f} CPU s, {100 * total / seconds:.0f} % of a core\n"
-        f"all images: sent {sent} of {due} due, lost {lost}, late {sum(t.late for t in topics)}, "
-        f"latency (ms) {Quantiles.of(latencies_ms)}\n"
-    )
+    due = round(asked.cameras * 2 * asked.fps * seconds)
     document: dict[str, Any] = {
-        "dds": args.dds,
-        "backend": args.backend,
-        "size": args.size,
-        "fps": args.fps,
+        "dds": asked.dds,
+        "backend": asked.backend,
+        "size": asked.size,
+        "fps": asked.fps,
         "seconds": seconds,
         "due": due,
         "topics": [asdict(topic) for topic in topics],
         "latency_ms": asdict(Quantiles.of(latencies_ms)),
-        "cpu_seconds": {s.full_name: used for s, used in zip(graph, cpu_s, strict=True)},
+        "cpu_seconds": used_s,
     }
     figures = [
         Figure("images lost", float(lost), 0.0),
         Figure("images due and not sent (%)", 100.0 * max(due - sent, 0) / due, 1.0),
     ]
-    title = (
-        f"capture: {args.cameras} cameras, {args.size} at {args.fps} Hz, {args.dds} DDS settings"
+    lines = [
+        *map(_topic_line, topics),
+        *(_cost_line(name, used, seconds) for name, used in used_s.items()),
+        _cost_line("all processes", sum(used_s.values()), seconds),
+        f"all images: sent {sent} of {due} due, lost {lost}, late {sum(t.late for t in topics)}, "
+        f"latency (ms) {Quantiles.of(latencies_ms)}",
+    ]
+    what = f"{asked.cameras} cameras, {asked.size} at {asked.fps} Hz"
+    return Measured(
+        f"capture: {what}, {asked.dds} DDS settings", "\n".join(lines), document, figures
     )
-    return finish(title, document, figures, args.json)
+
+
+def _topic_line(topic: TopicFigures) -> str:
+    return (
+        f"{topic.topic:24s} sent {topic.sent:5d} received {topic.received:5d} lost "
+        f"{topic.lost:4d} late {topic.late:3d}  latency (ms) {topic.latency_ms}"
+    )
+
+
+def _cost_line(name: str, used_s: float, seconds: float) -> str:
+    return f"{name:24s} {used_s:6.1f} CPU s, {100 * used_s / seconds:.0f} % of a core"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_eval.figures import Quantiles
+from mvista_eval.statistics import Quantiles
 
 MS_PER_NS = 1e-6
 
@@ -70,9 +69,3 @@ def compare(
         Quantiles.of(latency_ms),
     )
     return figures, latency_ms
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has used, user and system, of all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,40 +1,37 @@
-"""`mvista bench drift`: does the drift watch notice a moved camera, and stay quiet otherwise."""
+"""Does the drift watch notice a moved camera, and stay quiet otherwise."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import multiprocessing
-import os
-import sys
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
-from mvista_bringup.paths import output_dir
 from mvista_core.errors import ConfigError
-from mvista_eval.drift.trials import MOVED_S, Detection, Trial
-from mvista_eval.drift.trials import run as run_trial
-from mvista_eval.figures import Figure, finish
+from mvista_eval.drift.trials import MOVED_S, Detection, Trial, study
+from mvista_eval.figures import Figure, Measured
+from mvista_eval.trials import run_study
 
 QUIET_PARTS = 4
 QUIET_SEED = 100
 
 
-def run(args: argparse.Namespace) -> int:
-    if args.seconds < 200 or args.seeds < 1 or args.workers < 1:
+def measure(seconds: int, seeds: int, workers: int = 1, fresh: bool = False) -> Measured:
+    """`seconds` of unmoved frames in four parts, and cameras moved in `seeds` scenes.
+
+    Raises:
+        ConfigError: fewer than 200 seconds, one seed or one worker.
+    """
+    if seconds < 200 or seeds < 1 or workers < 1:
         raise ConfigError("allowed: at least 200 seconds, 1 seed and 1 worker")
-    trials = [Trial("moved", seed) for seed in range(args.seeds)]
+    trials = [Trial("moved", seed) for seed in range(seeds)]
     trials += [Trial("zeros", 50)]
-    part_s = args.seconds // QUIET_PARTS
+    part_s = seconds // QUIET_PARTS
     trials += [Trial("quiet", QUIET_SEED + part, part_s) for part in range(QUIET_PARTS)]
-    found = _work(trials, args.workers, args.fresh)
+    found = run_study(study(), trials, workers, fresh)
     moved = [d for d in found if d.kind == "moved"]
     zeros = [d for d in found if d.kind == "zeros"]
     quiet = [d for d in found if d.kind == "quiet"]
-    sys.stdout.write(_table(moved, zeros, quiet) + "\n")
     delays = [d.delay_s if d.delay_s is not None else np.inf for d in moved]
     figures = [
         Figure("moved cameras: slowest warning (s of frames)", float(max(delays)), float(MOVED_S)),
@@ -52,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         ),
     ]
     document = {"detections": [dataclasses.asdict(d) for d in found]}
-    return finish("drift watch in the simulated cell", document, figures, args.json)
+    words = _table(moved, zeros, quiet)
+    return Measured("drift watch in the simulated cell", words, document, figures)
 
 
 def _accused(moved: Sequence[Detection]) -> int:
@@ -90,34 +88,3 @@ def _size(detection: Detection) -> str:
     if "deg" in detection.what:
         return f"{np.rad2deg(detection.estimate):.2f} deg"
     return f"{detection.estimate * 1e3:.1f} mm"
-
-
-def _work(trials: Sequence[Trial], workers: int, fresh: bool) -> list[Detection]:
-    """Detections of all trials, those that an earlier run left included."""
-    log = output_dir("bench", "drift") / "trials.jsonl"
-    if fresh:
-        log.unlink(missing_ok=True)
-    done: dict[Trial, list[Detection]] = {}
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            done[Trial(**row["trial"])] = [
-                Detection(**{**d, "wrong": tuple(d["wrong"])}) for d in row["found"]
-            ]
-    missing = [trial for trial in trials if trial not in done]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if missing:
-        # GL contexts do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(min(workers, len(missing))) as pool, log.open("a") as file:
-            for trial, found in zip(
-                tqdm(missing, "trials", file=sys.stderr), pool.imap(run_trial, missing), strict=True
-            ):
-                done[trial] = found
-                row = {
-                    "trial": dataclasses.asdict(trial),
-                    "found": [dataclasses.asdict(d) for d in found],
-                }
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-    return [detection for trial in trials for detection in done[trial]]

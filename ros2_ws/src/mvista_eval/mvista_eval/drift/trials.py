@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_bringup.paths import config_file
 from mvista_calibration.drift import DriftWatch
 from mvista_core.arm import load_arm
 from mvista_core.records import CameraFrame, Float64, JointState
 from mvista_core.rig import load_rig
+from mvista_eval.cell import arm_file, cell_settings, rig_file
+from mvista_eval.trials import Study
 from mvista_sim.drift_cell import DriftCell
 
 MOVE_M, TURN_RAD, ZERO_RAD = 0.01, float(np.deg2rad(1.0)), float(np.deg2rad(2.0))
@@ -46,10 +47,15 @@ class Detection:
     """The motion found (m or rad) when it warned; in a quiet trial the largest seen, m."""
 
 
+def study() -> Study[Trial, Detection]:
+    """Trials in the shipped cell, each in a process of one thread."""
+    return Study("drift", run, Detection, cell_settings(), one_thread=True)
+
+
 def run(trial: Trial) -> list[Detection]:
     """One trial from a fresh cell."""
-    arm = load_arm(config_file("arms", "piper.yaml"))
-    rig = load_rig(config_file("rigs", "sim_cell.yaml"))
+    arm = load_arm(arm_file())
+    rig = load_rig(rig_file())
     cell, watch = DriftCell(arm, rig, trial.seed), DriftWatch(rig, arm)
     try:
         return {"quiet": _quiet, "moved": _moved, "zeros": _zeros}[trial.kind](cell, watch, trial)

@@ -1,21 +1,18 @@
-"""`mvista bench executor`: the set-points of the whole graph at work, as a driver gets them."""
+"""The set-points of the whole graph at work, as a driver gets them."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.options import option_values
-from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
+from mvista_bringup.paths import config_file, output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError, UnavailableError
@@ -25,26 +22,25 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.executor.load import GraphLoad
 from mvista_eval.executor.setpoints import SetpointFigures, ToldGap, figures_of, gaps_in
 from mvista_eval.executor.standstill import standstills, witnesses
-from mvista_eval.figures import Figure, finish
+from mvista_eval.figures import Figure, Measured
+from mvista_eval.live import let_run
 
 INSTRUCTION = "touch the red cube"
 READY_S = 120.0
 FIRST_S = 30.0
 SETTLE_S = 2.0
-POLL_S = 0.25
 SHOWN_ERRORS = 5
 EXECUTOR_LOG = "piper_executor.log"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--cores", type=int, default=2, help="processor cores for the whole graph")
-    parser.add_argument("--checkpoint", default=checkpoint_dir().name, help="of models/checkpoints")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+def measure(seconds: float, cores: int, checkpoint: str) -> Measured:
+    """The simulated graph on so many cores at work, and a reader of its set-points.
 
-
-def run(args: argparse.Namespace) -> int:
-    if args.seconds <= 0 or args.cores < 1:
+    Raises:
+        ConfigError: no time, no core, or a graph that cannot work.
+        UnavailableError: a process ended, or no motion came to its end.
+    """
+    if seconds <= 0 or cores < 1:
         raise ConfigError("allowed: more than 0 seconds, at least 1 core")
     clock, run_dir = SystemClock(), output_dir("bench", "executor")
     log = run_dir / "setpoints.npy"
@@ -52,20 +48,19 @@ def run(args: argparse.Namespace) -> int:
     recorder = NodeSpec(
         "mvista_eval", "setpoint_recorder_node", "recorder", parameters=(("log", str(log)),)
     )
-    graph = (*SIM_DEMO, recorder)
-    values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": args.checkpoint}, str(share_root()))
+    values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": checkpoint}, str(share_root()))
     with (
-        _on_cores(args.cores) as cores,
-        Supervisor(graph, values, run_dir, clock=clock) as supervisor,
+        _on_cores(cores) as used,
+        Supervisor((*SIM_DEMO, recorder), values, run_dir, clock=clock) as supervisor,
     ):
         supervisor.wait_ready(READY_S)
-        with _load(clock, supervisor) as load, witnesses(cores, run_dir):
-            window_ns = _measure(supervisor, load, args.seconds, clock)
+        with _load(clock, supervisor) as load, witnesses(used, run_dir):
+            window_ns = _watch(supervisor, load, seconds, clock)
     told = gaps_in((run_dir / "logs" / EXECUTOR_LOG).read_text(errors="replace"))
     period_ns = seconds_to_ns(load_settings(config_file("executor.yaml")).period_s)
-    still = standstills(cores, run_dir)
-    figures = figures_of(np.load(log), window_ns, period_ns, told, still)
-    return _finish(args, figures, told, load)
+    still = standstills(used, run_dir)
+    found = figures_of(np.load(log), window_ns, period_ns, told, still)
+    return _measured(found, told, load, cores)
 
 
 @contextmanager
@@ -88,38 +83,23 @@ def _load(clock: Clock, supervisor: Supervisor) -> GraphLoad:
     return GraphLoad(arm, INSTRUCTION, clock, supervisor.domain_id)
 
 
-def _measure(
+def _watch(
     supervisor: Supervisor, load: GraphLoad, seconds: float, clock: Clock
 ) -> tuple[int, int]:
     """The window, wall time of stamps in ns; it begins when the first motion has ended."""
-    _wait(supervisor, FIRST_S, clock, lambda: load.moved > 0)
+    let_run(supervisor, FIRST_S, clock, lambda: load.moved > 0)
     if not load.moved:
         raise UnavailableError(f"no motion came to its end in {FIRST_S:g} s: {load.errors[-3:]}")
     first_ns = clock.now_ns()
-    _wait(supervisor, seconds, clock)
+    let_run(supervisor, seconds, clock)
     window_ns = first_ns, clock.now_ns()
-    _wait(supervisor, SETTLE_S, clock)  # what the executor has to tell is told once a second
+    let_run(supervisor, SETTLE_S, clock)  # what the executor has to tell is told once a second
     return window_ns
 
 
-def _wait(
-    supervisor: Supervisor,
-    seconds: float,
-    clock: Clock,
-    done: Callable[[], bool] = lambda: False,
-) -> None:
-    until_ns = clock.monotonic_ns() + seconds_to_ns(seconds)
-    while clock.monotonic_ns() < until_ns and not done():
-        supervisor.check()
-        clock.sleep_until(min(until_ns, clock.monotonic_ns() + seconds_to_ns(POLL_S)))
-
-
-def _finish(
-    args: argparse.Namespace,
-    found: SetpointFigures,
-    told: tuple[ToldGap, ...],
-    load: GraphLoad,
-) -> int:
+def _measured(
+    found: SetpointFigures, told: tuple[ToldGap, ...], load: GraphLoad, cores: int
+) -> Measured:
     lines = [
         f"period error (ms), by stamp: {found.period_error_ms}; by arrival: "
         f"{found.arrival_error_ms}",
@@ -131,10 +111,9 @@ def _finish(
         f"{load.moved} motions, {load.imagined} rollouts",
         *(f"failed: {error}" for error in load.errors[:SHOWN_ERRORS]),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
     document = {
         **asdict(found),
-        "cores_used": args.cores,
+        "cores_used": cores,
         "gaps_told": [asdict(gap) for gap in told],
         "motions": load.moved,
         "rollouts": load.imagined,
@@ -149,4 +128,4 @@ def _finish(
         Figure("planner idle (1: no rollout came to its end)", float(load.imagined == 0), 0.0),
     ]
     title = f"executor: {found.setpoints} set-points in {found.seconds:.0f} s, planner busy"
-    return finish(title, document, figures, args.json)
+    return Measured(title, "\n".join(lines), document, figures)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mvista_core.timing import NS_PER_S
 from mvista_eval.executor.standstill import Int64, overlap_ns
-from mvista_eval.figures import Quantiles
+from mvista_eval.statistics import Quantiles
 
 MATCH_NS = 5_000_000
 """A gap is told of when the log names a time this near to the late set-point's stamp."""

@@ -1,21 +1,21 @@
-"""`mvista eval success`: success rates of the whole pipeline in process, and what limits them."""
+"""Success rates of the whole pipeline in process, and what limits them."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_eval.statistics import wilson
-from mvista_eval.success.trials import WAYS, Job, Trial, pair_jobs, run_jobs
+from mvista_eval.success import trials
+from mvista_eval.success.trials import WAYS, Job, Trial, pair_jobs
+from mvista_eval.trials import run_study
 
 
 @dataclass(frozen=True)
@@ -40,40 +40,72 @@ class Row:
         )
 
 
-def run(args: argparse.Namespace) -> int:
-    sha = weights.verify(args.checkpoint)
-    jobs = _jobs(args)
-    trials = run_jobs(jobs, args.workers)
-    rows = _pair_rows(trials) if args.pairs else _rows(trials, args.task)
-    sys.stdout.write("\n".join(str(row) for row in rows) + "\n")
-    if args.json is not None:
-        _write(args, sha, rows)
-    return 0
+@dataclass(frozen=True)
+class Asked:
+    """Which scenes, which ways of planning ("all", "full", or names with ; between), which words.
+
+    `pairs`: each scene of touch_cube is asked for two colours.
+    """
+
+    task: str
+    episodes: int
+    first_seed: int
+    checkpoint: Path
+    rows: str = "all"
+    pairs: bool = False
 
 
-def _jobs(args: argparse.Namespace) -> list[Job]:
-    if args.pairs:
-        if args.task != "touch_cube":
-            raise ConfigError(f"--pairs is for touch_cube, whose scenes name four; not {args.task}")
-        return pair_jobs(args.seed, args.episodes, args.checkpoint)
+def measure(asked: Asked, workers: int, fresh: bool = False) -> tuple[list[Row], dict[str, Any]]:
+    """The table's rows, and the same as a document.
+
+    Raises:
+        WeightsError, ConfigError: no such checkpoint, row or pair.
+    """
+    study = trials.study(asked.checkpoint)
+    found = run_study(study, jobs(asked), workers, fresh)
+    rows = pair_rows(found) if asked.pairs else _rows(found, asked.task)
+    return rows, {
+        "task": asked.task,
+        "pairs": asked.pairs,
+        "first_seed": asked.first_seed,
+        "episodes": asked.episodes,
+        "weights_sha256": study.settings["weights"],
+        "machine": describe(),
+        "python": platform.python_version(),
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def jobs(asked: Asked) -> list[Job]:
+    """A job for each scene.
+
+    Raises:
+        ConfigError: no such row, or pairs of a task without colours.
+    """
+    if asked.pairs:
+        if asked.task != "touch_cube":
+            raise ConfigError(
+                f"--pairs is for touch_cube, whose scenes name four; not {asked.task}"
+            )
+        return pair_jobs(asked.first_seed, asked.episodes, asked.checkpoint)
     named = {"all": tuple(WAYS), "full": tuple(WAYS)[:1]}
-    ways = named.get(args.rows, tuple(args.rows.split(";")))
+    ways = named.get(asked.rows, tuple(asked.rows.split(";")))
     unknown = [way for way in ways if way not in WAYS]
     if unknown:
         raise ConfigError(f"no rows {unknown}; there are {list(WAYS)}")
-    seeds = range(args.seed, args.seed + args.episodes)
-    return [Job(args.task, seed, args.checkpoint, ways) for seed in seeds]
+    seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
+    return [Job(asked.task, seed, asked.checkpoint, ways) for seed in seeds]
 
 
-def _rows(trials: Sequence[Trial], task: str) -> list[Row]:
-    ways = dict.fromkeys(trial.way for trial in trials)
+def _rows(found: Sequence[Trial], task: str) -> list[Row]:
+    ways = dict.fromkeys(trial.way for trial in found)
     named = task == "touch_cube"
-    return [_row(way, [t for t in trials if t.way == way], named) for way in ways]
+    return [_row(way, [t for t in found if t.way == way], named) for way in ways]
 
 
-def _pair_rows(trials: Sequence[Trial]) -> list[Row]:
+def pair_rows(found: Sequence[Trial]) -> list[Row]:
     """Per word, and per pair: a pair counts when both words were followed."""
-    pairs = list(zip(trials[::2], trials[1::2], strict=True))
+    pairs = list(zip(found[::2], found[1::2], strict=True))
     joined = [
         Trial(
             a.way,
@@ -86,34 +118,19 @@ def _pair_rows(trials: Sequence[Trial]) -> list[Row]:
         )
         for a, b in pairs
     ]
-    return [_row("each word", trials, True), _row("both words of a pair", joined, True)]
+    return [_row("each word", found, True), _row("both words of a pair", joined, True)]
 
 
-def _row(name: str, trials: Sequence[Trial], named: bool) -> Row:
-    successes = sum(t.success for t in trials)
-    low, high = wilson(successes, len(trials))
+def _row(name: str, found: Sequence[Trial], named: bool) -> Row:
+    successes = sum(t.success for t in found)
+    low, high = wilson(successes, len(found))
     return Row(
         name,
-        len(trials),
+        len(found),
         successes,
         low,
         high,
-        sum(t.right_object for t in trials) if named else None,
-        sum(t.refused for t in trials),
-        float(np.median([t.tip_error_mm for t in trials])),
+        sum(t.right_object for t in found) if named else None,
+        sum(t.refused for t in found),
+        float(np.median([t.tip_error_mm for t in found])),
     )
-
-
-def _write(args: argparse.Namespace, sha: str, rows: Sequence[Row]) -> None:
-    document = {
-        "task": args.task,
-        "pairs": args.pairs,
-        "first_seed": args.seed,
-        "episodes": args.episodes,
-        "weights_sha256": sha,
-        "machine": describe(),
-        "python": platform.python_version(),
-        "rows": [asdict(row) for row in rows],
-    }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -7,20 +7,19 @@ Every way of planning starts from the same observation and the same imagined rol
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from mvista_bringup import paths
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.records import ActionTrajectory, Float64, InferredPlan, Observation, Rollout
 from mvista_core.rig import load_rig
+from mvista_eval.cell import arm_file, cell_settings, rig_file
+from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
@@ -124,30 +123,18 @@ WAYS: dict[str, Callable[[Scene], ActionTrajectory]] = {
 FULL = next(iter(WAYS))
 
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> list[Trial]:
-    """All trials, in the order of the jobs; each worker holds its own cell and planner."""
-    if workers == 1:
-        return _gather(map(run_job, jobs), len(jobs))
-    # GL contexts do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return _gather(pool.map(run_job, jobs), len(jobs))
+def study(checkpoint: Path) -> Study[Job, Trial]:
+    """Trials of a checkpoint in the shipped cell; each worker holds its own cell and planner.
 
-
-def _gather(results: Iterable[list[Trial]], count: int) -> list[Trial]:
-    """Collect trials as they come, with one plain line of progress a scene."""
-    trials: list[Trial] = []
-    for done, found in enumerate(results, start=1):
-        trials += found
-        ways = dict.fromkeys(t.way for t in trials)
-        wins = ", ".join(str(sum(t.success for t in trials if t.way == way)) for way in ways)
-        sys.stdout.write(f"{done}/{count} scenes: {wins}\n")
-        sys.stdout.flush()
-    return trials
+    Raises:
+        WeightsError: it is not whole.
+    """
+    return Study("success", run_job, Trial, cell_settings(checkpoint))
 
 
 def run_job(job: Job) -> list[Trial]:
     """Every way and word of one scene."""
-    cell, planner, arm = _process(job.checkpoint)
+    cell, planner, arm = planner_and_cell(job.checkpoint)
     trials = []
     for instruction in job.instructions:
         scene = Scene(cell, planner, job, instruction)
@@ -158,11 +145,10 @@ def run_job(job: Job) -> list[Trial]:
 _HELD: dict[Path, tuple[SimCell, WorldModelPlanner, ArmModel]] = {}
 
 
-def _process(checkpoint: Path) -> tuple[SimCell, WorldModelPlanner, ArmModel]:
+def planner_and_cell(checkpoint: Path) -> tuple[SimCell, WorldModelPlanner, ArmModel]:
     """This process's cell and planner, made at the first job."""
     if checkpoint not in _HELD:
-        rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
-        arm = load_arm(paths.config_file("arms", "piper.yaml"))
+        rig, arm = load_rig(rig_file()), load_arm(arm_file())
         cell = SimCell(arm, rig)
         _HELD[checkpoint] = (cell, load_planner(checkpoint, rig, arm, SimClock(cell)), arm)
     return _HELD[checkpoint]

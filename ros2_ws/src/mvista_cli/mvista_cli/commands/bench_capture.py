@@ -1,0 +1,32 @@
+"""`mvista bench capture`: cameras across processes; counted by stamp, timed, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mvista_eval.capture import BACKENDS, DDS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cameras", type=int, default=4, help="camera processes (1 to 16)")
+    parser.add_argument("--size", default="1280x720", help="width x height of colour and depth")
+    parser.add_argument("--fps", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument(
+        "--dds", choices=DDS, default=DDS[0],
+        help="config/dds/fastdds.xml, or what the middleware does by itself",
+    )  # fmt: skip
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default=BACKENDS[0],
+        help="synthetic: traffic only; emulated: with the emulated SDK, pairing and registration",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, help="write the figures here")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mvista_eval.capture.bench import Asked, measure
+    from mvista_eval.figures import finish
+
+    asked = Asked(args.cameras, args.size, args.fps, args.seconds, args.dds, args.backend)
+    return finish(measure(asked), args.json)

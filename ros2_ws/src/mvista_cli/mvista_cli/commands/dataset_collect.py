@@ -1,0 +1,47 @@
+"""`mvista dataset collect`: expert episodes from the cell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mvista_cli.choices import FIRST_SEED
+from mvista_sim.tasks import TEMPLATES
+
+SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
+GROUNDING_NAME = "grounding"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", choices=sorted(TEMPLATES), default="touch_cube")
+    parser.add_argument("--episodes", type=int, default=800)
+    parser.add_argument("--out", type=Path, help="default: build/data/<short name of the task>")
+    parser.add_argument(
+        "--grounding",
+        action="store_true",
+        help="first frames only, with the expert's actions for every instruction of the scene",
+    )
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mvista_bringup import paths
+    from mvista_eval.dataset import describe
+    from mvista_sim.collect import Collection, collect
+
+    name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
+    job = Collection(
+        args.task,
+        args.episodes,
+        args.out or paths.output_dir("data") / name,
+        paths.config_file("rigs", "sim_cell.yaml"),
+        paths.config_file("arms", "piper.yaml"),
+        args.grounding,
+        args.first_seed,
+        args.workers,
+    )
+    collect(job)
+    sys.stdout.write(describe(job.out)[0] + "\n")
+    return 0

@@ -1,0 +1,72 @@
+"""Every verb of `mvista`, in one table: its words, and what it is for.
+
+The file of a verb is `commands/<words joined by _>.py`: `add_arguments(parser)`, `run(args) -> exit
+code`. What it runs is imported within `run`, so that help and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Command:
+    """`mvista <words...>`."""
+
+    words: tuple[str, ...]
+    help: str
+
+    @property
+    def module(self) -> ModuleType:
+        """Where it takes its options and is carried out."""
+        return importlib.import_module(f"mvista_cli.commands.{'_'.join(self.words)}")
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        self.module.add_arguments(parser)
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Carry it out; returns the exit code."""
+        return int(self.module.run(args))
+
+
+def _verb(words: str, text: str) -> Command:
+    return Command(tuple(words.split()), text)
+
+
+COMMANDS: tuple[Command, ...] = (
+    _verb("demo", "imagine, infer and execute one task on the simulated cell"),
+    _verb("doctor", "what this machine lacks, and the line that mends it"),
+    _verb("run", "one task on the graph that runs on this ROS domain"),
+    _verb("watch", "the running cell as a page in the browser; it only looks"),
+    _verb("plan", "one sample observation in, a trajectory out, no robot"),
+    _verb("train", "train one network of the world model"),
+    _verb("eval success", "success rate of the pipeline in process"),
+    _verb("eval latent", "how far the generator's error depends on z"),
+    _verb("eval experts", "success rate of the scripted experts in process"),
+    _verb("calibrate board", "a ChArUco board as a PDF to print at true size"),
+    _verb("calibrate collect", "record a session from live topics or a recording"),
+    _verb("calibrate solve", "a recorded session -> rig file, or the reason why not"),
+    _verb("calibrate verify", "does a rig file still hold, by a new session"),
+    _verb("calibrate demo", "collect, solve, verify on a simulated cell"),
+    _verb("calibrate simulate", "render a session, truth beside it"),
+    _verb("bench calibration", "calibration against simulated truth"),
+    _verb("bench capture", "cameras across processes: lost, late, cost"),
+    _verb("bench drift", "is a moved camera noticed, and an unmoved one not"),
+    _verb("bench executor", "the whole graph's set-points: even, in time"),
+    _verb("bench graph", "what each process of the demo takes"),
+    _verb("dataset collect", "let the scripted expert act, and film it"),
+    _verb("dataset info", "counts, shapes and sizes of a data set"),
+)
+
+
+def find_command(words: Sequence[str]) -> Command | None:
+    """The command whose words `words` begins with, or None."""
+    for command in COMMANDS:
+        if tuple(words[: len(command.words)]) == command.words:
+            return command
+    return None

@@ -1,0 +1,198 @@
+"""One runner for all that is measured by repetition, and one cache of what it found.
+
+A study's rows are kept as they come, so that a run that was killed goes on. A kept row counts only
+where it was made for the same trial with the same settings, by the same code and libraries on the
+same processor, and is unaltered: each line carries the sum of all that. Anything else in the file
+is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from importlib.machinery import FileFinder
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tqdm import tqdm
+
+from mvista_bringup.paths import output_dir
+from mvista_core.errors import ConfigError
+from mvista_core.machine import describe
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+ROWS = "rows.jsonl"
+ABOVE = "mvista_cli"
+"""The one room that no result depends on: nothing that is measured may import it."""
+LIBRARIES = (
+    "diffusers", "mujoco", "numpy", "opencv-contrib-python-headless", "scipy", "torch",
+    "transformers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study(Generic[J, R]):
+    """What is repeated: `trial` makes the rows of one job, both frozen dataclasses.
+
+    `trial` is a function of its module, so that other processes find it; `settings` are all that
+    rows depend on beside the job, the code and the machine. With `one_thread` every trial runs in a
+    process that computes on one thread: two workers with two each would wait for one another.
+    """
+
+    name: str
+    trial: Callable[[J], list[R]]
+    row: type[R]
+    settings: Mapping[str, str]
+    one_thread: bool = False
+
+
+def run_study(
+    study: Study[J, R], jobs: Sequence[J], workers: int = 1, fresh: bool = False
+) -> list[R]:
+    """The rows of all jobs, in their order; `fresh` forgets those of earlier runs.
+
+    Raises:
+        ConfigError: fewer than one worker. Whatever a trial raises.
+    """
+    if workers < 1:
+        raise ConfigError(f"{workers} workers; allowed: at least 1")
+    kept = KeptRows(output_dir("bench", study.name) / ROWS, study)
+    if fresh:
+        kept.forget()
+    done = kept.read()
+    keys = [kept.key(job) for job in jobs]
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in done}
+    if len(missing) < len(jobs):
+        known = len(jobs) - len(missing)
+        sys.stderr.write(f"{study.name}: {known} of {len(jobs)} kept from earlier runs: {kept}\n")
+    shown = tqdm(_carried_out(study, missing, workers), study.name, len(missing), file=sys.stderr)
+    for key, rows in shown:
+        done[key] = rows
+        kept.add(key, missing[key], rows)
+    return [row for key in keys for row in done[key]]
+
+
+def _carried_out(
+    study: Study[J, R], jobs: Mapping[str, J], workers: int
+) -> Iterator[tuple[str, list[R]]]:
+    if not jobs:
+        return
+    if workers == 1 and not study.one_thread:
+        yield from ((key, study.trial(job)) for key, job in jobs.items())
+        return
+    if study.one_thread:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # GL contexts do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(jobs))) as pool:
+        asked = [(study.trial, key, job) for key, job in jobs.items()]
+        yield from pool.imap_unordered(_carry_out, asked)
+
+
+def _carry_out(asked: tuple[Callable[[J], list[R]], str, J]) -> tuple[str, list[R]]:
+    trial, key, job = asked
+    return key, trial(job)
+
+
+class KeptRows(Generic[J, R]):
+    """The file of one study's rows: a line for each job, with the key it was made for and a sum."""
+
+    def __init__(self, file: Path, study: Study[J, R]) -> None:
+        self._file, self._study = file, study
+
+    def __str__(self) -> str:
+        return str(self._file)
+
+    def key(self, job: J) -> str:
+        """What a row of this job depends on, as one sum."""
+        whole = {
+            "study": self._study.name,
+            "settings": dict(self._study.settings),
+            "code": code_revision(),
+            "libraries": library_versions(),
+            "machine": describe(),
+            "job": asdict(job),  # type: ignore[call-overload]
+        }
+        return _sum(json.dumps(whole, sort_keys=True, default=str))
+
+    def read(self) -> dict[str, list[R]]:
+        """Rows by key; what is no whole line of ours is passed over."""
+        if not self._file.is_file():
+            return {}
+        found = {}
+        for line in self._file.read_text(encoding="utf-8").splitlines():
+            # A run that was killed leaves half a line; an older version, or a hand, other ones.
+            with suppress(ValueError, TypeError, LookupError, AttributeError):
+                kept = json.loads(line)
+                if kept["sum"] == _sum(kept["key"] + json.dumps(kept["rows"], sort_keys=True)):
+                    found[str(kept["key"])] = [self._row(values) for values in kept["rows"]]
+        return found
+
+    def add(self, key: str, job: J, rows: Sequence[R]) -> None:
+        """Keep what one job gave."""
+        values = [asdict(row) for row in rows]  # type: ignore[call-overload]
+        # Once through JSON: the sum is of what will be read.
+        values = json.loads(json.dumps(values))
+        line = {
+            "key": key,
+            "job": asdict(job),  # type: ignore[call-overload]
+            "rows": values,
+            "sum": _sum(key + json.dumps(values, sort_keys=True)),
+        }
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps(line, default=str) + "\n")
+
+    def forget(self) -> None:
+        """Remove what earlier runs left."""
+        self._file.unlink(missing_ok=True)
+
+    def _row(self, values: Mapping[str, Any]) -> R:
+        return self._study.row(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where records have tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sum_of_files(*paths: Path) -> str:
+    """One sum over the content of files: a setting such as a rig or an arm."""
+    return _sum("".join(_sum(path.read_text(encoding="utf-8")) for path in paths))
+
+
+@cache
+def code_revision() -> str:
+    """One sum over the sources of all rooms that a result may depend on: all but the command's."""
+    digest = hashlib.sha256()
+    for found in sorted(pkgutil.iter_modules(), key=lambda found: found.name):
+        ours = found.ispkg and found.name.startswith("mvista_") and found.name != ABOVE
+        if ours and isinstance(found.module_finder, FileFinder):
+            folder = Path(found.module_finder.path) / found.name
+            for path in sorted(folder.rglob("*.py")):
+                digest.update(f"{path.relative_to(folder.parent)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Of what computes results; those that are not installed are left out."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
