@@ -14,7 +14,7 @@ from mvista_cameras.link import check_link, usb_version
 from mvista_cameras.profiles import StreamRequest, choose_profiles
 from mvista_cameras.records import Stream, StreamProfile, SyncConfig
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.sync import check_read_back, start_delays_s, sync_for
+from mvista_cameras.sync import check_read_back, sync_for
 from mvista_core.errors import CameraError, ConfigError
 from mvista_core.timing import ManualClock
 from mvista_ros.parameters import read_file
@@ -99,18 +99,6 @@ def test_settings_that_did_not_take_are_named() -> None:
         match=r"role is 'standalone', set was 'secondary'; depth_delay_us is 0, set was 320",
     ):
         check_read_back(wanted, SyncConfig(), "A")
-
-
-def test_cameras_start_apart_and_the_primary_last() -> None:
-    roles = ("primary", "secondary", "secondary", "secondary")
-    assert start_delays_s(roles) == (6.0, 0.0, 2.0, 4.0)
-    assert start_delays_s(("standalone",) * 4) == (0.0, 2.0, 4.0, 6.0)
-
-
-@pytest.mark.parametrize("roles", [("primary", "primary"), ("secondary", "secondary")])
-def test_a_rig_has_one_primary(roles: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="primary cameras among"):
-        start_delays_s(roles)
 
 
 def test_the_shipped_file_is_the_defaults() -> None:

@@ -14,7 +14,6 @@ from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR
 from mvista_cameras.emulator.sdk import EmulatedSdk
 from mvista_cameras.femto_bolt import FemtoBolt
-from mvista_cameras.frame_source import CameraSet
 from mvista_cameras.ports import ShotSource
 from mvista_cameras.recording import load_recording, save_recording
 from mvista_cameras.records import Shot
@@ -26,6 +25,7 @@ from mvista_core.ports import FrameSource
 from mvista_core.records import CameraCalibration, RigCalibration
 from mvista_core.timing import ManualClock
 from tests.cameras.emulated import SMALL, SmallCamera
+from tests.contract.camera_set import CameraSet
 
 CAMERAS = ("cam0", "cam1")
 LENS = scaled_to(FEMTO_BOLT_COLOR, 320, 180)

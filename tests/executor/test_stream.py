@@ -20,7 +20,7 @@ from mvista_core.errors import (
 )
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.timing import ManualClock
-from mvista_executor.in_process import InProcessExecutor, execute_in_process
+from mvista_executor.in_process import execute_in_process
 from mvista_executor.report import Status, Tick
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import (
@@ -257,19 +257,3 @@ def test_brake_near_a_limit_stays_inside(arm: ArmModel, settings: ExecutorSettin
             progress=lambda _s, _f, c=count, n=stop_at: next(c) != n,  # type: ignore[misc]
         )
         assert_within_limits(arm, *follower.sent)
-
-
-def test_port_returns_what_was_sent_and_raises_what_went_wrong(
-    arm: ArmModel, settings: ExecutorSettings
-) -> None:
-    clock, follower = _set_up(arm)
-    executor = InProcessExecutor(follower, arm, clock, settings)
-    trajectory = trajectory_of(arm, smooth_points(arm, 1, count=15, reach=0.2))
-    sent = executor.execute(trajectory, lambda _stage, _fraction: True)
-    assert [id(command) for command in sent] == [id(command) for _, command in follower.commands]
-    try:
-        executor.execute(trajectory_of(arm, smooth_points(arm, 1)), lambda _s, fraction: False)
-    except CancelledError:
-        pass
-    else:
-        raise AssertionError("a cancelled execution must raise")

@@ -7,8 +7,6 @@ without an error: it is read back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mvista_cameras.records import SyncConfig
 from mvista_core.errors import CameraError, ConfigError
 
@@ -17,8 +15,6 @@ ROLES = (STANDALONE, PRIMARY, SECONDARY)
 
 LASER_SLOT_US = 160
 """Time between two cameras' depth exposures (the figure of the Azure Kinect, same sensor)."""
-
-START_GAP_S = 2.0
 
 
 def check_read_back(wanted: SyncConfig, read: SyncConfig, serial: str) -> None:
@@ -50,22 +46,3 @@ def sync_for(role: str, index: int) -> SyncConfig:
         raise ConfigError(f"sync_role is '{role}'; allowed: {', '.join(ROLES)}")
     delay_us = 0 if role == STANDALONE else index * LASER_SLOT_US
     return SyncConfig(role, depth_delay_us=delay_us, trigger_out=role == PRIMARY)
-
-
-def start_delays_s(roles: Sequence[str], gap_s: float = START_GAP_S) -> tuple[float, ...]:
-    """When each camera of a rig is opened, after the first: `gap_s` apart, the primary last.
-
-    Devices opened at once fail at random; a secondary that starts after its primary misses
-    triggers.
-
-    Raises:
-        ConfigError: more than one primary, or secondaries without one.
-    """
-    primaries = list(roles).count(PRIMARY)
-    if primaries > 1 or (SECONDARY in roles and not primaries):
-        raise ConfigError(
-            f"{primaries} primary cameras among {list(roles)}; allowed is one primary with "
-            "secondaries, or all standalone"
-        )
-    order = sorted(range(len(roles)), key=lambda index: (roles[index] == PRIMARY, index))
-    return tuple(order.index(index) * gap_s for index in range(len(roles)))

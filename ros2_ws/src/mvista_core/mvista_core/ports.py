@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mvista_core.records import (
-    ActionTrajectory,
     CameraFrame,
-    Episode,
     InferredPlan,
     JointCommand,
     JointState,
@@ -73,17 +71,3 @@ class Planner(Protocol):
     def infer_actions(
         self, rollout_id: str, initialisation: str, steps: int, progress: Progress
     ) -> InferredPlan: ...
-
-
-class EpisodeSink(Protocol):
-    """Where recorded episodes go."""
-
-    def write(self, episode: Episode) -> str:
-        """Store one episode whole and return where it lies."""
-
-
-class TrajectoryExecutor(Protocol):
-    """Carries an action trajectory out on an arm."""
-
-    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> Sequence[JointCommand]:
-        """Returns what was really sent."""

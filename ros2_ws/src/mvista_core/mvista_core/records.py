@@ -332,25 +332,3 @@ class RigCalibration:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(camera.name for camera in self.cameras)
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One demonstration at the model's own resolution and rates.
-
-    color uint8 [V, T, H, W, 3] and depth_m float32 [V, T, H, W] of cameras V at frame_times_s [T];
-    actions [L, J] at action_times_s [L]; initial joint positions [J].
-    """
-
-    task: str
-    instruction: str
-    seed: int
-    success: bool
-    cameras: tuple[str, ...]
-    color: UInt8
-    depth_m: Float32
-    frame_times_s: Float64
-    joint_names: tuple[str, ...]
-    initial_positions: Float64
-    actions: Float64
-    action_times_s: Float64

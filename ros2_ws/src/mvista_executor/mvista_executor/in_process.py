@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import StaleFeedbackError
@@ -54,31 +54,6 @@ def execute_in_process(
         arm.hold()
         raise
     return stream.report()
-
-
-class InProcessExecutor:
-    """The `TrajectoryExecutor` port over an `Arm` port."""
-
-    def __init__(
-        self, arm: Arm, arm_model: ArmModel, clock: Clock, settings: ExecutorSettings | None = None
-    ) -> None:
-        self._arm = arm
-        self._model = arm_model
-        self._clock = clock
-        self._settings = settings
-
-    def execute(self, trajectory: ActionTrajectory, progress: Progress) -> Sequence[JointCommand]:
-        """Carry a trajectory out; returns what was really sent.
-
-        Raises:
-            MvistaError: it was refused, or began and could not be finished; the arm holds.
-        """
-        report = execute_in_process(
-            self._arm, trajectory, self._model, self._clock, self._settings, progress=progress
-        )
-        if report.error is not None:
-            raise report.error
-        return report.commands
 
 
 def _send(arm: Arm, command: JointCommand, stream: ExecutionStream) -> None:
