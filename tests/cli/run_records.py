@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_cli.demo.record import Cloud, JointSeries, Reality, RunRecord, StageTime
+from mvista_cli.demo.record import ImaginedCloud, JointSeries, Reality, RunRecord, StageTime
 from mvista_cli.demo.timeline import reality_of, window_like
 from mvista_core.arm import load_arm
 from mvista_core.imaging import ModelWindow
@@ -57,7 +57,7 @@ def full_record() -> RunRecord:
         rollout=rollout,
         reality=reality,
         clouds=tuple(
-            Cloud(float(TIMES_S[i]), clouds[i].points_m, clouds[i].color) for i in (0, 4, 8)
+            ImaginedCloud(float(TIMES_S[i]), clouds[i].points_m, clouds[i].color) for i in (0, 4, 8)
         ),
         prior=prior,
         refined=refined,

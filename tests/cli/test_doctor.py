@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.check import Check, Level
+from mvista_bringup.finding import Finding, Severity
 from mvista_bringup.graph.spec import DDS_PROFILE
 from mvista_bringup.paths import config_file, share_root
 from mvista_cli.cli import main
@@ -84,16 +84,16 @@ def test_a_sound_machine_passes_every_check(machine: Machine) -> None:
         *host.check_dds(machine, share_root() / DDS_PROFILE),
         host.check_disk(machine, Path("/"), "robot"),
     ]
-    assert {check.level for check in checks} == {Level.OK}, [str(c) for c in checks]
+    assert {check.level for check in checks} == {Severity.OK}, [str(c) for c in checks]
     assert not any(check.fix for check in checks)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "level"),
-    [("operstate", "down", Level.FAIL), ("tx_queue_len", 10, Level.WARN)],
+    [("operstate", "down", Severity.FAIL), ("tx_queue_len", 10, Severity.WARN)],
 )
 def test_a_bus_that_is_down_or_has_a_short_queue(
-    machine: Machine, name: str, text: object, level: Level
+    machine: Machine, name: str, text: object, level: Severity
 ) -> None:
     write(machine.sysfs, f"class/net/can0/{name}", text)
     (check,) = can.check_buses(machine)
@@ -111,7 +111,7 @@ def test_a_bus_that_is_down_or_has_a_short_queue(
 )
 def test_a_bus_at_another_bit_rate_or_off(machine: Machine, words: str, said: str) -> None:
     (check,) = can.check_buses(replace(machine, run=lambda _: words))
-    assert check.level is Level.FAIL
+    assert check.level is Severity.FAIL
     assert said in check.message
     assert "bitrate 1000000 restart-ms 100" in check.fix
 
@@ -119,12 +119,12 @@ def test_a_bus_at_another_bit_rate_or_off(machine: Machine, words: str, said: st
 @pytest.mark.parametrize("answer", [None, "", "nonsense", "[{}]", '[{"no": 1}]', "{"])
 def test_a_bus_nobody_can_describe_is_a_warning(machine: Machine, answer: str | None) -> None:
     (check,) = can.check_buses(replace(machine, run=lambda _: answer))
-    assert check.level is Level.WARN and "bit rate" in check.message
+    assert check.level is Severity.WARN and "bit rate" in check.message
 
 
 def test_no_adapter(tmp_path: Path, machine: Machine) -> None:
     (check,) = can.check_buses(replace(machine, sysfs=tmp_path / "empty"))
-    assert check.level is Level.FAIL and "modprobe" in check.fix
+    assert check.level is Severity.FAIL and "modprobe" in check.fix
 
 
 def test_a_camera_on_usb_2_and_cameras_that_are_missing(machine: Machine) -> None:
@@ -135,13 +135,13 @@ def test_a_camera_on_usb_2_and_cameras_that_are_missing(machine: Machine) -> Non
     assert slow.name == "camera cam0" and "480 Mbit/s" in slow.message
     assert "cam1 (SIM1), cam2 (SIM2), cam3 (SIM3)" in missing.message
     assert usbfs.fix.startswith("echo 128 | sudo tee ")
-    assert {c.level for c in (slow, missing, usbfs)} == {Level.FAIL}
+    assert {c.level for c in (slow, missing, usbfs)} == {Severity.FAIL}
 
 
 def test_a_camera_that_is_not_the_rigs(machine: Machine) -> None:
     write(machine.sysfs, "bus/usb/devices/2-1/serial", "CL2")
     first = cameras.check_cameras(machine, load_rig(config_file("rigs", "sim_cell.yaml")))[0]
-    assert first.level is Level.WARN and "not in the rig" in first.message
+    assert first.level is Severity.WARN and "not in the rig" in first.message
 
 
 def test_small_buffers_small_shared_memory_and_another_middleware(machine: Machine) -> None:
@@ -153,10 +153,10 @@ def test_small_buffers_small_shared_memory_and_another_middleware(machine: Machi
     )
     checks = {c.name: c for c in host.check_dds(poor, share_root() / DDS_PROFILE)}
     assert checks["net.core.rmem_max"].fix.startswith("sudo sysctl -w net.core.rmem_max=")
-    assert checks["shared memory"].level is Level.FAIL
+    assert checks["shared memory"].level is Severity.FAIL
     assert checks["dds middleware"].fix == "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp"
     assert checks["dds profile"].fix.startswith(f"export {host.DDS_VARIABLE}=/")
-    assert host.check_disk(poor, Path("/"), "sim").level is Level.FAIL
+    assert host.check_disk(poor, Path("/"), "sim").level is Severity.FAIL
 
 
 def test_little_memory_no_card_a_slow_clock(machine: Machine, tmp_path: Path) -> None:
@@ -164,26 +164,26 @@ def test_little_memory_no_card_a_slow_clock(machine: Machine, tmp_path: Path) ->
     write(machine.sysfs, "devices/system/clocksource/clocksource0/current_clocksource", "hpet")
     bare = replace(machine, run=lambda _: None)
     assert "1.0 GiB free, 4 are needed" in host.check_memory(bare, "sim").message
-    assert host.check_gpu(bare, "sim").level is Level.OK
-    assert host.check_gpu(bare, "robot").level is Level.WARN
+    assert host.check_gpu(bare, "sim").level is Severity.OK
+    assert host.check_gpu(bare, "robot").level is Severity.WARN
     source, wall = host.check_clocks(bare)
-    assert (source.level, wall.level) == (Level.WARN, Level.SKIP)
+    assert (source.level, wall.level) == (Severity.WARN, Severity.SKIP)
     write(machine.procfs, "driver/nvidia/version", "550")
-    assert host.check_gpu(bare, "sim").level is Level.FAIL
+    assert host.check_gpu(bare, "sim").level is Severity.FAIL
     away = replace(machine, procfs=tmp_path / "none", sysfs=tmp_path / "none")
-    assert host.check_memory(away, "sim").level is Level.SKIP
+    assert host.check_memory(away, "sim").level is Severity.SKIP
 
 
 def test_weights_and_rig(tmp_path: Path) -> None:
     missing = files.check_weights(tmp_path)
-    assert missing.level is Level.FAIL and "manifest.json" in missing.message
+    assert missing.level is Severity.FAIL and "manifest.json" in missing.message
     path = config_file("rigs", "sim_cell.yaml")
     check, none = files.check_rig(tmp_path / "rig.yaml", 0)
-    assert check.level is Level.FAIL and none is None
+    assert check.level is Severity.FAIL and none is None
     born_s = 1_795_305_600  # 2026-11-22
     text = path.read_text(encoding="utf-8")
     write(tmp_path, "rig.yaml", text)
-    for days, level in ((1, Level.OK), (31, Level.WARN)):
+    for days, level in ((1, Severity.OK), (31, Severity.WARN)):
         now_ns = (born_s + days * DAY_S + 60) * NS_PER_S
         assert files.check_rig(tmp_path / "rig.yaml", now_ns)[0].level is level
     write(tmp_path, "rig.yaml", text.replace("2026-11-22", "lately"))
@@ -204,7 +204,7 @@ class WireClock(ManualClock):
         self.wire.pump()
 
 
-def ask(faults: Faults) -> tuple[Check, EmulatedPiper]:
+def ask(faults: Faults) -> tuple[Finding, EmulatedPiper]:
     clock, emulated = WireClock(10**12), EmulatedPiper(faults=faults)
     clock.wire = EmulatedWire(emulated, clock)
     opener = clock.wire.open
@@ -214,7 +214,7 @@ def ask(faults: Faults) -> tuple[Check, EmulatedPiper]:
 
 def test_the_arm_is_asked_and_not_moved() -> None:
     check, emulated = ask(Faults())
-    assert check.level in (Level.OK, Level.WARN), str(check)
+    assert check.level in (Severity.OK, Severity.WARN), str(check)
     assert "firmware S-V1." in check.message and "follower" in check.message
     assert not any(emulated.controller.enabled)
 
@@ -230,14 +230,14 @@ def test_the_arm_is_asked_and_not_moved() -> None:
 )
 def test_an_arm_that_must_not_be_moved_is_a_failure(faults: Faults, said: str) -> None:
     check, _ = ask(faults)
-    assert check.level is Level.FAIL and said in check.message, str(check)
+    assert check.level is Severity.FAIL and said in check.message, str(check)
     assert check.fix
 
 
 def test_a_bus_without_an_arm_is_a_failure_with_a_reason() -> None:
     arm_file = config_file("arms", "piper.yaml")
     check = arm.check_arm(_virtual("nobody"), arm_file, ManualClock())
-    assert check.level is Level.FAIL and check.fix
+    assert check.level is Severity.FAIL and check.fix
 
 
 def test_a_robot_without_a_bus_skips_the_arm_and_names_the_rest(
@@ -246,9 +246,11 @@ def test_a_robot_without_a_bus_skips_the_arm_and_names_the_rest(
     write(machine.sysfs, "class/net/can0/operstate", "down")
     subject = Subject("robot", share_root(), "sim_cell", "tiny", "piper", tmp_path, PiperSettings())
     checks = {check.name: check for check in examine(subject, machine, ManualClock())}
-    assert checks["arm"].level is Level.SKIP
+    assert checks["arm"].level is Severity.SKIP
     assert {"can can0", "cameras", "weights", "rig", "disk", "dds profile"} <= set(checks)
-    assert all(check.fix for check in checks.values() if check.level in (Level.FAIL, Level.WARN))
+    assert all(
+        check.fix for check in checks.values() if check.level in (Severity.FAIL, Severity.WARN)
+    )
 
 
 def test_the_command_prints_a_line_per_check_and_writes_them(
@@ -259,7 +261,7 @@ def test_the_command_prints_a_line_per_check_and_writes_them(
     checks = json.loads(path.read_text(encoding="utf-8"))["checks"]
     lines = [line for line in capsys.readouterr().out.splitlines() if "fix:" not in line]
     assert len(lines) == len(checks) + 1
-    assert {check["level"] for check in checks} <= {level.value for level in Level}
+    assert {check["level"] for check in checks} <= {level.value for level in Severity}
 
 
 def test_an_arm_that_is_no_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mvista_calibration.pipeline import METHODS
 from mvista_cli import cli
 from mvista_eval.calibration.tables import REPORTS
-from mvista_eval.calibration.trials import Job, Outcome, jobs, settings_of
+from mvista_eval.calibration.trials import Outcome, SessionJob, jobs, settings_of
 from mvista_sim.calibration_world import SPOILERS
 
 GOOD = Outcome(
@@ -25,10 +25,10 @@ def test_half_of_the_gates_sessions_are_spoiled_in_every_way() -> None:
 
 
 def test_only_the_extrinsics_are_free_of_the_arm_and_half_of_them_of_bias() -> None:
-    assert settings_of(Job("base", "a4", 0)).arm is not None
-    assert settings_of(Job("extrinsics", "biased", 0)).arm is None
-    assert settings_of(Job("extrinsics", "unbiased", 0)).depth.offset_sd_m == 0.0
-    assert settings_of(Job("time", "large", 0)).depth_width_px == 1280
+    assert settings_of(SessionJob("base", "a4", 0)).arm is not None
+    assert settings_of(SessionJob("extrinsics", "biased", 0)).arm is None
+    assert settings_of(SessionJob("extrinsics", "unbiased", 0)).depth.offset_sd_m == 0.0
+    assert settings_of(SessionJob("time", "large", 0)).depth_width_px == 1280
 
 
 def test_the_gate_counts_wrong_ones_that_pass_and_right_ones_refused() -> None:

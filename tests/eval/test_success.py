@@ -8,16 +8,16 @@ import pytest
 
 from mvista_core.errors import ConfigError
 from mvista_eval.statistics import wilson
-from mvista_eval.success.table import Asked, jobs, pair_rows
-from mvista_eval.success.trials import WAYS, Trial, pair_jobs
+from mvista_eval.success.table import SuccessRequest, jobs, pair_rows
+from mvista_eval.success.trials import WAYS, PlanTrial, pair_jobs
 
 
-def trial(seed: int, won: bool, right: bool, error_mm: float = 5.0) -> Trial:
-    return Trial("full", seed, f"touch cube {seed}", won, right, False, error_mm)
+def trial(seed: int, won: bool, right: bool, error_mm: float = 5.0) -> PlanTrial:
+    return PlanTrial("full", seed, f"touch cube {seed}", won, right, False, error_mm)
 
 
-def asked(rows: str = "full", task: str = "touch_cube", pairs: bool = False) -> Asked:
-    return Asked(task, 3, 10_000, Path("none"), rows, pairs)
+def asked(rows: str = "full", task: str = "touch_cube", pairs: bool = False) -> SuccessRequest:
+    return SuccessRequest(task, 3, 10_000, Path("none"), rows, pairs)
 
 
 @pytest.mark.parametrize("count", [1, 20, 50, 200])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mvista_bringup.check import Check, Level
+from mvista_bringup.finding import Finding, Severity
 from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
@@ -81,26 +81,26 @@ class Call:
         return {**defaults, **good, SHARE: str(self.share)}
 
 
-def look(call: Call) -> tuple[Check, ...]:
+def look(call: Call) -> tuple[Finding, ...]:
     """All that is wrong with it, in the order in which one would mend it; () when nothing is."""
     values = call.usable
     rows = active_rows(call.graph, values) if call.by_ros else started_rows(call.graph, values)
     arguments = [
-        Check(one.name, Level.FAIL, one.message, one.mend)
+        Finding(one.name, Severity.FAIL, one.message, one.mend)
         for one in wrong_arguments(call.options, call.chosen)
     ]
     programs = dict.fromkeys(_programs(call.environment, rows)) if call.by_ros else ()
     return (*arguments, *look_at_rows(rows, values), *programs)
 
 
-def look_at_rows(rows: Sequence[Spec], values: Mapping[str, str]) -> tuple[Check, ...]:
+def look_at_rows(rows: Sequence[Spec], values: Mapping[str, str]) -> tuple[Finding, ...]:
     """What keeps these rows from working with these values, as far as files and names tell."""
     parts = (_files, _frames, _instruction, _clashes)
     # Two rows may need the same file.
     return tuple(dict.fromkeys(check for part in parts for check in part(rows, values)))
 
 
-def in_words(title: str, found: Sequence[Check]) -> str:
+def in_words(title: str, found: Sequence[Finding]) -> str:
     """What a person reads: a line for each, and below it the line that mends it."""
     things = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
     lines = [f"{things} wrong with {title}; nothing was started"]
@@ -109,7 +109,7 @@ def in_words(title: str, found: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
-def _files(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]:
+def _files(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
     share = Path(values[SHARE])
     needed: dict[Path, tuple[str, str, Callable[[Path], Any]]] = {}
     for row in rows:
@@ -127,9 +127,11 @@ def _files(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]:
             reader(path)
         except (MvistaError, OSError, UnicodeDecodeError) as error:
             mend = _mend_file(share, option, name, path)
-            yield Check(option or name, Level.FAIL, str(error), mend)
+            yield Finding(option or name, Severity.FAIL, str(error), mend)
     if not (share / DDS_PROFILE).is_file():
-        yield Check("DDS profile", Level.FAIL, f"no {share / DDS_PROFILE}", _restore(DDS_PROFILE))
+        yield Finding(
+            "DDS profile", Severity.FAIL, f"no {share / DDS_PROFILE}", _restore(DDS_PROFILE)
+        )
 
 
 def _parameters(row: NodeSpec) -> Iterator[tuple[str, Any]]:
@@ -170,7 +172,7 @@ def _restore(path: str) -> str:
     return f"git checkout -- {path}"
 
 
-def _frames(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]:
+def _frames(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
     """The rig's cameras hang on the base of the arm that acts, or there are two trees."""
     for row in rows:
         value = dict(row.parameters).get("rig_file") if isinstance(row, NodeSpec) else None
@@ -189,11 +191,11 @@ def _frames(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]:
                 f"rig '{rig.name}' is measured from {rig.base_frame}, the arm stands on "
                 f"{arm}_base: cameras and arm would be two trees of frames"
             )
-            yield Check(_option(value) or "rig", Level.FAIL, said, ", or ".join(ways))
+            yield Finding(_option(value) or "rig", Severity.FAIL, said, ", or ".join(ways))
         return
 
 
-def _instruction(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]:
+def _instruction(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
     words = values.get("instruction", "")
     folders = [
         Path(str(_resolved(value, values)))
@@ -207,16 +209,16 @@ def _instruction(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Ch
     try:
         instructions.check(words, _read_checkpoint(folders[0]))
     except InstructionError as error:
-        yield Check("instruction", Level.FAIL, str(error), "one of these, in quotes")
+        yield Finding("instruction", Severity.FAIL, str(error), "one of these, in quotes")
     except MvistaError:
         return  # said among the files
 
 
-def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]:
+def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
     names = Counter(row.full_name for row in rows)
     if twice := [name for name, count in names.items() if count > 1]:
         said = f"two programs would be called {', and two '.join(twice)}"
-        yield Check("second_arm", Level.FAIL, said, "another name, e.g. second_arm:=right")
+        yield Finding("second_arm", Severity.FAIL, said, "another name, e.g. second_arm:=right")
     ports = Counter(
         str(_resolved(row.arguments[row.arguments.index("--port") + 1], values))
         for row in rows
@@ -225,10 +227,12 @@ def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Check]
     for port, count in ports.items():
         if count > 1:
             said = f"{count} emulated arms on UDP port {port} of one bus"
-            yield Check("second_can_port", Level.FAIL, said, f"second_can_port:={int(port) + 1}")
+            yield Finding(
+                "second_can_port", Severity.FAIL, said, f"second_can_port:={int(port) + 1}"
+            )
 
 
-def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[Check]:
+def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[Finding]:
     """What `ros2 launch` will look up: a program that is not there ends it half-way."""
     prefixes = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
     distribution = environment.get("ROS_DISTRO", "$ROS_DISTRO")
@@ -242,7 +246,7 @@ def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[
             fix = f"sudo apt-get install ros-{distribution}-{package}"
         else:
             fix = "colcon build --packages-up-to mvista_cli, then source install/setup.bash"
-        yield Check(row.package, Level.FAIL, said, fix)
+        yield Finding(row.package, Severity.FAIL, said, fix)
 
 
 def build_urdf(urdf: CellUrdf, values: Mapping[str, str]) -> str:

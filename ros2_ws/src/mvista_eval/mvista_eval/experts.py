@@ -20,7 +20,7 @@ from mvista_sim.cell import SimCell
 
 
 @dataclass(frozen=True)
-class Scene:
+class ExpertScene:
     """One trial: the expert acts in this scene."""
 
     task: str
@@ -77,7 +77,9 @@ def measure(
         )
     seeds = range(first_seed, first_seed + episodes)
     study = Study("experts", attempt, Attempt, cell_settings())
-    found = run_study(study, [Scene(task, seed) for task in tasks for seed in seeds], fresh=fresh)
+    found = run_study(
+        study, [ExpertScene(task, seed) for task in tasks for seed in seeds], fresh=fresh
+    )
     rates = [rate_of(task, [one for one in found if one.task == task]) for task in tasks]
     return rates, {
         "first_seed": first_seed,
@@ -100,7 +102,7 @@ def _cell() -> SimCell:
     return SimCell(load_arm(arm_file()), load_rig(rig_file()))
 
 
-def attempt(scene: Scene) -> list[Attempt]:
+def attempt(scene: ExpertScene) -> list[Attempt]:
     """Let the expert act in one scene."""
     cell = _cell()
     cell.reset(scene.task, scene.seed)

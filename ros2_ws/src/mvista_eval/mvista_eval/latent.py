@@ -26,7 +26,7 @@ NOISE_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
 
 
 @dataclass(frozen=True)
-class Scene:
+class LatentScene:
     """One trial: the checkpoint's generator on this touch_cube scene."""
 
     seed: int
@@ -69,7 +69,7 @@ def measure(
         )
     settings = cell_settings(checkpoint)
     study = Study("latent", scene_errors, SceneErrors, settings)
-    scenes = [Scene(seed, checkpoint) for seed in range(first_seed, first_seed + episodes)]
+    scenes = [LatentScene(seed, checkpoint) for seed in range(first_seed, first_seed + episodes)]
     rows = rows_of(run_study(study, scenes, fresh=fresh))
     return rows, {
         "episodes": episodes,
@@ -80,7 +80,7 @@ def measure(
     }
 
 
-def scene_errors(scene: Scene) -> list[SceneErrors]:
+def scene_errors(scene: LatentScene) -> list[SceneErrors]:
     """Errors of one scene for each thing the generator is told."""
     cell, planner, _ = planner_and_cell(scene.checkpoint)
     own_words = cell.reset("touch_cube", scene.seed)

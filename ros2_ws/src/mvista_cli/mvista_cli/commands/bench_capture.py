@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_eval.capture.bench import Asked, measure
+    from mvista_eval.capture.bench import CaptureRequest, measure
     from mvista_eval.figures import finish
 
-    asked = Asked(args.cameras, args.size, args.fps, args.seconds, args.dds, args.backend)
+    asked = CaptureRequest(args.cameras, args.size, args.fps, args.seconds, args.dds, args.backend)
     return finish(measure(asked), args.json)

@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_cli.operator.collecting import Wanted, collect
+    from mvista_cli.operator.collecting import CollectRequest, collect
 
     cameras = tuple(args.cameras or ())
     found = collect(
-        Wanted(args.session, args.shots, args.scene, args.recording, args.config, cameras,
+        CollectRequest(args.session, args.shots, args.scene, args.recording, args.config, cameras,
                not args.no_arm)
     )  # fmt: skip
     coverage = found.coverage

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each check as it is done; 0 unless one fails."""
-    from mvista_bringup.check import Level
+    from mvista_bringup.finding import Severity
     from mvista_bringup.paths import output_dir, share_root
     from mvista_cli.doctor.examine import Subject, as_document, driver_settings, examine
     from mvista_cli.doctor.machine import Machine
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         checks.append(check)
         sys.stdout.write(f"{check}\n")
         sys.stdout.flush()
-    failed = [check.name for check in checks if check.level is Level.FAIL]
-    warned = sum(check.level is Level.WARN for check in checks)
+    failed = [check.name for check in checks if check.level is Severity.FAIL]
+    warned = sum(check.level is Severity.WARN for check in checks)
     verdict = f"{len(failed)} failed: {', '.join(failed)}" if failed else "nothing failed"
     sys.stdout.write(f"{len(checks)} checks for {args.purpose}, {warned} warnings, {verdict}\n")
     write_json(args.json, as_document(args.purpose, checks))

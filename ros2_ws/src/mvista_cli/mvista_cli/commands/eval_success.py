@@ -28,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import write_json
-    from mvista_eval.success.table import Asked, measure
+    from mvista_eval.success.table import SuccessRequest, measure
 
-    asked = Asked(args.task, args.episodes, args.seed, args.checkpoint, args.rows, args.pairs)
+    asked = SuccessRequest(
+        args.task, args.episodes, args.seed, args.checkpoint, args.rows, args.pairs
+    )
     rows, document = measure(asked, args.workers, args.fresh)
     sys.stdout.write("\n".join(map(str, rows)) + "\n")
     write_json(args.json, document)

@@ -27,12 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_cli.demo.plan import Wanted, as_text, planned
+    from mvista_cli.demo.plan import PlanRequest, as_text, planned
     from mvista_eval.figures import write_json
 
     targets = tuple(name for name in args.targets.split(",") if name)
     document = planned(
-        Wanted(args.task, args.instruction, args.seed, args.source, targets, args.init, args.steps),
+        PlanRequest(
+            args.task, args.instruction, args.seed, args.source, targets, args.init, args.steps
+        ),
         args.checkpoint,
     )
     sys.stdout.write(as_text(document) + "\n")

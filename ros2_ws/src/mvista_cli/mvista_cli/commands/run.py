@@ -37,12 +37,12 @@ def run(args: argparse.Namespace) -> int:
     from mvista_bringup.graph.spec import absolute
     from mvista_cli.operator.interrupts import interrupts
     from mvista_cli.operator.progress import StageProgress
-    from mvista_cli.operator.task_client import CONFIRM, Asked, task_client
+    from mvista_cli.operator.task_client import CONFIRM, TaskRequest, task_client
     from mvista_core.timing import SystemClock
 
     clock = SystemClock()
     show = StageProgress(sys.stdout, clock)
-    asked = Asked(
+    asked = TaskRequest(
         args.instruction, args.source, tuple(args.targets), args.seed, args.confirm == "true"
     )
 

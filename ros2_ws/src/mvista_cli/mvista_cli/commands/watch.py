@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_cli.operator.watching import Wanted, serve
+    from mvista_cli.operator.watching import WatchRequest, serve
 
-    serve(Wanted(**vars(args)))
+    serve(WatchRequest(**vars(args)))
     return 0

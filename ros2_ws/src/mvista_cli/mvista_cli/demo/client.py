@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from mvista_bringup.paths import config_file
 from mvista_cli.demo.record import JointSeries
-from mvista_cli.demo.recording import Recording
+from mvista_cli.demo.recording import RunRecording
 from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, Provenance, RigCalibration, Rollout
 from mvista_core.rig import load_rig
@@ -45,7 +45,7 @@ class DemoClient:
         self._node = Node("demo_client", context=self._context)
         joint_topic = f"{ARM}/joint_states"
         self._eyes = ObservationSource(self._node, rig, clock, joint_topic)
-        self._recording = Recording(self._node, clock, rig.names, joint_topic)
+        self._recording = RunRecording(self._node, clock, rig.names, joint_topic)
         self._executed: JointTrajectory | None = None
         self._rollout: ImaginedRollout | None = None
         hearing = Listening(self._node, clock)
@@ -130,7 +130,7 @@ class DemoClient:
         return series, stamp_to_ns(message.header.stamp)
 
     @property
-    def recording(self) -> Recording:
+    def recording(self) -> RunRecording:
         """What was heard while the plan was carried out."""
         return self._recording
 

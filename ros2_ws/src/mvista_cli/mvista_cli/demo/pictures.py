@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from mvista_cli.demo.record import Cloud, JointSeries
+from mvista_cli.demo.record import ImaginedCloud, JointSeries
 from mvista_core.records import ActionTrajectory, Float32, Float64, UInt8
 
 COLORMAP = "turbo_r"
@@ -129,7 +129,7 @@ def joint_plots(
     return _figure(figure)
 
 
-def cloud_views(clouds: Sequence[Cloud]) -> str:
+def cloud_views(clouds: Sequence[ImaginedCloud]) -> str:
     """The fused clouds: one column per time, one row per side."""
     figure = Figure(figsize=(3.7 * len(clouds), 6.2))
     everything = np.concatenate([cloud.points_m for cloud in clouds])

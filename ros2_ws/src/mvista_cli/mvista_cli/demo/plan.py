@@ -27,7 +27,7 @@ STEPS = {"head": 15, "random": 100}
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlanStage:
     """One stage of the planner and how long it took."""
 
     name: str
@@ -47,17 +47,17 @@ class StageTimes:
             sys.stderr.write(f"{stage} ...\n")
         return True
 
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[PlanStage, ...]:
         """What was seen so far; the last stage ends now."""
         ends = [at_ns for _, at_ns in self._begun[1:]] + [self._clock.monotonic_ns()]
         return tuple(
-            Stage(name, ns_to_seconds(end_ns - at_ns))
+            PlanStage(name, ns_to_seconds(end_ns - at_ns))
             for (name, at_ns), end_ns in zip(self._begun, ends, strict=True)
         )
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlanRequest:
     """Which scene (task and words: None for the scene's own), which views, from which start.
 
     `steps` of Eq. 11; None: as many as the start is used to.
@@ -72,7 +72,7 @@ class Wanted:
     steps: int | None = None
 
 
-def planned(wanted: Wanted, checkpoint: Path) -> dict[str, Any]:
+def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     """The plan as a document, made in the shipped cell.
 
     Raises:
@@ -113,7 +113,7 @@ def observe(
 def _plan(
     planner: WorldModelPlanner,
     observation: Observation,
-    wanted: Wanted,
+    wanted: PlanRequest,
     times: StageTimes,
 ) -> InferredPlan:
     start = wanted.initialisation
@@ -125,8 +125,8 @@ def _plan(
 def as_document(
     plan: InferredPlan,
     observation: Observation,
-    wanted: Wanted,
-    stages: tuple[Stage, ...],
+    wanted: PlanRequest,
+    stages: tuple[PlanStage, ...],
     arm: ArmModel,
 ) -> dict[str, Any]:
     """The plan as JSON: joint angles in radians, the gripper in metres, times in seconds."""

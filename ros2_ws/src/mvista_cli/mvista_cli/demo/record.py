@@ -57,7 +57,7 @@ class Reality:
 
 
 @dataclass(frozen=True)
-class Cloud:
+class ImaginedCloud:
     """The imagined scene at one time: points_m [N, 3] in the base frame, color uint8 [N, 3]."""
 
     time_s: float
@@ -83,7 +83,7 @@ class RunRecord:
     final: tuple[CameraFrame, ...] = ()
     rollout: Rollout | None = None
     reality: Reality | None = None
-    clouds: tuple[Cloud, ...] = ()
+    clouds: tuple[ImaginedCloud, ...] = ()
     prior: ActionTrajectory | None = None
     refined: ActionTrajectory | None = None
     sent: JointSeries | None = None

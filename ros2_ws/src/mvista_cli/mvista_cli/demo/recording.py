@@ -54,7 +54,7 @@ class ImageLog:
         return frame_from_msgs(camera, self._color[stamp_ns], self._depth[stamp_ns], intrinsics)
 
 
-class Recording:
+class RunRecording:
     """Listens beside `node` from `start` to `stop`; both may be called again, and then do nothing.
 
     Call them from one thread at a time.

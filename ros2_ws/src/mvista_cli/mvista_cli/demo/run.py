@@ -23,7 +23,7 @@ from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_cli.demo import timeline
 from mvista_cli.demo.client import DemoClient
-from mvista_cli.demo.record import Cloud, RunRecord, StageTime
+from mvista_cli.demo.record import ImaginedCloud, RunRecord, StageTime
 from mvista_cli.demo.scene import Assignment
 from mvista_cli.operator.interrupts import interrupts
 from mvista_cli.operator.progress import StageProgress
@@ -198,10 +198,10 @@ def _words(outcome: Outcome) -> str:
     return "" if outcome.code == 0 else str(outcome.message)
 
 
-def _clouds(rollout: Rollout) -> tuple[Cloud, ...]:
+def _clouds(rollout: Rollout) -> tuple[ImaginedCloud, ...]:
     """The fused clouds at the beginning, in the middle and at the end."""
     fused = fuse(rollout, FusionConfig(voxel_m=CLOUD_VOXEL_M))
     chosen = (0, len(fused) // 2, len(fused) - 1)
     return tuple(
-        Cloud(float(rollout.times_s[i]), fused[i].points_m, fused[i].color) for i in chosen
+        ImaginedCloud(float(rollout.times_s[i]), fused[i].points_m, fused[i].color) for i in chosen
     )

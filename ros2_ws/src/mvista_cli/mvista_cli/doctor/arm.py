@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mvista_bringup.check import Check, Level, good
+from mvista_bringup.finding import Finding, Severity, good
 from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.ports import Clock
@@ -32,7 +32,7 @@ def check_arm(
     arm_file: Path,
     clock: Clock,
     opener: Callable[[PiperSettings], Any] = open_bus,
-) -> Check:
+) -> Finding:
     """Look for the arm as the driver would, and let go of the bus again."""
     name = f"arm at {settings.adapter_serial or settings.channel}"
     driver: PiperDriver | None = None
@@ -42,13 +42,13 @@ def check_arm(
         driver.open()
         return _ask(name, driver, settings, clock)
     except MvistaError as error:
-        return Check(name, Level.FAIL, str(error), "see mvista_piper/README.md, CAN adapters")
+        return Finding(name, Severity.FAIL, str(error), "see mvista_piper/README.md, CAN adapters")
     finally:
         if driver is not None:
             driver.close()
 
 
-def _ask(name: str, driver: PiperDriver, settings: PiperSettings, clock: Clock) -> Check:
+def _ask(name: str, driver: PiperDriver, settings: PiperSettings, clock: Clock) -> Finding:
     deadline_ns = clock.monotonic_ns() + seconds_to_ns(settings.identity_timeout_s + SPARE_S)
     while driver.mode is Mode.SEARCHING and clock.monotonic_ns() < deadline_ns:
         clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(POLL_S))
@@ -60,14 +60,16 @@ def _ask(name: str, driver: PiperDriver, settings: PiperSettings, clock: Clock) 
     identity = driver.status().identity
     if identity is None:
         reason = str(driver.reason or "no answer")
-        return Check(name, Level.FAIL, reason, "see mvista_piper/README.md, What is decided how")
+        return Finding(
+            name, Severity.FAIL, reason, "see mvista_piper/README.md, What is decided how"
+        )
     levels = identity.collision_levels
     said = f"firmware {identity.firmware}, {identity.role.value}, limits agree"
     if min(levels) == 0:
         unprotected = [f"joint{i + 1}" for i, level in enumerate(levels) if level == 0]
-        return Check(
+        return Finding(
             name,
-            Level.WARN,
+            Severity.WARN,
             f"{said}; collision protection is off on {', '.join(unprotected)}",
             "set levels 1 to 8 with the vendor's tool (0x47A), then `min_collision_level` in "
             "config/piper.yaml",

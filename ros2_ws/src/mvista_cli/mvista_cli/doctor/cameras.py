@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvista_bringup.check import Check, Level, good
+from mvista_bringup.finding import Finding, Severity, good
 from mvista_cli.doctor.machine import Machine, read_number, read_text
 from mvista_core.records import RigCalibration
 
@@ -40,7 +40,7 @@ def list_cameras(machine: Machine) -> tuple[UsbCamera, ...]:
     )
 
 
-def check_cameras(machine: Machine, rig: RigCalibration | None) -> list[Check]:
+def check_cameras(machine: Machine, rig: RigCalibration | None) -> list[Finding]:
     """A line per camera, one for those the rig names and nobody sees, one for usbfs memory."""
     cameras = list_cameras(machine)
     names = {c.serial: c.name for c in rig.cameras if c.serial} if rig is not None else {}
@@ -49,38 +49,38 @@ def check_cameras(machine: Machine, rig: RigCalibration | None) -> list[Check]:
     if missing:
         listed = ", ".join(f"{names[serial]} ({serial})" for serial in missing)
         checks.append(
-            Check(
+            Finding(
                 "cameras",
-                Level.FAIL,
+                Severity.FAIL,
                 f"the rig's {listed} not on USB",
                 "connect 12 V supply and USB 3 cable, or choose another rig: --rig NAME",
             )
         )
     elif not cameras:
         fix = "connect 12 V supply and USB 3 cable; `lsusb -d 2bc5:` lists what is seen"
-        checks.append(Check("cameras", Level.FAIL, "no Orbbec camera on USB", fix))
+        checks.append(Finding("cameras", Severity.FAIL, "no Orbbec camera on USB", fix))
     return [*checks, _usbfs(machine)]
 
 
-def _check(camera: UsbCamera, names: dict[str, str]) -> Check:
+def _check(camera: UsbCamera, names: dict[str, str]) -> Finding:
     name = f"camera {names.get(camera.serial, camera.serial)}"
     said = f"{camera.product} {camera.serial} at {camera.port}, {camera.speed_mbit_s} Mbit/s"
     if camera.speed_mbit_s < SUPER_SPEED_MBIT_S:
         fix = "another USB 3 port or cable, plugged in firmly; one camera per host controller"
-        return Check(name, Level.FAIL, f"{said}; {SUPER_SPEED_MBIT_S} are needed", fix)
+        return Finding(name, Severity.FAIL, f"{said}; {SUPER_SPEED_MBIT_S} are needed", fix)
     if names and camera.serial not in names:
         fix = "calibrate it (`mvista calibrate`) or unplug it"
-        return Check(name, Level.WARN, f"{said}; not in the rig file", fix)
+        return Finding(name, Severity.WARN, f"{said}; not in the rig file", fix)
     return good(name, said)
 
 
-def _usbfs(machine: Machine) -> Check:
+def _usbfs(machine: Machine) -> Finding:
     path = machine.sysfs / "module" / "usbcore" / "parameters" / "usbfs_memory_mb"
     found = read_number(path)
     if found is None:
-        return Check("usbfs memory", Level.SKIP, f"{path} cannot be read")
+        return Finding("usbfs memory", Severity.SKIP, f"{path} cannot be read")
     # 0 is no limit.
     if 0 < found < USBFS_MB:
         fix = f"echo {USBFS_MB} | sudo tee {path}"
-        return Check("usbfs memory", Level.FAIL, f"{found} MB, {USBFS_MB} are needed", fix)
+        return Finding("usbfs memory", Severity.FAIL, f"{found} MB, {USBFS_MB} are needed", fix)
     return good("usbfs memory", f"{found} MB" if found else "no limit")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mvista_bringup.check import Check, Level, good
+from mvista_bringup.finding import Finding, Severity, good
 from mvista_cli.doctor.machine import Machine
 from mvista_piper.adapters import CanAdapter, list_adapters
 
@@ -36,14 +36,14 @@ def parse_links(text: str) -> tuple[CanLink, ...]:
         return ()
 
 
-def check_buses(machine: Machine) -> list[Check]:
+def check_buses(machine: Machine) -> list[Finding]:
     """One line per CAN device: its state, bit rate, restart time and transmit queue."""
     adapters = list_adapters(machine.sysfs)
     if not adapters:
         return [
-            Check(
+            Finding(
                 "can",
-                Level.FAIL,
+                Severity.FAIL,
                 "no CAN adapter",
                 "plug in the USB-CAN adapter (one per arm), then `sudo modprobe gs_usb`",
             )
@@ -57,7 +57,7 @@ def channels_up(machine: Machine) -> Sequence[CanAdapter]:
     return [adapter for adapter in list_adapters(machine.sysfs) if adapter.up]
 
 
-def _check(adapter: CanAdapter, link: CanLink | None) -> Check:
+def _check(adapter: CanAdapter, link: CanLink | None) -> Finding:
     channel, name = adapter.channel, f"can {adapter.channel}"
     about = f"serial '{adapter.serial}'"
     bring_up = (
@@ -65,23 +65,23 @@ def _check(adapter: CanAdapter, link: CanLink | None) -> Check:
         f"{BITRATE} restart-ms {RESTART_MS}; ip link set {channel} txqueuelen 1000'"
     )
     if not adapter.up:
-        return Check(name, Level.FAIL, f"{about}, down", bring_up)
+        return Finding(name, Severity.FAIL, f"{about}, down", bring_up)
     if link is not None and link.bitrate not in (0, BITRATE):
         found = f"{about}, {link.bitrate} bit/s; the arm speaks {BITRATE}"
-        return Check(name, Level.FAIL, found, bring_up)
+        return Finding(name, Severity.FAIL, found, bring_up)
     if link is not None and link.state in ("BUS-OFF", "ERROR-PASSIVE", "STOPPED"):
         found = f"{about}, {link.state}: check cable, termination and the arm's power"
-        return Check(name, Level.FAIL, found, bring_up)
+        return Finding(name, Severity.FAIL, found, bring_up)
     if adapter.tx_queue_frames < SHORTEST_QUEUE:
         found = f"{about}, transmit queue of {adapter.tx_queue_frames} frames"
         fix = f"sudo ip link set {channel} txqueuelen 1000"
-        return Check(name, Level.WARN, f"{found}, {SHORTEST_QUEUE} or more are asked for", fix)
+        return Finding(name, Severity.WARN, f"{found}, {SHORTEST_QUEUE} or more are asked for", fix)
     if link is None or not link.bitrate:
         found = f"{about}, up; its bit rate cannot be read"
-        return Check(name, Level.WARN, found, "sudo apt-get install iproute2")
+        return Finding(name, Severity.WARN, found, "sudo apt-get install iproute2")
     if not link.restart_ms:
         found = f"{about}, does not restart after bus-off"
-        return Check(name, Level.WARN, found, bring_up)
+        return Finding(name, Severity.WARN, found, bring_up)
     return good(
         name,
         f"{about}, {link.state or 'up'}, {link.bitrate} bit/s, queue {adapter.tx_queue_frames}, "

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mvista_bringup.check import Check, Level, good
+from mvista_bringup.finding import Finding, Severity, good
 from mvista_bringup.graph.arm import EMULATED_CAN_GROUP
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
@@ -42,7 +42,7 @@ class Subject:
         return self.share / "config" / "arms" / f"{self.arm}.yaml"
 
 
-def examine(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]:
+def examine(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Finding]:
     """Every check, each as soon as it is done."""
     rig_file = subject.share / "config" / "rigs" / f"{subject.rig}.yaml"
     rig_check, rig = files.check_rig(rig_file, clock.now_ns())
@@ -60,7 +60,7 @@ def examine(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]
     yield host.check_disk(machine, subject.output, subject.purpose)
 
 
-def _launch(subject: Subject, machine: Machine, rig_check: Check) -> Iterator[Check]:
+def _launch(subject: Subject, machine: Machine, rig_check: Finding) -> Iterator[Finding]:
     """What `ros2 launch` (or, without an apt ROS, the supervisor) would refuse to start with."""
     file, graph, options = LAUNCHES[subject.purpose]
     chosen = {"rig": subject.rig, "checkpoint": subject.checkpoint}
@@ -68,20 +68,20 @@ def _launch(subject: Subject, machine: Machine, rig_check: Check) -> Iterator[Ch
         chosen["arm_file"] = subject.arm
     by_ros = bool(machine.environment.get("ROS_DISTRO"))
     found = look(Call(graph, options, chosen, subject.share, by_ros, machine.environment))
-    told = {"checkpoint"} | ({"rig"} if rig_check.level is Level.FAIL else set())
+    told = {"checkpoint"} | ({"rig"} if rig_check.level is Severity.FAIL else set())
     new = [
         replace(check, name=f"launch: {check.name}") for check in found if check.name not in told
     ]
     yield from new or [good("launch", f"{file} finds what it needs")]
 
 
-def _arms(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Check]:
+def _arms(subject: Subject, machine: Machine, clock: Clock) -> Iterator[Finding]:
     if subject.driver.interface != "socketcan":
         yield arm.check_arm(subject.driver, subject.arm_file, clock)
         return
     up = can.channels_up(machine)
     if not up:
-        yield Check("arm", Level.SKIP, "no CAN bus is up, so no arm can be asked")
+        yield Finding("arm", Severity.SKIP, "no CAN bus is up, so no arm can be asked")
     for adapter in up:
         settings = replace(subject.driver, channel=adapter.channel, adapter_serial="")
         yield arm.check_arm(settings, subject.arm_file, clock)
@@ -94,7 +94,7 @@ def driver_settings(can_port: int) -> PiperSettings:
     return PiperSettings(interface="udp_multicast", channel=EMULATED_CAN_GROUP, udp_port=can_port)
 
 
-def as_document(purpose: str, checks: Sequence[Check]) -> dict[str, Any]:
+def as_document(purpose: str, checks: Sequence[Finding]) -> dict[str, Any]:
     """The same checks for a program."""
     rows = [{**asdict(check), "level": check.level.value} for check in checks]
     return {"purpose": purpose, "checks": rows}

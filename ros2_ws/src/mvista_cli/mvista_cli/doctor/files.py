@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mvista_bringup.check import Check, Level, good
+from mvista_bringup.finding import Finding, Severity, good
 from mvista_core.errors import RigError, WeightsError
 from mvista_core.records import RigCalibration
 from mvista_core.rig import load_rig
@@ -16,31 +16,31 @@ OLDEST_RIG_DAYS = 30
 SHOWN_DIGITS = 12
 
 
-def check_weights(checkpoint: Path) -> Check:
+def check_weights(checkpoint: Path) -> Finding:
     """Every file of the checkpoint against its sha256."""
     try:
         digest = verify(checkpoint)
     except WeightsError as error:
         fix = f"git checkout -- {checkpoint}, or copy the checkpoint again"
-        return Check("weights", Level.FAIL, str(error), fix)
+        return Finding("weights", Severity.FAIL, str(error), fix)
     return good("weights", f"{checkpoint.name}, sha256 {digest[:SHOWN_DIGITS]}")
 
 
-def check_rig(path: Path, now_ns: int) -> tuple[Check, RigCalibration | None]:
+def check_rig(path: Path, now_ns: int) -> tuple[Finding, RigCalibration | None]:
     """The rig file and its age; the rig too, where it can be used."""
     try:
         rig = load_rig(path)
     except RigError as error:
         fix = "`mvista calibrate`, or choose one of config/rigs: --rig NAME"
-        return Check("rig", Level.FAIL, str(error), fix), None
+        return Finding("rig", Severity.FAIL, str(error), fix), None
     said = f"{rig.name}: {len(rig.cameras)} cameras, calibrated {rig.date}"
     days = _age_days(rig.date, now_ns)
     if days is None:
         fix = "write it as YYYY-MM-DD, or calibrate anew"
-        return Check("rig", Level.WARN, f"{said}: no date", fix), rig
+        return Finding("rig", Severity.WARN, f"{said}: no date", fix), rig
     if days > OLDEST_RIG_DAYS:
         message = f"{said}, {days} days ago; {OLDEST_RIG_DAYS} are trusted"
-        return Check("rig", Level.WARN, message, "`mvista calibrate`"), rig
+        return Finding("rig", Severity.WARN, message, "`mvista calibrate`"), rig
     return good("rig", f"{said}, {days} days ago"), rig
 
 

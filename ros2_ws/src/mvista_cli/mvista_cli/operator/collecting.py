@@ -22,7 +22,7 @@ from mvista_ros.spinning import spinning
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CollectRequest:
     """A session by name or folder; of so many shots (0: until coverage is enough), or the scene.
 
     `recording`: from its frames instead of live topics; `config`: a parameter file instead of
@@ -49,7 +49,7 @@ class Wanted:
         return found if self.arm_holds_board else {**found, "board_on_gripper": False}
 
 
-def collect(wanted: Wanted) -> Collected:
+def collect(wanted: CollectRequest) -> Collected:
     """Record it, telling the person who holds the board.
 
     Raises:
@@ -91,7 +91,7 @@ class _Teller:
         return True
 
 
-def _parameters(wanted: Wanted) -> list[Parameter]:
+def _parameters(wanted: CollectRequest) -> list[Parameter]:
     values = {**load_parameter_file(wanted.file), **wanted.overrides}
     values.setdefault("arm_file", str(config_file("arms", "piper.yaml")))
     return [

@@ -22,7 +22,7 @@ CONFIRM = "confirm"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TaskRequest:
     """What is asked for; empty cameras are the task node's own."""
 
     instruction: str
@@ -42,7 +42,7 @@ class TaskClient:
 
     def run(
         self,
-        asked: Asked,
+        asked: TaskRequest,
         wait_s: float,
         on_stage: Callable[[str, float], None],
         decide: Callable[[], bool | None],

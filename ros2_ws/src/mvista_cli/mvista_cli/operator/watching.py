@@ -30,7 +30,7 @@ DOMAINS = (0, 232)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WatchRequest:
     """Where the page is served, and of which graph: its namespace, arm, rig and ROS domain."""
 
     port: int
@@ -42,7 +42,7 @@ class Wanted:
     domain: int | None
 
 
-def serve(wanted: Wanted) -> None:
+def serve(wanted: WatchRequest) -> None:
     """Show the cell until Ctrl-C.
 
     Raises:
@@ -74,7 +74,7 @@ def serve(wanted: Wanted) -> None:
             print(f"it took {cost}", flush=True)
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: WatchRequest) -> None:
     """Refuse what cannot be meant.
 
     Raises:

@@ -33,7 +33,7 @@ RENDERED_PX = 1280
 
 
 @dataclass(frozen=True)
-class Job:
+class SessionJob:
     """One session: `kind` names the variant of its part, `seed` the session."""
 
     part: str
@@ -65,28 +65,30 @@ class Outcome:
     """(check, value) of the gate, in its order: what the limits are set by."""
 
 
-def jobs(part: str, sessions: int, first_seed: int = 0) -> list[Job]:
+def jobs(part: str, sessions: int, first_seed: int = 0) -> list[SessionJob]:
     """All sessions of a part; `sessions` per variant, for "gate" in all."""
     if part == "gate":
-        right = [Job(part, "right", first_seed + k) for k in range(sessions // 2)]
+        right = [SessionJob(part, "right", first_seed + k) for k in range(sessions // 2)]
         spoils = [SPOILERS[k % len(SPOILERS)] for k in range(sessions - len(right))]
-        return right + [Job(part, spoil, first_seed + 1000 + k) for k, spoil in enumerate(spoils)]
+        return right + [
+            SessionJob(part, spoil, first_seed + 1000 + k) for k, spoil in enumerate(spoils)
+        ]
     kinds = {
         "extrinsics": ("biased", "unbiased"),
         "base": ("a4",),
         "rendered": ("gripper",),
         "time": ("large",),
     }[part]
-    return [Job(part, kind, first_seed + k) for kind in kinds for k in range(sessions)]
+    return [SessionJob(part, kind, first_seed + k) for kind in kinds for k in range(sessions)]
 
 
-def study(part: str) -> Study[Job, Outcome]:
+def study(part: str) -> Study[SessionJob, Outcome]:
     """Sessions of one part, each in a process of one thread: their times are told."""
     settings = {"arm": sum_of_files(config_file("arms", "piper.yaml"))}
     return Study(f"calibration/{part}", run, Outcome, settings, one_thread=True)
 
 
-def run(job: Job) -> list[Outcome]:
+def run(job: SessionJob) -> list[Outcome]:
     """Simulate the session and calibrate it, in the baselines' ways too for "extrinsics"."""
     if job.part == "rendered":
         return [_rendered(job)]
@@ -96,7 +98,7 @@ def run(job: Job) -> list[Outcome]:
     return [_outcome(job, simulated, method) for method in methods]
 
 
-def settings_of(job: Job) -> SessionSettings:
+def settings_of(job: SessionJob) -> SessionSettings:
     """What is simulated for a job."""
     settings = SessionSettings()
     if job.part == "extrinsics":
@@ -107,7 +109,7 @@ def settings_of(job: Job) -> SessionSettings:
     return settings
 
 
-def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
+def _outcome(job: SessionJob, simulated: SimulatedSession, method: str) -> Outcome:
     session, truth = simulated.session, simulated.truth
     try:
         found = calibrate(session, method)
@@ -141,7 +143,7 @@ def _outcome(job: Job, simulated: SimulatedSession, method: str) -> Outcome:
     )
 
 
-def _rendered(job: Job) -> Outcome:
+def _rendered(job: SessionJob) -> Outcome:
     """Drawn images from the disk, as `mvista calibrate simulate` writes them: detection too."""
     wanted = CellSession(job.seed, colour_width_px=RENDERED_PX, depth_width_px=RENDERED_PX)
     with TemporaryDirectory() as folder:

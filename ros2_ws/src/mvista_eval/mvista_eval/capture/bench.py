@@ -32,7 +32,7 @@ STARTED_WITHOUT_S = 20.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class CaptureRequest:
     """So many cameras of a size (width x height) and rate, for so long.
 
     `dds`: "project" (config/dds/fastdds.xml) or "default"; `backend`: "synthetic" (traffic only) or
@@ -47,7 +47,7 @@ class Asked:
     backend: str = BACKENDS[0]
 
 
-def measure(asked: Asked) -> Measured:
+def measure(asked: CaptureRequest) -> Measured:
     """Cameras in processes of their own, and a reader in another.
 
     Raises:
@@ -150,7 +150,7 @@ def _figures(
 
 
 def _measured(
-    asked: Asked,
+    asked: CaptureRequest,
     topics: list[TopicFigures],
     latencies_ms: np.ndarray,
     used_s: dict[str, float],

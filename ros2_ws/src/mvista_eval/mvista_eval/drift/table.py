@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mvista_core.errors import ConfigError
-from mvista_eval.drift.trials import MOVED_S, Detection, Trial, study
+from mvista_eval.drift.trials import MOVED_S, DriftDetection, DriftTrial, study
 from mvista_eval.figures import Figure, Measured
 from mvista_eval.trials import run_study
 
@@ -24,10 +24,10 @@ def measure(seconds: int, seeds: int, workers: int = 1, fresh: bool = False) -> 
     """
     if seconds < 200 or seeds < 1 or workers < 1:
         raise ConfigError("allowed: at least 200 seconds, 1 seed and 1 worker")
-    trials = [Trial("moved", seed) for seed in range(seeds)]
-    trials += [Trial("zeros", 50)]
+    trials = [DriftTrial("moved", seed) for seed in range(seeds)]
+    trials += [DriftTrial("zeros", 50)]
     part_s = seconds // QUIET_PARTS
-    trials += [Trial("quiet", QUIET_SEED + part, part_s) for part in range(QUIET_PARTS)]
+    trials += [DriftTrial("quiet", QUIET_SEED + part, part_s) for part in range(QUIET_PARTS)]
     found = run_study(study(), trials, workers, fresh)
     moved = [d for d in found if d.kind == "moved"]
     zeros = [d for d in found if d.kind == "zeros"]
@@ -53,12 +53,14 @@ def measure(seconds: int, seeds: int, workers: int = 1, fresh: bool = False) -> 
     return Measured("drift watch in the simulated cell", words, document, figures)
 
 
-def _accused(moved: Sequence[Detection]) -> int:
+def _accused(moved: Sequence[DriftDetection]) -> int:
     return sum(bool(d.wrong) for d in moved)
 
 
 def _table(
-    moved: Sequence[Detection], zeros: Sequence[Detection], quiet: Sequence[Detection]
+    moved: Sequence[DriftDetection],
+    zeros: Sequence[DriftDetection],
+    quiet: Sequence[DriftDetection],
 ) -> str:
     lines = [
         "| camera | moved | warned after, s | found | other warnings |",
@@ -80,11 +82,11 @@ def _table(
     return "\n".join(lines)
 
 
-def _seconds(detection: Detection) -> str:
+def _seconds(detection: DriftDetection) -> str:
     return "not noticed" if detection.delay_s is None else str(detection.delay_s)
 
 
-def _size(detection: Detection) -> str:
+def _size(detection: DriftDetection) -> str:
     if "deg" in detection.what:
         return f"{np.rad2deg(detection.estimate):.2f} deg"
     return f"{detection.estimate * 1e3:.1f} mm"

@@ -23,7 +23,7 @@ AXES = ("x 1 cm", "y 1 cm", "z 1 cm", "x 1 deg", "y 1 deg", "z 1 deg")
 
 
 @dataclass(frozen=True)
-class Trial:
+class DriftTrial:
     """`kind` is quiet, moved or zeros; `seconds` of unmoved frames for a quiet one."""
 
     kind: str
@@ -32,7 +32,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Detection:
+class DriftDetection:
     """What was spoiled, and after how many seconds of frames the right warning came (None: not);
     `wrong` are warnings of anything else. For a quiet trial `subject` is "" and all are wrong."""
 
@@ -47,12 +47,12 @@ class Detection:
     """The motion found (m or rad) when it warned; in a quiet trial the largest seen, m."""
 
 
-def study() -> Study[Trial, Detection]:
+def study() -> Study[DriftTrial, DriftDetection]:
     """Trials in the shipped cell, each in a process of one thread."""
-    return Study("drift", run, Detection, cell_settings(), one_thread=True)
+    return Study("drift", run, DriftDetection, cell_settings(), one_thread=True)
 
 
-def run(trial: Trial) -> list[Detection]:
+def run(trial: DriftTrial) -> list[DriftDetection]:
     """One trial from a fresh cell."""
     arm = load_arm(arm_file())
     rig = load_rig(rig_file())
@@ -63,7 +63,7 @@ def run(trial: Trial) -> list[Detection]:
         cell.close()
 
 
-def _quiet(cell: DriftCell, watch: DriftWatch, trial: Trial) -> list[Detection]:
+def _quiet(cell: DriftCell, watch: DriftWatch, trial: DriftTrial) -> list[DriftDetection]:
     wrong: dict[str, None] = {}
     largest = 0.0
     for frames, joints in cell.moments(trial.seconds):
@@ -71,12 +71,12 @@ def _quiet(cell: DriftCell, watch: DriftWatch, trial: Trial) -> list[Detection]:
         report = watch.report()
         wrong.update(dict.fromkeys(text.split(" by ")[0] for text in report.warnings))
         largest = max([largest, *(c.moved_m for c in report.cameras if np.isfinite(c.moved_m))])
-    return [Detection("quiet", trial.seed, "", "", None, tuple(wrong), trial.seconds, largest)]
+    return [DriftDetection("quiet", trial.seed, "", "", None, tuple(wrong), trial.seconds, largest)]
 
 
-def _moved(cell: DriftCell, watch: DriftWatch, trial: Trial) -> list[Detection]:
+def _moved(cell: DriftCell, watch: DriftWatch, trial: DriftTrial) -> list[DriftDetection]:
     """All cameras by all axes at once, each in a copy of the settled watch."""
-    found: list[Detection] = []
+    found: list[DriftDetection] = []
     waiting: dict[tuple[str, int], DriftWatch] = {}
     for second, (frames, joints) in enumerate(cell.moments(SETTLE_S + MOVED_S)):
         if second < SETTLE_S:
@@ -97,20 +97,20 @@ def _moved(cell: DriftCell, watch: DriftWatch, trial: Trial) -> list[Detection]:
     return found
 
 
-def _judged(watch: DriftWatch, key: tuple[str, int], seed: int, delay: int) -> Detection:
+def _judged(watch: DriftWatch, key: tuple[str, int], seed: int, delay: int) -> DriftDetection:
     camera, axis = key
     report = watch.report()
     of_it = next(c for c in report.cameras if c.camera == camera)
     wrong = tuple(t for t in report.warnings if not t.startswith(camera))
-    return Detection(
+    return DriftDetection(
         "moved", seed, camera, AXES[axis], delay if of_it.state == "warning" else None, wrong,
         delay, of_it.moved_m if axis < 3 else of_it.turned_rad,
     )  # fmt: skip
 
 
-def _zeros(cell: DriftCell, watch: DriftWatch, trial: Trial) -> list[Detection]:
+def _zeros(cell: DriftCell, watch: DriftWatch, trial: DriftTrial) -> list[DriftDetection]:
     """The joints report 2 degrees too much, one joint per copy of the watch."""
-    found: list[Detection] = []
+    found: list[DriftDetection] = []
     waiting: dict[int, DriftWatch] = {}
     for second, (frames, joints) in enumerate(cell.moments(SETTLE_S + ZEROS_S)):
         if second < SETTLE_S:
@@ -130,7 +130,7 @@ def _zeros(cell: DriftCell, watch: DriftWatch, trial: Trial) -> list[Detection]:
                 wrong = tuple(t for t in report.warnings if not t.startswith(name))
                 size = next((j.offset_rad for j in report.joints if j.joint == name), float("nan"))
                 found.append(
-                    Detection(
+                    DriftDetection(
                         "zeros",
                         trial.seed,
                         name,

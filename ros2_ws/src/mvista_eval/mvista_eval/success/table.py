@@ -14,7 +14,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
-from mvista_eval.success.trials import WAYS, Job, Trial, pair_jobs
+from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
 from mvista_eval.trials import run_study
 
 
@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuccessRequest:
     """Which scenes, which ways of planning ("all", "full", or names with ; between), which words.
 
     `pairs`: each scene of touch_cube is asked for two colours.
@@ -55,7 +55,9 @@ class Asked:
     pairs: bool = False
 
 
-def measure(asked: Asked, workers: int, fresh: bool = False) -> tuple[list[Row], dict[str, Any]]:
+def measure(
+    asked: SuccessRequest, workers: int, fresh: bool = False
+) -> tuple[list[Row], dict[str, Any]]:
     """The table's rows, and the same as a document.
 
     Raises:
@@ -76,7 +78,7 @@ def measure(asked: Asked, workers: int, fresh: bool = False) -> tuple[list[Row],
     }
 
 
-def jobs(asked: Asked) -> list[Job]:
+def jobs(asked: SuccessRequest) -> list[PlanJob]:
     """A job for each scene.
 
     Raises:
@@ -94,20 +96,20 @@ def jobs(asked: Asked) -> list[Job]:
     if unknown:
         raise ConfigError(f"no rows {unknown}; there are {list(WAYS)}")
     seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
-    return [Job(asked.task, seed, asked.checkpoint, ways) for seed in seeds]
+    return [PlanJob(asked.task, seed, asked.checkpoint, ways) for seed in seeds]
 
 
-def _rows(found: Sequence[Trial], task: str) -> list[Row]:
+def _rows(found: Sequence[PlanTrial], task: str) -> list[Row]:
     ways = dict.fromkeys(trial.way for trial in found)
     named = task == "touch_cube"
     return [_row(way, [t for t in found if t.way == way], named) for way in ways]
 
 
-def pair_rows(found: Sequence[Trial]) -> list[Row]:
+def pair_rows(found: Sequence[PlanTrial]) -> list[Row]:
     """Per word, and per pair: a pair counts when both words were followed."""
     pairs = list(zip(found[::2], found[1::2], strict=True))
     joined = [
-        Trial(
+        PlanTrial(
             a.way,
             a.seed,
             f"{a.instruction} / {b.instruction}",
@@ -121,7 +123,7 @@ def pair_rows(found: Sequence[Trial]) -> list[Row]:
     return [_row("each word", found, True), _row("both words of a pair", joined, True)]
 
 
-def _row(name: str, found: Sequence[Trial], named: bool) -> Row:
+def _row(name: str, found: Sequence[PlanTrial], named: bool) -> Row:
     successes = sum(t.success for t in found)
     low, high = wilson(successes, len(found))
     return Row(

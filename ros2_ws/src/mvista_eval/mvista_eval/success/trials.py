@@ -32,7 +32,7 @@ CAMERAS = ("cam1", "cam2", "cam0")
 
 
 @dataclass(frozen=True)
-class Trial:
+class PlanTrial:
     """What one way of planning did in one episode; `tip_error_mm` is to the expert's last tip."""
 
     way: str
@@ -45,7 +45,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlanJob:
     """The trials of one scene: which ways, and for which words (None: the scene's own)."""
 
     task: str
@@ -55,11 +55,11 @@ class Job:
     instructions: tuple[str | None, ...] = (None,)
 
 
-class Scene:
+class PlannedScene:
     """One scene, one instruction, and the plans made for it, each inferred once."""
 
     def __init__(
-        self, cell: SimCell, planner: WorldModelPlanner, job: Job, instruction: str | None
+        self, cell: SimCell, planner: WorldModelPlanner, job: PlanJob, instruction: str | None
     ) -> None:
         self.cell = cell
         self._planner = planner
@@ -105,7 +105,7 @@ class Scene:
         return self._planner.reconstruct(self.expert, self.cell.state())
 
 
-WAYS: dict[str, Callable[[Scene], ActionTrajectory]] = {
+WAYS: dict[str, Callable[[PlannedScene], ActionTrajectory]] = {
     "full: +ActionInit, refined": lambda s: s.plan("imagined", "head", HEAD_STEPS).refined,
     "+ActionInit": lambda s: s.plan("imagined", "head", HEAD_STEPS).prior,
     "head alone, refined": lambda s: s.plan("imagined", "head", 0).refined,
@@ -123,21 +123,21 @@ WAYS: dict[str, Callable[[Scene], ActionTrajectory]] = {
 FULL = next(iter(WAYS))
 
 
-def study(checkpoint: Path) -> Study[Job, Trial]:
+def study(checkpoint: Path) -> Study[PlanJob, PlanTrial]:
     """Trials of a checkpoint in the shipped cell; each worker holds its own cell and planner.
 
     Raises:
         WeightsError: it is not whole.
     """
-    return Study("success", run_job, Trial, cell_settings(checkpoint))
+    return Study("success", run_job, PlanTrial, cell_settings(checkpoint))
 
 
-def run_job(job: Job) -> list[Trial]:
+def run_job(job: PlanJob) -> list[PlanTrial]:
     """Every way and word of one scene."""
     cell, planner, arm = planner_and_cell(job.checkpoint)
     trials = []
     for instruction in job.instructions:
-        scene = Scene(cell, planner, job, instruction)
+        scene = PlannedScene(cell, planner, job, instruction)
         trials += [_trial(scene, arm, job, way) for way in job.ways]
     return trials
 
@@ -154,7 +154,7 @@ def planner_and_cell(checkpoint: Path) -> tuple[SimCell, WorldModelPlanner, ArmM
     return _HELD[checkpoint]
 
 
-def _trial(scene: Scene, arm: ArmModel, job: Job, way: str) -> Trial:
+def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTrial:
     actions = WAYS[way](scene)
     goal = arm.base_from_tip(scene.expert.positions[-1])[:3, 3]
     aimed = arm.base_from_tip(actions.positions[-1])[:3, 3]
@@ -166,18 +166,18 @@ def _trial(scene: Scene, arm: ArmModel, job: Job, way: str) -> Trial:
         execute_in_process(cell, actions, arm, SimClock(cell))
     except MvistaError as error:
         sys.stderr.write(f"seed {job.seed}, '{way}': refused: {error}\n")
-        return Trial(way, job.seed, words, False, False, True, error_mm)
+        return PlanTrial(way, job.seed, words, False, False, True, error_mm)
     named = job.task == "touch_cube" and cell.approached_object() == f"{words.split()[2]}_cube"
-    return Trial(way, job.seed, words, cell.evaluate().success, named, False, error_mm)
+    return PlanTrial(way, job.seed, words, cell.evaluate().success, named, False, error_mm)
 
 
-def pair_jobs(first_seed: int, count: int, checkpoint: Path) -> list[Job]:
+def pair_jobs(first_seed: int, count: int, checkpoint: Path) -> list[PlanJob]:
     """The same touch_cube scene asked for two different colours."""
     jobs = []
     for seed in range(first_seed, first_seed + count):
         picks = np.random.default_rng(seed).permutation(list(tasks.COLORS))[:2]
         words = tuple(f"touch the {color} cube" for color in picks)
-        jobs.append(Job("touch_cube", seed, checkpoint, (FULL,), words))
+        jobs.append(PlanJob("touch_cube", seed, checkpoint, (FULL,), words))
     return jobs
 
 

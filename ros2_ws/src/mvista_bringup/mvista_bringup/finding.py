@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Level(Enum):
+class Severity(Enum):
     """FAIL: it will not work. WARN: it works worse than it could. SKIP: it could not be asked."""
 
     OK = "ok"
@@ -16,11 +16,11 @@ class Level(Enum):
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """One line. `fix` is the line that mends it, "" where nothing is wrong."""
 
     name: str
-    level: Level
+    level: Severity
     message: str
     fix: str = ""
 
@@ -29,6 +29,6 @@ class Check:
         return f"{self.level.value:<4}  {self.name}: {self.message}{mend}"
 
 
-def good(name: str, message: str) -> Check:
+def good(name: str, message: str) -> Finding:
     """A check that found nothing wrong."""
-    return Check(name, Level.OK, message)
+    return Finding(name, Severity.OK, message)
