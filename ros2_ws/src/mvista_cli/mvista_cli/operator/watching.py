@@ -18,12 +18,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock
-from mvista_description.urdf import cell_urdf
 from mvista_eval.process_usage import usage_of
-from mvista_watch.cost import Cost
-from mvista_watch.drawing import Drawing
-from mvista_watch.page import Page
-from mvista_watch.watch_node import Cell, watch
 
 DDS_PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 DOMAINS = (0, 232)
@@ -59,6 +54,13 @@ def serve(wanted: WatchRequest) -> None:
             f"{wanted.arm}_base; name the arm of the rig: --arm {fits}"
         )
     _join(wanted.domain)
+    # Imported here so that a refused call does not wait for them.
+    from mvista_description.urdf import cell_urdf
+    from mvista_watch.cost import Cost
+    from mvista_watch.drawing import Drawing
+    from mvista_watch.page import Page
+    from mvista_watch.watch_node import Cell, watch
+
     clock, came_or_went = SystemClock(), threading.Event()
     cell = Cell(wanted.namespace.strip("/"), wanted.arm, arm, rig)
     drawing = Drawing.of(cell_urdf(arm_file, {"arm": wanted.arm}))
