@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from mvista_core.timing import NS_PER_S, ns_to_seconds
+from mvista_core.timing import ns_to_seconds
 
 GAP_PERIODS = 1.9
 """A gap longer than so many periods is told, one by one; below 2, so that none over 2 by the
@@ -21,8 +21,7 @@ class Gap:
     seconds: float
 
     def __str__(self) -> str:
-        stamp = f"{self.stamp_ns // NS_PER_S}.{self.stamp_ns % NS_PER_S:09d}"
-        return f"{self.seconds:.4f} s without a set-point before {stamp}"
+        return f"{self.seconds * 1e3:.1f} ms between two set-points, stamp {self.stamp_ns}"
 
 
 class GapMeter:

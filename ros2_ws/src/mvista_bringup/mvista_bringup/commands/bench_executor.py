@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from mvista_bringup.bench_load import GraphLoad
 from mvista_bringup.commands.bench import Figure, finish
 from mvista_bringup.nodes import SIM_DEMO, SIM_DEMO_OPTIONS, NodeSpec, option_values
 from mvista_bringup.paths import checkpoint_dir, config_file, output_dir, share_root
-from mvista_bringup.setpoints import SetpointFigures, ToldGap, figures_of, gaps_in
+from mvista_bringup.setpoints import Recorded, SetpointFigures, ToldGap, figures_of
 from mvista_bringup.standstill import standstills, witnesses
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.arm import load_arm
@@ -31,7 +29,6 @@ FIRST_S = 30.0
 SETTLE_S = 2.0
 POLL_S = 0.25
 SHOWN_ERRORS = 5
-EXECUTOR_LOG = "piper_executor.log"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds <= 0 or args.cores < 1:
         raise ConfigError("allowed: more than 0 seconds, at least 1 core")
     clock, run_dir = SystemClock(), output_dir("bench", "executor")
-    log = run_dir / "setpoints.npy"
+    log = run_dir / "setpoints.npz"
     log.unlink(missing_ok=True)
     recorder = NodeSpec(
         "mvista_bringup", "setpoint_recorder_node", "recorder", parameters=(("log", str(log)),)
@@ -59,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
         supervisor.wait_ready(READY_S)
         with _load(clock, supervisor) as load, witnesses(cores, run_dir):
             window_ns = _measure(supervisor, load, args.seconds, clock)
-    told = gaps_in((run_dir / "logs" / EXECUTOR_LOG).read_text(errors="replace"))
     period_ns = seconds_to_ns(load_settings(config_file("executor.yaml")).period_s)
     still = standstills(cores, run_dir)
-    figures = figures_of(np.load(log), window_ns, period_ns, told, still)
-    return _finish(args, figures, told, load)
+    heard = Recorded.read(log)
+    figures = figures_of(heard.setpoints, window_ns, period_ns, heard.gaps, still)
+    return _finish(args, figures, heard.gaps, load)
 
 
 @contextmanager
