@@ -125,13 +125,14 @@ def _a_newer_goal_takes_over(node: ArmOnTopics, arm: ArmModel) -> None:
 
 
 def _a_plan_is_named_from_its_first_set_point_to_its_end(node: ArmOnTopics, arm: ArmModel) -> None:
-    before, at_s = len(node.reports), ns_to_seconds(CLOCK.now_ns())
+    at_s = ns_to_seconds(CLOCK.now_ns())
     points = smooth_points(arm, 2, count=20)
     answer = wait(node.send_plan(trajectory_of(arm, points), "plan-7").get_result_async())
     assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.outcome.message
     assert answer.result.outcome.code == 0
-    assert until(lambda: node.reports[-1].status == "done")
-    reports = node.reports[before:]
+    assert until(lambda: (node.reports[-1].plan_id, node.reports[-1].status) == ("plan-7", "done"))
+    named = [bool(report.plan_id) for report in node.reports]
+    reports = node.reports[named.index(True) :]
     assert {report.plan_id for report in reports} == {"plan-7"}
     stamps_s = [stamp_to_ns(report.header.stamp) / 1e9 for report in reports]
     assert stamps_s[0] > at_s and stamps_s == sorted(stamps_s)
