@@ -24,13 +24,17 @@ def may_use_ros(path: Path) -> bool:
     } or path.name.endswith("node.py")
 
 
+def may_use_messages(path: Path) -> bool:
+    return may_use_ros(path) or path.name.endswith("_messages.py")
+
+
 def may_use_open3d(path: Path) -> bool:
     return package_of(path) == "mvista_calibration" or path.name == "fusion.py"
 
 
 HOMES: dict[str, Callable[[Path], bool]] = {
     "rclpy": may_use_ros,
-    "mvista_interfaces": may_use_ros,
+    "mvista_interfaces": may_use_messages,
     "torch": lambda path: package_of(path) == "mvista_world",
     "diffusers": lambda path: package_of(path) == "mvista_world",
     "mujoco": lambda path: package_of(path) == "mvista_sim",

@@ -47,6 +47,15 @@ def test_a_manifest_names_its_folder_its_licence_and_its_build_type(manifest: Pa
     assert package.findtext("export/build_type") in {"ament_cmake", "ament_python"}
 
 
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=name_of)
+def test_every_package_has_the_version_of_the_changelog(manifest: Path) -> None:
+    """REP-149 wants it in each package.xml, which setup.py reads: they go up together."""
+    releases = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert ElementTree.parse(manifest).findtext("version") == releases[0]
+    setup = manifest.parent / "setup.py"
+    assert not setup.is_file() or 'ElementTree.parse("package.xml")' in setup.read_text("utf-8")
+
+
 @pytest.mark.parametrize("manifest", PYTHON_MANIFESTS, ids=name_of)
 def test_a_python_package_is_registered_typed_and_described(manifest: Path) -> None:
     name = name_of(manifest)

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from control_msgs.action import FollowJointTrajectory
-from mvista_interfaces.action import Imagine, InferActions, RunTask
+from mvista_interfaces.action import ExecutePlan, Imagine, InferActions, RunTask
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer
 from rclpy.action.server import ServerGoalHandle
@@ -72,9 +71,7 @@ class Person(Node):
         self._servers = (
             WorkServer(self, Imagine, "imagine", self._imagine),
             WorkServer(self, InferActions, "infer_actions", self._infer),
-            ActionServer(
-                self, FollowJointTrajectory, "piper/follow_joint_trajectory", self._follow
-            ),
+            ActionServer(self, ExecutePlan, "piper/execute_plan", self._execute),
         )
 
     def ask(self, future: Any) -> Any:
@@ -124,9 +121,9 @@ class Person(Node):
             outcome=convert.outcome_ok(), plan_id="p", weights_sha256="w", prior=plan, refined=plan
         )
 
-    def _follow(self, goal: ServerGoalHandle) -> FollowJointTrajectory.Result:
+    def _execute(self, goal: ServerGoalHandle) -> ExecutePlan.Result:
         goal.succeed()
-        return FollowJointTrajectory.Result()
+        return ExecutePlan.Result()
 
 
 def _graph(recording: Path) -> tuple[NodeSpec, ...]:

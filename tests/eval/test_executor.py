@@ -16,7 +16,7 @@ from mvista_cli import cli
 from mvista_core.arm import load_arm
 from mvista_core.timing import SystemClock
 from mvista_eval.executor.load import gentle_motion
-from mvista_eval.executor.setpoints import ToldGap, figures_of, gaps_in
+from mvista_eval.executor.setpoints import Recorded, ToldGap, figures_of
 from mvista_eval.executor.standstill import common, merged, overlap_ns, standstills, witnesses
 
 PERIOD_NS = 5_000_000
@@ -95,13 +95,14 @@ def test_witnesses_watch_and_agree_or_say_nothing(tmp_path: Path) -> None:
     assert still.shape[1] == 2 and (still[:, 1] > still[:, 0]).all()
 
 
-def test_gaps_are_read_from_the_log() -> None:
-    log = (
-        "[INFO] [1700000000.500000000] [piper.executor]: done after 6.40 s\n"
-        "[WARN] [1700000001.000000000] [piper.executor]: 12.3 ms between two set-points, "
-        "stamp 1700000000987654321; the machine is overloaded\n"
-    )
-    assert gaps_in(log) == (ToldGap(1_700_000_000_987_654_321, 12.3),)
+@pytest.mark.parametrize("gaps", [(), (ToldGap(1_700_000_000_987_654_321, 12.3),)])
+def test_what_was_heard_is_read_as_it_was_written(
+    tmp_path: Path, gaps: tuple[ToldGap, ...]
+) -> None:
+    heard = Recorded(_record(np.zeros(5, np.int64)), gaps)
+    heard.write(tmp_path / "heard.npz")
+    again = Recorded.read(tmp_path / "heard.npz")
+    assert again.gaps == gaps and (again.setpoints == heard.setpoints).all()
 
 
 def test_the_motions_are_gentle_and_come_home() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from control_msgs.action import FollowJointTrajectory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from mvista_interfaces.action import ExecutePlan
+from mvista_interfaces.msg import SetPointReport
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -26,7 +28,12 @@ from mvista_core.records import ActionTrajectory, JointState
 from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient
-from mvista_ros.convert import joint_command_from_msg, joint_state_to_msg, trajectory_to_msg
+from mvista_ros.convert import (
+    joint_command_from_msg,
+    joint_state_to_msg,
+    ns_to_stamp,
+    trajectory_to_msg,
+)
 from mvista_ros.spinning import spinning
 
 ROOT = Path(__file__).parents[2]
@@ -57,24 +64,24 @@ class ArmOnTopics(Node):
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.executed: list[JointTrajectory] = []
         self.told: list[DiagnosticArray] = []
-        self.reasons: set[str] = set()
+        self.reports: list[SetPointReport] = []
         self._states = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         # Without a lifespan: this process's wall clock is not the one that a test may step.
         self.create_subscription(JointStateMsg, "joint_command", self._command, QoSProfile(depth=1))
         self.create_subscription(JointTrajectory, "executed", self.executed.append, qos.STATIC)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.told.append, qos.STATUS)
-        self.create_subscription(JointStateMsg, "sent", self._sent, qos.STATUS)
+        self.create_subscription(
+            SetPointReport, "set_point_report", self.reports.append, qos.EVENTS
+        )
         self.create_timer(0.005, self._tell)
         self.client = GoalClient(self, FollowJointTrajectory, "follow_joint_trajectory")
+        self.plans = GoalClient(self, ExecutePlan, "execute_plan")
 
     def _command(self, message: JointStateMsg) -> None:
         command = joint_command_from_msg(message)
         self.positions = command.positions
         now_s = ns_to_seconds(CLOCK.monotonic_ns())
         self.commands.append((now_s, command.positions, command.velocities))
-
-    def _sent(self, message: JointStateMsg) -> None:
-        self.reasons |= set(message.header.frame_id.split(","))
 
     def _tell(self) -> None:
         if not self.silent:
@@ -90,6 +97,19 @@ class ArmOnTopics(Node):
         """The goal's handle, once the executor has answered."""
         goal = FollowJointTrajectory.Goal(trajectory=trajectory_to_msg(trajectory))
         return wait(self.client.send_goal_async(goal))
+
+    def send_plan(self, trajectory: ActionTrajectory, plan_id: str, age_s: float = 0.0) -> Any:
+        """The goal's handle of a plan that was made of what was seen `age_s` ago."""
+        observed = ns_to_stamp(CLOCK.now_ns() - seconds_to_ns(age_s))
+        goal = ExecutePlan.Goal(
+            trajectory=trajectory_to_msg(trajectory), plan_id=plan_id, observed=observed
+        )
+        return wait(self.plans.send_goal_async(goal))
+
+    @property
+    def reasons(self) -> set[int]:
+        """All that were reported."""
+        return {reason for report in self.reports for reason in report.reasons}
 
     def status(self) -> DiagnosticStatus | None:
         """What the executor said of itself last."""

@@ -11,10 +11,21 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from control_msgs.action import FollowJointTrajectory
+from mvista_interfaces.msg import SetPointReport as Report
 
 from mvista_core.arm import ArmModel
+from mvista_core.errors import TrajectoryError
 from mvista_core.records import ActionTrajectory
-from tests.executor.process import ArmOnTopics, arm_on_topics, executor_process, until, wait
+from mvista_core.timing import ns_to_seconds
+from mvista_ros.convert import stamp_to_ns
+from tests.executor.process import (
+    CLOCK,
+    ArmOnTopics,
+    arm_on_topics,
+    executor_process,
+    until,
+    wait,
+)
 from tests.executor.rig import assert_within_limits_between_stalls, smooth_points, trajectory_of
 
 pytestmark = pytest.mark.system
@@ -35,6 +46,8 @@ def test_goals_refusals_cancel_silence_and_shutdown(
     _a_refused_goal_sends_nothing(node, arm)
     _a_goal_is_carried_out_and_held(node, arm)
     _a_newer_goal_takes_over(node, arm)
+    _a_plan_is_named_from_its_first_set_point_to_its_end(node, arm)
+    _a_plan_that_cannot_be_is_refused_with_its_number(node, arm)
     _a_cancel_holds(node, arm)
     _silence_holds(node, arm)
     _an_interrupt_stops_smoothly_and_ends_the_process(node, arm, process)
@@ -107,8 +120,44 @@ def _a_newer_goal_takes_over(node: ArmOnTopics, arm: ArmModel) -> None:
     assert np.allclose(node.commands[-1][1], arm.home)
     steps = np.diff(np.array([positions for _, positions, _ in node.commands[count:]]), axis=0)
     assert np.abs(steps[:, :6]).max() < 0.1, "a set-point stepped"
-    assert until(lambda: "splice" in node.reasons or "stop" in node.reasons)
-    assert {"exact", "hold"} & node.reasons
+    assert until(lambda: bool({Report.SPLICE, Report.STOP} & node.reasons))
+    assert {Report.EXACT, Report.HOLD} & node.reasons
+
+
+def _a_plan_is_named_from_its_first_set_point_to_its_end(node: ArmOnTopics, arm: ArmModel) -> None:
+    at_s = ns_to_seconds(CLOCK.now_ns())
+    points = smooth_points(arm, 2, count=20)
+    answer = wait(node.send_plan(trajectory_of(arm, points), "plan-7").get_result_async())
+    assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.outcome.message
+    assert answer.result.outcome.code == 0
+    assert until(lambda: (node.reports[-1].plan_id, node.reports[-1].status) == ("plan-7", "done"))
+    named = [bool(report.plan_id) for report in node.reports]
+    reports = node.reports[named.index(True) :]
+    assert {report.plan_id for report in reports} == {"plan-7"}
+    stamps_s = [stamp_to_ns(report.header.stamp) / 1e9 for report in reports]
+    assert stamps_s[0] > at_s and stamps_s == sorted(stamps_s)
+    assert reports[0].planned_s >= reports[0].asked_s > 1.0
+    assert list(reports[-1].reasons) == [Report.HOLD]
+    assert np.allclose(node.commands[-1][1], points[-1])
+    home = node.send(trajectory_of(arm, points[::-1]))  # control_msgs' goals are nobody's plan
+    assert wait(home.get_result_async()).status == GoalStatus.STATUS_SUCCEEDED
+    assert until(lambda: node.reports[-1].status == "done" and not node.reports[-1].plan_id)
+
+
+def _a_plan_that_cannot_be_is_refused_with_its_number(node: ArmOnTopics, arm: ArmModel) -> None:
+    good = trajectory_of(arm, smooth_points(arm, 1, count=20))
+    count, reports = len(node.commands), len(node.reports)
+    still = node.commands[-1][1]
+    for plan_id, age_s, reason in (
+        ("old", 301.0, TrajectoryError.TOO_OLD),
+        ("x" * 201, 0.0, TrajectoryError.TOO_LARGE),
+    ):
+        answer = wait(node.send_plan(good, plan_id, age_s).get_result_async())
+        outcome = answer.result.outcome
+        assert answer.status == GoalStatus.STATUS_ABORTED
+        assert (outcome.code, outcome.reason) == (TrajectoryError.code, reason), outcome.message
+    assert all((positions == still).all() for _, positions, _ in node.commands[count:])
+    assert not [r for r in node.reports[reports:] if r.plan_id]
 
 
 def _a_cancel_holds(node: ArmOnTopics, arm: ArmModel) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_msgs.action import FollowJointTrajectory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from mvista_interfaces.action import Imagine, InferActions, RunTask
+from mvista_interfaces.action import ExecutePlan, Imagine, InferActions, RunTask
 from rclpy.action import ActionServer
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -65,9 +64,7 @@ class LatePlanner(Node):
     def serve(self) -> None:
         WorkServer(self, Imagine, "imagine", self._imagine)
         WorkServer(self, InferActions, "infer_actions", self._imagine)
-        self.arm = ActionServer(
-            self, FollowJointTrajectory, "piper/follow_joint_trajectory", lambda goal: None
-        )
+        self.arm = ActionServer(self, ExecutePlan, "piper/execute_plan", lambda goal: None)
 
     def run(self, on_stage: Any = lambda stage: None) -> MvistaError | None:
         goal = RunTask.Goal(instruction="open the drawer")
@@ -137,7 +134,7 @@ def test_a_task_sent_while_the_planner_starts_reaches_it(planner: LatePlanner) -
 def test_a_planner_that_never_comes_is_named(planner: LatePlanner) -> None:
     error = planner.run()
     assert isinstance(error, UnavailableError)
-    for name in ("imagine", "infer_actions", "piper/follow_joint_trajectory"):
+    for name in ("imagine", "infer_actions", "piper/execute_plan"):
         assert name in str(error)
 
 

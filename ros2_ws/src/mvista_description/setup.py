@@ -1,6 +1,7 @@
 """ament_python package: see package.xml. Also installs urdf/ and moveit/."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
@@ -10,7 +11,7 @@ FOLDER = Path(__file__).resolve().parent
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version=ElementTree.parse("package.xml").findtext("version"),
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed"]},
     data_files=[

@@ -1,12 +1,14 @@
 """ament_python package: see package.xml."""
 
+from xml.etree import ElementTree
+
 from setuptools import find_packages, setup
 
 NAME = "mvista_eval"
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version=ElementTree.parse("package.xml").findtext("version"),
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed"]},
     data_files=[

@@ -1,4 +1,5 @@
-"""`FollowJointTrajectory` goals, feedback and results to and from what the stream speaks."""
+"""Goals, feedback and results of `follow_joint_trajectory` and of `execute_plan`, to and from what
+the stream speaks."""
 
 from __future__ import annotations
 
@@ -7,8 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from control_msgs.action import FollowJointTrajectory
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from sensor_msgs.msg import JointState as JointStateMsg
+from mvista_interfaces.action import ExecutePlan
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from mvista_core.arm import ArmModel
@@ -27,18 +27,25 @@ from mvista_executor.goal import (
     without_start_point,
 )
 from mvista_executor.plan import ExecutionPlan
-from mvista_executor.report import ExecutionReport, Recording, Tick, Tolerances
+from mvista_executor.report import Recording, Tick, Tolerances
 from mvista_ros.convert import (
     joint_command_to_msg,
+    outcome_from_error,
+    outcome_ok,
     stamp_to_ns,
     trajectory_from_msg,
-    trajectory_to_msg,
 )
 from mvista_ros.convert.joints import doubles
 
 _UNKNOWN = Provenance("", "", 0)
 MOST_NAMES = 100
 """Joints that a goal may name, known or not."""
+MOST_LETTERS = 200
+"""Of a plan's id, which every report repeats."""
+
+Asked = FollowJointTrajectory.Goal | ExecutePlan.Goal
+Answer = FollowJointTrajectory.Result | ExecutePlan.Result
+Progress = FollowJointTrajectory.Feedback | ExecutePlan.Feedback
 
 
 class GoalData(NamedTuple):
@@ -49,7 +56,8 @@ class GoalData(NamedTuple):
     end: list[JointTolerance]
     goal_time_s: float
     start_ns: int
-    made_ns: int
+    made_ns: int = 0
+    plan_id: str = ""
 
 
 class Goal(NamedTuple):
@@ -60,7 +68,7 @@ class Goal(NamedTuple):
     delay_s: float
 
 
-def take_message(goal: FollowJointTrajectory.Goal, settings: ExecutorSettings) -> GoalData:
+def take_message(goal: Asked, settings: ExecutorSettings) -> GoalData:
     """The data of a goal. Its message is emptied: point by point, as all that is done here, so
     that a large one keeps no other thread from the interpreter.
 
@@ -71,22 +79,41 @@ def take_message(goal: FollowJointTrajectory.Goal, settings: ExecutorSettings) -
     try:
         last_s = ns_to_seconds(stamp_to_ns(points[-1].time_from_start)) if points else 0.0
         check_size(len(points), last_s, settings)
-        _check_supported(goal)
-        path, end = (
-            [JointTolerance(t.name, t.position, t.velocity, t.acceleration) for t in listed]
-            for listed in (goal.path_tolerance, goal.goal_tolerance)
-        )
-        return GoalData(
-            trajectory_from_msg(goal.trajectory, _UNKNOWN),
-            path,
-            end,
-            ns_to_seconds(stamp_to_ns(goal.goal_time_tolerance)),
-            stamp_to_ns(goal.trajectory.header.stamp),
-            stamp_to_ns(goal.multi_dof_trajectory.header.stamp),
-        )
+        _check_trajectory(goal.trajectory)
+        return _of_plan(goal) if isinstance(goal, ExecutePlan.Goal) else _of_follow(goal)
     finally:
         while points:
             points.pop()
+
+
+def _of_plan(goal: ExecutePlan.Goal) -> GoalData:
+    if len(goal.plan_id) > MOST_LETTERS:
+        raise TrajectoryError(
+            TrajectoryError.TOO_LARGE,
+            f"plan_id has {len(goal.plan_id)} characters, at most {MOST_LETTERS} allowed",
+        )
+    made = Provenance(goal.plan_id, "", 0)
+    return GoalData(
+        *(trajectory_from_msg(goal.trajectory, made), [], [], 0.0),
+        start_ns=stamp_to_ns(goal.trajectory.header.stamp),
+        made_ns=stamp_to_ns(goal.observed),
+        plan_id=goal.plan_id,
+    )
+
+
+def _of_follow(goal: FollowJointTrajectory.Goal) -> GoalData:
+    _check_supported(goal)
+    path, end = (
+        [JointTolerance(t.name, t.position, t.velocity, t.acceleration) for t in listed]
+        for listed in (goal.path_tolerance, goal.goal_tolerance)
+    )
+    return GoalData(
+        trajectory_from_msg(goal.trajectory, _UNKNOWN),
+        path,
+        end,
+        ns_to_seconds(stamp_to_ns(goal.goal_time_tolerance)),
+        stamp_to_ns(goal.trajectory.header.stamp),
+    )
 
 
 def goal_from_data(
@@ -108,28 +135,50 @@ def goal_from_data(
     return Goal(without_start_point(left, measured, arm, settings), tolerances, delay_s)
 
 
+def _check_trajectory(trajectory: JointTrajectory) -> None:
+    """Refuse what would otherwise be passed over in silence."""
+    _check_names(trajectory.joint_names)
+    if trajectory.points:
+        check_ends_at_rest(trajectory.points[-1].velocities)
+    _check_absent([p for p in trajectory.points if p.effort], "efforts")
+
+
 def _check_supported(goal: FollowJointTrajectory.Goal) -> None:
-    """Refuse what would otherwise be passed over in silence, and lists beyond all reason."""
-    for named in (goal.trajectory.joint_names, goal.path_tolerance, goal.goal_tolerance):
-        if len(named) > MOST_NAMES:
-            raise TrajectoryError(
-                TrajectoryError.TOO_LARGE,
-                f"the goal has a list of {len(named)} joints, at most {MOST_NAMES} allowed",
-            )
-    if goal.trajectory.points:
-        check_ends_at_rest(goal.trajectory.points[-1].velocities)
+    for named in (goal.path_tolerance, goal.goal_tolerance):
+        _check_names(named)
     for asked, what in (
         (goal.multi_dof_trajectory.points, "a multi-DOF trajectory"),
         (goal.component_path_tolerance, "component path tolerances"),
         (goal.component_goal_tolerance, "component goal tolerances"),
-        ([p for p in goal.trajectory.points if p.effort], "efforts"),
     ):
-        if asked:
-            raise TrajectoryError(
-                TrajectoryError.UNSUPPORTED,
-                f"the goal has {what}, {len(asked)} of them; this arm takes joint positions with "
-                "times, joint tolerances and a goal time (mvista_executor/README.md)",
-            )
+        _check_absent(asked, what)
+
+
+def _check_names(named: Sequence[object]) -> None:
+    """No list beyond all reason."""
+    if len(named) > MOST_NAMES:
+        raise TrajectoryError(
+            TrajectoryError.TOO_LARGE,
+            f"the goal has a list of {len(named)} joints, at most {MOST_NAMES} allowed",
+        )
+
+
+def _check_absent(asked: Sequence[object], what: str) -> None:
+    if asked:
+        raise TrajectoryError(
+            TrajectoryError.UNSUPPORTED,
+            f"the goal has {what}, {len(asked)} of them; this arm takes joint positions with "
+            "times, joint tolerances and a goal time (mvista_executor/README.md)",
+        )
+
+
+def progress_to_msg(
+    goal: Asked, tick: Tick, asked_s: Sequence[float] | Float64, recording: Recording
+) -> Progress:
+    """What the client of this goal is told of one tick."""
+    if isinstance(goal, ExecutePlan.Goal):
+        return ExecutePlan.Feedback(progress=tick.progress)
+    return feedback_to_msg(tick, asked_s, recording)
 
 
 def feedback_to_msg(
@@ -170,47 +219,10 @@ def point_index(times_s: Sequence[float] | Float64, progress: float, plan: Execu
     return min(bisect_right(times_s, now_s), len(times_s) - 1)
 
 
-def reasons(tick: Tick) -> str:
-    """Codes of `Why`, comma-separated: how a set-point differs from what was asked."""
-    return ",".join(why.value for why in tick.why)
-
-
-def sent_to_msg(tick: Tick) -> JointStateMsg:
-    """The set-point as it was sent; `header.frame_id` says how it differs from what was asked."""
-    assert tick.command is not None
-    message = joint_command_to_msg(tick.command)
-    message.header.frame_id = reasons(tick)
-    return message
-
-
-def why_to_msg(tick: Tick, recording: Recording) -> DiagnosticStatus:
-    """How what is sent differs from what was asked, in words and numbers."""
-    plan = recording.plan
-    values = (
-        ("status", tick.status.value),
-        ("asked duration (s)", f"{plan.asked_s:.3f}"),
-        ("planned duration (s)", f"{plan.duration_s:.3f}"),
-        ("time factor", f"{plan.stretch:.4f}"),
-        ("approach (s)", f"{plan.approach_s:.3f}"),
-        ("first point later by (s)", f"{plan.lead_s:.3f}"),
-        ("off the points by (rad)", f"{plan.off_points_rad:.5f}"),
-        ("pauses", str(recording.pauses)),
-    )
-    return DiagnosticStatus(
-        level=DiagnosticStatus.OK if tick.error is None else DiagnosticStatus.ERROR,
-        name=reasons(tick),
-        message="" if tick.error is None else result_of(tick.error)[1],
-        values=[KeyValue(key=key, value=value) for key, value in values],
-    )
-
-
-def result_to_msg(error: MvistaError | None) -> FollowJointTrajectory.Result:
-    """control_msgs' code, and the error's own number and words."""
+def result_to_msg(goal: Asked, error: MvistaError | None) -> Answer:
+    """The error's own number and words; control_msgs' code where its client reads that."""
+    if isinstance(goal, ExecutePlan.Goal):
+        outcome = outcome_ok() if error is None else outcome_from_error(error)
+        return ExecutePlan.Result(outcome=outcome)
     code, text = result_of(error)
     return FollowJointTrajectory.Result(error_code=code, error_string=text)
-
-
-def executed_to_msg(report: ExecutionReport) -> JointTrajectory:
-    """Every set-point that was sent, stamped with the first one's time."""
-    sent = ActionTrajectory(report.joint_names, report.sent, report.times_s, _UNKNOWN)
-    return trajectory_to_msg(sent, report.commands[0].stamp_ns if report.commands else 0)

@@ -1,4 +1,4 @@
-"""The executor node: `follow_joint_trajectory` in, `joint_command` at `rate_hz` out. No maths.
+"""The executor node: goals in, `joint_command` at `rate_hz` out. No maths.
 
 The ticker's thread does what has a deadline: it takes the newest joint state, ticks the stream and
 publishes the set-point. The executor's (one: a multi-threaded rclpy executor was measured to be
@@ -12,10 +12,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 
-from control_msgs.action import FollowJointTrajectory
-from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
+from mvista_interfaces.msg import SetPointReport
 from sensor_msgs.msg import JointState as JointStateMsg
 from trajectory_msgs.msg import JointTrajectory
 
@@ -24,12 +21,12 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import CancelledError, RivalWritersError
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
-from mvista_executor import action_messages, rivals
+from mvista_executor import rivals
 from mvista_executor.gaps import GAP_PERIODS, GapMeter
-from mvista_executor.goal_queue import Ended, GoalQueue
+from mvista_executor.goal_queue import GoalQueue
+from mvista_executor.goal_servers_node import GoalServers
 from mvista_executor.intake import JointIntake
 from mvista_executor.planning_process import PlanningProcess
-from mvista_executor.report import Tick
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.teller import CommandMessage, Teller, Topics
 from mvista_executor.ticker import Ticker
@@ -75,8 +72,7 @@ class ExecutorNode(HouseNode):
         self._commands = self.create_publisher(JointStateMsg, rivals.COMMAND, qos.COMMAND)
         self._command_message = CommandMessage()
         topics = Topics(
-            self.create_publisher(JointStateMsg, "sent", qos.STATUS),
-            self.create_publisher(DiagnosticStatus, "why", qos.STATIC),
+            self.create_publisher(SetPointReport, "set_point_report", qos.EVENTS),
             self.create_publisher(JointTrajectory, "executed", qos.STATIC),
         )
         self._teller, self._wake = Teller(topics, news.trigger), news.trigger
@@ -97,15 +93,7 @@ class ExecutorNode(HouseNode):
             on_ended=news.trigger,
             log=log,
         )
-        self._server = ActionServer(
-            self,
-            FollowJointTrajectory,
-            rivals.SERVER,
-            execute_callback=self._conclude,
-            goal_callback=self._accept,
-            handle_accepted_callback=self._goals.offer,
-            cancel_callback=self._cancel,
-        )
+        self._servers = GoalServers(self, self._goals)
         self._ticker = Ticker(clock, settings.period_s, self._tick, self._claim)
         realtime.claim(GOALS_PRIORITY)  # of the queue's thread and, later, the executor's
         self._goals.start()
@@ -158,7 +146,8 @@ class ExecutorNode(HouseNode):
             if tick.command is not None:
                 self._gaps.tick(self.system_clock.monotonic_ns(), tick.command.stamp_ns)
                 self._commands.publish(self._command_message.of(tick.command))
-                self._teller.note(tick, self._goals.active is not None)
+                running = self._goals.active is not None
+                self._teller.note(tick, self._goals.plan_id, running)
         except BaseException as error:
             self._failure = error
             self._wake()
@@ -180,43 +169,17 @@ class ExecutorNode(HouseNode):
         """On the executor's thread: tell what was sent, and conclude goals."""
         if self._failure is not None:
             raise self._failure
-        for gap in self._gaps.take_long():
-            self.get_logger().warning(
-                f"{gap.seconds * 1e3:.1f} ms between two set-points, stamp {gap.stamp_ns}; "
-                "the machine is overloaded"
-            )
-        self._teller.tell(lambda: self._stream.recording, self._feedback)
+        gaps = self._gaps.take_long()
+        for gap in gaps:
+            self.get_logger().warning(f"{gap}; the machine is overloaded")
+        stream = self._stream
+        self._teller.tell(
+            lambda: stream.recording, gaps, lambda tick: self._servers.tell(tick, stream.recording)
+        )
         for ended in self._goals.take_ended():
             if ended.recording is not None:
                 self.get_logger().info(self._teller.tell_ended(ended.recording))
-            ended.handle.execute(partial(self._conclude, ended=ended))
-
-    def _feedback(self, tick: Tick) -> None:
-        if (goal := self._goals.active) is not None:
-            goal.publish_feedback(
-                action_messages.feedback_to_msg(tick, self._goals.asked_s, self._stream.recording)
-            )
-
-    def _accept(self, _request: FollowJointTrajectory.Goal) -> GoalResponse:
-        return GoalResponse.REJECT if self._goals.closed else GoalResponse.ACCEPT
-
-    def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        self._goals.cancel(goal)
-        return CancelResponse.ACCEPT
-
-    def _conclude(
-        self, goal: ServerGoalHandle, ended: Ended | None = None
-    ) -> FollowJointTrajectory.Result:
-        error = None if ended is None else ended.error
-        if error is None:
-            goal.succeed()
-        elif goal.is_cancel_requested:
-            goal.canceled()
-        else:
-            self.get_logger().error(f"{type(error).__name__}: {error}")
-            goal.abort()
-        self._goals.concluded()
-        return action_messages.result_to_msg(error)
+            self._servers.conclude(ended)
 
 
 def main() -> None:

@@ -20,6 +20,9 @@ class Gap:
     stamp_ns: int
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.seconds * 1e3:.1f} ms between two set-points, stamp {self.stamp_ns}"
+
 
 class GapMeter:
     """Gaps between successive ticks; `tick` on one thread, the rest on another."""

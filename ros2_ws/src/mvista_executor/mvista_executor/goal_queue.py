@@ -72,7 +72,7 @@ class GoalQueue:
     `lock` guards the stream and this queue: hold it around `note` and every tick. Under it a goal
     is always in one place: waiting, being planned, active, or ended. So a cancel meets it wherever
     it is; one that comes while a goal is planned is kept in `_called_off`, and the plan is taken
-    over under the same lock only where there is none.
+    over under the same lock only where there is none. `plan_id` is of the goal that began last.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class GoalQueue:
         self._thread = threading.Thread(target=self._work, name="planner", daemon=True)
         self.active: Handle | None = None
         self.asked_s: Float64 = np.zeros(0)
+        self.plan_id = ""
         self.closed = False
         self.idle = threading.Event()
         self.idle.set()
@@ -242,7 +243,7 @@ class GoalQueue:
             if self.active is not None and replaced is not None:
                 self._end(self.active, replaced.error, replaced)
             self.active, self._planning = handle, None
-            self.asked_s = goal.trajectory.times_s
+            self.asked_s, self.plan_id = goal.trajectory.times_s, goal.plan_id
             newer = PreemptedError("a newer goal began before this one was planned")
             for older in self._older:
                 self._end_if_waiting(older, newer)

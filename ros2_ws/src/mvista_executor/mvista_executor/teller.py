@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.records import Float64, JointCommand
-from mvista_executor import action_messages
+from mvista_executor.gaps import Gap
 from mvista_executor.motion import Why
 from mvista_executor.report import Recording, Status, Tick
+from mvista_executor.report_messages import executed_to_msg, report_to_msg
 from mvista_ros.convert import joint_command_to_msg, ns_to_stamp
 
-LISTENED_TICKS = 5
-"""Ticks between two looks whether anyone listens to `sent`, and between two parcels of it."""
 FEEDBACK_TICKS = 12
+KEPT = 1000
+"""Changes that wait to be told; older ones are let go."""
 
 
 class Publisher(Protocol):
@@ -25,15 +26,12 @@ class Publisher(Protocol):
 
     def publish(self, message: Any) -> None: ...
 
-    def get_subscription_count(self) -> int: ...
-
 
 @dataclass(frozen=True)
 class Topics:
     """Where it is told."""
 
-    sent: Publisher
-    why: Publisher
+    reports: Publisher
     executed: Publisher
 
 
@@ -60,45 +58,45 @@ class Teller:
 
     def __init__(self, topics: Topics, wake: Callable[[], object]) -> None:
         self._topics, self._wake = topics, wake
-        self._ticks: deque[Tick] = deque()
-        self._newest: Tick | None = None
+        self._changes: deque[tuple[Tick, str]] = deque(maxlen=KEPT)
+        self._newest: tuple[Tick, str] | None = None
         self._seen: Tick | None = None
-        self._listened = False
         self._count = 0
-        self._reasons: tuple[Status, tuple[Why, ...]] | None = None
-        self._told = ""
+        self._noted: tuple[str, Status, tuple[Why, ...]] | None = None
 
-    def note(self, tick: Tick, running: bool) -> None:
-        """A set-point was sent, for a goal that runs or to hold."""
+    def note(self, tick: Tick, plan_id: str, running: bool) -> None:
+        """A set-point was sent, for a goal that runs or to hold what this plan ended with."""
         self._count += 1
-        if self._count % LISTENED_TICKS == 0:
-            self._listened = self._topics.sent.get_subscription_count() > 0
-            if self._ticks:
-                self._wake()
-        if self._listened:
-            self._ticks.append(tick)
-        self._newest = tick
-        reasons = tick.status, tick.why
-        if reasons != self._reasons or (running and self._count % FEEDBACK_TICKS == 0):
-            self._reasons = reasons
+        self._newest = tick, plan_id
+        if self._noted != (noted := (plan_id, tick.status, tick.why)):
+            self._noted = noted
+            self._changes.append((tick, plan_id))
+            self._wake()
+        elif running and self._count % FEEDBACK_TICKS == 0:
             self._wake()
 
-    def tell(self, recording: Callable[[], Recording], feedback: Callable[[Any], None]) -> None:
-        """Publish what is new; `feedback` is given a message for the goal that runs."""
-        for _ in range(len(self._ticks)):
-            self._topics.sent.publish(action_messages.sent_to_msg(self._ticks.popleft()))
+    def tell(
+        self,
+        recording: Callable[[], Recording],
+        gaps: Sequence[Gap],
+        feedback: Callable[[Tick], object],
+    ) -> None:
+        """Publish what is new; `feedback` is given the newest tick of a motion."""
         newest = self._newest
-        if newest is None or newest is self._seen:
+        if newest is None:
             return
-        self._seen = newest
-        if self._told != (told := action_messages.reasons(newest)):
-            self._told = told
-            self._topics.why.publish(action_messages.why_to_msg(newest, recording()))
-        if not newest.status.final:
-            feedback(newest)
+        for _ in range(len(self._changes)):
+            tick, plan_id = self._changes.popleft()
+            self._topics.reports.publish(report_to_msg(tick, plan_id, recording()))
+        for gap in gaps:
+            self._topics.reports.publish(report_to_msg(*newest, recording(), gap))
+        if newest[0] is not self._seen:
+            self._seen = newest[0]
+            if not self._seen.status.final:
+                feedback(self._seen)
 
     def tell_ended(self, recording: Recording) -> str:
         """Publish what was sent for a goal that is over; its summary."""
         report = recording.report()
-        self._topics.executed.publish(action_messages.executed_to_msg(report))
+        self._topics.executed.publish(executed_to_msg(report))
         return report.summary

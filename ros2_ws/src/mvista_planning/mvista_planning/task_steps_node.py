@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from control_msgs.action import FollowJointTrajectory
-from mvista_interfaces.action import Imagine, InferActions
+from mvista_interfaces.action import ExecutePlan, Imagine, InferActions
 
 from mvista_core.errors import CancelledError, ExecutionError, UnavailableError
 from mvista_core.ports import Clock, Progress
@@ -20,7 +19,6 @@ from mvista_planning.task import Imagined, Stage, TaskRequest
 from mvista_ros.actions import GoalClient, call_action, succeeded
 from mvista_ros.base_node import HouseNode
 from mvista_ros.convert import (
-    error_from_text,
     ns_to_stamp,
     raise_outcome,
     trajectory_from_msg,
@@ -57,12 +55,12 @@ class RosSteps:
         self._arm = ArmTopic(node, clock, arm)
         self._imagine = GoalClient(node, Imagine, "imagine")
         self._infer = GoalClient(node, InferActions, "infer_actions")
-        self._follow = GoalClient(node, FollowJointTrajectory, f"{arm}/follow_joint_trajectory")
+        self._execute = GoalClient(node, ExecutePlan, f"{arm}/execute_plan")
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Actions of planner and executor that nobody serves yet."""
-        clients = (self._imagine, self._infer, self._follow)
+        clients = (self._imagine, self._infer, self._execute)
         return tuple(c._action_name for c in clients if not c.server_is_ready())
 
     def wait_until_ready(self, timeout_s: float, progress: Progress) -> None:
@@ -117,28 +115,19 @@ class RosSteps:
         self._confirmation.ask(progress)
 
     def execute(self, trajectory: ActionTrajectory, seen_s: float, progress: Progress) -> None:
-        """Action `follow_joint_trajectory` of the arm; cancelling it is a smooth stop and hold."""
-        relay = Relay(progress, Stage.EXECUTE.value, self._clock)
-        start_ns = self._clock.monotonic_ns()
-        duration_ns = seconds_to_ns(float(trajectory.times_s[-1]))
-
-        def watch() -> bool:
-            # The action's feedback has no fraction; the plan's own duration is close to it.
-            relay.update((self._clock.monotonic_ns() - start_ns) / duration_ns)
-            return relay.keep_going()
-
-        goal = FollowJointTrajectory.Goal(trajectory=trajectory_to_msg(trajectory))
+        """Action `execute_plan` of the arm; cancelling it is a smooth stop and hold."""
         # The executor's measure of a plan's age: the observation that it was made from.
         observed_ns = self._clock.now_ns() - seconds_to_ns(seen_s)
-        goal.multi_dof_trajectory.header.stamp = ns_to_stamp(observed_ns)
-        status, result = call_action(self._follow, goal, self._clock, keep_going=watch)
-        if not succeeded(status):
-            said = str(result.error_string) or "the executor gave no reason"
-            raise error_from_text(said, ExecutionError)
+        goal = ExecutePlan.Goal(
+            trajectory=trajectory_to_msg(trajectory),
+            plan_id=trajectory.provenance.plan_id,
+            observed=ns_to_stamp(observed_ns),
+        )
+        self._ask(self._execute, goal, Stage.EXECUTE, progress)
 
     def _ask(self, client: GoalClient, goal: Any, stage: Stage, progress: Progress) -> Any:
         relay = Relay(progress, stage.value, self._clock)
-        _, result = call_action(
+        status, result = call_action(
             client,
             goal,
             self._clock,
@@ -146,4 +135,6 @@ class RosSteps:
             keep_going=relay.keep_going,
         )
         raise_outcome(result.outcome)
+        if not succeeded(status):
+            raise ExecutionError(f"{stage.value}: ended with status {status} and without a reason")
         return result

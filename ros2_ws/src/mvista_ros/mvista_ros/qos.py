@@ -50,3 +50,6 @@ STATIC = _profile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 STATUS = _profile(depth=10)
 """Status and diagnostics."""
+
+EVENTS = _profile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""What is told seldom and must not be missed: a late joiner gets the newest hundred."""

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import numpy as np
-
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.options import option_values
@@ -20,7 +18,7 @@ from mvista_core.executor_settings import load_settings
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.executor.load import GraphLoad
-from mvista_eval.executor.setpoints import SetpointFigures, ToldGap, figures_of, gaps_in
+from mvista_eval.executor.setpoints import Recorded, SetpointFigures, ToldGap, figures_of
 from mvista_eval.executor.standstill import standstills, witnesses
 from mvista_eval.figures import Figure, Measured
 from mvista_eval.live import let_run
@@ -30,7 +28,6 @@ READY_S = 120.0
 FIRST_S = 30.0
 SETTLE_S = 2.0
 SHOWN_ERRORS = 5
-EXECUTOR_LOG = "piper_executor.log"
 
 
 def measure(seconds: float, cores: int, checkpoint: str) -> Measured:
@@ -43,7 +40,7 @@ def measure(seconds: float, cores: int, checkpoint: str) -> Measured:
     if seconds <= 0 or cores < 1:
         raise ConfigError("allowed: more than 0 seconds, at least 1 core")
     clock, run_dir = SystemClock(), output_dir("bench", "executor")
-    log = run_dir / "setpoints.npy"
+    log = run_dir / "setpoints.npz"
     log.unlink(missing_ok=True)
     recorder = NodeSpec(
         "mvista_eval", "setpoint_recorder_node", "recorder", parameters=(("log", str(log)),)
@@ -56,11 +53,10 @@ def measure(seconds: float, cores: int, checkpoint: str) -> Measured:
         supervisor.wait_ready(READY_S)
         with _load(clock, supervisor) as load, witnesses(used, run_dir):
             window_ns = _watch(supervisor, load, seconds, clock)
-    told = gaps_in((run_dir / "logs" / EXECUTOR_LOG).read_text(errors="replace"))
     period_ns = seconds_to_ns(load_settings(config_file("executor.yaml")).period_s)
-    still = standstills(used, run_dir)
-    found = figures_of(np.load(log), window_ns, period_ns, told, still)
-    return _measured(found, told, load, cores)
+    still, heard = standstills(used, run_dir), Recorded.read(log)
+    found = figures_of(heard.setpoints, window_ns, period_ns, heard.gaps, still)
+    return _measured(found, heard.gaps, load, cores)
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,21 +13,36 @@ from mvista_eval.executor.standstill import Int64, overlap_ns
 from mvista_eval.statistics import Quantiles
 
 MATCH_NS = 5_000_000
-"""A gap is told of when the log names a time this near to the late set-point's stamp."""
-_GAP = re.compile(r"(\d+\.\d+) ms between two set-points, stamp (\d+)")
+"""A gap is told of when a report names a time this near to the late set-point's stamp."""
 
 
 @dataclass(frozen=True)
 class ToldGap:
-    """A gap as the executor's log tells it; `stamp_ns` (wall time) of the set-point after it."""
+    """A gap as the executor reports it; `stamp_ns` (wall time) of the set-point after it."""
 
     stamp_ns: int
     between_ms: float
 
 
-def gaps_in(log: str) -> tuple[ToldGap, ...]:
-    """Every gap that an executor's log tells of, in its order."""
-    return tuple(ToldGap(int(stamp), float(between_ms)) for between_ms, stamp in _GAP.findall(log))
+@dataclass(frozen=True)
+class Recorded:
+    """What the recorder has heard: `setpoints` [N, 2] (stamp, arrival; wall time in ns)."""
+
+    setpoints: Int64
+    gaps: tuple[ToldGap, ...]
+
+    def write(self, path: Path) -> None:
+        """Into one file (.npz)."""
+        stamps_ns = np.array([gap.stamp_ns for gap in self.gaps], np.int64)
+        between_ms = np.array([gap.between_ms for gap in self.gaps])
+        np.savez(path, setpoints=self.setpoints, stamps_ns=stamps_ns, between_ms=between_ms)
+
+    @staticmethod
+    def read(path: Path) -> Recorded:
+        """What `write` wrote."""
+        with np.load(path) as found:
+            gaps = zip(found["stamps_ns"].tolist(), found["between_ms"].tolist(), strict=True)
+            return Recorded(found["setpoints"], tuple(ToldGap(*gap) for gap in gaps))
 
 
 @dataclass(frozen=True)
