@@ -14,7 +14,7 @@ from functools import partial
 
 from control_msgs.action import FollowJointTrajectory
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from sensor_msgs.msg import JointState as JointStateMsg
 from trajectory_msgs.msg import JointTrajectory
@@ -36,6 +36,7 @@ from mvista_executor.ticker import Ticker
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg
+from mvista_ros.goal_server import GoalServer
 from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
 
@@ -97,7 +98,7 @@ class ExecutorNode(HouseNode):
             on_ended=news.trigger,
             log=log,
         )
-        self._server = ActionServer(
+        self._server = GoalServer(
             self,
             FollowJointTrajectory,
             rivals.SERVER,
