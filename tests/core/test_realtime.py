@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -73,3 +75,40 @@ def test_released_threads_are_ordinary_again() -> None:
     worker.start()
     worker.join()
     assert found == [os.SCHED_OTHER]
+
+
+class _Knot:
+    """Keeps itself alive."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    realtime.freeze_collector()
+    yield
+    realtime.thaw_collector()
+
+
+def test_what_is_made_and_lost_between_two_collections_is_collected(frozen: None) -> None:
+    collector, knot = realtime.YoungCollector(), _Knot()
+    gone = weakref.ref(knot)
+    del knot
+    assert gone() is not None
+    assert collector.collect() and gone() is None
+
+
+def test_while_much_is_alive_it_waits_and_not_for_ever(frozen: None) -> None:
+    """As a large message: alive while it is read, then gone."""
+    collector = realtime.YoungCollector()
+    collector.collect()
+    message = [[index] for index in range(2 * realtime.MANY_YOUNG)]
+    knot = weakref.ref(_Knot())
+    assert not collector.collect() and knot() is not None
+    del message
+    assert collector.collect() and knot() is None
+    message = [[index] for index in range(2 * realtime.MANY_YOUNG)]
+    told = [collector.collect() for _ in range(realtime.MOST_PUT_OFF + 2)]
+    assert told == [False] * realtime.MOST_PUT_OFF + [True, True]
+    assert len(message) == 2 * realtime.MANY_YOUNG

@@ -40,7 +40,11 @@ def _bad(arm: ArmModel, case: str) -> ActionTrajectory:
     elif case == "repeated":
         names[1] = names[0]
     elif case == "missing":
-        names, points = names[:-1], points[:, :-1]
+        names, points = names[1:], points[:, 1:]
+    elif case == "wrist alone":
+        names, points = names[3:6], points[:, 3:6]
+    elif case == "none":
+        names, points = [], points[:, :0]
     elif case == "empty":
         points, times_s = points[:0], times_s[:0]
     elif case == "equal times":
@@ -71,6 +75,8 @@ def _bad(arm: ArmModel, case: str) -> ActionTrajectory:
         ("unknown", E.UNKNOWN_JOINT),
         ("repeated", E.REPEATED_JOINT),
         ("missing", E.MISSING_JOINT),
+        ("wrist alone", E.MISSING_JOINT),
+        ("none", E.MISSING_JOINT),
         ("empty", E.EMPTY),
         ("equal times", E.TIMES_NOT_INCREASING),
         ("decreasing times", E.TIMES_NOT_INCREASING),

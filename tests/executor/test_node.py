@@ -53,6 +53,45 @@ def test_goals_refusals_cancel_silence_and_shutdown(
     _an_interrupt_stops_smoothly_and_ends_the_process(node, arm, process)
 
 
+def _of(whole: ActionTrajectory, *joints: int) -> ActionTrajectory:
+    """These joints' columns of it."""
+    names = tuple(whole.joint_names[joint] for joint in joints)
+    return ActionTrajectory(names, whole.positions[:, joints], whole.times_s, whole.provenance)
+
+
+def test_goals_that_name_some_joints_leave_the_others_where_they_are(
+    arm: ArmModel, cell: tuple[ArmOnTopics, subprocess.Popen[bytes]]
+) -> None:
+    """As MoveIt's of the groups `arm` and `gripper` do; also one that takes over a whole one."""
+    node, _ = cell
+    opening = arm.home + 0.05 * np.linspace(0.1, 1.0, 20)[:, None] * np.eye(7)[6]
+    answer = wait(node.send(_of(trajectory_of(arm, opening), 6)).get_result_async())
+    assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.error_string
+    assert all((sent[:6] == arm.home[:6]).all() for _, sent, _ in node.commands)
+    held = node.commands[-1][1]
+    assert np.allclose(held, opening[-1], atol=1e-12)
+    count = len(node.commands)
+    answer = wait(node.send(_of(_long(arm, held), 5, 0, 1, 2, 3, 4)).get_result_async())
+    assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.error_string
+    assert all(sent[6] == held[6] for _, sent, _ in node.commands[count:])
+    assert np.allclose(node.commands[-1][1][:6], _long(arm, held).positions[-1, :6])
+
+    refused = _refusal(node, _of(_long(arm, held), 3, 4, 5))
+    assert refused.error_code == FollowJointTrajectory.Result.INVALID_JOINTS
+    assert refused.error_string.startswith("[50.4]")
+
+    here = node.commands[-1][1]
+    whole = node.send(_long(arm, here))
+    assert until(lambda: _speed(node) > 0.2)
+    closing = here - here[6] * np.linspace(0.1, 1.0, 20)[:, None] * np.eye(7)[6]
+    answer = wait(node.send(_of(trajectory_of(arm, closing), 6)).get_result_async())
+    assert answer.status == GoalStatus.STATUS_SUCCEEDED, answer.result.error_string
+    assert wait(whole.get_result_async()).result.error_string.startswith("[64]")
+    assert node.commands[-1][1][6] == 0.0
+    between = (here[:6] < node.commands[-1][1][:6]) == (np.array([1, 0, 0, 1, 0, 1]) > 0)
+    assert between.all(), "the arm comes to rest on its way"
+
+
 def _long(arm: ArmModel, start: np.ndarray) -> ActionTrajectory:
     way = 0.4 * (1 - np.cos(np.arange(1, 61) / 60 * np.pi))[:, None]
     return trajectory_of(arm, start + way * np.array([1, 0, 0, 1, 0, 1, 0]))

@@ -126,7 +126,7 @@ def test_what_is_not_a_number_on_the_curve_is_refused(
     times_s = np.array([1.0, 2.0, 2.0 + 1e-120, 3.0])
     trajectory = trajectory_of(arm, points, np.array([1.0, 2.0, np.nextafter(2.0, 3.0), 3.0]))
     assert times_s[1] == times_s[2]
-    ordered_points(trajectory, arm)
+    ordered_points(trajectory, arm, arm.home)
     try:
         plan = prepare(trajectory, MotionState.rest(arm.home), arm, settings)
     except TrajectoryError:

@@ -126,12 +126,13 @@ def goal_from_data(
     """The points, the tolerances and the start of a goal; `now_ns` is wall time.
 
     Raises:
-        TrajectoryError: too old, or a tolerance that is not done here.
+        TrajectoryError: too old, joints that are none, or a tolerance that is not done here.
     """
     check_age(goal.made_ns, now_ns, settings)
     left, delay_s = from_now_on(goal.trajectory, goal.start_ns, now_ns, settings)
     asked_s = float(left.times_s[-1])
-    tolerances = tolerances_of(goal.path, goal.end, goal.goal_time_s, asked_s, arm, settings)
+    names = left.joint_names
+    tolerances = tolerances_of(goal.path, goal.end, goal.goal_time_s, asked_s, names, arm, settings)
     return Goal(without_start_point(left, measured, arm, settings), tolerances, delay_s)
 
 

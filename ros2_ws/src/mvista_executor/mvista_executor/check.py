@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ArmNotReadyError, TrajectoryError
-from mvista_core.executor_settings import ExecutorSettings, per_joint
+from mvista_core.executor_settings import GRIPPER, ExecutorSettings, per_joint
 from mvista_core.records import ActionTrajectory, Float64, JointState
 
 ROUNDING = 1e-6
@@ -33,23 +34,54 @@ def check_size(count: int, last_s: float, settings: ExecutorSettings) -> None:
         )
 
 
-def ordered_points(trajectory: ActionTrajectory, arm: ArmModel) -> tuple[Float64, Float64]:
+def named_joints(names: tuple[str, ...], arm: ArmModel) -> NDArray[np.bool_]:
+    """Which of the arm's joints [J] are named: all, all but the gripper, or the gripper alone.
+
+    Raises:
+        TrajectoryError: `UNKNOWN_JOINT`, `REPEATED_JOINT`, `MISSING_JOINT`.
+    """
+    known = list(arm.joint_names)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise TrajectoryError(
+            TrajectoryError.UNKNOWN_JOINT, f"unknown joints {unknown}; {arm.name} has {known}"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise TrajectoryError(
+            TrajectoryError.REPEATED_JOINT, f"joints {repeated} appear more than once"
+        )
+    missing = [name for name in known if name not in names]
+    if missing not in ([], [GRIPPER]) and names != (GRIPPER,):
+        raise TrajectoryError(
+            TrajectoryError.MISSING_JOINT,
+            f"joints {missing} are missing; give all of {known}, all without '{GRIPPER}', or "
+            f"'{GRIPPER}' alone",
+        )
+    return np.array([name in names for name in known])
+
+
+def ordered_points(
+    trajectory: ActionTrajectory, arm: ArmModel, resting: Float64
+) -> tuple[Float64, Float64]:
     """Positions [T, J] in the arm's joint order and times_s [T] of a sound trajectory.
 
-    Checks names, size, finiteness, times, position limits, and the mean velocity between points.
+    A joint that it does not name is at `resting` [J] in every point. Checks names, size,
+    finiteness, times, position limits, and the mean velocity between points.
 
     Raises:
         TrajectoryError: numbered; nothing of the trajectory may be used.
     """
-    _check_names(trajectory.joint_names, arm)
+    named_joints(trajectory.joint_names, arm)
     positions = np.asarray(trajectory.positions, dtype=np.float64)
     times_s = np.asarray(trajectory.times_s, dtype=np.float64)
     if len(times_s) == 0:
         raise TrajectoryError(TrajectoryError.EMPTY, "the trajectory has no points")
     _check_finite(trajectory.joint_names, positions, times_s)
     _check_times(times_s)
-    order = [trajectory.joint_names.index(name) for name in arm.joint_names]
-    positions = positions[:, order]
+    places = [arm.joint_names.index(name) for name in trajectory.joint_names]
+    positions, given = np.tile(resting, (len(times_s), 1)), positions
+    positions[:, places] = given
     _check_position_limits(positions, arm)
     _check_mean_velocity(positions, times_s, arm)
     return np.clip(positions, arm.lower, arm.upper), times_s
@@ -94,25 +126,6 @@ def check_start(points: Float64, start: Float64, arm: ArmModel, settings: Execut
             f"{arm.joint_names[index]} starts at {points[0, index]:.4f}, measured "
             f"{start[index]:.4f}: {distance[index]:.4f} apart, at most {allowed[index]:.4f} "
             "allowed; was the plan made for this pose?",
-        )
-
-
-def _check_names(names: tuple[str, ...], arm: ArmModel) -> None:
-    known = list(arm.joint_names)
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise TrajectoryError(
-            TrajectoryError.UNKNOWN_JOINT, f"unknown joints {unknown}; {arm.name} has {known}"
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise TrajectoryError(
-            TrajectoryError.REPEATED_JOINT, f"joints {repeated} appear more than once"
-        )
-    missing = [name for name in known if name not in names]
-    if missing:
-        raise TrajectoryError(
-            TrajectoryError.MISSING_JOINT, f"joints {missing} are missing; give all of {known}"
         )
 
 

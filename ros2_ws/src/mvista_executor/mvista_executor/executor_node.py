@@ -64,6 +64,7 @@ class ExecutorNode(HouseNode):
         self._stall_after_s = settings.stall_after_s
         self._stream, self._lock = ExecutionStream(arm, settings, clock), threading.Lock()
         self._gaps, self._intake = GapMeter(settings.period_s), JointIntake(arm)
+        self._collector = realtime.YoungCollector()
         self._failure: BaseException | None = None
         self._rival: RivalWritersError | None = None
         self._ticks = 0
@@ -103,7 +104,7 @@ class ExecutorNode(HouseNode):
 
     def health(self) -> Health:
         """The stream's status, gaps between set-points, who else commands."""
-        realtime.collect_young()
+        self._collector.collect()
         gap_s, said = self._gaps.take_s(), self._stream.status.value
         values = (
             ("largest gap between ticks (s)", f"{gap_s:.4f}"),

@@ -17,6 +17,7 @@ from mvista_core.errors import (
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_core.timing import ns_to_seconds
+from mvista_executor.check import named_joints
 from mvista_executor.moves import needs_approach
 from mvista_executor.report import Tolerances
 
@@ -69,22 +70,26 @@ def tolerances_of(
     goal: Sequence[JointTolerance],
     goal_time_s: float,
     asked_s: float,
+    names: tuple[str, ...],
     arm: ArmModel,
     settings: ExecutorSettings,
 ) -> Tolerances:
     """A goal's tolerances over the defaults, as ros2_control's controller reads them.
 
+    `names` are the joints that the goal moves; the defaults hold for the others too.
+
     A positive `goal_time_s` is how late after `asked_s`, the trajectory's own duration, the arm
     may arrive; 0 is the default, negative waits for ever.
 
     Raises:
-        TrajectoryError: a tolerance that is not finite, for a joint the arm lacks, or on an
-            acceleration (which no driver measures).
+        TrajectoryError: a tolerance that is not finite, for a joint that the arm or the goal
+            lacks, or on an acceleration (which no driver measures); or joints that are none.
     """
+    named_joints(names, arm)
     default = Tolerances.default(arm, settings)
     for listed in (path, goal):
         for tolerance in listed:
-            _check_tolerance(tolerance, arm)
+            _check_tolerance(tolerance, names, arm)
     return Tolerances(
         _over(default.path, [(t.name, t.position) for t in path], arm),
         _over(default.goal, [(t.name, t.position) for t in goal], arm),
@@ -151,7 +156,8 @@ def without_start_point(
 ) -> ActionTrajectory:
     """Drop a first point at time 0 that only repeats where the arm is, as MoveIt's plans begin.
 
-    Any other trajectory is returned as it is, for the check to judge.
+    Its joints are the arm's (`named_joints`). Any other trajectory is returned as it is, for the
+    check to judge.
 
     Raises:
         TrajectoryError: `START_TOO_FAR`, the arm is not where such a first point says it is.
@@ -159,11 +165,10 @@ def without_start_point(
     times_s = trajectory.times_s
     if measured is None or len(times_s) < 2 or times_s[0] != 0.0:
         return trajectory
-    if sorted(trajectory.joint_names) != sorted(arm.joint_names):
-        return trajectory
-    order = [trajectory.joint_names.index(name) for name in arm.joint_names]
-    first = trajectory.positions[0][order]
     here = measured.ordered(arm.joint_names)
+    first = here.copy()
+    places = [arm.joint_names.index(name) for name in trajectory.joint_names]
+    first[places] = trajectory.positions[0]
     if not np.isfinite(first).all():
         return trajectory
     if needs_approach(here, first, arm, settings):
@@ -194,11 +199,17 @@ def check_ends_at_rest(last_velocities: Sequence[float]) -> None:
             )
 
 
-def _check_tolerance(tolerance: JointTolerance, arm: ArmModel) -> None:
+def _check_tolerance(tolerance: JointTolerance, names: tuple[str, ...], arm: ArmModel) -> None:
     if tolerance.name not in arm.joint_names:
         raise TrajectoryError(
             TrajectoryError.UNKNOWN_JOINT,
             f"a tolerance names '{tolerance.name}'; {arm.name} has {list(arm.joint_names)}",
+        )
+    if tolerance.name not in names:
+        raise TrajectoryError(
+            TrajectoryError.MISSING_JOINT,
+            f"a tolerance names '{tolerance.name}', which the goal does not move: it names "
+            f"{list(names)}",
         )
     values = (tolerance.position, tolerance.velocity, tolerance.acceleration)
     if not np.isfinite(values).all():

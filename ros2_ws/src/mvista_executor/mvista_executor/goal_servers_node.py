@@ -7,7 +7,7 @@ from typing import Any
 
 from control_msgs.action import FollowJointTrajectory
 from mvista_interfaces.action import ExecutePlan
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
@@ -15,6 +15,7 @@ from mvista_executor import rivals
 from mvista_executor.action_messages import Answer, progress_to_msg, result_to_msg
 from mvista_executor.goal_queue import Ended, GoalQueue
 from mvista_executor.report import Recording, Tick
+from mvista_ros.goal_server import GoalServer
 
 EXECUTE_PLAN = "execute_plan"
 
@@ -25,7 +26,7 @@ class GoalServers:
     def __init__(self, node: Node, goals: GoalQueue) -> None:
         self._node, self._goals = node, goals
         self._servers = [
-            ActionServer(
+            GoalServer(
                 node,
                 kind,
                 name,

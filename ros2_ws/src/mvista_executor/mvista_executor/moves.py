@@ -114,8 +114,10 @@ class Move:
         return np.asarray((low < self.lower - _INSIDE) | (high > self.upper + _INSIDE))
 
 
-def stop(state: MotionState, arm: ArmModel) -> Move:
+def stop(state: MotionState, arm: ArmModel, share: float = STOP_SHARE) -> Move:
     """Every joint to rest on its own, as fast as its limits allow, inside its position limits.
+
+    Uses `share` of the acceleration and jerk limits.
 
     A joint that would come to rest outside is braked harder: at its acceleration limit through
     standstill, and back a little. No motion stops on a shorter way, so one that itself stays
@@ -125,8 +127,8 @@ def stop(state: MotionState, arm: ArmModel) -> Move:
         state,
         MotionState.rest(state.positions),
         arm.max_velocity,
-        STOP_SHARE * arm.max_acceleration,
-        STOP_SHARE * arm.max_jerk,
+        share * arm.max_acceleration,
+        share * arm.max_jerk,
         "No",
         (True,) * len(arm.joint_names),
     )

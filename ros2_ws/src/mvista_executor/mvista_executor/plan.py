@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
 from mvista_core.executor_settings import GRIPPER, ExecutorSettings
 from mvista_core.records import ActionTrajectory, Float64
-from mvista_executor.check import check_size, check_start, ordered_points
+from mvista_executor.check import check_size, check_start, named_joints, ordered_points
 from mvista_executor.limit import pieces, verify
 from mvista_executor.motion import MotionState, Why
 from mvista_executor.moves import Move, approach, needs_approach, splice, stop
@@ -136,21 +137,38 @@ def prepare(
 ) -> ExecutionPlan:
     """Check a trajectory and make the plan that carries it out from a state, at rest or moving.
 
+    A joint that it does not name stays at its set-point; one that moves comes to rest first.
+
     Raises:
         TrajectoryError: refused whole, with a numbered reason.
     """
     times_s = trajectory.times_s
     check_size(len(times_s), float(times_s[-1]) if len(times_s) else 0.0, settings)
-    points, times_s = ordered_points(trajectory, arm)
-    check_start(points, start.positions, arm, settings)
-    if start.velocities.any() or start.accelerations.any():
-        plan = _from_motion(start, points, times_s, arm, settings)
+    named = named_joints(trajectory.joint_names, arm)
+    resting = _resting(start, named, arm, settings)
+    points, times_s = ordered_points(trajectory, arm, resting)
+    check_start(points, np.where(named, start.positions, resting), arm, settings)
+    if _moves(start):
+        plan = _from_motion(start, points, times_s, named, arm, settings)
     else:
         plan = _from_rest(start.positions, points, times_s, arm, settings)
     if plan.follow is not None:
         verify(plan.follow, arm)
     _check_workspace(plan, settings)
     return plan
+
+
+def _moves(state: MotionState) -> bool:
+    return bool(state.velocities.any() or state.accelerations.any())
+
+
+def _resting(
+    start: MotionState, named: NDArray[np.bool_], arm: ArmModel, settings: ExecutorSettings
+) -> Float64:
+    """Where joints that are not named [J] stay: where they are, or come to rest soonest."""
+    if named.all() or not _moves(start):
+        return start.positions
+    return stop(start, arm, settings.limit_fraction).end.positions
 
 
 def _from_rest(
@@ -202,10 +220,16 @@ def _spliced(
 
 
 def _from_motion(
-    start: MotionState, points: Float64, times_s: Float64, arm: ArmModel, settings: ExecutorSettings
+    start: MotionState,
+    points: Float64,
+    times_s: Float64,
+    named: NDArray[np.bool_],
+    arm: ArmModel,
+    settings: ExecutorSettings,
 ) -> ExecutionPlan:
     """Onto the new curve with its velocity and acceleration; where none fits, after a stop."""
-    near = not needs_approach(start.positions, points[0], arm, settings)
+    here = np.where(named, start.positions, points[0])
+    near = not needs_approach(here, points[0], arm, settings)
     if near and len(points) > 1:
         plan = _joining(start, points, times_s, arm, settings)
         if plan is not None:
@@ -216,6 +240,7 @@ def _from_motion(
             none = np.zeros_like(points[0])
             return ExecutionPlan(start, points[0], (move,), None, 0.0, arm, none, float(times_s[0]))
     halt = stop(start, arm)
+    points = np.where(named, points, halt.end.positions)
     plan = _from_rest(halt.end.positions, points, times_s, arm, settings)
     return replace(plan, start=start, lead_in=(halt, *plan.lead_in))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ArmNotReadyError, TrajectoryError
-from mvista_core.executor_settings import ExecutorSettings, per_joint
+from mvista_core.executor_settings import GRIPPER, ExecutorSettings, per_joint
 from mvista_core.records import ActionTrajectory, Float64, JointState
 from mvista_executor.check import start_pose
 from mvista_executor.motion import Motion, MotionState
@@ -60,7 +60,7 @@ def make_successor(
     """
     state = standing.state
     if state is None:
-        state = MotionState.rest(_rest_pose(standing, arm, settings))
+        state = MotionState.rest(_rest_pose(standing, trajectory.joint_names, arm, settings))
     plan = prepare(trajectory, state, arm, settings)
     tolerances = tolerances or Tolerances.default(arm, settings)
     if tolerances.end_by_s is not None and plan.duration_s > tolerances.end_by_s:
@@ -91,9 +91,18 @@ def check_unmoved(
         )
 
 
-def _rest_pose(standing: Standing, arm: ArmModel, settings: ExecutorSettings) -> Float64:
+def _rest_pose(
+    standing: Standing, names: tuple[str, ...], arm: ArmModel, settings: ExecutorSettings
+) -> Float64:
+    """What is held [J] where the arm is there, else what is measured.
+
+    A gripper that the goal does not name keeps its set-point wherever it is measured: what it holds
+    keeps it from its set-point, and would fall.
+    """
     measured = start_pose(standing.measured, arm, settings)
     held = standing.held
-    if held is not None and not needs_approach(measured, held, arm, settings):
-        return held
-    return measured
+    if held is None:
+        return measured
+    left_alone = np.array([name == GRIPPER not in names for name in arm.joint_names])
+    here = np.where(left_alone, held, measured)
+    return here if needs_approach(here, held, arm, settings) else held

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient, ActionServer, CancelResponse
+from rclpy.action import ActionClient, CancelResponse
 from rclpy.action.client import ClientGoalHandle
 from rclpy.action.server import RCLError, ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -26,6 +26,7 @@ from unique_identifier_msgs.msg import UUID
 from mvista_core.errors import BusyError, CancelledError, MvistaError, UnavailableError
 from mvista_core.ports import Clock, Progress
 from mvista_ros.convert import outcome_from_error
+from mvista_ros.goal_server import GoalServer
 
 Work = Callable[[Any, Progress], Any]
 
@@ -63,7 +64,7 @@ class WorkServer:
         self._work = work
         self._running = threading.Lock()
         self._stopping = threading.Event()
-        self._server = ActionServer(
+        self._server = GoalServer(
             node,
             action_type,
             name,
