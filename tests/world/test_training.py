@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError
 from mvista_world.planner import load_planner
+from mvista_world.probe import load_probe
 from mvista_world.training import codec, data, generator, priors, recipes, refine_data, trajectory
 from mvista_world.training.recipes import Recipe
 from tests.world.tiny import ARM, CONFIG, RIG, make_observation, write_episodes
@@ -111,7 +112,7 @@ def test_real_priors_are_what_the_planner_infers_on_its_own_imagination(
 ) -> None:
     run_generator(trained, trained.out, seed=0)
     recipes.run("pack", trained, tmp_path / "checkpoint")
-    planner = load_planner(tmp_path / "checkpoint", RIG, ARM, _clock())
+    planner = load_probe(tmp_path / "checkpoint", RIG, ARM, _clock())
     folders, path = trained.video_folders(), tmp_path / "priors.npz"
     settings = priors.PriorSettings(per_folder=2, every=2, steps=1, views=2)
     made = priors.make_priors(planner, folders, RIG, ARM, settings, path)

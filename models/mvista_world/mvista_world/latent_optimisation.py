@@ -72,8 +72,8 @@ def optimise_latent(
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = learning_rate * (1.0 - 0.9 * step / steps)
         u = (torch.arange(n) + torch.rand(n, generator=rng)) / n
-        t = config.t_low + (config.t_high - config.t_low) * u
-        noise = torch.randn(x0.shape, generator=rng)
+        t = (config.t_low + (config.t_high - config.t_low) * u).to(x0.device)
+        noise = torch.randn(x0.shape, generator=rng).to(x0.device)
         words = evidence.words[torch.randint(len(evidence.words), (n,), generator=rng)]
         told = Conditions(words, cameras, z.expand(n, -1, -1))
         error, _ = denoising_error(generator, x0, noise, t, evidence.clean, told, weight)

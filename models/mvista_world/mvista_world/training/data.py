@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from mvista_core.errors import ConfigError
+from mvista_world import encode
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
-from mvista_world.depth_codec import encode_depth
 
 FRAMES_PER_CALL = 16
 
@@ -69,19 +69,12 @@ def templates(folders: Sequence[Path]) -> tuple[str, ...]:
 def to_pixels(
     color: NDArray[np.uint8], depth_mm: NDArray[np.uint16], config: ModelConfig
 ) -> torch.Tensor:
-    """RGB and coded depth in [-1, 1]: [..., T, H, W(, 3)] arrays to [N, 2, 3, T, H, W]."""
-    t, h, w = color.shape[-4:-1]
-    rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
-    metres = torch.from_numpy(depth_mm.astype(np.float32) / 1000.0)
-    both = torch.stack(
-        [rgb.reshape(-1, t, h, w, 3), encode_depth(metres.reshape(-1, t, h, w), config.depth)],
-        dim=1,
-    )
-    return both.permute(0, 1, 5, 2, 3, 4)
+    """`encode.to_pixels` of recorded depth: [..., T, H, W(, 3)] arrays to [N, 2, 3, T, H, W]."""
+    return encode.to_pixels(color, depth_mm.astype(np.float32) / 1000.0, config)
 
 
 @torch.no_grad()
-def encode_views(
+def encode_episodes(
     codec: VideoCodec,
     color: NDArray[np.uint8],
     depth_mm: NDArray[np.uint16],
@@ -129,7 +122,7 @@ def load_latents(
         shard = load_shard(path)
         stored = cache / f"{path.parent.name}-{path.stem}-{codec_sha[:12]}.npy"
         if not stored.is_file():
-            encoded = encode_views(codec, shard.color, shard.depth_mm, config)
+            encoded = encode_episodes(codec, shard.color, shard.depth_mm, config)
             np.save(stored, encoded.numpy().astype(np.float16))
         parts.append(np.load(stored))
         actions.append(shard.actions)

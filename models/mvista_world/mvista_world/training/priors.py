@@ -14,7 +14,7 @@ import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.records import CameraFrame, JointState, RigCalibration
-from mvista_world.planner import WorldModelPlanner
+from mvista_world.probe import PlannerProbe
 from mvista_world.training import data
 from mvista_world.training.loop import log
 from mvista_world.training.refine_data import Priors, save_priors
@@ -32,7 +32,7 @@ class PriorSettings:
 
 
 def make_priors(
-    planner: WorldModelPlanner,
+    planner: PlannerProbe,
     folders: Sequence[Path],
     rig: RigCalibration,
     arm: ArmModel,

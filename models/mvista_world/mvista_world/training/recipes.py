@@ -20,7 +20,7 @@ from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig, save_config
 from mvista_world.generator import MultiViewGenerator
-from mvista_world.planner import load_planner
+from mvista_world.probe import load_probe
 from mvista_world.refine import RefineConfig
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import codec, data, generator, priors, refine, trajectory
@@ -119,7 +119,7 @@ def make_priors(recipe: Recipe, checkpoint: Path) -> None:
     settings = priors.PriorSettings(seed=recipe.seed)
     if recipe.steps is not None:
         settings = replace(settings, per_folder=recipe.steps)
-    planner = load_planner(checkpoint, recipe.rig, recipe.arm, SystemClock())
+    planner = load_probe(checkpoint, recipe.rig, recipe.arm, SystemClock())
     path = recipe.out / "refine" / "priors.npz"
     priors.make_priors(planner, recipe.video_folders(), recipe.rig, recipe.arm, settings, path)
 

@@ -24,7 +24,7 @@ from mvista_core.rig import load_rig
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
-from mvista_world.planner import WorldModelPlanner, load_planner
+from mvista_world.probe import PlannerProbe, load_probe
 
 HEAD_STEPS = 15
 RANDOM_STEPS = 100
@@ -60,7 +60,7 @@ class Scene:
     """One scene, one instruction, and the plans made for it, each inferred once."""
 
     def __init__(
-        self, cell: SimCell, planner: WorldModelPlanner, job: Job, instruction: str | None
+        self, cell: SimCell, planner: PlannerProbe, job: Job, instruction: str | None
     ) -> None:
         self.cell = cell
         self._planner = planner
@@ -155,16 +155,16 @@ def run_job(job: Job) -> list[Trial]:
     return trials
 
 
-_HELD: dict[Path, tuple[SimCell, WorldModelPlanner, ArmModel]] = {}
+_HELD: dict[Path, tuple[SimCell, PlannerProbe, ArmModel]] = {}
 
 
-def _process(checkpoint: Path) -> tuple[SimCell, WorldModelPlanner, ArmModel]:
+def _process(checkpoint: Path) -> tuple[SimCell, PlannerProbe, ArmModel]:
     """This process's cell and planner, made at the first job."""
     if checkpoint not in _HELD:
         rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
         arm = load_arm(paths.config_file("arms", "piper.yaml"))
         cell = SimCell(arm, rig)
-        _HELD[checkpoint] = (cell, load_planner(checkpoint, rig, arm, SimClock(cell)), arm)
+        _HELD[checkpoint] = (cell, load_probe(checkpoint, rig, arm, SimClock(cell)), arm)
     return _HELD[checkpoint]
 
 

@@ -23,7 +23,7 @@ from mvista_core.records import ActionTrajectory, Float64
 from mvista_core.rig import load_rig
 from mvista_sim.cell import SimCell, SimClock
 from mvista_sim.tasks import TEMPLATES
-from mvista_world.planner import WorldModelPlanner, load_planner
+from mvista_world.probe import PlannerProbe, load_probe
 
 NOISE_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     cell = SimCell(arm, rig)
-    planner = load_planner(args.checkpoint, rig, arm, SimClock(cell))
+    planner = load_probe(args.checkpoint, rig, arm, SimClock(cell))
     scenes = [
         _scene_errors(cell, planner, seed) for seed in range(args.seed, args.seed + args.episodes)
     ]
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _scene_errors(cell: SimCell, planner: WorldModelPlanner, seed: int) -> dict[str, Float64]:
+def _scene_errors(cell: SimCell, planner: PlannerProbe, seed: int) -> dict[str, Float64]:
     """Errors [levels] of one scene for each thing the generator is told."""
     own_words = cell.reset("touch_cube", seed)
     joints, expert = cell.state(), cell.expert()
