@@ -19,7 +19,7 @@ from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig, load_config
 from mvista_world.generator import MultiViewGenerator
-from mvista_world.refine import ResidualRefiner, load_refiner
+from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
 from mvista_world.text import InstructionEncoder, load_tokenizer
 from mvista_world.trajectory import TrajectoryVae
 
@@ -54,7 +54,7 @@ def load_checkpoint(folder: Path, compute: Compute | None = None) -> Checkpoint:
     """
     sha = weights.verify(folder)
     config, templates = load_config(folder / "config.json")
-    has_refiner = (folder / "refine.safetensors").is_file()
+    has_refiner = (folder / REFINER_FILES[0]).is_file()
     refiner = load_refiner(folder) if has_refiner else None
     compute = compute or choose()
     _refuse_foreign_networks(config)

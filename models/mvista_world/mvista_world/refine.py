@@ -38,19 +38,23 @@ ABOVE_TABLE = FusionConfig(lower_m=(0.0, -0.5, 0.012))
 """The default crop leaves the table top (z = 0) out: it is three points in four around a hand
 that reaches down, and says nothing about where the hand is."""
 
+REFINER_FILES = ("refine.safetensors", "refine.json")
+"""Weights and description of a refiner, in its own folder or in a checkpoint's."""
+
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """Sizes of the residual IDM; the defaults are `tiny`, `paper_refine_config()` is the paper's.
+    """Sizes of the residual IDM; the defaults are those of `tiny`.
 
-    points: per cloud after farthest point sampling. candidates: a cloud is thinned evenly to at
-    most this many points before that (0: never). radius_m: points farther from the prior's tip
-    are dropped. scale_m: length that is 1 to the network; errors are millimetres, so well below
-    the radius. min_points: with fewer, that frame's correction is zero. keypoints: learnt soft
-    keypoints per frame beside the max-pooled feature (0: the paper's plain PointNet). On a
-    simulated hand they halved what was left of the tip error, max pooling being coarse.
+    points: per cloud after farthest point sampling (8,192 in App. A). candidates: a cloud is
+    thinned evenly to at most this many points before that (0: never). radius_m: points farther
+    from the prior's tip are dropped. scale_m: length that is 1 to the network; errors are
+    millimetres, so well below the radius. min_points: with fewer, that frame's correction is zero.
+    keypoints: learnt soft keypoints per frame beside the max-pooled feature (0: the paper's plain
+    PointNet). On a simulated hand they halved what was left of the tip error, max pooling being
+    coarse.
     """
 
     points: int = 512
@@ -73,11 +77,6 @@ class RefineConfig:
             raise ConfigError(
                 f"candidates ({self.candidates}) must be 0 or at least points ({self.points})"
             )
-
-
-def paper_refine_config() -> RefineConfig:
-    """8,192 points per cloud and no soft keypoints (App. A)."""
-    return RefineConfig(points=8192, candidates=0, keypoints=0, point_widths=(64, 128, 1024))
 
 
 class ResidualRefiner(nn.Module):
@@ -263,14 +262,14 @@ def local_clouds(
 def save_refiner(model: ResidualRefiner, directory: Path) -> Path:
     """Write `refine.safetensors` and `refine.json` (config and sha256) and return the former."""
     directory.mkdir(parents=True, exist_ok=True)
-    weights = directory / "refine.safetensors"
+    weights, description = (directory / name for name in REFINER_FILES)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
     document = {
         "format": _FORMAT,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "config": asdict(model.config),
     }
-    (directory / "refine.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    description.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return weights
 
 
@@ -280,10 +279,10 @@ def load_refiner(directory: Path) -> ResidualRefiner:
     Raises:
         WeightsError: a file is missing, truncated, altered, or does not fit its configuration.
     """
-    weights, description = directory / "refine.safetensors", directory / "refine.json"
+    weights, description = (directory / name for name in REFINER_FILES)
     for path in (weights, description):
         if not path.is_file():
-            raise WeightsError(f"no refiner at {path}; train it with mvista_world.training.refine")
+            raise WeightsError(f"no refiner at {path}; train it with `mvista train refine`")
     try:
         document = json.loads(description.read_text(encoding="utf-8"))
         expected = str(document["sha256"])

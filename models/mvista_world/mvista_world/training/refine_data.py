@@ -24,6 +24,7 @@ JOINT_SPREAD = np.array([0.06, 0.05, 0.05, 0.10, 0.08, 0.15, 0.0])
 """Relative sizes (rad) of the random bends of joints 1..6: wrists err more than shoulders."""
 GRIPPER_SPREAD_M = 0.004
 LARGEST_BEND_RAD = 0.25
+PRIORS_FILE = "priors.npz"
 VALIDATION_EVERY = 10
 """One episode in this many is held out; the choice does not depend on the seed."""
 
@@ -76,8 +77,8 @@ class EpisodeSet:
         return replace(self, priors=priors)
 
 
-def load_episodes(data_dirs: Sequence[Path], max_episodes: int | None = None) -> EpisodeSet:
-    """Read `shard-*.npz` of several directories, at most `max_episodes` of each, into memory.
+def load_episodes(data_dirs: Sequence[Path]) -> EpisodeSet:
+    """Read `shard-*.npz` of several directories into memory.
 
     Raises:
         ConfigError: no shard, a missing array, or frames that do not divide the actions.
@@ -87,19 +88,15 @@ def load_episodes(data_dirs: Sequence[Path], max_episodes: int | None = None) ->
         shards = sorted(Path(directory).glob("shard-?????.npz"))
         if not shards:
             raise ConfigError(f"no shard-00000.npz in {directory}; collect episodes first")
-        left = max_episodes if max_episodes is not None else 1 << 60
         for path in shards:
-            if left <= 0:
-                break
             with np.load(path) as shard:
                 missing = {"color", "depth_mm", "actions", "initial"} - set(shard.files)
                 if missing:
                     raise ConfigError(f"{path} lacks {sorted(missing)}; it has {shard.files}")
-                color.append(shard["color"][:left])
-                depth_mm.append(shard["depth_mm"][:left])
-                actions.append(shard["actions"][:left])
-                initial.append(shard["initial"][:left])
-            left -= len(actions[-1])
+                color.append(shard["color"])
+                depth_mm.append(shard["depth_mm"])
+                actions.append(shard["actions"])
+                initial.append(shard["initial"])
     episodes = EpisodeSet(
         tuple(f"cam{v}" for v in range(color[0].shape[1])),
         np.concatenate(color),
@@ -273,8 +270,9 @@ class Sample(NamedTuple):
 class SampleMaker:
     """Turns a random generator into one training or validation sample.
 
-    views: how many of the cameras a sample sees. error_m: range of a bent prior's largest tip
-    error. real_share: how often a real prior is used where there are any.
+    window: what the recorder cut its images with. views: how many of the cameras a sample sees.
+    error_m: range of a bent prior's largest tip error. real_share: how often a real prior is used
+    where there are any.
     """
 
     def __init__(
@@ -282,19 +280,17 @@ class SampleMaker:
         episodes: EpisodeSet,
         rig: RigCalibration,
         arm: ArmModel,
+        window: ModelWindow,
         config: RefineConfig,
         views: int,
         error_m: tuple[float, float],
         real_share: float,
     ) -> None:
         cameras = [rig.camera(name) for name in episodes.cameras]
-        height, width = episodes.color.shape[3:5]
         self.episodes, self.arm = episodes, arm
         self.config, self.views = config, views
         self.error_m, self.real_share = error_m, real_share
         self.poses: Float64 = np.stack([camera.base_from_camera for camera in cameras])
-        # The recorder's window is reduced by two (`ModelWindow(96, 64, reduce=2)`).
-        window = ModelWindow(width, height, reduce=2)
         self.intrinsics = tuple(window.intrinsics(camera.intrinsics) for camera in cameras)
         held_out = np.arange(len(episodes)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
         self.train_indices = np.flatnonzero(~held_out)
