@@ -97,17 +97,15 @@ def test_every_command_has_arguments_and_a_body(command: cli.Command) -> None:
 
 def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None:
     from mvista_bringup.arguments import bench_calibration as trials
-    from mvista_bringup.arguments import calibrate, calibrate_simulate, dataset, plan
+    from mvista_bringup.arguments import calibrate, calibrate_simulate, dataset
     from mvista_bringup.calibration_trials import PARTS
     from mvista_calibration.pipeline import METHODS
     from mvista_sim.calibration_cell import GRIPPER, TABLE
     from mvista_sim.collect import FIRST_SEED
-    from mvista_world.planner import INITIALISATIONS
 
     assert calibrate.METHODS == METHODS
     assert (calibrate_simulate.GRIPPER, calibrate_simulate.TABLE) == (GRIPPER, TABLE)
     assert trials.PARTS == PARTS
-    assert plan.INITIALISATIONS == INITIALISATIONS
     assert dataset.FIRST_SEED == FIRST_SEED
 
 

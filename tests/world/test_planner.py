@@ -22,7 +22,7 @@ from mvista_world.planner import KEPT_ROLLOUTS, WorldModelPlanner, load_planner
 from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner
 from tests.world.tiny import ARM, CONFIG, RIG, TEMPLATES, make_observation, write_checkpoint
 
-VIEWS = ("cam1", "cam2", "cam0")
+VIEWS = CONFIG.cameras
 
 
 def go_on(stage: str, fraction: float) -> bool:

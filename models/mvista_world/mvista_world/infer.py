@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mvista_world.action_head import read_latent
-from mvista_world.config import OptimisationConfig
+from mvista_world.config import INITIALISATIONS, OptimisationConfig
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.latent_optimisation import Evidence, optimise_latent
 
@@ -38,7 +38,7 @@ def infer_latent(
     """
     head = read_latent(generator, evidence.latents, evidence.clean, told, config, rng)
     start, learning_rate = head, config.head_learning_rate
-    if initialisation != "head":
+    if initialisation != INITIALISATIONS[0]:
         start = torch.randn(head.shape, generator=rng).to(head.device)
         learning_rate = config.learning_rate
     found = optimise_latent(generator, evidence, start, steps, learning_rate, config, rng, on_step)

@@ -33,6 +33,7 @@ from mvista_core.records import (
 from mvista_world.cameras import camera_embedding
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.compute import Compute
+from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, decode_views, within_range
 from mvista_world.denoise import solve
 from mvista_world.encode import encode_source, source_mask
@@ -42,7 +43,6 @@ from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.refine import refine
 
 KEPT_ROLLOUTS = 4
-INITIALISATIONS = ("head", "random")
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,8 @@ class WorldModelPlanner:
         config = self.config
         start = joints.ordered(config.joint_names)
         positions = decode_actions(self._checkpoint.trajectory, z, start, self._arm, config)
-        count, rate_hz = config.trajectory.action_count, config.trajectory.action_rate_hz
-        times_s = np.arange(1.0, count + 1.0, dtype=np.float64) / rate_hz
-        return ActionTrajectory(config.joint_names, positions, times_s, provenance)
+        due_s = config.episode.action_times_s
+        return ActionTrajectory(config.joint_names, positions, due_s, provenance)
 
     def _refine(self, held: HeldRollout, prior: ActionTrajectory) -> ActionTrajectory:
         if self._checkpoint.refiner is None:
@@ -254,7 +253,6 @@ class WorldModelPlanner:
         seed: int,
     ) -> Rollout:
         cameras = [self._rig.camera(name) for name in names]
-        times_s = np.arange(self.config.frame_count, dtype=np.float64) * self.config.frame_period_s
         return Rollout(
             uuid.uuid4().hex[:12],
             instruction,
@@ -263,7 +261,7 @@ class WorldModelPlanner:
             np.stack([camera.base_from_camera for camera in cameras]),
             color,
             depth_m.astype(np.float32),
-            times_s,
+            self.config.episode.frame_times_s,
             seed,
             self._clock.now_ns(),
         )

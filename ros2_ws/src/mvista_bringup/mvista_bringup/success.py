@@ -19,17 +19,16 @@ import numpy as np
 from mvista_bringup import paths
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
-from mvista_core.records import ActionTrajectory, Float64, InferredPlan, Observation, Rollout
+from mvista_core.records import ActionTrajectory, InferredPlan, Observation, Rollout
 from mvista_core.rig import load_rig
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
+from mvista_world.config import OptimisationConfig
 from mvista_world.probe import PlannerProbe, load_probe
 
-HEAD_STEPS = 15
-RANDOM_STEPS = 100
-FRAME_TIMES_S: Float64 = np.arange(9.0) * 0.8
-CAMERAS = ("cam1", "cam2", "cam0")
+HEAD_STEPS = OptimisationConfig.head_steps
+RANDOM_STEPS = OptimisationConfig.random_steps
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Scene:
         observation = Observation(
             frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
         )
-        source, *targets = CAMERAS
+        source, *targets = self._planner.config.cameras
         return self._planner.imagine(observation, source, targets, self._job.seed, _quiet)
 
     @cached_property
@@ -89,8 +88,11 @@ class Scene:
         """The expert's own future, filmed."""
         self.reset()
         joints = self.cell.state()
-        rows = self.cell.run_actions(self.expert, FRAME_TIMES_S)
-        views = [[next(f for f in row if f.camera == name) for row in rows] for name in CAMERAS]
+        config = self._planner.config
+        rows = self.cell.run_actions(self.expert, config.episode.frame_times_s)
+        views = [
+            [next(f for f in row if f.camera == name) for row in rows] for name in config.cameras
+        ]
         return self._planner.adopt(views, joints, self.cell.instruction)
 
     def plan(self, source: str, start: str, steps: int) -> InferredPlan:

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from mvista_bringup import paths
-from mvista_bringup.success import CAMERAS, FRAME_TIMES_S
 from mvista_core import instructions
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
@@ -72,8 +71,11 @@ def _scene_errors(cell: SimCell, planner: PlannerProbe, seed: int) -> dict[str, 
     joints, expert = cell.state(), cell.expert()
     others = [w for w in instructions.expand(TEMPLATES["touch_cube"]) if w != own_words]
     other = cell.expert(str(np.random.default_rng(seed).choice(others)))
-    filmed = cell.run_actions(expert, FRAME_TIMES_S)
-    views = [[next(f for f in row if f.camera == name) for row in filmed] for name in CAMERAS]
+    config = planner.config
+    filmed = cell.run_actions(expert, config.episode.frame_times_s)
+    views = [
+        [next(f for f in row if f.camera == name) for row in filmed] for name in config.cameras
+    ]
     rollout = planner.adopt(views, joints, own_words).rollout_id
     told: dict[str, ActionTrajectory | None] = {"true": expert, "other": other, "nothing": None}
     return {name: planner.explained(rollout, a, NOISE_LEVELS) for name, a in told.items()}

@@ -24,8 +24,6 @@ from mvista_sim import tasks
 from mvista_sim.cell import SimCell
 from mvista_world.planner import WorldModelPlanner, load_planner
 
-STEPS = {"head": 15, "random": 100}
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -64,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     clock = SystemClock()
     planner = load_planner(args.checkpoint, rig, arm, clock)
+    source, *targets = planner.config.cameras
+    args.source = source if args.source is None else args.source
+    args.targets = ",".join(targets) if args.targets is None else args.targets
     observation = observe(arm, rig, args.task, args.seed, args.instruction)
     times = StageTimes(clock)
     plan = _plan(planner, observation, args, times)
@@ -101,7 +102,8 @@ def _plan(
     times: StageTimes,
 ) -> InferredPlan:
     targets = [name for name in args.targets.split(",") if name]
-    steps = STEPS[args.init] if args.steps is None else args.steps
+    usual = planner.config.optimisation.steps_from(args.init)
+    steps = usual if args.steps is None else args.steps
     rollout = planner.imagine(observation, args.source, targets, args.seed, times)
     return planner.infer_actions(rollout.rollout_id, args.init, steps, times)
 
