@@ -53,6 +53,7 @@ COMMANDS: tuple[Command, ...] = (
     _heavy("plan", "plan", "one sample observation in, a trajectory out, no robot"),
     Command(("train",), "train", "train one network of the world model"),
     _heavy("eval success", "eval_success", "success rate of the pipeline in process"),
+    _heavy("eval generation", "eval_generation", "imagined views against filmed ones, in process"),
     _heavy("eval latent", "eval_latent", "how far the generator's error depends on z"),
     _heavy("eval experts", "eval_experts", "success rate of the scripted experts in process"),
     _heavy(
