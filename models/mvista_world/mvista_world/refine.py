@@ -123,15 +123,19 @@ class ResidualRefiner(nn.Module):
 
         clouds [B, T, N, POINT_FEATURES] from `local_clouds`; prior [B, T, J] at the frame times.
         """
+        # P_k beside P_k+1 (Sec. 4.4): what moved between them, against what the prior says moved.
         pairs = torch.stack([clouds[:, :-1], clouds[:, 1:]], dim=2)
         flag = torch.zeros_like(pairs[..., :1])
         flag[:, :, 1] = 1.0
         points = self.point_mlp(torch.cat([pairs, flag], dim=-1))
         pooled = [points.amax(dim=(2, 3))]
         if self.keypoint is not None:
+            # Weighted means of positions move smoothly with the hand; a maximum jumps from point
+            # to point.
             weights = self.keypoint(points).float().softmax(dim=3)
             keys = torch.einsum("bifnk,bifnd->bifkd", weights, pairs[..., :3])
             pooled.append(keys.flatten(2))
+        # The same look means another correction in another pose of the arm.
         scaled = (prior - self.prior_mean) / self.prior_std
         both = torch.cat([*pooled, scaled[:, :-1], scaled[:, 1:]], dim=-1)
         residual: Tensor = self.head(both).float() * self.residual_std * self.gain
@@ -162,6 +166,7 @@ def refine(
             torch.from_numpy(features)[None].to(device),
             torch.from_numpy(frame_prior.astype(np.float32))[None].to(device),
         )
+    # The start is measured, and a frame without the hand in reach is no evidence: zero there.
     knots = np.zeros_like(frame_prior)
     knots[1:] = residual[0].cpu().numpy() * usable[1:, None]
     correction = spread_correction(knots, rollout.times_s, prior.times_s)
@@ -315,6 +320,7 @@ def _config_from(document: dict[str, object]) -> RefineConfig:
 def _near(points_m: Float32, color: UInt8, base_from_tip: Float64, config: RefineConfig) -> Float32:
     """Features [n, POINT_FEATURES] of the points within the radius of the tip."""
     offset = points_m - base_from_tip[:3, 3].astype(np.float32)
+    # In the tip's frame a correct prior shows the same hand in every pose: less to be learnt.
     near = np.einsum("nd,nd->n", offset, offset) <= config.radius_m**2
     features = np.empty((int(near.sum()), POINT_FEATURES), dtype=np.float32)
     features[:, :3] = offset[near] @ (base_from_tip[:3, :3] / config.scale_m).astype(np.float32)
@@ -328,6 +334,7 @@ def _sample(features: Float32, config: RefineConfig) -> Float32:
     count = len(features)
     if count <= config.points:
         return features[np.arange(config.points) % count]
+    # Farthest point sampling is linear in the cloud and the slowest step here.
     if 0 < config.candidates < count:
         features = features[np.linspace(0, count - 1, config.candidates).astype(np.int64)]
     if len(features) == config.points:

@@ -15,7 +15,7 @@ from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import decode_depth
 from mvista_world.training import data
-from mvista_world.training.loop import Run, Schedule, StepLoss, key_of, log, train
+from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 
 
@@ -104,17 +104,8 @@ def train_codec(
         return StepLoss(loss, {"loss": loss})
 
     schedule = Schedule(training.learning_rate, training.steps)
-    run = Run(
-        "codec",
-        training.seed,
-        training.steps,
-        schedule.at,
-        out / "codec.state",
-        key_of(config, training),
-        training.state_every,
-        training.log_every,
-    )
-    train(run, codec, optimiser, loss_at, resume)
+    this_run = Run.of("codec", training, schedule.at, out, config)
+    train(this_run, codec, optimiser, loss_at, resume)
     _standardise(codec, color[:cut], depth[:cut], config)
     evaluate(codec, color[cut:], depth[cut:], config)
     return _export(codec, out)

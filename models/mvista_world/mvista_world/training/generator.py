@@ -24,7 +24,7 @@ from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import data
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
 from mvista_world.training.curriculum import WARM_UNTIL, GeneratorTraining, kind_of
-from mvista_world.training.loop import Run, Schedule, StepLoss, key_of, train
+from mvista_world.training.loop import Run, Schedule, StepLoss, train
 from mvista_world.training.request import TrainingRequest
 
 
@@ -96,18 +96,9 @@ def train_generator(
         return StepLoss(loss.total, {f"{views}v-{key}": v for key, v in loss.shown.items()})
 
     schedule = Schedule(training.learning_rate, training.steps)
-    run = Run(
-        "generator",
-        training.seed,
-        training.steps,
-        schedule.at,
-        out / "generator.state",
-        key_of(config, training),
-        training.state_every,
-        training.log_every,
-    )
+    this_run = Run.of("generator", training, schedule.at, out, config)
     train(
-        run,
+        this_run,
         networks,
         optimiser,
         loss_at,

@@ -40,6 +40,22 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> object: ...
 
 
+class LoopSettings(Protocol):
+    """What every recipe's settings have; they are dataclasses."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def state_every(self) -> int: ...
+
+    @property
+    def log_every(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class StepLoss:
     """What one step descends, and scalars by name for the log."""
@@ -50,19 +66,25 @@ class StepLoss:
 
 @dataclass(frozen=True)
 class Run:
-    """One network's run: its name in the log, its length, its state file and whose state that is.
+    """One network's run: its name in the log, its settings, its state file and whose that is.
 
-    `rate` gives the learning rate of a step; `key` identifies the settings (`key_of`).
+    `rate` gives the learning rate of a step; `key` identifies settings and sizes.
     """
 
     name: str
-    seed: int
-    steps: int
+    settings: LoopSettings
     rate: Callable[[int], float]
     state: Path
     key: str
-    state_every: int
-    log_every: int
+
+    @staticmethod
+    def of(
+        name: str, settings: LoopSettings, rate: Callable[[int], float], out: Path, sizes: Any
+    ) -> Run:
+        """A run whose state lies in `out`; `sizes` is the configuration (a dataclass) it trains."""
+        said = repr((asdict(sizes), asdict(settings)))  # type: ignore[call-overload]
+        key = hashlib.sha256(said.encode()).hexdigest()
+        return Run(name, settings, rate, out / f"{name}.state", key)
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,7 @@ def train(
     accelerator: Accelerator | None = None,
     on_saved: Callable[[int], None] | None = None,
 ) -> None:
-    """Descend `loss_at(step)` for `run.steps` steps in all, the ones before a state included.
+    """Descend `loss_at(step)` for as many steps as were asked for, those before a state included.
 
     `average` follows the model's parameters; `accelerator` does backward and clipping where the
     model was prepared by one; `on_saved(done)` is called after each state that is written.
@@ -118,12 +140,13 @@ def train(
     parts: dict[str, Stateful] = {"model": model, "optimiser": optimiser}
     if average is not None:
         parts["average"] = average
+    settings = run.settings
     first = restore(run, parts) if resume else 0
     backward = torch.Tensor.backward if accelerator is None else accelerator.backward
     clip = nn.utils.clip_grad_norm_ if accelerator is None else accelerator.clip_grad_norm_
     seen: dict[str, list[float]] = {}
-    for step in range(first, run.steps):
-        torch.manual_seed(run.seed * SEED_STRIDE + step)
+    for step in range(first, settings.steps):
+        torch.manual_seed(settings.seed * SEED_STRIDE + step)
         for group in optimiser.param_groups:
             group["lr"] = run.rate(step)
         loss = loss_at(step)
@@ -136,18 +159,13 @@ def train(
         for key, value in loss.shown.items():
             seen.setdefault(key, []).append(float(value.detach()))
         done = step + 1
-        if done % run.log_every == 0 or done == run.steps:
+        if done % settings.log_every == 0 or done == settings.steps:
             log(run.name, done, **{key: float(np.mean(values)) for key, values in seen.items()})
             seen.clear()
-        if done % run.state_every == 0:
+        if done % settings.state_every == 0:
             save(run, done, parts)
             if on_saved is not None:
                 on_saved(done)
-
-
-def key_of(*settings: Any) -> str:
-    """Identifies a run by its settings (dataclasses), its seed and its steps among them."""
-    return hashlib.sha256(repr([asdict(each) for each in settings]).encode()).hexdigest()
 
 
 def save(run: Run, done: int, parts: Mapping[str, Stateful]) -> None:

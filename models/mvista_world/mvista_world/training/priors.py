@@ -58,6 +58,7 @@ def make_priors(
     rows: dict[str, list[np.ndarray]] = {"views": [], "positions": [], "color": [], "depth": []}
     indices: list[int] = []
     for index, episode in _episodes(folders, settings):
+        # Other views for every scene: which cameras a task imagines is not known in advance.
         rng = np.random.default_rng((settings.seed, index))
         views = rng.permutation(len(rig.cameras))[: settings.views]
         start = episode.initial.astype(np.float64)

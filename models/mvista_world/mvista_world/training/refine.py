@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.records import RigCalibration
 from mvista_world.compute import Compute, choose
 from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner, tip_poses
-from mvista_world.training.loop import CosineSchedule, Run, StepLoss, key_of, log, train
+from mvista_world.training.loop import CosineSchedule, Run, StepLoss, log, train
 from mvista_world.training.refine_data import (
     PRIORS_FILE,
     Augmentation,
@@ -34,7 +35,7 @@ from mvista_world.training.refine_data import (
 from mvista_world.training.request import TrainingRequest
 
 THREADS = 1
-"""Its steps are of small matrices and of sampling, which more threads do not make faster."""
+"""Other work shares the machine, and small matrices gain little from more."""
 
 
 @dataclass(frozen=True)
@@ -119,35 +120,30 @@ def train_refiner(
         model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
     schedule = CosineSchedule(training.learning_rate, training.steps, training.warmup_steps)
-    run = Run(
-        "refine",
-        training.seed,
-        training.steps,
-        schedule.at,
-        out_dir / "refine.state",
-        key_of(config, training),
-        training.state_every,
-        training.log_every,
-    )
+    this_run = Run.of("refine", training, schedule.at, out_dir, config)
 
     def loss_at(step: int) -> StepLoss:
         model.train()
         loss = refine_loss(model, _batch(maker, training.batch, training.seed, step), compute)
         return StepLoss(loss, {"loss": loss})
 
-    def report(done: int) -> None:
-        for name, error in validate(model, maker, training.validation_episodes).items():
-            values = {key: round(value, 1) for key, value in vars(error).items()}
-            log(f"refine-evaluation {name}", done, **values)
-
-    train(run, model, optimiser, loss_at, resume, on_saved=report)
+    count = training.validation_episodes
+    saved = partial(report, model, maker, count)
+    train(this_run, model, optimiser, loss_at, resume, on_saved=saved)
     model.eval()
     if episodes.priors is not None:
         model.gain.fill_(fit_gain(model, maker))
         log("refine-gain", training.steps, gain=float(model.gain))
     save_refiner(model, out_dir)
-    report(training.steps)
+    report(model, maker, count, training.steps)
     return model
+
+
+def report(model: ResidualRefiner, maker: SampleMaker, count: int, done: int) -> None:
+    """Log what `validate` finds after `done` steps."""
+    for name, error in validate(model, maker, count).items():
+        values = {key: round(value, 1) for key, value in vars(error).items()}
+        log(f"refine-evaluation {name}", done, **values)
 
 
 def refine_loss(model: ResidualRefiner, batch: tuple[Tensor, ...], compute: Compute) -> Tensor:
@@ -192,6 +188,7 @@ def fit_gain(model: ResidualRefiner, maker: SampleMaker) -> float:
     priors = maker.episodes.priors
     assert priors is not None
     model.gain.fill_(1.0)
+    # The g that minimises |g found - truth|^2 over all frames is <found, truth> / |found|^2.
     agreement = power = 0.0
     for row in range(len(priors.episodes)):
         clouds, prior, residual, usable = maker.real(row, np.random.default_rng([7, row]))
@@ -231,6 +228,7 @@ def _batch(maker: SampleMaker, size: int, seed: int, step: int) -> tuple[Tensor,
 
 def _set_statistics(model: ResidualRefiner, maker: SampleMaker, seed: int) -> None:
     """Scale of priors and residuals, from bent training episodes (no clouds needed)."""
+    # Of bent priors only: real ones may be few, and the scale must not depend on how many.
     rng = np.random.default_rng([seed, 0xCAFE])
     priors, residuals = [], []
     for index in rng.choice(maker.train_indices, 128):

@@ -176,6 +176,7 @@ def bend(
     # Bends that the tip hardly feels would need wild joints to reach the goal: bound those.
     largest = LARGEST_BEND_RAD / max(np.abs(direction).max(), 1e-6)
     scale = min(goal_m / 0.05, largest)
+    # Tip error is nearly linear in the bend: three secant steps meet the goal to a few per cent.
     for _ in range(3):
         moved = tip_poses(arm, truth + scale * direction)[..., :3, 3]
         error = np.linalg.norm(moved - tip_poses(arm, truth)[..., :3, 3], axis=-1).max()
@@ -220,11 +221,13 @@ def augment(
 ) -> tuple[UInt8, Float32]:
     """Smear color [V, T, H, W, 3] and depth_m [V, T, H, W]; invalid pixels (0) stay invalid."""
     valid = depth_m > 0
+    # A decoder blurs depth across an edge, where no surface is: valid pixels alone are averaged.
     if strength.blur_px > 1:
         size = (1, 1, strength.blur_px, strength.blur_px)
         share = uniform_filter(valid.astype(np.float32), size)
         depth_m = np.where(valid, uniform_filter(depth_m, size) / np.maximum(share, 1e-6), 0.0)
         color = uniform_filter(color, (*size, 1))
+    # What is imagined drifts as a whole more than it flickers: its errors are smooth and stay.
     if strength.bias_m > 0:
         depth_m = depth_m + strength.bias_m * _smooth_noise(depth_m.shape, rng)
     if strength.noise_m > 0:
@@ -323,6 +326,7 @@ class SampleMaker:
         """A sample of row `row` of the priors file, with the clouds imagined there if kept."""
         priors = self.episodes.priors
         assert priors is not None
+        # The target is the recorded motion, which the imagination was told (`priors`).
         index = int(priors.episodes[row])
         truth = self.episodes.at_frames(self.episodes.actions[index], index)
         prior = self.episodes.at_frames(priors.positions[row], index)

@@ -14,7 +14,7 @@ from mvista_core.arm import ArmModel
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
 from mvista_world.training import data
-from mvista_world.training.loop import SEED_STRIDE, Run, Schedule, StepLoss, key_of, log, train
+from mvista_world.training.loop import SEED_STRIDE, Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import GROUNDING, TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 
@@ -79,17 +79,8 @@ def train_trajectory(
         return StepLoss(loss, {"loss": loss, "mean_error": error})
 
     schedule = Schedule(training.learning_rate, training.steps)
-    run = Run(
-        "trajectory",
-        training.seed,
-        training.steps,
-        schedule.at,
-        out / "trajectory.state",
-        key_of(config, training),
-        training.state_every,
-        training.log_every,
-    )
-    train(run, vae, optimiser, loss_at, resume)
+    this_run = Run.of("trajectory", training, schedule.at, out, config)
+    train(this_run, vae, optimiser, loss_at, resume)
     evaluate(vae, actions[held][:400], arm)
     path = out / "trajectory.safetensors"
     save_file(vae.state_dict(), path)
