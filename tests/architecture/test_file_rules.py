@@ -10,8 +10,9 @@ import pytest
 
 from tests.architecture.source_tree import ROOT, calls, imported_modules, package_of, shipped_files
 
-STAGES = ("encode", "layout", "denoise", "decode", "latent_optimisation", "refine")
-"""Stages of the world model: only planner.py (and training) composes them."""
+STAGES = ("encode", "denoise", "decode", "infer", "refine")
+"""Stages of the world model: only planner.py (with probe.py) and training compose them."""
+WORLD = ROOT / "models/mvista_world/mvista_world"
 CLOCK_CALLS = ("time.time", "time.time_ns", "time.sleep", "time.monotonic", "time.perf_counter")
 
 
@@ -60,10 +61,26 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
 
 def test_stages_of_the_world_model_do_not_import_each_other() -> None:
     stages = {f"mvista_world.{name}" for name in STAGES}
+    files = [WORLD / f"{name}.py" for name in STAGES]
+    missing = [path.name for path in files if not path.is_file()]
+    assert not missing, f"the rule names stages that are no files: {missing}"
     strays = [
         f"{path.relative_to(ROOT)}:{line} imports {module}"
-        for path in shipped_files()
-        if path.parent.name == "mvista_world" and path.stem in STAGES
+        for path in files
+        for module, line in imported_modules(path)
+        if module in stages
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_only_the_planner_composes_stages() -> None:
+    """What a stage is built from knows no stage, and neither does what only loads."""
+    stages = {f"mvista_world.{name}" for name in STAGES} - {"mvista_world.refine"}
+    composers = {*STAGES, "planner", "probe"}
+    strays = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in WORLD.glob("*.py")
+        if path.stem not in composers
         for module, line in imported_modules(path)
         if module in stages
     ]

@@ -103,11 +103,9 @@ def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None
     from mvista_calibration.pipeline import METHODS
     from mvista_sim.calibration_cell import GRIPPER, TABLE
     from mvista_sim.collect import FIRST_SEED
-    from mvista_world.planner import INITIALISATIONS
 
     assert choices.METHODS == METHODS
     assert (choices.GRIPPER, choices.TABLE) == (GRIPPER, TABLE)
-    assert choices.INITIALISATIONS == INITIALISATIONS
     assert choices.FIRST_SEED == FIRST_SEED
 
 

@@ -11,11 +11,11 @@ from control_msgs.msg import JointTolerance
 from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
-from mvista_executor.settings import ExecutorSettings
 from numpy.typing import NDArray
 
 from mvista_core.arm import ArmModel
 from mvista_core.errors import TrajectoryError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import ActionTrajectory, JointState, Provenance
 from mvista_core.timing import ManualClock
 from mvista_executor.action_messages import goal_from_data, take_message

@@ -8,10 +8,11 @@ from scipy.interpolate import CubicSpline
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
+from mvista_core.episode_shape import TINY
 from mvista_core.errors import InstructionError
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
-from mvista_sim.experts import ACTION_COUNT, ACTION_RATE_HZ, MotionStyle
+from mvista_sim.experts import MotionStyle
 
 TASKS = sorted(tasks.TEMPLATES)
 
@@ -33,8 +34,8 @@ def test_a_plan_is_96_targets_at_15_hz_that_the_arm_can_follow(
         cell.reset(task, seed)
         plan = cell.expert()
         assert plan.joint_names == arm.joint_names
-        assert plan.positions.shape == (ACTION_COUNT, 7)
-        np.testing.assert_allclose(plan.times_s, (1 + np.arange(96)) / ACTION_RATE_HZ)
+        assert plan.positions.shape == (TINY.action_count, 7)
+        np.testing.assert_array_equal(plan.times_s, TINY.action_times_s)
         assert ((plan.positions >= arm.lower) & (plan.positions <= arm.upper)).all()
         cell.run_actions(plan)
         if task == "open_drawer":  # the handle holds the hand back

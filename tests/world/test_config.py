@@ -8,17 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
+from mvista_core.rig import load_rig
 from mvista_world.config import (
+    CAMERAS,
     PRESETS,
     DepthConfig,
     TransformerConfig,
     load_config,
     preset,
     save_config,
+    tiny,
 )
 from tests.world.tiny import CONFIG, TEMPLATES
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +63,15 @@ def test_presets_are_valid_and_survive_json(name: str, tmp_path: Path) -> None:
     config = preset(name)
     save_config(config, TEMPLATES, tmp_path / "config.json")
     assert load_config(tmp_path / "config.json") == (config, TEMPLATES)
+
+
+def test_the_shipped_checkpoint_states_what_the_preset_states() -> None:
+    """Whoever has not loaded it yet (the collector, a node's defaults) reads the preset."""
+    config, _ = load_config(ROOT / "models/checkpoints/tiny/config.json")
+    assert config == tiny() and config.episode == TINY
+    assert config.cameras == CAMERAS and len(CAMERAS) <= config.max_views
+    assert config.optimisation.steps_from("head") < config.optimisation.steps_from("random")
+    assert set(CAMERAS) <= set(load_rig(ROOT / "config/rigs/sim_cell.yaml").names)
 
 
 def test_an_unknown_preset_lists_the_presets() -> None:

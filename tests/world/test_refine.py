@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import ConfigError, ObservationError, TrajectoryError, WeightsError
 from mvista_core.geometry import exp_so3, look_at, pose_from
+from mvista_core.imaging import ModelWindow
 from mvista_core.records import (
     ActionTrajectory,
     CameraCalibration,
@@ -36,7 +38,7 @@ from mvista_world.refine import (
     spread_correction,
     tip_poses,
 )
-from mvista_world.training.refine import RefineTraining, fit_gain, train_refiner, train_step
+from mvista_world.training.refine import RefineTraining, fit_gain, refine_loss, train_refiner
 from mvista_world.training.refine_data import (
     LARGEST_BEND_RAD,
     Augmentation,
@@ -54,6 +56,7 @@ TINY = RefineConfig(points=48, candidates=96, point_widths=(24, 48), keypoints=4
 FRAME_TIMES_S = np.linspace(0.0, 6.4, 9)
 STEP_TIMES_S = np.linspace(1 / 15, 6.4, 96)
 WINDOW = Intrinsics(24, 16, 23.4, 23.4, 11.4, 7.4)
+RECORDED = ModelWindow(24, 16, 2)
 
 
 def make_rig() -> RigCalibration:
@@ -298,33 +301,29 @@ def write_shards(directory: Path, count: int = 12) -> None:
 
 def test_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     write_shards(tmp_path / "data")
-    training = RefineTraining(batch=2, validate_every=2, save_every=2, validation_episodes=1)
+    training = RefineTraining(steps=5, seed=3, batch=2, state_every=2, validation_episodes=1)
 
-    def run(out: str, resume: bool, stop_after: int = 99) -> ResidualRefiner:
-        def log(line: str) -> None:
-            if line.startswith(f"refine: step {stop_after} "):
-                raise KeyboardInterrupt
-
+    def run(out: str, training: RefineTraining = training) -> ResidualRefiner:
         return train_refiner(
-            [tmp_path / "data"], tmp_path / out, TINY, 4, 3, resume,
-            rig=make_rig(), arm=ARM, training=training, log=log,
+            [tmp_path / "data"], tmp_path / out, TINY, training, True,
+            rig=make_rig(), arm=ARM, window=RECORDED,
         )  # fmt: skip
 
-    straight = run("a", False)
-    with pytest.raises(KeyboardInterrupt):
-        run("b", False, stop_after=2)
-    resumed = run("b", True)
+    straight = run("a")
+    (tmp_path / "b").mkdir()
+    shutil.copyfile(tmp_path / "a/refine.state", tmp_path / "b/refine.state")
+    assert torch.load(tmp_path / "b/refine.state", weights_only=True)["step"] == 4
+    resumed = run("b")
     for name, tensor in straight.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     assert torch.equal(last_weight(load_refiner(tmp_path / "b")), last_weight(straight))
     with pytest.raises(ConfigError, match="other sizes, seed or steps"):
-        train_refiner(
-            [tmp_path / "data"], tmp_path / "b", TINY, 5, 3, True,
-            rig=make_rig(), arm=ARM, training=training, log=lambda line: None,
-        )  # fmt: skip
+        run("b", dataclasses.replace(training, steps=6))
 
 
-def test_real_priors_round_trip_and_train(tmp_path: Path) -> None:
+def test_real_priors_round_trip_and_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_shards(tmp_path / "data")
     episodes = load_episodes([tmp_path / "data"])
     index = np.array([0, 9])
@@ -339,13 +338,12 @@ def test_real_priors_round_trip_and_train(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         load_priors(tmp_path / "priors.npz", episodes).positions, imagined.positions
     )
-    lines: list[str] = []
     train_refiner(
-        [tmp_path / "data"], tmp_path / "out", TINY, 2, 0, False,
-        rig=make_rig(), arm=ARM, training=RefineTraining(batch=2, real_share=1.0),
-        priors=tmp_path / "priors.npz", log=lines.append,
+        [tmp_path / "data"], tmp_path / "out", TINY,
+        RefineTraining(steps=2, batch=2, real_share=1.0), False,
+        rig=make_rig(), arm=ARM, window=RECORDED, priors=tmp_path / "priors.npz",
     )  # fmt: skip
-    assert any("held-out real" in line for line in lines)
+    assert '"refine-evaluation real"' in capsys.readouterr().out
     save_priors(tmp_path / "bad.npz", Priors(np.array([99]), imagined.positions[:1]))
     with pytest.raises(ConfigError, match=r"0\.\.11"):
         load_priors(tmp_path / "bad.npz", episodes)
@@ -382,7 +380,10 @@ def test_it_learns_to_see_how_far_the_hand_is_off() -> None:
         getattr(model, f"{name}_std").copy_(spread)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(200):
-        train_step(model, optimizer, batches[step % len(batches)], choose("fp32"))
+        loss = refine_loss(model, batches[step % len(batches)], choose("fp32"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     _, prior, residual, _ = held_out
     with torch.inference_mode():
         found = model(*held_out[:2])
@@ -405,7 +406,7 @@ def test_the_gain_is_the_share_of_the_prediction_that_held(
     episodes = load_episodes([tmp_path / "data"])
     index = np.array([0, 9])
     episodes = episodes.with_priors(Priors(index, episodes.actions[index] + 0.01))
-    maker = SampleMaker(episodes, make_rig(), ARM, TINY, 3, (0.0, 0.02), 1.0)
+    maker = SampleMaker(episodes, make_rig(), ARM, RECORDED, TINY, 3, (0.0, 0.02), 1.0)
     model = ResidualRefiner(TINY).eval()
     with torch.no_grad():
         last_layer = model.head[-1]

@@ -2,53 +2,85 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError
+from mvista_world.compute import choose
 from mvista_world.planner import load_planner
-from mvista_world.training import codec, data, generator, priors, recipes, refine_data, trajectory
-from mvista_world.training.recipes import Recipe
-from tests.world.tiny import ARM, CONFIG, RIG, make_observation, write_episodes
+from mvista_world.probe import load_probe
+from mvista_world.training import (
+    batches,
+    codec,
+    curriculum,
+    data,
+    generator,
+    priors,
+    recipes,
+    refine_data,
+    trajectory,
+)
+from mvista_world.training.request import GROUNDING, VIDEO_SHARES, TrainingRequest
+from mvista_world.trajectory import TrajectoryVae
+from tests.world.tiny import (
+    ARM,
+    CONFIG,
+    RIG,
+    make_observation,
+    smooth_actions,
+    write_episodes,
+)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
     """Codec and trajectory trained a little past their first saved state."""
     root = tmp_path_factory.mktemp("training")
-    recipe = Recipe(CONFIG, write_episodes(root / "data"), root / "out", RIG, ARM, 0, None, True, 1)
-    torch.set_num_threads(1)
+    recipe = TrainingRequest(
+        CONFIG,
+        write_episodes(root / "data"),
+        root / "out",
+        root / "checkpoint",
+        RIG,
+        ARM,
+        threads=1,
+    )
+    choose(threads=1)
     run_codec(recipe, recipe.out)
     run_trajectory(recipe, recipe.out)
     return recipe
 
 
-def run_codec(recipe: Recipe, out: Path) -> None:
+def run_codec(recipe: TrainingRequest, out: Path) -> None:
     training = codec.CodecTraining(steps=7, batch=2, state_every=4)
     codec.train_codec(recipe.video_folders(), out, CONFIG, training)
 
 
-def run_trajectory(recipe: Recipe, out: Path) -> None:
+def run_trajectory(recipe: TrainingRequest, out: Path) -> None:
     training = trajectory.TrajectoryTraining(steps=7, batch=4, state_every=4)
-    folders = [*recipe.video_folders(), recipe.data / recipes.GROUNDING]
+    folders = [*recipe.video_folders(), recipe.data / GROUNDING]
     trajectory.train_trajectory(folders, out, CONFIG, training, ARM)
 
 
-def run_generator(recipe: Recipe, out: Path, seed: int) -> None:
-    training = generator.GeneratorTraining(
+def run_generator(recipe: TrainingRequest, out: Path, seed: int) -> None:
+    training = curriculum.GeneratorTraining(
         steps=7, state_every=4, ground_until=2, one_until=4,
         ground_batch=4, one_batch=2, many_batch=2,
     )  # fmt: skip
     torch.manual_seed(seed)
-    networks = recipes.new_networks(replace(recipe, out=out))
-    generator.train_generator(networks, recipes.load_sources(recipe), out, training)
+    compute = choose()
+    networks = generator.new_networks(replace(recipe, out=out), compute)
+    sources = batches.load_sources(recipe, compute)
+    generator.train_generator(networks, sources, out, training, True, compute)
 
 
 def assert_same_weights(first: Path, second: Path) -> None:
@@ -59,7 +91,12 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "run"), [("codec", run_codec), ("trajectory", run_trajectory)])
-def test_an_autoencoder_resumes_exactly(trained: Recipe, tmp_path: Path, name: str, run) -> None:  # type: ignore[no-untyped-def]
+def test_an_autoencoder_resumes_exactly(
+    trained: TrainingRequest,
+    tmp_path: Path,
+    name: str,
+    run: Callable[[TrainingRequest, Path], None],
+) -> None:
     shutil.copyfile(trained.out / f"{name}.state", tmp_path / f"{name}.state")
     state = torch.load(tmp_path / f"{name}.state", weights_only=True)
     assert state["step"] == 4
@@ -69,14 +106,14 @@ def test_an_autoencoder_resumes_exactly(trained: Recipe, tmp_path: Path, name: s
 
 
 def test_the_generator_resumes_exactly_and_packs_into_a_planner(
-    trained: Recipe, tmp_path: Path
+    trained: TrainingRequest, tmp_path: Path
 ) -> None:
     run_generator(trained, trained.out, seed=0)
     shutil.copyfile(trained.out / "generator.state", tmp_path / "generator.state")
     run_generator(trained, tmp_path, seed=1)
     for name in ("generator", "text"):
         assert_same_weights(tmp_path / f"{name}.safetensors", trained.out / f"{name}.safetensors")
-    recipes.run("pack", trained, tmp_path / "checkpoint")
+    recipes.run("pack", replace(trained, checkpoint=tmp_path / "checkpoint"))
     planner = load_planner(tmp_path / "checkpoint", RIG, ARM, _clock())
     observation = make_observation("touch the green cube")
     rollout = planner.imagine(observation, "cam1", ["cam2"], 0, lambda stage, fraction: True)
@@ -86,32 +123,34 @@ def test_the_generator_resumes_exactly_and_packs_into_a_planner(
 
 
 def test_a_generator_started_from_a_checkpoint_goes_on_from_its_weights(
-    trained: Recipe, tmp_path: Path
+    trained: TrainingRequest, tmp_path: Path
 ) -> None:
     run_generator(trained, trained.out, seed=0)
     checkpoint = tmp_path / "checkpoint"
-    recipes.run("pack", trained, checkpoint)
+    recipes.run("pack", replace(trained, checkpoint=checkpoint))
     going_on = replace(trained, out=tmp_path, start=checkpoint, steps=0)
     shutil.copyfile(trained.out / "trajectory.safetensors", tmp_path / "trajectory.safetensors")
     for name in ("codec", "generator"):
-        recipes.run(name, going_on, checkpoint)
+        recipes.run(name, going_on)
     for name in ("codec", "generator", "text"):
         ours = load_file(tmp_path / f"{name}.safetensors")
         for key, value in load_file(checkpoint / f"{name}.safetensors").items():
             assert torch.equal(ours[key], value.to(ours[key].dtype)), key
 
 
-def test_starting_from_what_does_not_fit_names_the_file(trained: Recipe, tmp_path: Path) -> None:
+def test_starting_from_what_does_not_fit_names_the_file(
+    trained: TrainingRequest, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=r"codec\.safetensors.*--start"):
-        recipes.run("codec", replace(trained, start=tmp_path, out=tmp_path / "out"), tmp_path)
+        recipes.run("codec", replace(trained, start=tmp_path, out=tmp_path / "out"))
 
 
 def test_real_priors_are_what_the_planner_infers_on_its_own_imagination(
-    trained: Recipe, tmp_path: Path
+    trained: TrainingRequest, tmp_path: Path
 ) -> None:
     run_generator(trained, trained.out, seed=0)
-    recipes.run("pack", trained, tmp_path / "checkpoint")
-    planner = load_planner(tmp_path / "checkpoint", RIG, ARM, _clock())
+    recipes.run("pack", replace(trained, checkpoint=tmp_path / "checkpoint"))
+    planner = load_probe(tmp_path / "checkpoint", RIG, ARM, _clock())
     folders, path = trained.video_folders(), tmp_path / "priors.npz"
     settings = priors.PriorSettings(per_folder=2, every=2, steps=1, views=2)
     made = priors.make_priors(planner, folders, RIG, ARM, settings, path)
@@ -128,9 +167,9 @@ def _clock():  # type: ignore[no-untyped-def]
     return ManualClock()
 
 
-def test_an_unknown_network_lists_the_networks(trained: Recipe) -> None:
+def test_an_unknown_network_lists_the_networks(trained: TrainingRequest) -> None:
     with pytest.raises(ConfigError, match=r"codec.*generator.*pack.*refine.*trajectory"):
-        recipes.run("decoder", trained, trained.out)
+        recipes.run("decoder", trained)
 
 
 def test_no_data_says_how_to_get_some(tmp_path: Path) -> None:
@@ -138,13 +177,71 @@ def test_no_data_says_how_to_get_some(tmp_path: Path) -> None:
         data.shard_paths([tmp_path])
 
 
-@pytest.mark.parametrize("start", [0, 3, 4, 9])
-def test_batch_k_is_a_function_of_seed_and_k_alone(start: int) -> None:
-    unbroken = list(itertools.islice(data.batches(10, 3, 7), 15))
-    resumed = list(itertools.islice(data.batches(10, 3, 7, start), 15 - start))
-    for ours, theirs in zip(resumed, unbroken[start:], strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    epoch = np.concatenate(unbroken[:3])
-    assert len(set(epoch.tolist())) == 9
-    other = next(data.batches(10, 3, 8))
-    assert not np.array_equal(other, unbroken[0])
+def test_an_epoch_shows_nothing_twice_and_the_next_is_shuffled_anew() -> None:
+    steps = [data.batch(10, 3, 7, step) for step in range(6)]
+    for epoch in (steps[:3], steps[3:]):
+        assert len(set(np.concatenate(epoch).tolist())) == 9
+    assert not np.array_equal(np.concatenate(steps[:3]), np.concatenate(steps[3:]))
+    np.testing.assert_array_equal(data.batch(10, 3, 7, 4), steps[4])
+    assert not np.array_equal(data.batch(10, 3, 8, 0), steps[0])
+
+
+@pytest.mark.parametrize("there", [["touch"], ["drawer", "orange"], ["touch", "orange"]])
+def test_a_data_set_has_its_share_whatever_else_is_missing(there: list[str]) -> None:
+    torch.manual_seed(0)
+    actions = smooth_actions(np.random.default_rng(0), (2, 1))
+    shape = (2, len(RIG.cameras), 2, CONFIG.codec.latent_channels, CONFIG.latent_frames)
+    one = data.LatentSet(
+        np.zeros((*shape, *CONFIG.latent_size), np.float16), actions, (("a",), ("a",))
+    )
+    vae = TrajectoryVae(CONFIG.trajectory, 7)
+    made = batches.make_sources(dict.fromkeys(there, one), one, vae, RIG, ARM, CONFIG)
+    whole = sum(VIDEO_SHARES[name] for name in there)
+    assert made.shares.tolist() == pytest.approx([VIDEO_SHARES[name] / whole for name in there])
+
+
+@pytest.mark.parametrize("changed", [{"steps": 8}, {"seed": 1}, {"batch": 3}])
+def test_a_state_is_gone_on_from_only_by_the_run_that_wrote_it(
+    trained: TrainingRequest, tmp_path: Path, changed: dict[str, int]
+) -> None:
+    shutil.copyfile(trained.out / "codec.state", tmp_path / "codec.state")
+    training = replace(codec.CodecTraining(steps=7, batch=2, state_every=4), **changed)
+    folders = trained.video_folders()
+    with pytest.raises(ConfigError, match=r"codec\.state is of a run with other.*--out"):
+        codec.train_codec(folders, tmp_path, CONFIG, training)
+    codec.train_codec(folders, tmp_path, CONFIG, replace(training, steps=1), resume=False)
+
+
+def test_the_average_follows_the_weights_slowly_and_is_what_ships(tmp_path: Path) -> None:
+    """After step k it is d m + (1 - d) w with d = min(decay, (1 + k) / (10 + k)); first it is w."""
+    torch.manual_seed(0)
+    generator_of = {"generator": torch.nn.Linear(3, 2), "text": torch.nn.Linear(2, 2)}
+    networks = torch.nn.ModuleDict(generator_of)
+    average = EMAModel(networks.parameters(), decay=0.5)
+    wanted: list[torch.Tensor] = []
+    for k in range(12):
+        with torch.no_grad():
+            for weight in networks.parameters():
+                weight.add_(torch.randn(weight.shape))
+        average.step(networks.parameters())
+        d = 0.0 if k == 0 else min(0.5, (1 + k) / (10 + k))
+        now = [weight.detach().clone() for weight in networks.parameters()]
+        wanted = [d * m + (1 - d) * w for m, w in zip(wanted or now, now, strict=True)]
+    before = {k: v.clone() for k, v in networks.state_dict().items()}
+    generator.export(networks, average, tmp_path)
+    shipped = [
+        tensor
+        for name, module in generator_of.items()
+        for tensor in map(
+            load_file(tmp_path / f"{name}.safetensors").__getitem__, dict(module.named_parameters())
+        )
+    ]
+    for ours, theirs in zip(shipped, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert all(torch.equal(value, before[k]) for k, value in networks.state_dict().items())
+
+
+def test_every_recipe_is_a_module_that_runs_a_request() -> None:
+    for recipe in recipes.RECIPES:
+        module = import_module(f"mvista_world.training.{recipe.network}")
+        assert callable(module.run) and recipe.text

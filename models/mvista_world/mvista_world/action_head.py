@@ -24,8 +24,9 @@ def read_latent(
 ) -> torch.Tensor:
     """z [1, S, C] of one rollout [1, C, T, V*h, M*w]; `conditions.style` is the null token."""
     n = config.head_draws
-    times = torch.linspace(config.head_t_low, config.head_t_high, n)
-    noise = torch.randn((n, *rollout.shape[1:]), generator=rng)
+    times = torch.linspace(config.head_t_low, config.head_t_high, n).to(rollout.device)
+    noise = torch.randn((n, *rollout.shape[1:]), generator=rng).to(rollout.device)
+    # What was given stays clean here as in imagination: it holds no motion to be read.
     known = known_latents(clean, generator.config.transformer.patch, rollout.shape[2:])
     x = noised(rollout.expand(n, -1, -1, -1, -1), noise, times, known)
     repeated = Conditions(
@@ -33,5 +34,6 @@ def read_latent(
         conditions.cameras.expand(n, -1, -1),
         generator.null(n),
     )
+    # Errors of single draws are independent, since their noise is: their mean is nearer.
     hidden = generator(x, times, clean, repeated).hidden
     return generator.head(hidden).float().mean(dim=0, keepdim=True)

@@ -46,8 +46,10 @@ class ExplicitAttention:
             cosine, sine = rotary_emb[0][..., 0::2], rotary_emb[1][..., 1::2]
             query = rotate(query, cosine.to(query.dtype), sine.to(query.dtype))
             key = rotate(key, cosine.to(key.dtype), sine.to(key.dtype))
+        # Scaled before the product: L x D numbers instead of L x L.
         query = (query * query.shape[-1] ** -0.5).transpose(1, 2)
         scores = query @ key.permute(0, 2, 3, 1)
+        # In the scores' own precision: autocast may copy them, the largest tensor, to float32.
         with torch.autocast(scores.device.type, enabled=False):
             weights = scores.softmax(dim=-1)
         mixed = weights @ value.transpose(1, 2).to(weights.dtype)

@@ -19,6 +19,7 @@ def look_at_point(base_from_camera: NDArray[np.floating]) -> NDArray[np.float64]
     """
     poses = np.asarray(base_from_camera, dtype=np.float64)
     centres, directions = poses[:, :3, 3], poses[:, :3, 2]
+    # Normal equations of Eq. 6: I - d d^T takes the distance to an axis, summed over the cameras.
     projectors = np.eye(3) - directions[:, :, None] * directions[:, None, :]
     guess = (centres + directions).mean(axis=0)
     rhs = np.einsum("vij,vj->i", projectors, centres - guess)
@@ -38,6 +39,7 @@ def spherical(
     rho = float(np.linalg.norm(r))
     yaw = float(np.arctan2(r[1], r[0]))
     pitch = float(np.arcsin(np.clip(r[2] / max(rho, 1e-9), -1.0, 1.0)))
+    # Roll about the viewing direction, which yaw and pitch leave free; horizon level is zero.
     level = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
     across = np.cross(pose[:3, 2], level)
     right = pose[:3, 0]
@@ -50,6 +52,7 @@ def camera_embedding(base_from_camera: NDArray[np.floating]) -> NDArray[np.float
     rows: list[Sequence[float]] = []
     for pose in base_from_camera:
         *angles, rho = spherical(pose, point)
+        # Sines and cosines of an angle do not jump at +-pi, as the angle does.
         features = [
             f(2**k * a) for a in angles for k in range(FREQUENCIES) for f in (np.sin, np.cos)
         ]

@@ -77,6 +77,7 @@ class StackedCodec(nn.Module):
             nn.Conv2d(w, 3 * self.group * 16, 1),
             nn.PixelShuffle(4),
         )
+        # In the weights' file, since latents mean nothing without the scale they were trained at.
         self.register_buffer("mean", torch.zeros(c))
         self.register_buffer("std", torch.ones(c))
 

@@ -40,7 +40,12 @@ class Compute:
 
         In bf16 on a processor it does; in fp32 the fused one takes a fifth less CPU for a plan.
         """
-        return self.device.type == "cpu" and self.dtype != torch.float32
+        return self.on_processor and self.dtype != torch.float32
+
+    @property
+    def on_processor(self) -> bool:
+        """Whether no accelerator card takes part."""
+        return self.device.type == "cpu"
 
     @property
     def mixed_precision(self) -> str:
@@ -76,3 +81,8 @@ def choose(
     native = "CUDA" if where.type == "cuda" else native_bf16(cpuinfo)
     wanted = precision == "bf16" or (precision == "auto" and bool(native))
     return Compute(where, torch.bfloat16 if wanted else torch.float32, native)
+
+
+def choose_for_training(threads: int | None = None) -> Compute:
+    """What the generator trains on: a CUDA card where there is one, else the processor."""
+    return choose(device="cuda" if torch.cuda.is_available() else "cpu", threads=threads)

@@ -13,9 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 
+INITIALISATIONS = ("head", "random")
+"""Where Eq. 11 may start: at the action head's reading, or at N(0, 1) as in the paper."""
+CAMERAS = ("cam1", "cam2", "cam0")
+"""Source first, then what is imagined beside it, in the order that the results were measured in:
+which noise a view starts from is its place."""
 JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
 ROPE_LIMIT = 1024
 
@@ -72,8 +78,8 @@ class TrajectoryConfig:
     decoded motion over `anchor_s` (both our choice; the paper only says "interpolate").
     """
 
-    action_count: int = 96
-    action_rate_hz: float = 15.0
+    action_count: int = TINY.action_count
+    action_rate_hz: float = TINY.action_rate_hz
     stages: int = 4
     channels: int = 32
     width: int = 64
@@ -102,6 +108,7 @@ class OptimisationConfig:
     Below `t_low` the noised rollout shows its motion by itself and z hardly matters. From the
     head's reading, which is near, steps are small (`head_learning_rate`). `still_weight` is the
     weight of latents where the rollout does not move, against 1 where all pixels do.
+    `head_steps` and `random_steps` are how many are taken from either start (the paper's: 100).
     """
 
     learning_rate: float = 0.1
@@ -114,18 +121,28 @@ class OptimisationConfig:
     head_draws: int = 6
     head_t_low: float = 0.3
     head_t_high: float = 0.7
+    head_steps: int = 15
+    random_steps: int = 100
+
+    def steps_from(self, initialisation: str) -> int:
+        """How many steps are taken from one of `INITIALISATIONS` where nobody says."""
+        return self.head_steps if initialisation == INITIALISATIONS[0] else self.random_steps
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One preset: everything that shapes tensors or the method."""
+    """One preset: everything that shapes tensors or the method.
+
+    `cameras` are the views of a request that names none: the source, then the imagined ones.
+    """
 
     name: str
-    window: ModelWindow = field(default_factory=lambda: ModelWindow(96, 64, 2))
-    frame_count: int = 9
-    frame_period_s: float = 0.8
+    window: ModelWindow = TINY.window
+    frame_count: int = TINY.frame_count
+    frame_period_s: float = TINY.frame_period_s
     max_views: int = 3
     joint_names: tuple[str, ...] = JOINT_NAMES
+    cameras: tuple[str, ...] = CAMERAS
     depth: DepthConfig = field(default_factory=DepthConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
@@ -136,6 +153,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+
+    @property
+    def episode(self) -> EpisodeShape:
+        """When pictures are imagined and actions are due, and what of a camera's image is seen."""
+        z = self.trajectory
+        return EpisodeShape(
+            self.window, self.frame_count, self.frame_period_s, z.action_count, z.action_rate_hz
+        )
 
     @property
     def latent_frames(self) -> int:
@@ -249,6 +274,8 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             frame_period_s=model["frame_period_s"],
             max_views=model["max_views"],
             joint_names=tuple(model["joint_names"]),
+            # Checkpoints of before these were stated do not name them.
+            cameras=tuple(model.get("cameras", CAMERAS)),
             depth=DepthConfig(**model["depth"]),
             codec=CodecConfig(**model["codec"]),
             transformer=TransformerConfig(

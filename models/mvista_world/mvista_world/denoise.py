@@ -28,11 +28,13 @@ def solve(
     Stops early and returns what it has when `on_step(fraction)` returns False.
     """
     known = known_latents(clean, generator.config.transformer.patch, given.shape[2:])
+    # The shift spends more of the steps where noise is high and the motion is decided.
     times = shifted(torch.linspace(1.0, 0.0, steps + 1), shift)
     x = torch.where(known, given, noise)
     for k in range(steps):
         t = times[k].to(x.device).expand(x.shape[0])
         velocity = generator(x, t, clean, conditions).velocity.float()
+        # Eq. 2's Euler step; given tokens are put back, they are data and not prediction (App. A).
         x = torch.where(known, given, x + velocity * (times[k + 1] - times[k]))
         if on_step is not None and not on_step((k + 1) / steps):
             break

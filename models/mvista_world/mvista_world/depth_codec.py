@@ -24,6 +24,7 @@ def encode_depth(depth_m: torch.Tensor, config: DepthConfig) -> torch.Tensor:
     scale = SPAN / math.log(config.far_m / config.near_m)
     valid = (depth_m >= config.near_m) & (depth_m <= config.far_m)
     code = 1.0 - scale * torch.log(depth_m.clamp(config.near_m, config.far_m) / config.near_m)
+    # A gap between the farthest depth and "invalid", so that a decoder's blur seldom crosses it.
     code = torch.where(valid, code, torch.full_like(code, INVALID))
     return code.unsqueeze(-1).expand(*code.shape, 3)
 
@@ -33,5 +34,6 @@ def decode_depth(channels: torch.Tensor, config: DepthConfig) -> torch.Tensor:
     code = channels.mean(dim=-1)
     scale = math.log(config.far_m / config.near_m) / SPAN
     depth = config.near_m * torch.exp((1.0 - code) * scale)
+    # The code of a blurred edge may lie outside [-0.8, 1]; there is no such depth.
     depth = depth.clamp(config.near_m, config.far_m)
     return torch.where(code < INVALID_BELOW, torch.zeros_like(depth), depth)

@@ -95,6 +95,7 @@ def voxel_down_sample(cloud: PointCloud, voxel_m: float) -> PointCloud:
     """Mean point and mean colour of every occupied voxel (grid through the base origin)."""
     if len(cloud) == 0:
         return cloud
+    # One integer per occupied cell, so that a single sort groups the points.
     cells = np.floor(cloud.points_m / np.float32(voxel_m)).astype(np.int64)
     cells -= cells.min(axis=0)
     spans = cells.max(axis=0) + 1
@@ -114,6 +115,8 @@ def _base_rays(
     intrinsics: Intrinsics, base_from_camera: NDArray[np.floating], height: int, width: int
 ) -> Float32:
     """Displacement in the base frame per metre of depth, [H, W, 3]."""
+    # Pinhole rays at z = 1 (Sec. 4.4 back-projects with the calibrated cameras), turned once per
+    # view: a frame then costs one product and one sum.
     u = (np.arange(width) - intrinsics.cx_px) / intrinsics.fx_px
     v = (np.arange(height) - intrinsics.cy_px) / intrinsics.fy_px
     right, down, forward = base_from_camera[:3, :3].T

@@ -87,6 +87,7 @@ class ConsistencyHead(nn.Module):
         )
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        # A query per style token finds where in the rollout its stretch of the motion shows.
         queries = self.queries.expand(hidden.shape[0], -1, -1)
         pooled = queries + self.attention(queries, layer_norm(self.norm, hidden), None, None)
         return self.project(pooled)
@@ -112,11 +113,15 @@ class MultiViewGenerator(nn.Module):
             num_layers=t.num_layers,
             qk_norm=t.qk_norm,
         )
+        # All that is added starts without effect (zero outputs): training departs from what the
+        # backbone can do, and weights of Wan2.2 load as they are.
         self.identity = TokenIdentity(dim)
         self.fusion = nn.ModuleList([FusionSlot() for _ in range(t.num_layers)])
         self.style_in = nn.Linear(trajectory.channels, dim)
+        # z's tokens are ordered in time, which attention by itself does not see.
         self.style_position = nn.Parameter(torch.randn(trajectory.tokens, dim) * 0.02)
         self.style = nn.ModuleList([StyleAttention(dim, heads) for _ in range(t.num_layers)])
+        # Learned, not zeros: "nothing is told" must differ from the mean trajectory.
         self.null_style = nn.Parameter(torch.zeros(trajectory.tokens, trajectory.channels))
         self.instruction_gate = nn.Linear(dim, 6 * dim)
         nn.init.zeros_(self.instruction_gate.weight)
@@ -154,6 +159,7 @@ class MultiViewGenerator(nn.Module):
         known = KnownTokens(clean)
         temb, modulation, text = self._embed(t, conditions.text)
         style = self.style_in(conditions.style) + self.style_position
+        # Sec. 4.1-4.2 fuse before self-attention; style (Sec. 4.3) is heard after the words.
         for block, fuse, attend in zip(backbone.blocks, self.fusion, self.style, strict=True):
             tokens = run_block(block, fuse(tokens), text, modulation, known, rotary)
             tokens = attend(tokens, style)
@@ -173,10 +179,12 @@ class MultiViewGenerator(nn.Module):
         self, t: torch.Tensor, text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """temb [B, 2, d], modulation [B, 2, 6, d] for the times (t, 0), and projected text."""
+        # Given tokens are at time zero, the others at t (App. A): two times serve all of them.
         times = torch.stack([t, torch.zeros_like(t)], dim=1) * TIME_SCALE
         temb, projected, features, _ = self.backbone.condition_embedder(
             times.flatten(), text, None, timestep_seq_len=2
         )
+        # Padding is zero in Wan's text features, and must not thin the mean of the words.
         present = (text.abs().sum(dim=-1, keepdim=True) > 0).to(features.dtype)
         pooled = (features * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
         modulation = projected + self.instruction_gate(pooled).unsqueeze(1)
@@ -186,6 +194,7 @@ class MultiViewGenerator(nn.Module):
         p_t, p_h, p_w = self.config.transformer.patch
         frames, height, width = grid
         x = tokens.reshape(tokens.shape[0], frames, height, width, p_t, p_h, p_w, -1)
+        # Each axis of the grid beside its share of the patch: the inverse of the patch embedding.
         x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
         return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 

@@ -62,6 +62,7 @@ def optimise_latent(
 
     The learning rate falls linearly to a tenth, so that the last draws do not shake z.
     """
+    # z alone is searched (Eq. 11): the generator's weights are frozen by the checkpoint.
     z = start.detach().clone().requires_grad_(True)
     optimiser = torch.optim.Adam([z], lr=learning_rate)
     n = config.draws
@@ -71,12 +72,15 @@ def optimise_latent(
     weight = evidence.weight.expand_as(x0)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = learning_rate * (1.0 - 0.9 * step / steps)
+        # Stratified noise levels: two draws in the same place would tell the same twice.
         u = (torch.arange(n) + torch.rand(n, generator=rng)) / n
-        t = config.t_low + (config.t_high - config.t_low) * u
-        noise = torch.randn(x0.shape, generator=rng)
+        t = (config.t_low + (config.t_high - config.t_low) * u).to(x0.device)
+        noise = torch.randn(x0.shape, generator=rng).to(x0.device)
+        # Any task's words: told the right ones, a z that says nothing explains the rollout best.
         words = evidence.words[torch.randint(len(evidence.words), (n,), generator=rng)]
         told = Conditions(words, cameras, z.expand(n, -1, -1))
         error, _ = denoising_error(generator, x0, noise, t, evidence.clean, told, weight)
+        # Eq. 11: D is the velocity error of Eq. 2; the second term is z's Gaussian prior.
         loss = error.mean() + config.lambda_z * (z**2).mean()
         (z.grad,) = torch.autograd.grad(loss, z)
         optimiser.step()
@@ -92,13 +96,16 @@ def motion_weight(
     """Weight [1, 1, T', V*h, 2*w], mean 1 over what is generated, from a rollout's color
     [V, T, H, W, 3] and depth_m [V, T, H, W]: the share of a cell's pixels that moved."""
     brightness = color.astype(np.float32) / 255.0
+    # Colour or depth: a grey arm before a grey wall moves in depth only, a label in colour only.
     moved = np.abs(brightness - brightness[:, :1]).max(axis=-1) > MOVED_COLOR
     moved |= np.abs(depth_m - depth_m[:, :1]) > MOVED_DEPTH_M
     views, frames, height, width = moved.shape
     s, k = config.codec.spatial_stride, config.codec.temporal_stride
     cells = moved.reshape(views, frames, height // s, s, width // s, s).mean(axis=(3, 5))
+    # A latent frame after the first holds `temporal_stride` pictures (`codec`).
     later = cells[:, 1:].reshape(views, (frames - 1) // k, k, *cells.shape[2:]).mean(axis=2)
     shares = torch.from_numpy(np.concatenate([cells[:, :1], later], axis=1)).float()
     rows = torch.cat([shares, shares], dim=-1).movedim(0, 1).flatten(1, 2)
+    # Never zero: that nothing moves elsewhere is evidence too.
     weight = config.optimisation.still_weight + rows
     return (weight / weight[1:].mean())[None, None]

@@ -7,6 +7,8 @@ import torch
 
 def to_grid(latents: torch.Tensor) -> torch.Tensor:
     """[B, V, M, C, T, h, w] (views, modalities) to the generator's [B, C, T, V*h, M*w]."""
+    # Along the axes and not as channels: the backbone's own self-attention then joins the maps, and
+    # any number of views fits (Sec. 4).
     b, v, m, c, t, h, w = latents.shape
     return latents.permute(0, 3, 4, 1, 5, 2, 6).reshape(b, c, t, v * h, m * w)
 

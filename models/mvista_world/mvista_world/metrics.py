@@ -50,6 +50,7 @@ def ssim(predicted: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     variance_x = window(x * x) - mean_x**2
     variance_y = window(y * y) - mean_y**2
     covariance = window(x * y) - mean_x * mean_y
+    # Luminance times contrast and structure, the last two joined by C3 = C2 / 2 (Wang, Eq. 13).
     score = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
     )
@@ -119,6 +120,7 @@ def emd_m(
         ValueError: a cloud is empty or not [N, 3].
     """
     ours, theirs = _cloud(predicted_m), _cloud(target_m)
+    # Exact assignment is cubic in the points: a sample, the same one for the same clouds.
     rng = np.random.default_rng(seed)
     count = min(samples, len(ours), len(theirs))
     ours = ours[rng.permutation(len(ours))[:count]]

@@ -30,6 +30,7 @@ class TokenIdentity(nn.Module):
         cameras: torch.Tensor,
     ) -> torch.Tensor:
         """tokens [B, L, d]; view, modality [L]; cameras [B, V, 13]."""
+        # Maps of all views and modalities share the backbone: a token alone says whose it is.
         identity = self.camera(cameras)[:, view] + self.modality_token[modality]
         return tokens + identity.to(tokens.dtype)
 

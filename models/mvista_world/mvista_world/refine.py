@@ -38,19 +38,23 @@ ABOVE_TABLE = FusionConfig(lower_m=(0.0, -0.5, 0.012))
 """The default crop leaves the table top (z = 0) out: it is three points in four around a hand
 that reaches down, and says nothing about where the hand is."""
 
+REFINER_FILES = ("refine.safetensors", "refine.json")
+"""Weights and description of a refiner, in its own folder or in a checkpoint's."""
+
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """Sizes of the residual IDM; the defaults are `tiny`, `paper_refine_config()` is the paper's.
+    """Sizes of the residual IDM; the defaults are those of `tiny`.
 
-    points: per cloud after farthest point sampling. candidates: a cloud is thinned evenly to at
-    most this many points before that (0: never). radius_m: points farther from the prior's tip
-    are dropped. scale_m: length that is 1 to the network; errors are millimetres, so well below
-    the radius. min_points: with fewer, that frame's correction is zero. keypoints: learnt soft
-    keypoints per frame beside the max-pooled feature (0: the paper's plain PointNet). On a
-    simulated hand they halved what was left of the tip error, max pooling being coarse.
+    points: per cloud after farthest point sampling (8,192 in App. A). candidates: a cloud is
+    thinned evenly to at most this many points before that (0: never). radius_m: points farther
+    from the prior's tip are dropped. scale_m: length that is 1 to the network; errors are
+    millimetres, so well below the radius. min_points: with fewer, that frame's correction is zero.
+    keypoints: learnt soft keypoints per frame beside the max-pooled feature (0: the paper's plain
+    PointNet). On a simulated hand they halved what was left of the tip error, max pooling being
+    coarse.
     """
 
     points: int = 512
@@ -73,11 +77,6 @@ class RefineConfig:
             raise ConfigError(
                 f"candidates ({self.candidates}) must be 0 or at least points ({self.points})"
             )
-
-
-def paper_refine_config() -> RefineConfig:
-    """8,192 points per cloud and no soft keypoints (App. A)."""
-    return RefineConfig(points=8192, candidates=0, keypoints=0, point_widths=(64, 128, 1024))
 
 
 class ResidualRefiner(nn.Module):
@@ -124,15 +123,19 @@ class ResidualRefiner(nn.Module):
 
         clouds [B, T, N, POINT_FEATURES] from `local_clouds`; prior [B, T, J] at the frame times.
         """
+        # P_k beside P_k+1 (Sec. 4.4): what moved between them, against what the prior says moved.
         pairs = torch.stack([clouds[:, :-1], clouds[:, 1:]], dim=2)
         flag = torch.zeros_like(pairs[..., :1])
         flag[:, :, 1] = 1.0
         points = self.point_mlp(torch.cat([pairs, flag], dim=-1))
         pooled = [points.amax(dim=(2, 3))]
         if self.keypoint is not None:
+            # Weighted means of positions move smoothly with the hand; a maximum jumps from point
+            # to point.
             weights = self.keypoint(points).float().softmax(dim=3)
             keys = torch.einsum("bifnk,bifnd->bifkd", weights, pairs[..., :3])
             pooled.append(keys.flatten(2))
+        # The same look means another correction in another pose of the arm.
         scaled = (prior - self.prior_mean) / self.prior_std
         both = torch.cat([*pooled, scaled[:, :-1], scaled[:, 1:]], dim=-1)
         residual: Tensor = self.head(both).float() * self.residual_std * self.gain
@@ -163,6 +166,7 @@ def refine(
             torch.from_numpy(features)[None].to(device),
             torch.from_numpy(frame_prior.astype(np.float32))[None].to(device),
         )
+    # The start is measured, and a frame without the hand in reach is no evidence: zero there.
     knots = np.zeros_like(frame_prior)
     knots[1:] = residual[0].cpu().numpy() * usable[1:, None]
     correction = spread_correction(knots, rollout.times_s, prior.times_s)
@@ -263,14 +267,14 @@ def local_clouds(
 def save_refiner(model: ResidualRefiner, directory: Path) -> Path:
     """Write `refine.safetensors` and `refine.json` (config and sha256) and return the former."""
     directory.mkdir(parents=True, exist_ok=True)
-    weights = directory / "refine.safetensors"
+    weights, description = (directory / name for name in REFINER_FILES)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
     document = {
         "format": _FORMAT,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "config": asdict(model.config),
     }
-    (directory / "refine.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    description.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return weights
 
 
@@ -280,10 +284,10 @@ def load_refiner(directory: Path) -> ResidualRefiner:
     Raises:
         WeightsError: a file is missing, truncated, altered, or does not fit its configuration.
     """
-    weights, description = directory / "refine.safetensors", directory / "refine.json"
+    weights, description = (directory / name for name in REFINER_FILES)
     for path in (weights, description):
         if not path.is_file():
-            raise WeightsError(f"no refiner at {path}; train it with mvista_world.training.refine")
+            raise WeightsError(f"no refiner at {path}; train it with `mvista train refine`")
     try:
         document = json.loads(description.read_text(encoding="utf-8"))
         expected = str(document["sha256"])
@@ -316,6 +320,7 @@ def _config_from(document: dict[str, object]) -> RefineConfig:
 def _near(points_m: Float32, color: UInt8, base_from_tip: Float64, config: RefineConfig) -> Float32:
     """Features [n, POINT_FEATURES] of the points within the radius of the tip."""
     offset = points_m - base_from_tip[:3, 3].astype(np.float32)
+    # In the tip's frame a correct prior shows the same hand in every pose: less to be learnt.
     near = np.einsum("nd,nd->n", offset, offset) <= config.radius_m**2
     features = np.empty((int(near.sum()), POINT_FEATURES), dtype=np.float32)
     features[:, :3] = offset[near] @ (base_from_tip[:3, :3] / config.scale_m).astype(np.float32)
@@ -329,6 +334,7 @@ def _sample(features: Float32, config: RefineConfig) -> Float32:
     count = len(features)
     if count <= config.points:
         return features[np.arange(config.points) % count]
+    # Farthest point sampling is linear in the cloud and the slowest step here.
     if 0 < config.candidates < count:
         features = features[np.linspace(0, count - 1, config.candidates).astype(np.int64)]
     if len(features) == config.points:

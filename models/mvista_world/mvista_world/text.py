@@ -21,6 +21,7 @@ SPECIAL = ("[PAD]", "[UNK]")
 
 def build_tokenizer(templates: Sequence[str]) -> PreTrainedTokenizerFast:
     """Word-level tokenizer over every word the templates can produce."""
+    # A closed vocabulary: what was never trained is refused by name before it gets here.
     words = sorted({word for t in templates for s in expand(t) for word in s.split()})
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))

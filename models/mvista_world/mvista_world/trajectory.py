@@ -42,6 +42,7 @@ class TrajectoryVae(nn.Module):
         w = config.width
         down: list[nn.Module] = [nn.Conv1d(joints, w, 3, padding=1)]
         up: list[nn.Module] = [nn.Conv1d(config.channels, w, 3, padding=1)]
+        # Each stage halves time, so that a style token stands for a stretch of the motion (Eq. 9).
         for _ in range(config.stages):
             down += [TcnBlock(w, 1), TcnBlock(w, 2), nn.Conv1d(w, w, 4, stride=2, padding=1)]
             up += [TcnBlock(w, 1), TcnBlock(w, 2), nn.ConvTranspose1d(w, w, 4, stride=2, padding=1)]
@@ -54,6 +55,7 @@ class TrajectoryVae(nn.Module):
         """Mean and log-variance [B, S, C] of q(z | a)."""
         x = ((actions - self.mean) / self.std).transpose(1, 2)
         mean, log_variance = self.encoder(x).transpose(1, 2).chunk(2, dim=-1)
+        # Beyond these a posterior is a point, or wider than the prior; exp must not overflow.
         return mean, log_variance.clamp(-12.0, 4.0)
 
     def encode(self, actions: torch.Tensor) -> torch.Tensor:
@@ -71,6 +73,7 @@ class TrajectoryVae(nn.Module):
         reconstruction = F.mse_loss(
             (decoded - self.mean) / self.std, (actions - self.mean) / self.std
         )
+        # KL(q || N(0, 1)) in closed form: Eq. 11 starts from that prior and is held near it.
         kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).mean()
         return reconstruction + self.config.beta * kl, (decoded - actions).abs().mean()
 
@@ -90,6 +93,7 @@ def smooth_from(start: Float64, actions: Float64, config: TrajectoryConfig) -> F
     times_s = np.arange(1.0, len(actions) + 1.0) / config.action_rate_hz
     fade = 0.5 * (1.0 + np.cos(np.pi * np.clip(times_s / config.anchor_s, 0.0, 1.0)))
     anchored = actions + fade[:, None] * (start - actions[0])
+    # The filter reaches four deviations: so long is the pose held before the first action.
     pad = int(4 * config.smoothing_actions) + 1
     held = np.concatenate([np.tile(start, (pad, 1)), anchored])
     smooth: Float64 = gaussian_filter1d(held, config.smoothing_actions, axis=0, mode="nearest")

@@ -15,7 +15,8 @@ from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import decode_depth
 from mvista_world.training import data
-from mvista_world.training.loop import Schedule, load_state, log, save_state
+from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
+from mvista_world.training.request import TrainingRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,24 @@ class CodecTraining:
     latent_noise: float = 0.03
     seed: int = 0
     state_every: int = 200
+    log_every: int = 100
+
+
+def run(asked: TrainingRequest) -> None:
+    """Train the autoencoder; started from a checkpoint, it is that checkpoint's, unchanged.
+
+    A new one would make every cached latent, and so the generator that is gone on with, worthless.
+    """
+    compute = choose(threads=asked.threads)
+    if asked.start is None:
+        training = asked.applied_to(CodecTraining())
+        folders = asked.video_folders()
+        train_codec(folders, asked.out, asked.config, training, asked.resume, compute=compute)
+        return
+    codec = StackedCodec(asked.config.codec)
+    data.start_from(codec, asked.start / "codec.safetensors")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    _export(codec, asked.out)
 
 
 def _pixels(folders: Sequence[Path], limit: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,6 +66,7 @@ def _pixels(folders: Sequence[Path], limit: int) -> tuple[np.ndarray, np.ndarray
 
 def _backgrounds(color: np.ndarray, depth: np.ndarray, config: ModelConfig) -> torch.Tensor:
     """Median image per camera and modality [V, 2, 3, 1, H, W]: what is almost always there."""
+    # Whatever moves is elsewhere in most episodes, and the median does not see it.
     few = slice(0, 64)
     middle_color = np.median(color[few, :, ::4], axis=(0, 2)).astype(np.uint8)[:, None]
     middle_depth = np.median(depth[few, :, ::4], axis=(0, 2)).astype(np.uint16)[:, None]
@@ -60,6 +80,7 @@ def train_codec(
     training: CodecTraining,
     resume: bool = True,
     limit: int = 1600,
+    compute: Compute | None = None,
 ) -> Path:
     """Mean-absolute error weighted 1 + `foreground` where a pixel differs from the background.
 
@@ -67,55 +88,51 @@ def train_codec(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(training.seed)
-    compute = choose()
+    compute = compute or choose()
     codec = StackedCodec(config.codec).channels_last()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
-    schedule = Schedule(training.learning_rate, training.steps)
-    state = out / "codec.state"
-    first = load_state(state, codec=codec, optimiser=optimiser) if resume else 0
     color, depth = _pixels(folders, limit)
     background = _backgrounds(color, depth, config)
     cut = len(color) - 16
-    picks = data.batches(cut, training.batch, training.seed, first)
-    for step in range(first, training.steps):
-        # Latent noise too is a function of (seed, step): a resumed run repeats an unbroken one.
-        torch.manual_seed(training.seed * 1_000_003 + step)
+
+    def loss_at(step: int) -> StepLoss:
         rng = np.random.default_rng((training.seed, step))
-        index = next(picks)
+        index = data.batch(cut, training.batch, training.seed, step)
         camera = rng.integers(color.shape[1], size=len(index))
         video = data.to_pixels(color[index, camera], depth[index, camera], config)
-        still = background[camera]
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.at(step)
-        loss = _step(codec, video, still, training, compute)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimiser.step()
-        if step % 100 == 0:
-            log("codec", step, loss=float(loss.detach()))
-        if step % training.state_every == training.state_every - 1:
-            save_state(state, step + 1, codec=codec, optimiser=optimiser)
+        loss = _loss(codec, video, background[camera], training, compute)
+        return StepLoss(loss, {"loss": loss})
+
+    schedule = Schedule(training.learning_rate, training.steps)
+    this_run = Run.of("codec", training, schedule.at, out, config)
+    train(this_run, codec, optimiser, loss_at, resume)
     _standardise(codec, color[:cut], depth[:cut], config)
     evaluate(codec, color[cut:], depth[cut:], config)
+    return _export(codec, out)
+
+
+def _export(codec: StackedCodec, out: Path) -> Path:
     path = out / "codec.safetensors"
     save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, path)
     return path
 
 
-def _step(
+def _loss(
     codec: StackedCodec,
     video: torch.Tensor,
     still: torch.Tensor,
     training: CodecTraining,
     compute: Compute,
 ) -> torch.Tensor:
+    # The arm and the things it moves are few pixels: evenly weighted, a blurred table would win.
     different = ((video - still).abs().amax(dim=2, keepdim=True) > 0.08).float()
     weight = (1.0 + training.foreground * different).flatten(0, 1)
     flat = video.flatten(0, 1)
     with compute.autocast():
         latents = codec.encode_raw(flat)
+        # Imagined latents are never exact: the decoder must bear a neighbourhood of each.
         decoded = codec.decode_raw(latents + training.latent_noise * torch.randn_like(latents))
+    # The absolute error keeps edges sharp; the squared one keeps whole objects from being left out.
     error = (decoded.float() - flat).abs() + 2.0 * (decoded.float() - flat) ** 2
     return (weight * error).mean()
 
@@ -124,7 +141,11 @@ def _step(
 def _standardise(
     codec: StackedCodec, color: np.ndarray, depth: np.ndarray, config: ModelConfig
 ) -> None:
-    """Set the latent mean and std per channel from a sample of episodes."""
+    """Set the latent mean and std per channel from a sample of episodes.
+
+    Flow matching (Eq. 2) mixes latents with unit noise: a channel of another scale would be
+    drowned by it, or untouched.
+    """
     pixels = data.to_pixels(color[::8, 0], depth[::8, 0], config).flatten(0, 1)
     latents = torch.cat([codec.encode_raw(chunk).float() for chunk in pixels.split(64)])
     codec.mean.copy_(latents.mean(dim=(0, 2, 3, 4)))

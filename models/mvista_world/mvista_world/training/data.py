@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
 
 from mvista_core.errors import ConfigError
+from mvista_world import encode
 from mvista_world.codec import VideoCodec
-from mvista_world.compute import choose
+from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
-from mvista_world.depth_codec import encode_depth
 
 FRAMES_PER_CALL = 16
 
@@ -69,28 +71,22 @@ def templates(folders: Sequence[Path]) -> tuple[str, ...]:
 def to_pixels(
     color: NDArray[np.uint8], depth_mm: NDArray[np.uint16], config: ModelConfig
 ) -> torch.Tensor:
-    """RGB and coded depth in [-1, 1]: [..., T, H, W(, 3)] arrays to [N, 2, 3, T, H, W]."""
-    t, h, w = color.shape[-4:-1]
-    rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
-    metres = torch.from_numpy(depth_mm.astype(np.float32) / 1000.0)
-    both = torch.stack(
-        [rgb.reshape(-1, t, h, w, 3), encode_depth(metres.reshape(-1, t, h, w), config.depth)],
-        dim=1,
-    )
-    return both.permute(0, 1, 5, 2, 3, 4)
+    """`encode.to_pixels` of recorded depth: [..., T, H, W(, 3)] arrays to [N, 2, 3, T, H, W]."""
+    return encode.to_pixels(color, depth_mm.astype(np.float32) / 1000.0, config)
 
 
 @torch.no_grad()
-def encode_views(
+def encode_episodes(
     codec: VideoCodec,
     color: NDArray[np.uint8],
     depth_mm: NDArray[np.uint16],
     config: ModelConfig,
+    compute: Compute,
 ) -> torch.Tensor:
     """Latents [N, V, 2, C, T', h, w] of episodes [N, V, T, ...]."""
     n, v = color.shape[:2]
     pixels = to_pixels(color, depth_mm, config).flatten(0, 1)
-    with choose().autocast():
+    with compute.autocast():
         parts = [codec.encode(chunk) for chunk in pixels.split(FRAMES_PER_CALL * 4)]
     latents = torch.cat(parts).float()
     return latents.reshape(n, v, 2, *latents.shape[1:])
@@ -118,7 +114,12 @@ class LatentSet:
 
 
 def load_latents(
-    folders: Sequence[Path], cache: Path, codec: VideoCodec, config: ModelConfig, codec_sha: str
+    folders: Sequence[Path],
+    cache: Path,
+    codec: VideoCodec,
+    config: ModelConfig,
+    codec_sha: str,
+    compute: Compute,
 ) -> LatentSet:
     """Latents of every shard, encoded on first use and cached per shard and autoencoder."""
     cache.mkdir(parents=True, exist_ok=True)
@@ -127,9 +128,10 @@ def load_latents(
     words: list[tuple[str, ...]] = []
     for path in shard_paths(folders):
         shard = load_shard(path)
+        # Named by the autoencoder's sum too: latents of another one must not be found.
         stored = cache / f"{path.parent.name}-{path.stem}-{codec_sha[:12]}.npy"
         if not stored.is_file():
-            encoded = encode_views(codec, shard.color, shard.depth_mm, config)
+            encoded = encode_episodes(codec, shard.color, shard.depth_mm, config, compute)
             np.save(stored, encoded.numpy().astype(np.float16))
         parts.append(np.load(stored))
         actions.append(shard.actions)
@@ -137,12 +139,21 @@ def load_latents(
     return LatentSet(np.concatenate(parts), np.concatenate(actions), tuple(words))
 
 
-def batches(count: int, size: int, seed: int, start: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Index batches for ever, reshuffled each epoch; batch k is a function of (seed, k) alone."""
+def batch(count: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
+    """The indices of one step, without repetition in an epoch: a function of (seed, step) alone."""
     per_epoch = max(count // size, 1)
-    step = start
-    while True:
-        order = np.random.default_rng((seed, step // per_epoch)).permutation(count)
-        for k in range(step % per_epoch, per_epoch):
-            yield order[k * size : (k + 1) * size]
-            step += 1
+    order = np.random.default_rng((seed, step // per_epoch)).permutation(count)
+    k = step % per_epoch
+    return order[k * size : (k + 1) * size]
+
+
+def start_from(module: nn.Module, path: Path) -> None:
+    """Load a checkpoint's weights to go on from.
+
+    Raises:
+        ConfigError: they are of another shape, or not there.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(f"cannot start from {path}: {error}; see --start") from None

@@ -1,15 +1,90 @@
-"""What every training loop shares: schedule, moving average, resumable state, plain log lines."""
+"""The one training loop: schedule, seeding, gradient step, log lines, and a state to resume from.
+
+It knows neither networks nor data: a recipe hands it a loss per step. One rule of resuming for
+all: samples and noise are functions of (seed, step), and a state is gone on from only by the run
+that wrote it, so an interrupted run ends with an unbroken one's weights.
+"""
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import json
+import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
+
+from mvista_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from diffusers.training_utils import EMAModel
+
+LARGEST_GRADIENT = 1.0
+"""Norm to which gradients are clipped (our choice): rare batches would undo many others."""
+SEED_STRIDE = 1_000_003
+"""Between the seeds of two runs' steps: a prime beyond any run's length, so that none is shared."""
+
+
+class Stateful(Protocol):
+    """A model, an optimiser or a moving average."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object: ...
+
+
+class LoopSettings(Protocol):
+    """What every recipe's settings have; they are dataclasses."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def state_every(self) -> int: ...
+
+    @property
+    def log_every(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """What one step descends, and scalars by name for the log."""
+
+    total: torch.Tensor
+    shown: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network's run: its name in the log, its settings, its state file and whose that is.
+
+    `rate` gives the learning rate of a step; `key` identifies settings and sizes.
+    """
+
+    name: str
+    settings: LoopSettings
+    rate: Callable[[int], float]
+    state: Path
+    key: str
+
+    @staticmethod
+    def of(
+        name: str, settings: LoopSettings, rate: Callable[[int], float], out: Path, sizes: Any
+    ) -> Run:
+        """A run whose state lies in `out`; `sizes` is the configuration (a dataclass) it trains."""
+        said = repr((asdict(sizes), asdict(settings)))  # type: ignore[call-overload]
+        key = hashlib.sha256(said.encode()).hexdigest()
+        return Run(name, settings, rate, out / f"{name}.state", key)
 
 
 @dataclass(frozen=True)
@@ -22,24 +97,104 @@ class Schedule:
     decay: float = 0.25
 
     def at(self, step: int) -> float:
-        """Learning rate of one step; a longer run continues a shorter one's constant part."""
+        """Learning rate of one step; never quite zero, so that the last steps still count."""
         start = self.steps * (1.0 - self.decay)
         falling = (self.steps - step) / max(self.steps - start, 1.0)
         return self.learning_rate * min((step + 1) / self.warmup, 1.0, max(falling, 0.02))
 
 
-class MovingAverage:
-    """Exponential moving average of a model's weights, with a short horizon early on."""
+@dataclass(frozen=True)
+class CosineSchedule:
+    """Warm-up, then half a cosine down to zero at `steps`."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
+    learning_rate: float
+    steps: int
+    warmup: int
 
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1.0 + step) / (10.0 + step))
-        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(theirs.detach(), 1.0 - decay)
+    def at(self, step: int) -> float:
+        """Learning rate of one step."""
+        if step < self.warmup:
+            return self.learning_rate * ((step + 1) / self.warmup)
+        share = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return self.learning_rate * (0.5 * (1.0 + math.cos(math.pi * share)))
+
+
+def train(
+    run: Run,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    loss_at: Callable[[int], StepLoss],
+    resume: bool,
+    average: EMAModel | None = None,
+    accelerator: Accelerator | None = None,
+    on_saved: Callable[[int], None] | None = None,
+) -> None:
+    """Descend `loss_at(step)` for as many steps as were asked for, those before a state included.
+
+    `average` follows the model's parameters; `accelerator` does backward and clipping where the
+    model was prepared by one; `on_saved(done)` is called after each state that is written.
+
+    Raises:
+        ConfigError: the state there is another run's.
+    """
+    parts: dict[str, Stateful] = {"model": model, "optimiser": optimiser}
+    if average is not None:
+        parts["average"] = average
+    settings = run.settings
+    first = restore(run, parts) if resume else 0
+    backward = torch.Tensor.backward if accelerator is None else accelerator.backward
+    clip = nn.utils.clip_grad_norm_ if accelerator is None else accelerator.clip_grad_norm_
+    seen: dict[str, list[float]] = {}
+    for step in range(first, settings.steps):
+        torch.manual_seed(settings.seed * SEED_STRIDE + step)
+        for group in optimiser.param_groups:
+            group["lr"] = run.rate(step)
+        loss = loss_at(step)
+        optimiser.zero_grad(set_to_none=True)
+        backward(loss.total)
+        clip(model.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        if average is not None:
+            average.step(model.parameters())
+        for key, value in loss.shown.items():
+            seen.setdefault(key, []).append(float(value.detach()))
+        done = step + 1
+        if done % settings.log_every == 0 or done == settings.steps:
+            log(run.name, done, **{key: float(np.mean(values)) for key, values in seen.items()})
+            seen.clear()
+        if done % settings.state_every == 0:
+            save(run, done, parts)
+            if on_saved is not None:
+                on_saved(done)
+
+
+def save(run: Run, done: int, parts: Mapping[str, Stateful]) -> None:
+    """Write a resumable state whole or not at all."""
+    run.state.parent.mkdir(parents=True, exist_ok=True)
+    partial = run.state.with_suffix(".partial")
+    states = {name: part.state_dict() for name, part in parts.items()}
+    torch.save({"step": done, "key": run.key, **states}, partial)
+    partial.replace(run.state)
+
+
+def restore(run: Run, parts: Mapping[str, Stateful]) -> int:
+    """Restore `save`'s parts in place; returns the step to go on from (0 without a file).
+
+    Raises:
+        ConfigError: the state is of a run with other settings.
+    """
+    if not run.state.is_file():
+        return 0
+    state = torch.load(run.state, weights_only=True)
+    # The schedule depends on the length and the samples on the seed: going on with others would
+    # give weights that no command can repeat.
+    if state.get("key") != run.key:
+        raise ConfigError(
+            f"{run.state} is of a run with other sizes, seed or steps; use them, or another --out"
+        )
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["step"])
 
 
 def log(stage: str, step: int, **values: float) -> None:
@@ -47,20 +202,3 @@ def log(stage: str, step: int, **values: float) -> None:
     rounded = {key: round(value, 5) for key, value in values.items()}
     sys.stdout.write(json.dumps({"stage": stage, "step": step, **rounded}) + "\n")
     sys.stdout.flush()
-
-
-def save_state(path: Path, step: int, **parts: nn.Module | torch.optim.Optimizer) -> None:
-    """Write a resumable state whole or not at all."""
-    partial = path.with_suffix(".partial")
-    torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, partial)
-    partial.replace(path)
-
-
-def load_state(path: Path, **parts: nn.Module | torch.optim.Optimizer) -> int:
-    """Restore `save_state`'s parts in place; returns the step to go on from (0 without a file)."""
-    if not path.is_file():
-        return 0
-    state = torch.load(path, weights_only=True)
-    for key, part in parts.items():
-        part.load_state_dict(state[key])
-    return int(state["step"])

@@ -7,17 +7,20 @@ than the recording's, and the difference between the two is nothing a refiner co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mvista_core.arm import ArmModel
 from mvista_core.records import CameraFrame, JointState, RigCalibration
-from mvista_world.planner import WorldModelPlanner
+from mvista_core.timing import SystemClock
+from mvista_world.compute import choose
+from mvista_world.probe import PlannerProbe, load_probe
 from mvista_world.training import data
 from mvista_world.training.loop import log
-from mvista_world.training.refine_data import Priors, save_priors
+from mvista_world.training.refine_data import PRIORS_FILE, Priors, save_priors
+from mvista_world.training.request import TrainingRequest
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,20 @@ class PriorSettings:
     seed: int = 0
 
 
+def run(asked: TrainingRequest) -> None:
+    """What a packed checkpoint infers and imagines on training scenes, into `out/refine`;
+    `asked.steps` is the number of scenes of each data set."""
+    settings = PriorSettings(seed=asked.seed)
+    if asked.steps is not None:
+        settings = replace(settings, per_folder=asked.steps)
+    compute = choose(threads=asked.threads)
+    planner = load_probe(asked.checkpoint, asked.rig, asked.arm, SystemClock(), compute)
+    path = asked.out / "refine" / PRIORS_FILE
+    make_priors(planner, asked.video_folders(), asked.rig, asked.arm, settings, path)
+
+
 def make_priors(
-    planner: WorldModelPlanner,
+    planner: PlannerProbe,
     folders: Sequence[Path],
     rig: RigCalibration,
     arm: ArmModel,
@@ -43,6 +58,7 @@ def make_priors(
     rows: dict[str, list[np.ndarray]] = {"views": [], "positions": [], "color": [], "depth": []}
     indices: list[int] = []
     for index, episode in _episodes(folders, settings):
+        # Other views for every scene: which cameras a task imagines is not known in advance.
         rng = np.random.default_rng((settings.seed, index))
         views = rng.permutation(len(rig.cameras))[: settings.views]
         start = episode.initial.astype(np.float64)

@@ -1,6 +1,4 @@
-"""Train the residual inverse dynamics model on recorded episodes (App. A, L_refine).
-
-    python -m mvista_world.training.refine --data build/data/touch --out build/train/refine
+"""Trains the residual inverse dynamics model on recorded episodes (App. A, L_refine).
 
 The target is the true action minus a prior. Priors are the true actions bent by smooth random
 curves, as far off at the tip as decoded latents are, and, where a priors file is given, what the
@@ -10,25 +8,23 @@ function of (seed, step, place in the batch) alone, so a resumed run repeats an 
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mvista_core.arm import ArmModel, load_arm
-from mvista_core.errors import ConfigError
+from mvista_core.arm import ArmModel
+from mvista_core.imaging import ModelWindow
 from mvista_core.records import RigCalibration
-from mvista_core.rig import load_rig
-from mvista_core.timing import SystemClock
-from mvista_world.compute import PRECISIONS, Compute, choose
+from mvista_world.compute import Compute, choose
 from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner, tip_poses
+from mvista_world.training.loop import CosineSchedule, Run, StepLoss, log, train
 from mvista_world.training.refine_data import (
+    PRIORS_FILE,
     Augmentation,
     Sample,
     SampleMaker,
@@ -36,8 +32,10 @@ from mvista_world.training.refine_data import (
     load_episodes,
     load_priors,
 )
+from mvista_world.training.request import TrainingRequest
 
-Log = Callable[[str], None]
+THREADS = 1
+"""Other work shares the machine, and small matrices gain little from more."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class RefineTraining:
     frame; `real_share` how often a real prior is used where there are any; `precision` "bf16"
     halves the time of a step on processors with AMX and costs time elsewhere."""
 
+    steps: int = 1000
+    seed: int = 0
     batch: int = 12
     learning_rate: float = 1e-3
     warmup_steps: int = 50
@@ -54,8 +54,7 @@ class RefineTraining:
     views: int = 3
     real_share: float = 0.5
     validation_episodes: int = 48
-    validate_every: int = 200
-    save_every: int = 100
+    state_every: int = 100
     log_every: int = 20
     precision: str = "fp32"
 
@@ -69,126 +68,94 @@ class TipError:
     prior_end_mm: float
     refined_end_mm: float
 
-    def __str__(self) -> str:
-        return (
-            f"mean {self.prior_mean_mm:.1f} -> {self.refined_mean_mm:.1f} mm, "
-            f"end {self.prior_end_mm:.1f} -> {self.refined_end_mm:.1f} mm"
-        )
 
-
-@dataclass(frozen=True)
-class _Run:
-    training: RefineTraining
-    seed: int
-    steps: int
-    out_dir: Path
-    key: str
-    log: Log
+def run(asked: TrainingRequest) -> None:
+    """Train into `out/refine`; real priors join where they lie there."""
+    out = asked.out / "refine"
+    real = out / PRIORS_FILE
+    train_refiner(
+        asked.video_folders(),
+        out,
+        RefineConfig(),
+        asked.applied_to(RefineTraining()),
+        asked.resume,
+        rig=asked.rig,
+        arm=asked.arm,
+        window=asked.config.window,
+        priors=real if real.is_file() else None,
+    )
 
 
 def train_refiner(
     data_dirs: Sequence[Path],
     out_dir: Path,
     config: RefineConfig,
-    steps: int,
-    seed: int,
+    training: RefineTraining,
     resume: bool,
     *,
     rig: RigCalibration,
     arm: ArmModel,
-    training: RefineTraining | None = None,
+    window: ModelWindow,
     priors: Path | None = None,
-    max_episodes: int | None = None,
-    log: Log = print,
 ) -> ResidualRefiner:
-    """Train for `steps` optimiser steps in all and write the refiner to `out_dir`.
+    """Train for `training.steps` optimiser steps in all and write the refiner to `out_dir`.
 
-    `train_state.pt` beside it holds weights, optimiser and step; with `resume` the run goes on
-    from there and ends as if it had never stopped. One thread: other work shares the machine.
+    `window` is what the recorder cut its images with. `refine.state` beside the weights is gone
+    on from with `resume`.
 
     Raises:
         ConfigError: no episodes, malformed shards, or a state of another configuration.
     """
-    training = training or RefineTraining()
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    episodes = load_episodes(data_dirs, max_episodes)
+    compute = choose(training.precision, threads=THREADS)
+    torch.manual_seed(training.seed)
+    episodes = load_episodes(data_dirs)
     if priors is not None:
         episodes = episodes.with_priors(load_priors(priors, episodes))
     maker = SampleMaker(
-        episodes, rig, arm, config, training.views, training.error_m, training.real_share
+        episodes, rig, arm, window, config, training.views, training.error_m, training.real_share
     )
     model = ResidualRefiner(config)
-    _set_statistics(model, maker, seed)
-    optimizer = torch.optim.AdamW(
+    _set_statistics(model, maker, training.seed)
+    optimiser = torch.optim.AdamW(
         model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
-    run_key = _run_key(config, training, seed, steps)
-    first = _restore(out_dir, model, optimizer, run_key) if resume else 0
-    log(
-        f"refine: {len(maker.train_indices)} training and {len(maker.validation_indices)} held-out "
-        f"episodes, {sum(p.numel() for p in model.parameters()):,} parameters, "
-        f"steps {first}..{steps}"
-    )
-    run = _Run(training, seed, steps, out_dir, run_key, log)
-    _loop(model, optimizer, maker, run, first)
+    schedule = CosineSchedule(training.learning_rate, training.steps, training.warmup_steps)
+    this_run = Run.of("refine", training, schedule.at, out_dir, config)
+
+    def loss_at(step: int) -> StepLoss:
+        model.train()
+        loss = refine_loss(model, _batch(maker, training.batch, training.seed, step), compute)
+        return StepLoss(loss, {"loss": loss})
+
+    count = training.validation_episodes
+    saved = partial(report, model, maker, count)
+    train(this_run, model, optimiser, loss_at, resume, on_saved=saved)
     model.eval()
     if episodes.priors is not None:
         model.gain.fill_(fit_gain(model, maker))
-        log(f"refine: gain {float(model.gain):.3f} on {len(episodes.priors.episodes)} real priors")
+        log("refine-gain", training.steps, gain=float(model.gain))
     save_refiner(model, out_dir)
-    for name, error in validate(model, maker, training.validation_episodes).items():
-        log(f"refine: held-out {name}: {error}")
+    report(model, maker, count, training.steps)
     return model
 
 
-def _loop(
-    model: ResidualRefiner,
-    optimizer: torch.optim.Optimizer,
-    maker: SampleMaker,
-    run: _Run,
-    first: int,
-) -> None:
-    training, steps, log, clock = run.training, run.steps, run.log, SystemClock()
-    compute = choose(training.precision)
-    started_ns, recent = clock.monotonic_ns(), 1.0
-    model.train()
-    for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = training.learning_rate * _schedule(step, steps, training.warmup_steps)
-        batch = _batch(maker, training.batch, run.seed, step)
-        loss = train_step(model, optimizer, batch, compute)
-        recent += (loss - recent) * (1.0 if step == first else 0.05)
-        done = step + 1
-        if done % training.log_every == 0 or done == steps:
-            elapsed_s = (clock.monotonic_ns() - started_ns) * 1e-9
-            log(f"refine: step {done}/{steps} loss {recent:.4f} {elapsed_s:.0f} s")
-        if done % training.save_every == 0 or done == steps:
-            _save_state(run.out_dir, model, optimizer, done, run.key)
-        if done % training.validate_every == 0 and done < steps:
-            for name, error in validate(model, maker, training.validation_episodes).items():
-                log(f"refine: step {done} held-out {name}: {error}")
-            model.train()
+def report(model: ResidualRefiner, maker: SampleMaker, count: int, done: int) -> None:
+    """Log what `validate` finds after `done` steps."""
+    for name, error in validate(model, maker, count).items():
+        values = {key: round(value, 1) for key, value in vars(error).items()}
+        log(f"refine-evaluation {name}", done, **values)
 
 
-def train_step(
-    model: ResidualRefiner,
-    optimizer: torch.optim.Optimizer,
-    batch: tuple[Tensor, ...],
-    compute: Compute,
-) -> float:
-    """One step on L_refine: mean squared residual error over joints, in standard deviations."""
+def refine_loss(model: ResidualRefiner, batch: tuple[Tensor, ...], compute: Compute) -> Tensor:
+    """L_refine (App. A): mean squared residual error over joints, in standard deviations."""
     clouds, prior, residual, usable = batch
     with compute.autocast():
         found = model(clouds, prior)
+    # In standard deviations, since a wrist errs by more than a shoulder and moves the tip by less.
     error = (found - residual) / model.residual_std
+    # A frame in which the hand is not seen has nothing to be corrected by.
     weight = usable[..., None].float()
-    loss = (error.square() * weight).sum() / (weight.sum() * error.shape[-1]).clamp(min=1.0)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return float(loss.detach())
+    return (error.square() * weight).sum() / (weight.sum() * error.shape[-1]).clamp(min=1.0)
 
 
 def validate(model: ResidualRefiner, maker: SampleMaker, count: int) -> dict[str, TipError]:
@@ -221,6 +188,7 @@ def fit_gain(model: ResidualRefiner, maker: SampleMaker) -> float:
     priors = maker.episodes.priors
     assert priors is not None
     model.gain.fill_(1.0)
+    # The g that minimises |g found - truth|^2 over all frames is <found, truth> / |found|^2.
     agreement = power = 0.0
     for row in range(len(priors.episodes)):
         clouds, prior, residual, usable = maker.real(row, np.random.default_rng([7, row]))
@@ -260,6 +228,7 @@ def _batch(maker: SampleMaker, size: int, seed: int, step: int) -> tuple[Tensor,
 
 def _set_statistics(model: ResidualRefiner, maker: SampleMaker, seed: int) -> None:
     """Scale of priors and residuals, from bent training episodes (no clouds needed)."""
+    # Of bent priors only: real ones may be few, and the scale must not depend on how many.
     rng = np.random.default_rng([seed, 0xCAFE])
     priors, residuals = [], []
     for index in rng.choice(maker.train_indices, 128):
@@ -272,81 +241,3 @@ def _set_statistics(model: ResidualRefiner, maker: SampleMaker, seed: int) -> No
     model.prior_mean.copy_(torch.from_numpy(stacked.mean(axis=0)))
     model.prior_std.copy_(torch.from_numpy(np.maximum(stacked.std(axis=0), 1e-3)))
     model.residual_std.copy_(torch.from_numpy(spread))
-
-
-def _schedule(step: int, steps: int, warmup_steps: int) -> float:
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup_steps) / max(steps - warmup_steps, 1)))
-
-
-def _run_key(config: RefineConfig, training: RefineTraining, seed: int, steps: int) -> str:
-    text = repr((asdict(config), asdict(training), seed, steps))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _save_state(
-    out_dir: Path, model: ResidualRefiner, optimizer: torch.optim.Optimizer, step: int, key: str
-) -> None:
-    out_dir.mkdir(parents=True, exist_ok=True)
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "step": step,
-        "run_key": key,
-    }
-    partial = out_dir / "train_state.pt.partial"
-    torch.save(state, partial)
-    partial.replace(out_dir / "train_state.pt")
-
-
-def _restore(
-    out_dir: Path, model: ResidualRefiner, optimizer: torch.optim.Optimizer, key: str
-) -> int:
-    path = out_dir / "train_state.pt"
-    if not path.is_file():
-        return 0
-    state = torch.load(path, weights_only=True)
-    if state["run_key"] != key:
-        raise ConfigError(
-            f"{path} is of a run with other sizes, seed or steps; use them, or another --out"
-        )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: see --help."""
-    parser = argparse.ArgumentParser(description="Train the residual inverse dynamics model")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="shard directories")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rig", type=Path, default=Path("config/rigs/sim_cell.yaml"))
-    parser.add_argument("--arm", type=Path, default=Path("config/arms/piper.yaml"))
-    parser.add_argument("--priors", type=Path, help="npz of real priors (refine_data.Priors)")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=RefineTraining.batch)
-    parser.add_argument("--points", type=int, default=RefineConfig.points, help="per cloud")
-    parser.add_argument("--max-episodes", type=int, help="per directory; default all")
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
-    given = parser.parse_args(argv)
-    train_refiner(
-        given.data,
-        given.out,
-        RefineConfig(points=given.points),
-        given.steps,
-        given.seed,
-        given.resume,
-        rig=load_rig(given.rig),
-        arm=load_arm(given.arm),
-        training=RefineTraining(batch=given.batch, precision=given.precision),
-        priors=given.priors,
-        max_episodes=given.max_episodes,
-        log=lambda line: print(line, flush=True),
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -24,6 +24,7 @@ JOINT_SPREAD = np.array([0.06, 0.05, 0.05, 0.10, 0.08, 0.15, 0.0])
 """Relative sizes (rad) of the random bends of joints 1..6: wrists err more than shoulders."""
 GRIPPER_SPREAD_M = 0.004
 LARGEST_BEND_RAD = 0.25
+PRIORS_FILE = "priors.npz"
 VALIDATION_EVERY = 10
 """One episode in this many is held out; the choice does not depend on the seed."""
 
@@ -76,8 +77,8 @@ class EpisodeSet:
         return replace(self, priors=priors)
 
 
-def load_episodes(data_dirs: Sequence[Path], max_episodes: int | None = None) -> EpisodeSet:
-    """Read `shard-*.npz` of several directories, at most `max_episodes` of each, into memory.
+def load_episodes(data_dirs: Sequence[Path]) -> EpisodeSet:
+    """Read `shard-*.npz` of several directories into memory.
 
     Raises:
         ConfigError: no shard, a missing array, or frames that do not divide the actions.
@@ -87,19 +88,15 @@ def load_episodes(data_dirs: Sequence[Path], max_episodes: int | None = None) ->
         shards = sorted(Path(directory).glob("shard-?????.npz"))
         if not shards:
             raise ConfigError(f"no shard-00000.npz in {directory}; collect episodes first")
-        left = max_episodes if max_episodes is not None else 1 << 60
         for path in shards:
-            if left <= 0:
-                break
             with np.load(path) as shard:
                 missing = {"color", "depth_mm", "actions", "initial"} - set(shard.files)
                 if missing:
                     raise ConfigError(f"{path} lacks {sorted(missing)}; it has {shard.files}")
-                color.append(shard["color"][:left])
-                depth_mm.append(shard["depth_mm"][:left])
-                actions.append(shard["actions"][:left])
-                initial.append(shard["initial"][:left])
-            left -= len(actions[-1])
+                color.append(shard["color"])
+                depth_mm.append(shard["depth_mm"])
+                actions.append(shard["actions"])
+                initial.append(shard["initial"])
     episodes = EpisodeSet(
         tuple(f"cam{v}" for v in range(color[0].shape[1])),
         np.concatenate(color),
@@ -179,6 +176,7 @@ def bend(
     # Bends that the tip hardly feels would need wild joints to reach the goal: bound those.
     largest = LARGEST_BEND_RAD / max(np.abs(direction).max(), 1e-6)
     scale = min(goal_m / 0.05, largest)
+    # Tip error is nearly linear in the bend: three secant steps meet the goal to a few per cent.
     for _ in range(3):
         moved = tip_poses(arm, truth + scale * direction)[..., :3, 3]
         error = np.linalg.norm(moved - tip_poses(arm, truth)[..., :3, 3], axis=-1).max()
@@ -223,11 +221,13 @@ def augment(
 ) -> tuple[UInt8, Float32]:
     """Smear color [V, T, H, W, 3] and depth_m [V, T, H, W]; invalid pixels (0) stay invalid."""
     valid = depth_m > 0
+    # A decoder blurs depth across an edge, where no surface is: valid pixels alone are averaged.
     if strength.blur_px > 1:
         size = (1, 1, strength.blur_px, strength.blur_px)
         share = uniform_filter(valid.astype(np.float32), size)
         depth_m = np.where(valid, uniform_filter(depth_m, size) / np.maximum(share, 1e-6), 0.0)
         color = uniform_filter(color, (*size, 1))
+    # What is imagined drifts as a whole more than it flickers: its errors are smooth and stay.
     if strength.bias_m > 0:
         depth_m = depth_m + strength.bias_m * _smooth_noise(depth_m.shape, rng)
     if strength.noise_m > 0:
@@ -273,8 +273,9 @@ class Sample(NamedTuple):
 class SampleMaker:
     """Turns a random generator into one training or validation sample.
 
-    views: how many of the cameras a sample sees. error_m: range of a bent prior's largest tip
-    error. real_share: how often a real prior is used where there are any.
+    window: what the recorder cut its images with. views: how many of the cameras a sample sees.
+    error_m: range of a bent prior's largest tip error. real_share: how often a real prior is used
+    where there are any.
     """
 
     def __init__(
@@ -282,19 +283,17 @@ class SampleMaker:
         episodes: EpisodeSet,
         rig: RigCalibration,
         arm: ArmModel,
+        window: ModelWindow,
         config: RefineConfig,
         views: int,
         error_m: tuple[float, float],
         real_share: float,
     ) -> None:
         cameras = [rig.camera(name) for name in episodes.cameras]
-        height, width = episodes.color.shape[3:5]
         self.episodes, self.arm = episodes, arm
         self.config, self.views = config, views
         self.error_m, self.real_share = error_m, real_share
         self.poses: Float64 = np.stack([camera.base_from_camera for camera in cameras])
-        # The recorder's window is reduced by two (`ModelWindow(96, 64, reduce=2)`).
-        window = ModelWindow(width, height, reduce=2)
         self.intrinsics = tuple(window.intrinsics(camera.intrinsics) for camera in cameras)
         held_out = np.arange(len(episodes)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
         self.train_indices = np.flatnonzero(~held_out)
@@ -327,6 +326,7 @@ class SampleMaker:
         """A sample of row `row` of the priors file, with the clouds imagined there if kept."""
         priors = self.episodes.priors
         assert priors is not None
+        # The target is the recorded motion, which the imagination was told (`priors`).
         index = int(priors.episodes[row])
         truth = self.episodes.at_frames(self.episodes.actions[index], index)
         prior = self.episodes.at_frames(priors.positions[row], index)

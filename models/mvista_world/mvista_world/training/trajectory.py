@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from mvista_core.arm import ArmModel
+from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
 from mvista_world.training import data
-from mvista_world.training.loop import Schedule, load_state, log, save_state
+from mvista_world.training.loop import SEED_STRIDE, Run, Schedule, StepLoss, log, train
+from mvista_world.training.request import GROUNDING, TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 
 
@@ -24,6 +26,15 @@ class TrajectoryTraining:
     learning_rate: float = 2e-3
     seed: int = 0
     state_every: int = 250
+    log_every: int = 250
+
+
+def run(asked: TrainingRequest) -> None:
+    """Train the TCN-VAE on executed episodes and on the plans of grounding scenes."""
+    choose(threads=asked.threads)
+    folders = [*asked.video_folders(), asked.data / GROUNDING]
+    training = asked.applied_to(TrajectoryTraining())
+    train_trajectory(folders, asked.out, asked.config, training, asked.arm, asked.resume)
 
 
 def _actions(folders: Sequence[Path]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,30 +64,23 @@ def train_trajectory(
     torch.manual_seed(training.seed)
     actions, weights = _actions(folders)
     vae = TrajectoryVae(config.trajectory, len(config.joint_names))
+    # Joints move by a radian, the gripper by centimetres: standardised, Eq. 10 weighs them alike.
     vae.mean.copy_(actions.mean(dim=(0, 1)))
     vae.std.copy_(actions.std(dim=(0, 1)).clamp(min=1e-2))
     optimiser = torch.optim.AdamW(vae.parameters(), lr=training.learning_rate)
-    schedule = Schedule(training.learning_rate, training.steps)
-    state = out / "trajectory.state"
-    first = load_state(state, vae=vae, optimiser=optimiser) if resume else 0
     held = torch.arange(len(actions)) % 50 == 0
     weights[held] = 0.0
-    for step in range(first, training.steps):
-        # The samples of Eq. 10 too are a function of (seed, step), so a resumed run is the same.
-        torch.manual_seed(training.seed * 1_000_003 + step)
-        rng = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
+
+    def loss_at(step: int) -> StepLoss:
+        # A generator of its own: the batch does not depend on what else the step draws.
+        rng = torch.Generator().manual_seed(training.seed * SEED_STRIDE + step)
         index = torch.multinomial(weights, training.batch, replacement=True, generator=rng)
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.at(step)
         loss, error = vae.loss(actions[index])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimiser.step()
-        if step % 250 == 0:
-            log("trajectory", step, loss=float(loss.detach()), mean_error=float(error.detach()))
-        if step % training.state_every == training.state_every - 1:
-            save_state(state, step + 1, vae=vae, optimiser=optimiser)
+        return StepLoss(loss, {"loss": loss, "mean_error": error})
+
+    schedule = Schedule(training.learning_rate, training.steps)
+    this_run = Run.of("trajectory", training, schedule.at, out, config)
+    train(this_run, vae, optimiser, loss_at, resume)
     evaluate(vae, actions[held][:400], arm)
     path = out / "trajectory.safetensors"
     save_file(vae.state_dict(), path)

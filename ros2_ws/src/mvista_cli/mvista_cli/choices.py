@@ -8,5 +8,3 @@ GRIPPER, TABLE = "gripper", "table"
 """Who may hold the board of a simulated session."""
 FIRST_SEED = 1_000_000
 """Of training episodes: far from the held-out seeds."""
-INITIALISATIONS = ("head", "random")
-"""Where latent optimisation begins: `mvista_world.planner`."""

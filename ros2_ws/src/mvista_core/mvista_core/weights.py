@@ -40,6 +40,7 @@ def verify(folder: Path) -> str:
     Raises:
         WeightsError: naming the file, and the expected and found sha256.
     """
+    # An altered file may load all the same, and its plans would move an arm.
     text, files = _listed(folder)
     for name, expected in files.items():
         path = folder / name

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mvista_ros.observation import ObservationLimits
 from mvista_ros.parameters import parameter
+from mvista_world.config import OptimisationConfig
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class PlanningParameters(ObservationLimits):
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
     joint_topic: str = parameter("piper/joint_states", "Measured joints of the arm")
     initialisation: str = parameter("head", "Start of a goal that names none: head or random")
-    steps: int = parameter(15, "Optimisation steps of a goal that names no start", 0, 1000)
+    steps: int = parameter(
+        OptimisationConfig.head_steps, "Optimisation steps of a goal that names no start", 0, 1000
+    )
     playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
     voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
     precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")

@@ -18,6 +18,7 @@ from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import outcome_from_error, outcome_ok, trajectory_to_msg
 from mvista_ros.convert.joints import doubles
 from mvista_ros.parameters import declare, parameter
+from mvista_world.config import CAMERAS, OptimisationConfig
 
 THREADS = 6
 FIXED = "the arm, the optimisation and the gate are those that the node began with"
@@ -29,14 +30,14 @@ class TaskParameters:
     """Parameters of the task node."""
 
     source_camera: str = parameter(
-        "cam1", "The view the model sees when a goal names none", live=True
+        CAMERAS[0], "The view the model sees when a goal names none", live=True
     )
     target_cameras: tuple[str, ...] = parameter(
-        ("cam0", "cam2"), "The views imagined beside it", live=True
+        CAMERAS[1:], "The views imagined beside it", live=True
     )
     arm: str = parameter("piper", "Namespace of the arm that executes")
     initialisation: str = parameter("head", "Start of the optimisation: head or random")
-    steps: int = parameter(15, "Optimisation steps", 0, 1000)
+    steps: int = parameter(OptimisationConfig.head_steps, "Optimisation steps", 0, 1000)
     confirm: bool = parameter(
         False, "Whether every plan waits for the service `confirm`", live=True
     )

@@ -1,12 +1,13 @@
 """Collects training episodes from the cell: shards of NumPy arrays and a manifest.
 
-`shard-00000.npz` holds 50 episodes: color uint8 [N, 4, 9, 64, 96, 3], depth_mm uint16
-[N, 4, 9, 64, 96], actions float32 [N, 96, 7], initial float32 [N, 7], seed, instruction. Images
-are the model's window of real 320x180 renders. Every episode's motion has a style of its own, drawn
-from its seed. Episodes the expert fails are dropped and counted.
+`shard-00000.npz` holds 50 episodes: color uint8 [N, V, T, H, W, 3], depth_mm uint16
+[N, V, T, H, W], actions float32 [N, L, J], initial float32 [N, J], seed, instruction; the sizes
+are `episode_shape.TINY`'s. Images are the model's window of real 320x180 renders. Every episode's
+motion has a style of its own, drawn from its seed. Episodes the expert fails are dropped and
+counted.
 
 With `grounding`, nothing is executed: first frames only (no time axis) and the expert's actions for
-every instruction of the scene, actions [N, K, 96, 7] and instructions [N, K].
+every instruction of the scene, actions [N, K, L, J] and instructions [N, K].
 
 Seeds: episode i is `FIRST_SEED + i`; evaluation uses 10000 and up, below `FIRST_SEED`.
 
@@ -32,9 +33,9 @@ from numpy.typing import NDArray
 
 from mvista_core import instructions
 from mvista_core.arm import load_arm
+from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError, MvistaError
-from mvista_core.imaging import ModelWindow
-from mvista_core.records import CameraFrame, Float64
+from mvista_core.records import CameraFrame
 from mvista_core.rig import load_rig
 from mvista_sim.cell import SimCell
 from mvista_sim.experts import MotionStyle
@@ -43,8 +44,6 @@ from mvista_sim.tasks import TEMPLATES
 FIRST_SEED = 1_000_000
 SHARD_EPISODES = 50
 MANIFEST = "manifest.json"
-FRAME_TIMES_S: Float64 = np.asarray(np.arange(9) * 0.8, np.float64)
-WINDOW = ModelWindow(96, 64, 2)
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -163,7 +162,7 @@ def _episode(cell: SimCell, job: Collection, seed: int) -> Arrays | None:
         actions = cell.expert(style=MotionStyle.drawn(np.random.default_rng(seed)))
     except MvistaError:
         return None
-    frames = cell.run_actions(actions, FRAME_TIMES_S)
+    frames = cell.run_actions(actions, TINY.frame_times_s)
     if not cell.evaluate().success:
         return None
     color, depth_mm = _images(frames)
@@ -193,7 +192,7 @@ def _images(
     frames: Sequence[Sequence[CameraFrame]],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     """Windows of frames [T][V]: color [T, V, H, W, 3], depth in millimetres [T, V, H, W]."""
-    windows = [[WINDOW.frame(frame) for frame in row] for row in frames]
+    windows = [[TINY.window.frame(frame) for frame in row] for row in frames]
     color = np.stack([np.stack([f.color for f in row]) for row in windows])
     depth = np.stack([np.stack([f.depth_m for f in row]) for row in windows])
     return color, np.round(depth * 1000.0).astype(np.uint16)
@@ -214,8 +213,8 @@ def _write_manifest(job: Collection) -> None:
         "dropped": attempted - kept,
         "rig": rig.name,
         "cameras": list(rig.names),
-        "window": [WINDOW.width_px, WINDOW.height_px, WINDOW.reduce],
-        "frame_times_s": FRAME_TIMES_S.tolist(),
+        "window": [TINY.window.width_px, TINY.window.height_px, TINY.window.reduce],
+        "frame_times_s": TINY.frame_times_s.tolist(),
         "joint_names": list(load_arm(job.arm).joint_names),
         "mujoco": mujoco.__version__,
         "numpy": np.__version__,

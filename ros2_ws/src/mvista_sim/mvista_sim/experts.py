@@ -17,13 +17,12 @@ from scipy.ndimage import gaussian_filter1d
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
+from mvista_core.episode_shape import TINY
 from mvista_core.errors import MvistaError
 from mvista_core.records import ActionTrajectory, Float64, Provenance
 from mvista_sim import tasks
 from mvista_sim.tasks import SceneLayout
 
-ACTION_COUNT = 96
-ACTION_RATE_HZ = 15.0
 SMOOTHING_ACTIONS = 3.0
 START_S = 0.35
 
@@ -184,7 +183,8 @@ def plan(
     seed_configuration: Float64,
     style: MotionStyle = PLAIN,
 ) -> ActionTrajectory:
-    """The expert's 96 joint targets at 15 Hz from the measured `start` [7].
+    """The expert's joint targets [L, 7], due as `episode_shape.TINY` says, from the measured
+    `start` [7].
 
     `seed_configuration` is the model's whole q; only the arm's part is used.
 
@@ -207,12 +207,12 @@ def plan(
 
 def spline(times_s: Float64, rows: Float64, arm: ArmModel) -> ActionTrajectory:
     """Monotone interpolation through the waypoints, smoothed so that velocity has no corners."""
-    due: Float64 = np.asarray((1.0 + np.arange(ACTION_COUNT)) / ACTION_RATE_HZ, np.float64)
+    due, rate_hz = TINY.action_times_s, TINY.action_rate_hz
     pad = int(4 * SMOOTHING_ACTIONS)
-    before = (1.0 + np.arange(-pad, 0)) / ACTION_RATE_HZ
-    after = due[-1] + (1 + np.arange(pad)) / ACTION_RATE_HZ
+    before = (1.0 + np.arange(-pad, 0)) / rate_hz
+    after = due[-1] + (1 + np.arange(pad)) / rate_hz
     wide = np.concatenate([before, due, after])
     curve = PchipInterpolator(times_s, rows)(np.clip(wide, 0.0, times_s[-1]))
     smooth = gaussian_filter1d(curve, SMOOTHING_ACTIONS, axis=0, mode="nearest")
-    positions = np.clip(smooth[pad : pad + ACTION_COUNT], arm.lower, arm.upper)
+    positions = np.clip(smooth[pad : pad + len(due)], arm.lower, arm.upper)
     return ActionTrajectory(arm.joint_names, positions, due, Provenance("expert", "", 0))

@@ -7,21 +7,25 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_cli.choices import INITIALISATIONS
 from mvista_sim.tasks import TEMPLATES
+from mvista_world.config import INITIALISATIONS, OptimisationConfig
 
-SOURCE_CAMERA = "cam1"
-TARGET_CAMERAS = "cam2,cam0"
+STEPS = {start: OptimisationConfig().steps_from(start) for start in INITIALISATIONS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instruction", help='e.g. "touch the red cube"; default: the scene\'s')
     parser.add_argument("--task", choices=sorted(TEMPLATES), help="default: of --instruction")
     parser.add_argument("--seed", type=int, default=10_000, help="scene and imagination")
-    parser.add_argument("--source", default=SOURCE_CAMERA, help="the camera that is observed")
-    parser.add_argument("--targets", default=TARGET_CAMERAS, help="comma-separated imagined views")
-    parser.add_argument("--init", choices=INITIALISATIONS, default="head")
-    parser.add_argument("--steps", type=int, help="of Eq. 11; default: 15 (head), 100 (random)")
+    parser.add_argument(
+        "--source", default="", help="the camera that is observed; empty: the checkpoint's"
+    )
+    parser.add_argument(
+        "--targets", default="", help="comma-separated imagined views; empty: the checkpoint's"
+    )
+    parser.add_argument("--init", choices=INITIALISATIONS, default=INITIALISATIONS[0])
+    usual = ", ".join(f"{steps} ({start})" for start, steps in STEPS.items())
+    parser.add_argument("--steps", type=int, help=f"of Eq. 11; default: {usual}")
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--json", type=Path, help="write the plan here")
 

@@ -1,7 +1,6 @@
-"""`mvista train codec|trajectory|generator|priors|refine|pack`: one command per network.
+"""`mvista train <network>`: one row of the world model's table of recipes.
 
-Every run is seeded and resumes where it stopped. `pack` assembles the checkpoint folder; `priors`
-lets a packed one plan on training scenes, for `refine` to learn from.
+Every run is seeded and resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -10,18 +9,23 @@ import argparse
 from pathlib import Path
 
 from mvista_bringup import paths
-
-NETWORKS = ("codec", "trajectory", "generator", "priors", "refine", "pack")
+from mvista_core.arm import load_arm
+from mvista_core.rig import load_rig
+from mvista_world.config import preset
+from mvista_world.training.recipes import RECIPES
+from mvista_world.training.recipes import run as run_recipe
+from mvista_world.training.request import TrainingRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", choices=NETWORKS)
+    rows = "; ".join(f"{recipe.network}: {recipe.text}" for recipe in RECIPES)
+    parser.add_argument("network", choices=[recipe.network for recipe in RECIPES], help=rows)
     parser.add_argument("--data", type=Path, default=Path("build/data"), help="collected episodes")
     parser.add_argument("--out", type=Path, default=Path("build/train"), help="working folder")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, help="length of the run (default: the recipe's)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=TrainingRequest.seed)
+    parser.add_argument("--threads", type=int, default=TrainingRequest.threads)
     parser.add_argument("--rig", type=Path, default=paths.config_file("rigs", "sim_cell.yaml"))
     parser.add_argument("--arm", type=Path, default=paths.config_file("arms", "piper.yaml"))
     parser.add_argument(
@@ -39,15 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_core.arm import load_arm
-    from mvista_core.rig import load_rig
-    from mvista_world.config import preset
-    from mvista_world.training import recipes
-
-    recipe = recipes.Recipe(
+    asked = TrainingRequest(
         preset(args.preset),
         args.data,
         args.out,
+        args.checkpoint,
         load_rig(args.rig),
         load_arm(args.arm),
         args.seed,
@@ -56,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
         args.threads,
         args.start,
     )
-    recipes.run(args.network, recipe, args.checkpoint)
+    run_recipe(args.network, asked)
     return 0

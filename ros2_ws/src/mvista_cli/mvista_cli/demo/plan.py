@@ -6,7 +6,7 @@ The observation is the simulated cell's, at the start of the scene (task, seed).
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
 from mvista_world.planner import WorldModelPlanner, load_planner
-
-STEPS = {"head": 15, "random": 100}
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class StageTimes:
 class PlanRequest:
     """Which scene (task and words: None for the scene's own), which views, from which start.
 
-    `steps` of Eq. 11; None: as many as the start is used to.
+    Without views, the checkpoint's; `steps` of Eq. 11, None: as many as the start is used to.
     """
 
     task: str | None
@@ -85,6 +83,10 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     clock = SystemClock()
     planner = load_planner(checkpoint, rig, arm, clock)
+    source, *targets = planner.config.cameras
+    wanted = replace(
+        wanted, source=wanted.source or source, targets=wanted.targets or tuple(targets)
+    )
     observation = observe(arm, rig, wanted.task, wanted.seed, wanted.instruction)
     times = StageTimes(clock)
     plan = _plan(planner, observation, wanted, times)
@@ -117,7 +119,8 @@ def _plan(
     times: StageTimes,
 ) -> InferredPlan:
     start = wanted.initialisation
-    steps = STEPS[start] if wanted.steps is None else wanted.steps
+    usual = planner.config.optimisation.steps_from(start)
+    steps = usual if wanted.steps is None else wanted.steps
     rollout = planner.imagine(observation, wanted.source, wanted.targets, wanted.seed, times)
     return planner.infer_actions(rollout.rollout_id, start, steps, times)
 

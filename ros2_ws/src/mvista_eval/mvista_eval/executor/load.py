@@ -16,23 +16,23 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from mvista_core.arm import ArmModel
+from mvista_core.episode_shape import TINY
 from mvista_core.errors import MvistaError, UnavailableError
 from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, Provenance
 from mvista_ros.actions import GoalClient, call_action
 from mvista_ros.convert import error_from_outcome, trajectory_to_msg
 from mvista_ros.spinning import take_down
+from mvista_world.config import CAMERAS
 
-SOURCE, TARGETS = "cam1", ("cam0", "cam2")
-RATE_HZ, POINTS = 15.0, 96
 REACH_RAD = 0.15
 SERVER_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 
 
 def gentle_motion(arm: ArmModel, number: int) -> ActionTrajectory:
-    """6.4 s from home and back, each joint up to `REACH_RAD`, another way each time."""
-    times_s = np.arange(1, POINTS + 1) / RATE_HZ
+    """As long as a plan: home and back, each joint up to `REACH_RAD`, another way each time."""
+    times_s = TINY.action_times_s
     way = 0.5 * (1.0 - np.cos(2 * np.pi * times_s / times_s[-1]))
     reach = np.random.default_rng(number).uniform(-REACH_RAD, REACH_RAD, len(arm.joint_names))
     reach[len(arm.dh) :] = 0.0
@@ -113,8 +113,8 @@ class GraphLoad:
     def _plan(self, number: int) -> None:
         goal = Imagine.Goal(
             instruction=self._instruction,
-            source_camera=SOURCE,
-            target_cameras=list(TARGETS),
+            source_camera=CAMERAS[0],
+            target_cameras=list(CAMERAS[1:]),
             seed=number,
         )
         error = error_from_outcome(self._call(self._imagine, goal).outcome)

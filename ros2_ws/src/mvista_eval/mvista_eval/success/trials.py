@@ -16,19 +16,18 @@ import numpy as np
 
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
-from mvista_core.records import ActionTrajectory, Float64, InferredPlan, Observation, Rollout
+from mvista_core.records import ActionTrajectory, InferredPlan, Observation, Rollout
 from mvista_core.rig import load_rig
 from mvista_eval.cell import arm_file, cell_settings, rig_file
 from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
-from mvista_world.planner import WorldModelPlanner, load_planner
+from mvista_world.config import OptimisationConfig
+from mvista_world.probe import PlannerProbe, load_probe
 
-HEAD_STEPS = 15
-RANDOM_STEPS = 100
-FRAME_TIMES_S: Float64 = np.arange(9.0) * 0.8
-CAMERAS = ("cam1", "cam2", "cam0")
+HEAD_STEPS = OptimisationConfig.head_steps
+RANDOM_STEPS = OptimisationConfig.random_steps
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PlannedScene:
     """One scene, one instruction, and the plans made for it, each inferred once."""
 
     def __init__(
-        self, cell: SimCell, planner: WorldModelPlanner, job: PlanJob, instruction: str | None
+        self, cell: SimCell, planner: PlannerProbe, job: PlanJob, instruction: str | None
     ) -> None:
         self.cell = cell
         self._planner = planner
@@ -80,7 +79,7 @@ class PlannedScene:
         observation = Observation(
             frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
         )
-        source, *targets = CAMERAS
+        source, *targets = self._planner.config.cameras
         return self._planner.imagine(observation, source, targets, self._job.seed, _quiet)
 
     @cached_property
@@ -88,8 +87,11 @@ class PlannedScene:
         """The expert's own future, filmed."""
         self.reset()
         joints = self.cell.state()
-        rows = self.cell.run_actions(self.expert, FRAME_TIMES_S)
-        views = [[next(f for f in row if f.camera == name) for row in rows] for name in CAMERAS]
+        config = self._planner.config
+        rows = self.cell.run_actions(self.expert, config.episode.frame_times_s)
+        views = [
+            [next(f for f in row if f.camera == name) for row in rows] for name in config.cameras
+        ]
         return self._planner.adopt(views, joints, self.cell.instruction)
 
     def plan(self, source: str, start: str, steps: int) -> InferredPlan:
@@ -142,15 +144,15 @@ def run_job(job: PlanJob) -> list[PlanTrial]:
     return trials
 
 
-_HELD: dict[Path, tuple[SimCell, WorldModelPlanner, ArmModel]] = {}
+_HELD: dict[Path, tuple[SimCell, PlannerProbe, ArmModel]] = {}
 
 
-def planner_and_cell(checkpoint: Path) -> tuple[SimCell, WorldModelPlanner, ArmModel]:
+def planner_and_cell(checkpoint: Path) -> tuple[SimCell, PlannerProbe, ArmModel]:
     """This process's cell and planner, made at the first job."""
     if checkpoint not in _HELD:
         rig, arm = load_rig(rig_file()), load_arm(arm_file())
         cell = SimCell(arm, rig)
-        _HELD[checkpoint] = (cell, load_planner(checkpoint, rig, arm, SimClock(cell)), arm)
+        _HELD[checkpoint] = (cell, load_probe(checkpoint, rig, arm, SimClock(cell)), arm)
     return _HELD[checkpoint]
 
 

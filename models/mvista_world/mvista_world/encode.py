@@ -1,0 +1,69 @@
+"""The first stage: RGB-D pictures become latents on the generator's grid (Sec. 4).
+
+What is given (the source view's first frame) is told from what is to be imagined by a token mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mvista_core.records import CameraFrame, Float32, UInt8
+from mvista_world.codec import VideoCodec
+from mvista_world.compute import Compute
+from mvista_world.config import ModelConfig
+from mvista_world.depth_codec import encode_depth
+from mvista_world.layout import clean_mask, to_grid
+
+
+@dataclass(frozen=True)
+class Given:
+    """latents [1, C, T', V*h, 2*w], zero where nothing is given; clean bool [L], what is given."""
+
+    latents: torch.Tensor
+    clean: torch.Tensor
+
+
+def to_pixels(color: UInt8, depth_m: NDArray[np.floating], config: ModelConfig) -> torch.Tensor:
+    """Colour [..., T, H, W, 3] and depth [..., T, H, W] (m) to [N, 2, 3, T, H, W] in [-1, 1].
+
+    Depth is made an image of its own beside the colour (`depth_codec`), so that one video
+    autoencoder serves both.
+    """
+    t, h, w = depth_m.shape[-3:]
+    rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
+    metres = torch.from_numpy(np.ascontiguousarray(depth_m)).reshape(-1, t, h, w)
+    coded = encode_depth(metres, config.depth)
+    both = torch.stack([rgb.reshape(-1, t, h, w, 3), coded], dim=1)
+    return both.permute(0, 1, 5, 2, 3, 4)
+
+
+def encode_views(
+    codec: VideoCodec, color: UInt8, depth_m: Float32, config: ModelConfig, compute: Compute
+) -> torch.Tensor:
+    """Colour [V, T, H, W, 3] and depth [V, T, H, W] to latents float32 [V, 2, C, T', h, w]."""
+    pixels = to_pixels(color, depth_m, config).to(compute.device)
+    with torch.no_grad(), compute.autocast():
+        latents = codec.encode(pixels.flatten(0, 1))
+    return latents.float().unflatten(0, (-1, 2))
+
+
+def encode_source(
+    codec: VideoCodec, frame: CameraFrame, views: int, config: ModelConfig, compute: Compute
+) -> Given:
+    """One frame, a model window, in the first view's first latent frame of `views` views."""
+    first = encode_views(codec, frame.color[None, None], frame.depth_m[None, None], config, compute)
+    shape = (1, views, 2, first.shape[2], config.latent_frames, *first.shape[4:])
+    given = torch.zeros(shape, device=compute.device)
+    given[:, 0, :, :, 0] = first[0, :, :, 0]
+    return Given(to_grid(given), source_mask(views, config, compute))
+
+
+def source_mask(views: int, config: ModelConfig, compute: Compute) -> torch.Tensor:
+    """Token mask [L]: the first frame of the first view is given."""
+    known = torch.zeros(views, config.latent_frames, dtype=torch.bool)
+    known[0, 0] = True
+    return clean_mask(known, config.token_grid).to(compute.device)

@@ -1,0 +1,45 @@
+"""The stage that explains: z of a fixed rollout, read by the head and searched by Eq. 11."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from mvista_world.action_head import read_latent
+from mvista_world.config import INITIALISATIONS, OptimisationConfig
+from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.latent_optimisation import Evidence, optimise_latent
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the head read and z*, each [1, S, C]; `losses` [steps] of Eq. 11 on the way."""
+
+    head: torch.Tensor
+    z: torch.Tensor
+    losses: list[float]
+
+
+def infer_latent(
+    generator: MultiViewGenerator,
+    evidence: Evidence,
+    told: Conditions,
+    initialisation: str,
+    steps: int,
+    config: OptimisationConfig,
+    rng: torch.Generator,
+    on_step: Callable[[float], bool],
+) -> Inferred:
+    """z* from the head's reading ("head") or from N(0, 1) ("random"); `told` is the null style.
+
+    The head is read in either case: how far z* strayed from it is what the gate looks at.
+    """
+    head = read_latent(generator, evidence.latents, evidence.clean, told, config, rng)
+    start, learning_rate = head, config.head_learning_rate
+    if initialisation != INITIALISATIONS[0]:
+        start = torch.randn(head.shape, generator=rng).to(head.device)
+        learning_rate = config.learning_rate
+    found = optimise_latent(generator, evidence, start, steps, learning_rate, config, rng, on_step)
+    return Inferred(head, found.z, found.losses)

@@ -1,0 +1,114 @@
+"""What only evaluation and training ask of a planner: the truth in place of one of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mvista_core import instructions
+from mvista_core.arm import ArmModel
+from mvista_core.ports import Clock
+from mvista_core.records import (
+    ActionTrajectory,
+    CameraFrame,
+    Float32,
+    Float64,
+    JointState,
+    RigCalibration,
+    Rollout,
+)
+from mvista_world.checkpoint import load_checkpoint
+from mvista_world.compute import Compute
+from mvista_world.encode import encode_views
+from mvista_world.flow import denoising_error
+from mvista_world.layout import to_grid
+from mvista_world.planner import WorldModelPlanner
+
+
+class PlannerProbe(WorldModelPlanner):
+    """A planner that can be told what it would have to find out."""
+
+    def imagine_told(
+        self,
+        frame: CameraFrame,
+        target_cameras: Sequence[str],
+        joints: JointState,
+        instruction: str,
+        actions: Float32,
+        seed: int,
+    ) -> Rollout:
+        """The future of known actions [L, J], told by their latent; `frame` is a model window.
+
+        Where imagination chooses one of many motions, this one is known: what `refine` needs to
+        learn from imagined clouds.
+        """
+        names = self._views(frame.camera, target_cameras)
+        told = self._conditions(instructions.check(instruction, self.templates), names)
+        told = replace(told, style=self._style(actions))
+        return self._imagine(frame, names, told, instruction, joints, seed, lambda *_: True)
+
+    def adopt(
+        self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
+    ) -> Rollout:
+        """Take what really happened, frames [V][T], as a rollout: the truth in place of
+        imagination, to measure what imagination costs."""
+        names = [view[0].camera for view in frames]
+        windows = [[self.config.window.frame(frame) for frame in view] for view in frames]
+        color = np.stack([np.stack([f.color for f in view]) for view in windows])
+        depth_m = np.stack([np.stack([f.depth_m for f in view]) for view in windows])
+        codec = self._checkpoint.codec
+        latents = to_grid(encode_views(codec, color, depth_m, self.config, self.compute)[None])
+        rollout = self._record(color, depth_m, names, instruction, 0)
+        conditions = self._conditions(instructions.check(instruction, self.templates), names)
+        self._hold(rollout, latents, conditions, joints)
+        return rollout
+
+    def reconstruct(self, actions: ActionTrajectory, joints: JointState) -> ActionTrajectory:
+        """decode(encode(actions)): the ceiling that the trajectory latent sets."""
+        return self._trajectory(self._style(actions.positions), joints, actions.provenance)
+
+    def explained(
+        self, rollout_id: str, actions: ActionTrajectory | None, noise_levels: Sequence[float]
+    ) -> Float64:
+        """Eq. 2's error of a held rollout per noise level, told `actions` or (None) nothing.
+
+        What Eq. 11 descends is the difference between one trajectory's values and another's; all
+        share their noise.
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        held = self._find(rollout_id)
+        told = held.conditions
+        if actions is not None:
+            told = replace(told, style=self._style(actions.positions))
+        noise = torch.randn(held.latents.shape, generator=torch.Generator().manual_seed(0))
+        noise = noise.to(held.latents.device)
+        generator, errors = self._checkpoint.generator, []
+        with torch.no_grad(), self.compute.autocast():
+            for level in noise_levels:
+                t = torch.tensor([level], device=noise.device)
+                error, _ = denoising_error(generator, held.latents, noise, t, held.clean, told)
+                errors.append(error.item())
+        return np.array(errors, np.float64)
+
+    def _style(self, actions: Float32 | Float64) -> torch.Tensor:
+        """The mode of q(z | a), [1, S, C], of actions [L, J]."""
+        given = torch.from_numpy(actions.astype(np.float32))[None].to(self.compute.device)
+        with torch.no_grad():
+            return self._checkpoint.trajectory.encode(given)
+
+
+def load_probe(
+    checkpoint: Path,
+    rig: RigCalibration,
+    arm: ArmModel,
+    clock: Clock,
+    compute: Compute | None = None,
+) -> PlannerProbe:
+    """As `load_planner`, and with its errors."""
+    return PlannerProbe(load_checkpoint(checkpoint, compute), rig, arm, clock)
