@@ -17,7 +17,7 @@ import yaml
 
 from mvista_bringup import cli
 from mvista_bringup.paths import share_root
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_core.geometry import invert, rotation_angle_rad
 from mvista_core.rig import load_rig
 from tests.calibration.sessions import cameras_m, small_session

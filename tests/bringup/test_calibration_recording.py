@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mvista_bringup.cli import EXIT_OK, EXIT_REFUSED, main
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_cameras.recording import save_recording
 from mvista_cameras.records import Shot

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.collect import (
+from mvista_calibration.records import Board, BoardView, SessionCamera, Workspace
+from mvista_calibration.session.guide import (
     CollectGuide,
     CollectLimits,
     DepthMean,
     corner_motion_px,
 )
-from mvista_calibration.records import Board, BoardView, SessionCamera, Workspace
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import pose_from
 from mvista_core.records import Float64

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mvista_calibration.detect import (
+from mvista_calibration.board.detect import (
     as_points,
     content_hash,
     detect_board,

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mvista_calibration.detect import detect_board, find_legacy
-from mvista_calibration.intrinsics import calibrate_intrinsics, view_residuals_px
+from mvista_calibration.board.detect import detect_board, find_legacy
 from mvista_calibration.records import Board, BoardView
+from mvista_calibration.solve.intrinsics import calibrate_intrinsics, view_residuals_px
 from mvista_core.records import Intrinsics
 
 FRAMES = Path(__file__).parents[3] / "shared" / "data" / "azure_kinect_charuco" / "calibration"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mvista_calibration.clouds import scene_clouds
 from mvista_calibration.records import RefineResult
-from mvista_calibration.refine import fused_disagreement, refine
-from mvista_calibration.uncertainty import rig_error
+from mvista_calibration.solve.clouds import scene_clouds
+from mvista_calibration.solve.refine import fused_disagreement, refine
+from mvista_calibration.solve.uncertainty import rig_error
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import is_pose
 from mvista_sim.calibration_depth import DepthSettings

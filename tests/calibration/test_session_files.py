@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session_checks import check_settings
-from mvista_calibration.session_files import (
+from mvista_calibration.session.checks import check_settings
+from mvista_calibration.session.layout import parse_settings, parse_shot
+from mvista_calibration.session.reader import (
     SessionSettings,
     SessionWriter,
     Shot,
@@ -24,7 +25,6 @@ from mvista_calibration.session_files import (
     load_session,
     write_session,
 )
-from mvista_calibration.session_layout import parse_settings, parse_shot
 from mvista_core.errors import CalibrationError, CancelledError, WrongBoardError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, Intrinsics, UInt8

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session_files import SessionSettings, SessionWriter, Shot, load_session
-from mvista_calibration.session_layout import ShotImage, shot_folders
+from mvista_calibration.session.layout import ShotImage, shot_folders
+from mvista_calibration.session.reader import SessionSettings, SessionWriter, Shot, load_session
 from mvista_core.errors import CalibrationError, MvistaError
 from mvista_core.files import replace_file
 from mvista_core.geometry import exp_so3, pose_from
@@ -30,7 +30,7 @@ SETTINGS = SessionSettings(
 WRITES = """
 import sys
 from tests.calibration.test_session_writer import SETTINGS, place, shot
-from mvista_calibration.session_files import SessionWriter
+from mvista_calibration.session.reader import SessionWriter
 SessionWriter(sys.argv[1], SETTINGS).append(shot(0, (0, 1, 2)))
 """
 
@@ -130,8 +130,8 @@ def test_detections_are_kept_and_belong_to_the_content(
     kept = sorted((searched / "detections").glob("*.json"))
     assert len(kept) == 6
     with monkeypatch.context() as patched:
-        patched.setattr("mvista_calibration.detections.locate_board", None)
-        patched.setattr("mvista_calibration.session_files.decode_gray", None)
+        patched.setattr("mvista_calibration.board.detections.locate_board", None)
+        patched.setattr("mvista_calibration.session.reader.decode_gray", None)
         again = load_session(searched)
     for one, other in zip(first.views, again.views, strict=True):
         np.testing.assert_array_equal(one.corners_px, other.corners_px)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvista_calibration.coarse import solve_bundle
 from mvista_calibration.records import RigEstimate, Session, Workspace
+from mvista_calibration.solve.coarse import solve_bundle
+from mvista_calibration.solve.uncertainty import corner_sd, jackknife, rig_error
 from mvista_calibration.twists import moved
-from mvista_calibration.uncertainty import corner_sd, jackknife, rig_error
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mvista_calibration.records import Board
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, look_at, pose_from, transform_points

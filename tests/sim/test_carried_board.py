@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mvista_calibration.detect import detect_board
+from mvista_calibration.board.detect import detect_board
 from mvista_calibration.records import Board
 from mvista_core.arm import load_arm
 from mvista_core.errors import NoBoardError, RigError

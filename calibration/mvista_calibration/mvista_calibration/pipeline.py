@@ -9,10 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mvista_calibration.coarse import solve_bundle, solve_one_pose
-from mvista_calibration.depth_bias import estimate_depth_bias
-from mvista_calibration.gate import judge
-from mvista_calibration.hand_eye import solve_hand_eye
+from mvista_calibration.judge.gate import judge
 from mvista_calibration.records import (
     Calibration,
     CoarseResult,
@@ -23,8 +20,11 @@ from mvista_calibration.records import (
     Session,
     Verdict,
 )
-from mvista_calibration.refine import refine
-from mvista_calibration.uncertainty import corner_sd, jackknife
+from mvista_calibration.solve.coarse import solve_bundle, solve_one_pose
+from mvista_calibration.solve.depth_bias import estimate_depth_bias
+from mvista_calibration.solve.hand_eye import solve_hand_eye
+from mvista_calibration.solve.refine import refine
+from mvista_calibration.solve.uncertainty import corner_sd, jackknife
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import invert
 from mvista_core.ports import Clock, Progress

@@ -10,8 +10,8 @@ import numpy as np
 from mvista_bringup.paths import config_file
 from mvista_calibration.pipeline import METHODS, calibrate
 from mvista_calibration.records import Calibration
-from mvista_calibration.session_files import load_session
-from mvista_calibration.uncertainty import rig_error
+from mvista_calibration.session.reader import load_session
+from mvista_calibration.solve.uncertainty import rig_error
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvista_bringup.paths import config_file
-from mvista_calibration.drift import DriftWatch
+from mvista_calibration.drift.watch import DriftWatch
 from mvista_core.arm import load_arm
 from mvista_core.records import CameraFrame, Float64, JointState
 from mvista_core.rig import load_rig

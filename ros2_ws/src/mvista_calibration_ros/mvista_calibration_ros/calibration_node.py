@@ -19,7 +19,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from mvista_calibration.pipeline import METHODS
-from mvista_calibration.solving import SolveRequest, solve, verify
+from mvista_calibration.recorded import SolveRequest, solve, verify
 from mvista_calibration_ros.collector import Collected, Collector, Guidance
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters

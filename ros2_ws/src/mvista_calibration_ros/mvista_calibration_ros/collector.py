@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_calibration.collect import CollectGuide, CollectLimits, Coverage, Decision
-from mvista_calibration.detect import detect_board
+from mvista_calibration.board.detect import detect_board
 from mvista_calibration.records import BoardView, DepthImage, SessionCamera
-from mvista_calibration.session_checks import check_stamps
-from mvista_calibration.session_files import (
+from mvista_calibration.session.checks import check_stamps
+from mvista_calibration.session.guide import CollectGuide, CollectLimits, Coverage, Decision
+from mvista_calibration.session.reader import (
     SessionSettings,
     SessionWriter,
     Shot,

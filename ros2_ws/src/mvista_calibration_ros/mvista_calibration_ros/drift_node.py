@@ -10,8 +10,8 @@ import numpy as np
 from sensor_msgs.msg import Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_calibration.drift import WARNING, DriftReport, DriftSettings, DriftWatch
-from mvista_calibration.drift_files import load_backgrounds, save_backgrounds
+from mvista_calibration.drift.files import load_backgrounds, save_backgrounds
+from mvista_calibration.drift.watch import WARNING, DriftReport, DriftSettings, DriftWatch
 from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.records import CameraFrame, JointState

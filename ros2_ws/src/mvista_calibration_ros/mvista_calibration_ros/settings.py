@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mvista_calibration.collect import CollectLimits
 from mvista_calibration.records import Board, Workspace
+from mvista_calibration.session.guide import CollectLimits
 from mvista_core.errors import ConfigError
 from mvista_ros.parameters import parameter
 

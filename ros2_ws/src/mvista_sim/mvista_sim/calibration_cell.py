@@ -19,10 +19,10 @@ import mujoco
 import numpy as np
 from numpy.random import Generator
 
-from mvista_calibration.boards import board_image
+from mvista_calibration.board.pattern import board_image
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session_files import write_session
-from mvista_calibration.session_layout import SessionSettings, Shot, ShotImage, write_yaml
+from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage, write_yaml
+from mvista_calibration.session.reader import write_session
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import exp_so3, invert, pose_from, quaternion_xyzw

@@ -20,7 +20,7 @@ from mvista_bringup.calibration_trials import PARTS, RENDERED_PX, Job, Outcome, 
 from mvista_bringup.calibration_trials import run as run_job
 from mvista_bringup.commands.bench import Figure, finish
 from mvista_bringup.paths import output_dir
-from mvista_calibration.gate import JOINT_TENSION, PLANE, PULL, TENSION
+from mvista_calibration.judge.gate import JOINT_TENSION, PLANE, PULL, TENSION
 from mvista_calibration.pipeline import METHODS
 from mvista_core.errors import ConfigError
 from mvista_core.files import replace_file

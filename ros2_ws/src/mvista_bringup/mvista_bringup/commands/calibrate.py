@@ -11,9 +11,9 @@ import numpy as np
 
 from mvista_bringup.calibration_truth import errors_mm, load_truth
 from mvista_bringup.paths import share_root
-from mvista_calibration.boards import board_pdf
+from mvista_calibration.board.pattern import board_pdf
+from mvista_calibration.recorded import SolveRequest, solve, verify
 from mvista_calibration.records import Board
-from mvista_calibration.solving import SolveRequest, solve, verify
 from mvista_core.errors import ConfigError
 from mvista_core.files import replace_file
 from mvista_core.timing import SystemClock

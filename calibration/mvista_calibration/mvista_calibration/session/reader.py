@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mvista_calibration.boards import cv_dictionary
-from mvista_calibration.detect import explain_missing, where_of
-from mvista_calibration.detections import Detections, search
+from mvista_calibration.board.detect import explain_missing, where_of
+from mvista_calibration.board.detections import Detections, search
+from mvista_calibration.board.pattern import cv_dictionary
 from mvista_calibration.records import (
     Board,
     BoardView,
@@ -23,21 +23,21 @@ from mvista_calibration.records import (
     Session,
     SessionCamera,
 )
-from mvista_calibration.session_checks import (
+from mvista_calibration.session.checks import (
     check_depth_against_board,
     check_pose,
     check_settings,
     check_sizes,
     check_stamps,
 )
-from mvista_calibration.session_images import (
+from mvista_calibration.session.images import (
     decode_gray,
     find_picture,
     read_bytes,
     read_depth,
     read_gray,
 )
-from mvista_calibration.session_layout import (
+from mvista_calibration.session.layout import (
     SessionSettings,
     Shot,
     ShotImage,
@@ -46,7 +46,7 @@ from mvista_calibration.session_layout import (
     parse_shot,
     shot_folders,
 )
-from mvista_calibration.session_writer import SessionWriter, write_session
+from mvista_calibration.session.writer import SessionWriter, write_session
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.ports import Progress
 

@@ -15,13 +15,6 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.bundle import (
-    Bundle,
-    BundleState,
-    distortion,
-    reported_lenses,
-    with_lens,
-)
 from mvista_calibration.records import (
     Board,
     BoardView,
@@ -29,6 +22,13 @@ from mvista_calibration.records import (
     RigEstimate,
     Session,
     SessionCamera,
+)
+from mvista_calibration.solve.bundle import (
+    Bundle,
+    BundleState,
+    distortion,
+    reported_lenses,
+    with_lens,
 )
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import invert, pose_from

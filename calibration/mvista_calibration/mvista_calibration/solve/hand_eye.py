@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.bundle import CENTRE_SD, FOCAL_SD
 from mvista_calibration.records import CoarseResult, HandEyeResult, Session
+from mvista_calibration.solve.bundle import CENTRE_SD, FOCAL_SD
 from mvista_calibration.twists import moved
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, pose_from

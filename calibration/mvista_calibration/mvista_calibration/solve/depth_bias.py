@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_calibration.clouds import JUMP_M, points_of
 from mvista_calibration.records import (
     Board,
     CoarseResult,
@@ -23,6 +22,7 @@ from mvista_calibration.records import (
     Session,
     SessionCamera,
 )
+from mvista_calibration.solve.clouds import JUMP_M, points_of
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64

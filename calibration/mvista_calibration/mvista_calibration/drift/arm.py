@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from mvista_calibration.drift_background import Background, Reduced
+from mvista_calibration.drift.background import Background, Reduced
 from mvista_core.arm import ArmModel
 from mvista_core.geometry import pose_from
 from mvista_core.records import Float64

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mvista_calibration.coarse import solve_bundle
-from mvista_calibration.hand_eye import solve_hand_eye
 from mvista_calibration.records import CoarseResult, Session
+from mvista_calibration.solve.coarse import solve_bundle
+from mvista_calibration.solve.hand_eye import solve_hand_eye
 from mvista_calibration.twists import point_jacobian
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, rotation_angle_rad, transform_points

@@ -11,10 +11,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from mvista_calibration.clouds import Cloud, middle_of, scene_clouds
+from mvista_calibration.output.save import describe_board, make_folder
 from mvista_calibration.records import Calibration, Check, RigEstimate, Session
-from mvista_calibration.refine import fused_disagreement
-from mvista_calibration.save import describe_board, make_folder
+from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
+from mvista_calibration.solve.refine import fused_disagreement
 from mvista_core.errors import CalibrationError
 from mvista_core.files import replace_file
 from mvista_core.geometry import invert, transform_points

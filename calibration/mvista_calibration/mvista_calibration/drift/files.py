@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_calibration.drift_background import Background
-from mvista_calibration.save import make_folder
+from mvista_calibration.drift.background import Background
+from mvista_calibration.output.save import make_folder
 from mvista_core.errors import CalibrationError
 from mvista_core.files import replace_file
 from mvista_core.records import Intrinsics

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_calibration.boards import cv_board, cv_dictionary, marker_count
-from mvista_calibration.markers import (
+from mvista_calibration.board.markers import (
     LAYOUT_SHARE,
     Markers,
     find_markers,
     layout_of,
     markers_anywhere,
 )
+from mvista_calibration.board.pattern import cv_board, cv_dictionary, marker_count
 from mvista_calibration.records import Board, BoardView
 from mvista_core.errors import CalibrationError, NoBoardError, WrongBoardError
 from mvista_core.records import Float64, UInt8

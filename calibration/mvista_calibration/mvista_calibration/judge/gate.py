@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_calibration.bundle import lens_prior, reported_lenses
-from mvista_calibration.coarse import view_pose
-from mvista_calibration.depth_bias import LARGEST_OFFSET_M
 from mvista_calibration.records import (
     Check,
     CoarseResult,
@@ -24,6 +21,9 @@ from mvista_calibration.records import (
     SessionCamera,
     Verdict,
 )
+from mvista_calibration.solve.bundle import lens_prior, reported_lenses
+from mvista_calibration.solve.coarse import view_pose
+from mvista_calibration.solve.depth_bias import LARGEST_OFFSET_M
 from mvista_core.records import Float64
 
 REFUSE, WARN = "refuse", "warn"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mvista_calibration.judge.verify import Verification, verify_rig
+from mvista_calibration.output.report import write_report
+from mvista_calibration.output.save import check_stream_width, rig_of, save_calibration
 from mvista_calibration.pipeline import METHODS, calibrate
-from mvista_calibration.report import write_report
-from mvista_calibration.save import check_stream_width, rig_of, save_calibration
-from mvista_calibration.session_files import load_session
-from mvista_calibration.session_layout import parse_settings
-from mvista_calibration.verify import Verification, verify_rig
+from mvista_calibration.session.layout import parse_settings
+from mvista_calibration.session.reader import load_session
 from mvista_core.errors import CalibrationError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import RigCalibration

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_calibration.records import Board, BoardView, DepthImage, SessionCamera
-from mvista_calibration.session_layout import SessionSettings, Shot
+from mvista_calibration.session.layout import SessionSettings, Shot
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float32, Float64, Intrinsics
 from mvista_core.timing import ns_to_seconds

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_calibration.drift_background import Background
+from mvista_calibration.drift.background import Background
 from mvista_calibration.twists import moved, point_jacobian
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_calibration.records import SessionCamera
-from mvista_calibration.session_checks import metres_from_stored
-from mvista_calibration.session_layout import DEPTH_UNIT_MM
+from mvista_calibration.session.checks import metres_from_stored
+from mvista_calibration.session.layout import DEPTH_UNIT_MM
 from mvista_core.errors import CalibrationError
 from mvista_core.files import replace_file
 from mvista_core.records import Float32, UInt8

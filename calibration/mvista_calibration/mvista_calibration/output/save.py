@@ -12,7 +12,7 @@ import yaml
 from scipy.spatial.transform import Rotation
 
 from mvista_calibration.records import Board, Calibration, SessionCamera
-from mvista_calibration.uncertainty import camera_covariance
+from mvista_calibration.solve.uncertainty import camera_covariance
 from mvista_core.errors import CalibrationError, RigError
 from mvista_core.files import replace_file
 from mvista_core.geometry import invert, pose_from, quaternion_xyzw, rpy_rad

@@ -16,7 +16,6 @@ import open3d
 from scipy.spatial import cKDTree
 from scipy.stats import chi2
 
-from mvista_calibration.clouds import Cloud, middle_of, scene_clouds
 from mvista_calibration.records import (
     CoarseResult,
     DepthBias,
@@ -24,6 +23,7 @@ from mvista_calibration.records import (
     RigEstimate,
     Session,
 )
+from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
 from mvista_calibration.twists import moved, point_jacobian, twist_between
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import transform_points

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mvista_calibration.detect import Located, content_hash, gray_image
-from mvista_calibration.detections import Detection, Detections
+from mvista_calibration.board.detect import Located, content_hash, gray_image
+from mvista_calibration.board.detections import Detection, Detections
 from mvista_calibration.records import BoardView, DepthImage
-from mvista_calibration.session_checks import check_depth_m, check_settings, check_shot
-from mvista_calibration.session_images import write_color, write_depth
-from mvista_calibration.session_layout import (
+from mvista_calibration.session.checks import check_depth_m, check_settings, check_shot
+from mvista_calibration.session.images import write_color, write_depth
+from mvista_calibration.session.layout import (
     DEPTH_UNIT_MM,
     SessionSettings,
     Shot,

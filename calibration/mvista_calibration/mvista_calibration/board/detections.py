@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mvista_calibration.detect import Located, content_hash, gray_image, locate_board
+from mvista_calibration.board.detect import Located, content_hash, gray_image, locate_board
 from mvista_calibration.records import Board
 from mvista_core.errors import CalibrationError, NoBoardError
 from mvista_core.files import replace_file

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_calibration.boards import cv_board, cv_dictionary
+from mvista_calibration.board.pattern import cv_board, cv_dictionary
 from mvista_calibration.records import Board
 from mvista_core.records import Float64
 

@@ -25,15 +25,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mvista_calibration.drift_arm import ArmPoints, JointZeros, LinkShapes, arm_points, joint_zeros
-from mvista_calibration.drift_background import (
+from mvista_calibration.drift.arm import ArmPoints, JointZeros, LinkShapes, arm_points, joint_zeros
+from mvista_calibration.drift.background import (
     Background,
     Reduced,
     align,
     learn_background,
     reduce_frame,
 )
-from mvista_calibration.drift_between import Agreement, between_cameras
+from mvista_calibration.drift.between import Agreement, between_cameras
 from mvista_core.arm import ArmModel
 from mvista_core.errors import CalibrationError
 from mvista_core.records import CameraFrame, Float64, JointState, RigCalibration
