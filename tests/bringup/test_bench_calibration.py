@@ -14,7 +14,7 @@ from mvista_bringup import cli
 from mvista_bringup.calibration_trials import Job, Outcome, jobs, settings_of
 from mvista_bringup.commands.bench_calibration import _REPORTS, _key, _read
 from mvista_calibration.pipeline import METHODS
-from mvista_sim.calibration_world import SPOILERS
+from mvista_calibration_sim.world import SPOILERS
 
 GOOD = Outcome(
     "gate", "right", 0, "ours", 1.2, 1.8, 1.2, 0.9, 1.1, 0.98, True, False, 5.0, (), "ok", ""

@@ -100,8 +100,8 @@ def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None
     from mvista_bringup.arguments import calibrate, calibrate_simulate, dataset, plan
     from mvista_bringup.calibration_trials import PARTS
     from mvista_calibration.pipeline import METHODS
-    from mvista_sim.calibration_cell import GRIPPER, TABLE
-    from mvista_sim.collect import FIRST_SEED
+    from mvista_calibration_sim.board_cell import GRIPPER, TABLE
+    from mvista_sim.dataset import FIRST_SEED
     from mvista_world.planner import INITIALISATIONS
 
     assert calibrate.METHODS == METHODS

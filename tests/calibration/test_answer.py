@@ -24,11 +24,11 @@ from mvista_calibration.records import Calibration, GripperPose, RigEstimate, Se
 from mvista_calibration.solve.refine import refine
 from mvista_calibration.solve.uncertainty import jackknife, rig_error
 from mvista_calibration.twists import moved
+from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, simulate_session
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import pose_from, rotation_from_quaternion
 from mvista_core.rig import load_rig, save_rig
-from mvista_sim.calibration_sessions import SessionSettings, SimulatedSession, simulate_session
 from tests.architecture.source_tree import ROOT
 
 SETTINGS = SessionSettings(

@@ -16,11 +16,11 @@ from mvista_calibration.solve.clouds import (
     scene_clouds,
     without_flying,
 )
+from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, simulate_session
+from mvista_calibration_sim.tof_depth import DepthSettings
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import transform_points
 from mvista_core.records import Intrinsics
-from mvista_sim.calibration_depth import DepthSettings
-from mvista_sim.calibration_sessions import SessionSettings, SimulatedSession, simulate_session
 from tests.calibration.truths import coarse_of_truth
 
 EXACT = SessionSettings(

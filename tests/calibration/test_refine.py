@@ -11,10 +11,10 @@ from mvista_calibration.records import RefineResult
 from mvista_calibration.solve.clouds import scene_clouds
 from mvista_calibration.solve.refine import fused_disagreement, refine
 from mvista_calibration.solve.uncertainty import rig_error
+from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, simulate_session
+from mvista_calibration_sim.tof_depth import DepthSettings
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import is_pose
-from mvista_sim.calibration_depth import DepthSettings
-from mvista_sim.calibration_sessions import SessionSettings, SimulatedSession, simulate_session
 from tests.calibration.truths import coarse_of_truth
 
 EXACT_LENS = SessionSettings(

@@ -8,7 +8,7 @@ from pathlib import Path
 from mvista_sim.tasks import TEMPLATES
 
 FIRST_SEED = 1_000_000
-"""Of training episodes, as `mvista_sim.collect` has it: far from the held-out seeds."""
+"""Of training episodes, as `mvista_sim.dataset` has it: far from the held-out seeds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from mvista_bringup.paths import config_file
+from mvista_calibration_sim.board_cell import CellSession, render_session
 from mvista_core.arm import load_arm
-from mvista_sim.calibration_cell import CellSession, render_session
 
 DEPTH_WIDTH_PX = 1280
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mvista_bringup import paths
 from mvista_core.errors import ConfigError
-from mvista_sim.collect import MANIFEST, Collection, collect
+from mvista_sim.dataset import MANIFEST, Collection, collect
 
 SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
 GROUNDING_NAME = "grounding"

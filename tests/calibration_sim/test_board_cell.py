@@ -12,11 +12,11 @@ import yaml
 
 from mvista_calibration.records import Board
 from mvista_calibration.session.reader import load_session
+from mvista_calibration_sim.board_cell import TABLE, BoardCell, CellSession, render_session
+from mvista_calibration_sim.poses import nominal_intrinsics
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, look_at, pose_from, transform_points
-from mvista_sim.calibration_cell import TABLE, BoardCell, CellSession, render_session
-from mvista_sim.calibration_poses import nominal_intrinsics
 from mvista_sim.cameras import TofNoise
 from mvista_sim.rig_file import sim_rig
 from mvista_sim.scene import EXTENT_M, build_model

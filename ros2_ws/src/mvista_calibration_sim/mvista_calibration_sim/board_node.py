@@ -16,6 +16,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool, Trigger
 
+from mvista_calibration_sim.board_cell import GRIPPER, CellSession, write_truth
+from mvista_calibration_sim.carried_board import CarriedBoard
 from mvista_core.arm import load_arm
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_ros import convert, qos
@@ -23,8 +25,6 @@ from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert.image_bytes import image_to_bytes
 from mvista_ros.observation import CameraTopics
 from mvista_ros.parameters import declare, parameter
-from mvista_sim.calibration_cell import GRIPPER, CellSession, write_truth
-from mvista_sim.carried_board import CarriedBoard
 
 JOINT_PERIOD_S = 0.02
 

@@ -11,12 +11,12 @@ import pytest
 
 from mvista_calibration.board.detect import detect_board
 from mvista_calibration.records import Board
+from mvista_calibration_sim.board_cell import TABLE, CellSession
+from mvista_calibration_sim.carried_board import CarriedBoard
 from mvista_core.arm import load_arm
 from mvista_core.errors import NoBoardError, RigError
 from mvista_core.geometry import invert, transform_points
 from mvista_core.timing import ManualClock, seconds_to_ns
-from mvista_sim.calibration_cell import TABLE, CellSession
-from mvista_sim.carried_board import CarriedBoard
 
 ARM = load_arm(Path(__file__).parents[2] / "config/arms/piper.yaml")
 BOARD = Board(6, 5, 0.04, 0.030)

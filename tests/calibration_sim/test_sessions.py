@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from mvista_calibration.records import DepthBias, RigEstimate, Session
-from mvista_core.arm import ArmModel
-from mvista_core.errors import CalibrationError
-from mvista_core.geometry import back_project, invert, is_pose, transform_points
-from mvista_sim.calibration_depth import DepthSettings
-from mvista_sim.calibration_sessions import (
+from mvista_calibration_sim.sessions import (
     SessionSettings,
     SimulatedSession,
     SimulationTruth,
     pixel_rays,
     simulate_session,
 )
-from mvista_sim.calibration_truth import true_fused_disagreement
-from mvista_sim.calibration_world import SPOILERS
+from mvista_calibration_sim.tof_depth import DepthSettings
+from mvista_calibration_sim.truth import true_fused_disagreement
+from mvista_calibration_sim.world import SPOILERS
+from mvista_core.arm import ArmModel
+from mvista_core.errors import CalibrationError
+from mvista_core.geometry import back_project, invert, is_pose, transform_points
 
 PERFECT_DEPTH = DepthSettings(
     offset_sd_m=0.0, scale_sd=0.0, wiggle_m=0.0, noise_m=0.0, fixed_pattern_m=0.0, ink_m=0.0

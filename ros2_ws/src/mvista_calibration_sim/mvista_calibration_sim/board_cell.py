@@ -23,19 +23,19 @@ from mvista_calibration.board.pattern import board_image
 from mvista_calibration.records import Board, DepthImage, SessionCamera
 from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage, write_yaml
 from mvista_calibration.session.reader import write_session
-from mvista_core.arm import ArmModel
-from mvista_core.errors import CalibrationError
-from mvista_core.geometry import exp_so3, invert, pose_from, quaternion_xyzw
-from mvista_core.records import CameraCalibration, Float32, Float64, Intrinsics, UInt8
-from mvista_sim.calibration_depth import DepthSettings, TofUnit, measure
-from mvista_sim.calibration_poses import (
+from mvista_calibration_sim.poses import (
     COLOUR_PX,
     gripper_from_board,
     joints_holding,
     nominal_intrinsics,
     sim_cell_cameras,
 )
-from mvista_sim.calibration_sessions import A4_BOARD, SHOT_NS, pixel_rays
+from mvista_calibration_sim.sessions import A4_BOARD, SHOT_NS, pixel_rays
+from mvista_calibration_sim.tof_depth import DepthSettings, TofUnit, measure
+from mvista_core.arm import ArmModel
+from mvista_core.errors import CalibrationError
+from mvista_core.geometry import exp_so3, invert, pose_from, quaternion_xyzw
+from mvista_core.records import CameraCalibration, Float32, Float64, Intrinsics, UInt8
 from mvista_sim.rig_file import sim_rig
 from mvista_sim.scene import scene_xml
 from mvista_sim.tasks import make_layout

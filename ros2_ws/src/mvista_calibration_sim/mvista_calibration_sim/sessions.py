@@ -23,12 +23,7 @@ from mvista_calibration.records import (
     SessionCamera,
     Workspace,
 )
-from mvista_core.arm import ArmModel
-from mvista_core.errors import CalibrationError
-from mvista_core.geometry import exp_so3, invert, pose_from, transform_points
-from mvista_core.records import Float64, Intrinsics
-from mvista_sim.calibration_depth import DepthSettings, TofUnit, measure
-from mvista_sim.calibration_poses import (
+from mvista_calibration_sim.poses import (
     COLOUR_PX,
     GREATEST_TILT_RAD,
     gripper_from_board,
@@ -39,8 +34,13 @@ from mvista_sim.calibration_poses import (
     sim_cell_cameras,
     tilts_rad,
 )
-from mvista_sim.calibration_scene import Box, Shape, View, cast, cast_onto, table_and_objects
-from mvista_sim.calibration_world import SPOILERS, World, spoil_session, spoil_world
+from mvista_calibration_sim.shapes import Box, Shape, View, cast, cast_onto, table_and_objects
+from mvista_calibration_sim.tof_depth import DepthSettings, TofUnit, measure
+from mvista_calibration_sim.world import SPOILERS, World, spoil_session, spoil_world
+from mvista_core.arm import ArmModel
+from mvista_core.errors import CalibrationError
+from mvista_core.geometry import exp_so3, invert, pose_from, transform_points
+from mvista_core.records import Float64, Intrinsics
 
 A4_BOARD = Board(7, 5, 0.030, 0.022)
 LARGE_BOARD = Board(14, 9, 0.040, 0.030)

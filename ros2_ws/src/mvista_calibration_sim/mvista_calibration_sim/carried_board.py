@@ -16,18 +16,18 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from mvista_calibration_sim.board_cell import (
+    BoardCell,
+    CellSession,
+    depth_sensors,
+    draw_truth,
+)
 from mvista_core.arm import ArmModel
 from mvista_core.errors import RigError
 from mvista_core.geometry import pose_from
 from mvista_core.ports import Clock
 from mvista_core.records import Float32, Float64, Intrinsics, JointState, UInt8
 from mvista_core.timing import ns_to_seconds
-from mvista_sim.calibration_cell import (
-    BoardCell,
-    CellSession,
-    depth_sensors,
-    draw_truth,
-)
 
 
 @dataclass(frozen=True)

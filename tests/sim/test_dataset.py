@@ -13,9 +13,9 @@ import pytest
 from mvista_bringup import cli
 from mvista_bringup.paths import config_file
 from mvista_core.errors import ConfigError
-from mvista_sim import collect as collecting
+from mvista_sim import dataset as collecting
 from mvista_sim.cell import SimCell
-from mvista_sim.collect import Collection, collect
+from mvista_sim.dataset import Collection, collect
 from mvista_world.training.data import load_shard, templates
 
 

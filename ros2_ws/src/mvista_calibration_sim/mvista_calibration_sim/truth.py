@@ -9,9 +9,9 @@ import numpy as np
 
 from mvista_calibration.records import DepthBias, RigEstimate
 from mvista_calibration.solve.uncertainty import workspace_grid
+from mvista_calibration_sim.sessions import SimulatedSession
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64, Intrinsics
-from mvista_sim.calibration_sessions import SimulatedSession
 
 
 def true_fused_disagreement(
