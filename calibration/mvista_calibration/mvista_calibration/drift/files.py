@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mvista_calibration.drift.background import Background
-from mvista_calibration.output.save import make_folder
 from mvista_core.errors import CalibrationError
-from mvista_core.files import replace_file
+from mvista_core.files import make_folder, replace_file
 from mvista_core.records import Intrinsics
 
 BROKEN = (zipfile.BadZipFile, zlib.error)
@@ -34,7 +33,7 @@ def save_backgrounds(backgrounds: Sequence[Background], rig_hash: str, path: Pat
         for name in _ARRAYS:
             arrays[f"{item.camera}/{name}"] = getattr(item, name)
     target = Path(path)
-    make_folder(target.parent)
+    make_folder(target.parent, CalibrationError)
     archive = io.BytesIO()
     np.savez_compressed(archive, **arrays)  # type: ignore[arg-type]
     replace_file(target, archive.getvalue(), CalibrationError)

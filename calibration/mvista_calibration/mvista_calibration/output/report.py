@@ -11,12 +11,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from mvista_calibration.output.save import describe_board, make_folder
+from mvista_calibration.output.save import describe_board
 from mvista_calibration.records import Calibration, Check, RigEstimate, Session
 from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
 from mvista_calibration.solve.refine import fused_disagreement
 from mvista_core.errors import CalibrationError
-from mvista_core.files import replace_file
+from mvista_core.files import make_folder, replace_file
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64
 
@@ -37,7 +37,7 @@ border-bottom:1px solid #e6e9ee;vertical-align:top}.pass{color:#1d7a3a}.fail{col
 
 def write_report(session: Session, calibration: Calibration, folder: Path) -> Path:
     """Write `report.html`, everything inline; returns its path."""
-    make_folder(folder)
+    make_folder(folder, CalibrationError)
     parts = [_verdict(calibration), _checks(calibration.verdict.checks)]
     parts.append(
         _section(

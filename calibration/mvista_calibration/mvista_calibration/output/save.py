@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from mvista_calibration.records import Board, Calibration, SessionCamera
 from mvista_calibration.solve.uncertainty import camera_covariance
 from mvista_core.errors import CalibrationError, RigError
-from mvista_core.files import replace_file
+from mvista_core.files import make_folder, replace_file
 from mvista_core.geometry import invert, pose_from, quaternion_xyzw, rpy_rad
 from mvista_core.records import (
     CameraCalibration,
@@ -89,7 +89,7 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
     Raises:
         CalibrationError: `rig_file` was asked for and the rig failed: nothing was put there.
     """
-    make_folder(folder / "camera_info")
+    make_folder(folder / "camera_info", CalibrationError)
     for camera in rig.cameras:
         for lens in (camera.intrinsics, *camera.other_intrinsics):
             size = f"{lens.width_px}x{lens.height_px}"
@@ -109,7 +109,7 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
             f"{rig_file} was left {_as_it_was(rig_file)}: this calibration failed. {words} "
             f"What it found lies in {folder}"
         )
-    make_folder(rig_file.parent)
+    make_folder(rig_file.parent, CalibrationError)
     try:
         save_rig(rig, rig_file)
     except RigError as error:
@@ -237,11 +237,3 @@ def _matrix(values: Float64) -> dict[str, Any]:
 
 def _write(path: Path, document: dict[str, Any] | Sequence[Any]) -> None:
     replace_file(path, yaml.safe_dump(document, sort_keys=False), CalibrationError)
-
-
-def make_folder(folder: Path) -> None:
-    """Make it and those above; `CalibrationError` where that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CalibrationError(f"cannot make {folder}: {error.strerror}") from None
