@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mvista_calibration.records import Board, SessionCamera
-from mvista_calibration.session.reader import SessionSettings, Shot, ShotImage, write_session
+from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage
+from mvista_calibration.session.writer import write_session
 from mvista_core.geometry import exp_so3, invert, look_at, pose_from
 from mvista_core.records import Float64, Intrinsics
 from tests.calibration.drawing import board_picture

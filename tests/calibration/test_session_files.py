@@ -16,15 +16,15 @@ import yaml
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
 from mvista_calibration.session.checks import check_settings
-from mvista_calibration.session.layout import parse_settings, parse_shot
-from mvista_calibration.session.reader import (
+from mvista_calibration.session.layout import (
     SessionSettings,
-    SessionWriter,
     Shot,
     ShotImage,
-    load_session,
-    write_session,
+    parse_settings,
+    parse_shot,
 )
+from mvista_calibration.session.reader import load_session
+from mvista_calibration.session.writer import SessionWriter, write_session
 from mvista_core.errors import CalibrationError, CancelledError, WrongBoardError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, Intrinsics, UInt8

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session.layout import ShotImage, shot_folders
-from mvista_calibration.session.reader import SessionSettings, SessionWriter, Shot, load_session
+from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage, shot_folders
+from mvista_calibration.session.reader import load_session
+from mvista_calibration.session.writer import SessionWriter
 from mvista_core.errors import CalibrationError, MvistaError
 from mvista_core.files import replace_file
 from mvista_core.geometry import exp_so3, pose_from
@@ -30,7 +31,7 @@ SETTINGS = SessionSettings(
 WRITES = """
 import sys
 from tests.calibration.test_session_writer import SETTINGS, place, shot
-from mvista_calibration.session.reader import SessionWriter
+from mvista_calibration.session.writer import SessionWriter
 SessionWriter(sys.argv[1], SETTINGS).append(shot(0, (0, 1, 2)))
 """
 

@@ -39,25 +39,13 @@ from mvista_calibration.session.images import (
 )
 from mvista_calibration.session.layout import (
     SessionSettings,
-    Shot,
-    ShotImage,
     ShotNotes,
     parse_settings,
     parse_shot,
     shot_folders,
 )
-from mvista_calibration.session.writer import SessionWriter, write_session
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.ports import Progress
-
-__all__ = [
-    "SessionSettings",
-    "SessionWriter",
-    "Shot",
-    "ShotImage",
-    "load_session",
-    "write_session",
-]
 
 MOST_WORKERS = 4
 

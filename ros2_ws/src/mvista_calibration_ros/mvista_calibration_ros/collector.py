@@ -13,14 +13,9 @@ from mvista_calibration.board.detect import detect_board
 from mvista_calibration.records import BoardView, DepthImage, SessionCamera
 from mvista_calibration.session.checks import check_stamps
 from mvista_calibration.session.guide import CollectGuide, CollectLimits, Coverage, Decision
-from mvista_calibration.session.reader import (
-    SessionSettings,
-    SessionWriter,
-    Shot,
-    ShotImage,
-    load_session,
-    workers,
-)
+from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage
+from mvista_calibration.session.reader import load_session, workers
+from mvista_calibration.session.writer import SessionWriter
 from mvista_calibration_ros.frames import FrameBuffer, MeanDepth
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import ArmModel

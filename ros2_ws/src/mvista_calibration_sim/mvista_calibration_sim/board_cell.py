@@ -22,7 +22,7 @@ from numpy.random import Generator
 from mvista_calibration.board.pattern import board_image
 from mvista_calibration.records import Board, DepthImage, SessionCamera
 from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage, write_yaml
-from mvista_calibration.session.reader import write_session
+from mvista_calibration.session.writer import write_session
 from mvista_calibration_sim.poses import (
     COLOUR_PX,
     gripper_from_board,
