@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvista_calibration.board.pose import view_pose
 from mvista_calibration.records import (
     Check,
     CoarseResult,
@@ -22,7 +23,6 @@ from mvista_calibration.records import (
     Verdict,
 )
 from mvista_calibration.solve.bundle import lens_prior, reported_lenses
-from mvista_calibration.solve.coarse import view_pose
 from mvista_calibration.solve.depth_bias import LARGEST_OFFSET_M
 from mvista_core.records import Float64
 

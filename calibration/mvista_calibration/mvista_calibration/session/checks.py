@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_calibration.board.pose import distortion
 from mvista_calibration.records import Board, BoardView, DepthImage, SessionCamera
 from mvista_calibration.session.layout import SessionSettings, Shot
 from mvista_core.errors import CalibrationError
@@ -274,16 +275,15 @@ def _depth_ratio(
 ) -> float | None:
     """Median of depth over distance at the corners, or None with too little valid depth."""
     lens, other = camera.intrinsics, camera.depth_intrinsics
-    distortion = np.array(lens.distortion or (0.0,) * 5)
     points = board.corners_m[view.corner_ids]
     found, turn, shift = cv2.solvePnP(
-        points, view.corners_px, lens.matrix, distortion, flags=cv2.SOLVEPNP_IPPE
+        points, view.corners_px, lens.matrix, distortion(lens), flags=cv2.SOLVEPNP_IPPE
     )
     if not found:
         return None
     in_camera = points @ cv2.Rodrigues(turn)[0].T + shift.reshape(3)
     pixels, _ = cv2.projectPoints(
-        in_camera, np.zeros(3), np.zeros(3), other.matrix, np.array(other.distortion or (0.0,) * 5)
+        in_camera, np.zeros(3), np.zeros(3), other.matrix, distortion(other)
     )
     at = np.rint(pixels.reshape(-1, 2)).astype(int)
     inside = (at >= 0).all(axis=1) & (at < (other.width_px, other.height_px)).all(axis=1)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mvista_calibration.board.pose import view_pose
 from mvista_calibration.records import Board, BoardView, SessionCamera, Workspace
-from mvista_calibration.solve.coarse import view_pose
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert
 from mvista_core.records import Float32, Float64

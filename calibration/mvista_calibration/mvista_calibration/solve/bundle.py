@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_calibration.board.pose import distortion
 from mvista_calibration.records import BoardView, Session, SessionCamera
 from mvista_calibration.twists import moved, point_jacobian
 from mvista_core.geometry import invert, transform_points
@@ -196,15 +197,10 @@ def project(
     fx, fy, cx, cy = lens
     matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     pixels, jacobian = cv2.projectPoints(
-        points, np.zeros(3), np.zeros(3), matrix, distortion(camera)
+        points, np.zeros(3), np.zeros(3), matrix, distortion(camera.intrinsics)
     )
     by_all = jacobian.reshape(len(points), 2, -1)
     return pixels.reshape(-1, 2), by_all[:, :, 3:6], by_all[:, :, 6:10]
-
-
-def distortion(camera: SessionCamera) -> Float64:
-    """Coefficients as OpenCV wants them."""
-    return np.array(camera.intrinsics.distortion or (0.0,) * 5)
 
 
 def reported_lenses(cameras: Sequence[SessionCamera]) -> Float64:

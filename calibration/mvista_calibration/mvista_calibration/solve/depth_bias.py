@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_calibration.board.pose import distortion
 from mvista_calibration.records import (
     Board,
     CoarseResult,
@@ -144,9 +145,7 @@ def _window(
     if points[:, 2].min() < 0.05:
         return None
     lens = camera.depth_intrinsics
-    pixels, _ = cv2.projectPoints(
-        points, np.zeros(3), np.zeros(3), lens.matrix, np.array(lens.distortion or [0.0] * 5)
-    )
+    pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), lens.matrix, distortion(lens))
     pixels = pixels.reshape(-1, 2)
     size = np.array([lens.width_px, lens.height_px])
     low = np.floor(pixels.min(axis=0)).clip(0, size).astype(int)

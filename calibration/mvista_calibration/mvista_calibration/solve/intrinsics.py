@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mvista_calibration.board.pose import distortion
 from mvista_calibration.records import Board, BoardView
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float64, Intrinsics
@@ -144,14 +145,12 @@ def held_out_rms_px(
 def view_residuals_px(view: BoardView, board: Board, lens: Intrinsics) -> Float64:
     """Found minus projected corners [N, 2] with the best pose of the board for this lens."""
     points = board.corners_m[view.corner_ids]
-    distortion = np.array(lens.distortion or (0.0,) * 5)
+    bent = distortion(lens)
     _, turn, shift = cv2.solvePnP(
-        points, view.corners_px, lens.matrix, distortion, flags=cv2.SOLVEPNP_IPPE
+        points, view.corners_px, lens.matrix, bent, flags=cv2.SOLVEPNP_IPPE
     )
-    turn, shift = cv2.solvePnPRefineLM(
-        points, view.corners_px, lens.matrix, distortion, turn, shift
-    )
-    projected, _ = cv2.projectPoints(points, turn, shift, lens.matrix, distortion)
+    turn, shift = cv2.solvePnPRefineLM(points, view.corners_px, lens.matrix, bent, turn, shift)
+    projected, _ = cv2.projectPoints(points, turn, shift, lens.matrix, bent)
     return np.asarray(view.corners_px - projected.reshape(-1, 2), dtype=np.float64)
 
 
