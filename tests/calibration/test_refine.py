@@ -9,7 +9,8 @@ import pytest
 
 from mvista_calibration.records import RefineResult
 from mvista_calibration.solve.clouds import scene_clouds
-from mvista_calibration.solve.refine import fused_disagreement, refine
+from mvista_calibration.solve.overlap import fused_disagreement
+from mvista_calibration.solve.refine import refine
 from mvista_calibration.solve.uncertainty import rig_error
 from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, simulate_session
 from mvista_calibration_sim.tof_depth import DepthSettings

@@ -14,7 +14,7 @@ import numpy as np
 from mvista_calibration.output.save import describe_board
 from mvista_calibration.records import Calibration, Check, RigEstimate, Session
 from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
-from mvista_calibration.solve.refine import fused_disagreement
+from mvista_calibration.solve.overlap import fused_disagreement
 from mvista_core.errors import CalibrationError
 from mvista_core.files import make_folder, replace_file
 from mvista_core.geometry import invert, transform_points

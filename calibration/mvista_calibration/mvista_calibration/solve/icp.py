@@ -1,0 +1,84 @@
+"""The paper's refinement, ICP in sequence, and a pose graph over all pairs; both by Open3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import open3d
+
+from mvista_calibration.records import RigEstimate
+from mvista_calibration.solve.clouds import Cloud
+from mvista_calibration.solve.overlap import GATES_M
+from mvista_core.records import Float64
+
+
+def in_sequence(clouds: Sequence[Cloud], rig: RigEstimate) -> Float64:
+    """The paper: the reference fixed, each other camera onto what is already in place."""
+    poses = rig.reference_from_camera.copy()
+    merged = _cloud(clouds[0].points, clouds[0].normals)
+    for k in range(1, len(clouds)):
+        source = _cloud(clouds[k].points, clouds[k].normals)
+        poses[k] = _rigid(_icp(source, merged, poses[k]))
+        merged += _cloud(clouds[k].points, clouds[k].normals).transform(poses[k])
+    return np.asarray(poses)
+
+
+def by_pose_graph(clouds: Sequence[Cloud], rig: RigEstimate) -> Float64:
+    """Pairwise ICP and Open3D's global optimisation."""
+    registration = open3d.pipelines.registration
+    parts = [_cloud(c.points, c.normals) for c in clouds]
+    poses = rig.reference_from_camera
+    graph = registration.PoseGraph()
+    for pose in poses:
+        graph.nodes.append(registration.PoseGraphNode(pose))
+    for a in range(len(parts)):
+        for b in range(a + 1, len(parts)):
+            b_from_a = _icp(parts[a], parts[b], np.linalg.inv(poses[b]) @ poses[a])
+            information = registration.get_information_matrix_from_point_clouds(
+                parts[a], parts[b], GATES_M[-1], b_from_a
+            )
+            graph.edges.append(
+                registration.PoseGraphEdge(a, b, b_from_a, information, uncertain=b - a > 1)
+            )
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        registration.global_optimization(
+            graph,
+            registration.GlobalOptimizationLevenbergMarquardt(),
+            registration.GlobalOptimizationConvergenceCriteria(),
+            registration.GlobalOptimizationOption(
+                max_correspondence_distance=GATES_M[-1], reference_node=0
+            ),
+        )
+    first = np.linalg.inv(np.asarray(graph.nodes[0].pose))
+    return np.stack([_rigid(first @ np.asarray(node.pose)) for node in graph.nodes])
+
+
+def _cloud(points: Float64, normals: Float64) -> open3d.geometry.PointCloud:
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
+    cloud.normals = open3d.utility.Vector3dVector(normals)
+    return cloud
+
+
+def _icp(
+    source: open3d.geometry.PointCloud, target: open3d.geometry.PointCloud, start: Float64
+) -> Float64:
+    """Point-to-plane ICP from coarse to fine."""
+    registration = open3d.pipelines.registration
+    pose = start
+    for gate_m in GATES_M:
+        estimation = registration.TransformationEstimationPointToPlane(
+            registration.TukeyLoss(k=gate_m)
+        )
+        pose = registration.registration_icp(
+            source, target, gate_m, pose, estimation
+        ).transformation
+    return np.asarray(pose)
+
+
+def _rigid(pose: Float64) -> Float64:
+    """The nearest pose: ICP's products drift off SE(3) in the last digits."""
+    u, _, vt = np.linalg.svd(pose[:3, :3])
+    fixed = np.eye(4)
+    fixed[:3, :3], fixed[:3, 3] = u @ vt, pose[:3, 3]
+    return fixed
