@@ -1,4 +1,4 @@
-"""The paper's refinement, ICP in sequence, and a pose graph over all pairs; both by Open3D."""
+"""The paper's refinement: point-to-plane ICP in sequence, by Open3D."""
 
 from __future__ import annotations
 
@@ -22,36 +22,6 @@ def in_sequence(clouds: Sequence[Cloud], rig: RigEstimate) -> Float64:
         poses[k] = _rigid(_icp(source, merged, poses[k]))
         merged += _cloud(clouds[k].points, clouds[k].normals).transform(poses[k])
     return np.asarray(poses)
-
-
-def by_pose_graph(clouds: Sequence[Cloud], rig: RigEstimate) -> Float64:
-    """Pairwise ICP and Open3D's global optimisation."""
-    registration = open3d.pipelines.registration
-    parts = [_cloud(c.points, c.normals) for c in clouds]
-    poses = rig.reference_from_camera
-    graph = registration.PoseGraph()
-    for pose in poses:
-        graph.nodes.append(registration.PoseGraphNode(pose))
-    for a in range(len(parts)):
-        for b in range(a + 1, len(parts)):
-            b_from_a = _icp(parts[a], parts[b], np.linalg.inv(poses[b]) @ poses[a])
-            information = registration.get_information_matrix_from_point_clouds(
-                parts[a], parts[b], GATES_M[-1], b_from_a
-            )
-            graph.edges.append(
-                registration.PoseGraphEdge(a, b, b_from_a, information, uncertain=b - a > 1)
-            )
-    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        registration.global_optimization(
-            graph,
-            registration.GlobalOptimizationLevenbergMarquardt(),
-            registration.GlobalOptimizationConvergenceCriteria(),
-            registration.GlobalOptimizationOption(
-                max_correspondence_distance=GATES_M[-1], reference_node=0
-            ),
-        )
-    first = np.linalg.inv(np.asarray(graph.nodes[0].pose))
-    return np.stack([_rigid(first @ np.asarray(node.pose)) for node in graph.nodes])
 
 
 def _cloud(points: Float64, normals: Float64) -> open3d.geometry.PointCloud:

@@ -1,4 +1,4 @@
-"""Refinement of the rig on depth: the paper's sequential ICP, a pose graph, and ours, all at once.
+"""Refinement of the rig on depth: the paper's sequential ICP, and ours, all cameras at once.
 
 Sec. C: "ICP on cropped overlapping clouds with one camera fixed as reference and the others
 refined in sequence". Depth of real units is biased by millimetres, so that alone makes a good board
@@ -21,13 +21,13 @@ from mvista_calibration.records import (
     Session,
 )
 from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
-from mvista_calibration.solve.icp import by_pose_graph, in_sequence
+from mvista_calibration.solve.icp import in_sequence
 from mvista_calibration.solve.joint_fit import fit_jointly, twist_between_rigs
 from mvista_calibration.solve.overlap import pair_medians
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float64
 
-METHODS = ("joint", "sequential", "pose_graph")
+METHODS = ("joint", "sequential")
 LEAST_OFFSET_SD_M = 5e-4
 LEAST_GAIN_M = 3e-4
 """What refinement must win on held-out points. Below, it follows errors that depth shares with the
@@ -59,11 +59,7 @@ def refine(
     clouds = scene_clouds(session, coarse.rig, bias, middle_of(coarse.reference_from_board))
     if method == "joint":
         return _joint(clouds, coarse.rig, bias)
-    poses = (
-        in_sequence(clouds, coarse.rig)
-        if method == "sequential"
-        else by_pose_graph(clouds, coarse.rig)
-    )
+    poses = in_sequence(clouds, coarse.rig)
     rig = RigEstimate(coarse.rig.cameras, poses, coarse.rig.covariance, method)
     before, after = pair_medians(clouds, coarse.rig), pair_medians(clouds, rig)
     twists = twist_between_rigs(rig, coarse.rig)
