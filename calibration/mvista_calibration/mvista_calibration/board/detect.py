@@ -8,7 +8,6 @@ everything is reshaped on arrival.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,52 +101,15 @@ def locate_board(image: NDArray[np.uint8], board: Board, where: str) -> Located:
     return Located(ids, corners_px, measure_blur(gray, board, ids, corners_px), legacy)
 
 
-def find_legacy(images: Iterable[NDArray[np.uint8]], board: Board) -> bool:
-    """Which pattern the board in these images has: True for that of OpenCV before 4.6.
-
-    With an odd number of rows both are the same: False. Every image votes with its corners.
-
-    Raises:
-        NoBoardError: no image shows the board with either pattern.
-    """
-    if board.squares_y % 2 == 1:
-        return False
-    votes = np.zeros(2, dtype=int)
-    count = 0
-    for image in images:
-        gray = gray_image(image)
-        markers = find_markers(gray, board)
-        for legacy in (False, True):
-            votes[int(legacy)] += len(
-                _fitting_corners(gray, replace(board, legacy=legacy), markers)[0]
-            )
-        count += 1
-    if votes.max() < LEAST_CORNERS:
-        raise NoBoardError(
-            f"{count} images: neither today's pattern ({votes[0]} corners) nor the legacy one "
-            f"({votes[1]}) of a {board.squares_x}x{board.squares_y} {board.dictionary} board was "
-            "found; check squares_x, squares_y and dictionary"
-        )
-    return bool(votes[1] > votes[0])
-
-
 def content_hash(image: NDArray[np.uint8]) -> str:
-    """SHA-256 of an image's shape and pixels."""
+    """SHA-256 of an image's shape and pixels.
+
+    Real sensors never repeat an image: a second one is a frozen stream or a copied file, and
+    counting it twice makes sigma too small.
+    """
     digest = hashlib.sha256(repr((image.shape, image.dtype.str)).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
-
-
-def is_duplicate(image: NDArray[np.uint8], seen: set[str]) -> bool:
-    """Whether the very same pixels were seen before; remembers them in `seen`.
-
-    Real sensors never repeat an image: a duplicate is a frozen stream or a copied file, and
-    counting it twice makes sigma too small.
-    """
-    digest = content_hash(image)
-    known = digest in seen
-    seen.add(digest)
-    return known
 
 
 def explain_missing(image: NDArray[np.uint8], board: Board) -> str:
