@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.records import Board, BoardView, SessionCamera, Workspace
+from mvista_calibration.records import Board, BoardView, SessionCamera, WorkspaceBox
 from mvista_calibration.session.guide import (
     CollectGuide,
     CollectLimits,
@@ -22,7 +22,7 @@ from tests.calibration.drawing import LENS, corners_px
 
 BOARD = Board(7, 5, 0.03, 0.022)
 CAMERAS = tuple(SessionCamera(name, LENS, LENS) for name in ("cam0", "cam1"))
-WORKSPACE = Workspace((0.0, -0.3, 0.0), (0.6, 0.3, 0.3))
+WORKSPACE = WorkspaceBox((0.0, -0.3, 0.0), (0.6, 0.3, 0.3))
 LIMITS = CollectLimits(shots=4, views_per_camera=3, shared_views=2)
 RIGHT = pose_from(np.eye(3), np.array([-0.05, 0.0, 0.0]))
 """The second camera stands 5 cm to the right of the first."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage, shot_folders
+from mvista_calibration.session.layout import BoardShot, SessionHeader, ShotImage, shot_folders
 from mvista_calibration.session.reader import load_session
 from mvista_calibration.session.writer import SessionWriter
 from mvista_core.errors import CalibrationError, MvistaError
@@ -25,7 +25,7 @@ from tests.calibration.sessions import small_session
 
 BOARD = Board(7, 5, 0.03, 0.022, legacy=False)
 LENS = Intrinsics(1280, 720, 748.0, 748.0, 639.5, 359.5)
-SETTINGS = SessionSettings(
+SETTINGS = SessionHeader(
     "killed", BOARD, tuple(SessionCamera(f"cam{k}", LENS, LENS) for k in range(3)), depth=False
 )
 WRITES = """
@@ -43,8 +43,8 @@ def place(k: int) -> Float64:
     return pose_from(turn, np.array([0.05 * k - 0.05, 0.0, 0.4]) - turn @ middle)
 
 
-def shot(k: int, cameras: tuple[int, ...]) -> Shot:
-    return Shot(
+def shot(k: int, cameras: tuple[int, ...]) -> BoardShot:
+    return BoardShot(
         tuple(
             ShotImage(f"cam{c}", board_picture(BOARD, LENS, place(k), seed=c), None, 1000 + k)
             for c in cameras
@@ -89,7 +89,7 @@ def test_a_picture_of_an_earlier_place_never_joins_a_shot(tmp_path: Path) -> Non
 
 
 def test_a_scene_is_whole_or_absent(tmp_path: Path) -> None:
-    settings = SessionSettings("scene", BOARD, SETTINGS.cameras[:1])
+    settings = SessionHeader("scene", BOARD, SETTINGS.cameras[:1])
     writer = SessionWriter(tmp_path, settings)
     for depth_m in (0.5, 0.7):
         image = np.full((720, 1280), depth_m, np.float32)

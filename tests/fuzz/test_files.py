@@ -137,7 +137,7 @@ def spoiled_folders(whole: Path, tmp_path: Path, read: Callable[[Path], object],
 
 
 def test_a_spoiled_session_is_read_or_refused_with_a_number(tmp_path: Path) -> None:
-    from mvista_calibration.session.layout import Shot as BoardShot
+    from mvista_calibration.session.layout import BoardShot
     from mvista_calibration.session.writer import write_session
     from tests.calibration.test_session_files import SETTINGS, gripper, image
 

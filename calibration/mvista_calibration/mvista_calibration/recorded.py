@@ -11,7 +11,7 @@ from mvista_calibration.judge.verify import Verification, verify_rig
 from mvista_calibration.output.report import write_report
 from mvista_calibration.output.save import check_stream_width, rig_of, save_calibration
 from mvista_calibration.pipeline import METHODS, calibrate
-from mvista_calibration.session.layout import parse_settings
+from mvista_calibration.session.layout import parse_header
 from mvista_calibration.session.reader import load_session
 from mvista_core.errors import CalibrationError
 from mvista_core.ports import Clock, Progress
@@ -96,7 +96,7 @@ def _checked(asked: SolveRequest) -> Path | None:
         raise CalibrationError(
             "base_frame is empty; name the robot's base frame, such as piper_base"
         )
-    settings = parse_settings(asked.session / "session.yaml")
+    settings = parse_header(asked.session / "session.yaml")
     for camera in settings.cameras:
         check_stream_width(camera, asked.stream_width_px)
     if not asked.rig:

@@ -28,7 +28,7 @@ DETECTOR = 2
 
 
 @dataclass(frozen=True)
-class Detection:
+class SearchedPicture:
     """A picture's (width, height), the hash of its pixels, and the board in it or why not."""
 
     size: tuple[int, int]
@@ -55,7 +55,7 @@ class Detections:
         digest.update(picture)
         return digest.hexdigest()
 
-    def find(self, picture: bytes) -> Detection | None:
+    def find(self, picture: bytes) -> SearchedPicture | None:
         """What was found in this very file before; None where nothing (usable) is kept."""
         try:
             text = (self.folder / f"{self.key(picture)}.json").read_bytes()
@@ -63,7 +63,7 @@ class Detections:
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
-    def keep(self, picture: bytes, found: Detection) -> None:
+    def keep(self, picture: bytes, found: SearchedPicture) -> None:
         """Keep it; a folder that cannot be written costs another search later, nothing else."""
         with suppress(OSError, CalibrationError):
             self.folder.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ class Detections:
             replace_file(file, json.dumps(_document(found)), CalibrationError)
 
 
-def search(image: UInt8, board: Board, where: str) -> Detection:
+def search(image: UInt8, board: Board, where: str) -> SearchedPicture:
     """Look for the board in a gray or RGB picture.
 
     Raises:
@@ -80,12 +80,12 @@ def search(image: UInt8, board: Board, where: str) -> Detection:
     gray = gray_image(image)
     size, digest = (gray.shape[1], gray.shape[0]), content_hash(gray)
     try:
-        return Detection(size, digest, locate_board(gray, board, where))
+        return SearchedPicture(size, digest, locate_board(gray, board, where))
     except NoBoardError as reason:
-        return Detection(size, digest, None, str(reason).removeprefix(f"{where}: "))
+        return SearchedPicture(size, digest, None, str(reason).removeprefix(f"{where}: "))
 
 
-def _document(found: Detection) -> dict[str, Any]:
+def _document(found: SearchedPicture) -> dict[str, Any]:
     document: dict[str, Any] = {"size": found.size, "digest": found.digest, "why": found.why}
     if found.board is not None:
         document["ids"] = found.board.ids.tolist()
@@ -95,12 +95,12 @@ def _document(found: Detection) -> dict[str, Any]:
     return document
 
 
-def _parsed(document: Any) -> Detection:
+def _parsed(document: Any) -> SearchedPicture:
     """ValueError, KeyError or TypeError where it is not what `_document` writes."""
     width, height = (int(side) for side in document["size"])
     digest, why = str(document["digest"]), str(document["why"])
     if "ids" not in document:
-        return Detection((width, height), digest, None, why)
+        return SearchedPicture((width, height), digest, None, why)
     ids = np.array(document["ids"], dtype=np.int64)
     corners_px = np.array(document["corners_px"], dtype=np.float64)
     blur_px, legacy = float(document["blur_px"]), document["legacy"]
@@ -114,4 +114,4 @@ def _parsed(document: Any) -> Detection:
     )
     if not sound:
         raise ValueError("not a detection")
-    return Detection((width, height), digest, Located(ids, corners_px, blur_px, legacy))
+    return SearchedPicture((width, height), digest, Located(ids, corners_px, blur_px, legacy))

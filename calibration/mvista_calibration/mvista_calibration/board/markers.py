@@ -57,7 +57,7 @@ class Markers:
 
 
 @dataclass(frozen=True)
-class Layout:
+class BoardLayout:
     """Where one homography puts the board's markers in the image, and how far that is true.
 
     `share` of the markers found lie in their places (0: no homography); outlines [K, 4, 2] px of
@@ -98,12 +98,12 @@ def markers_anywhere(gray: NDArray[np.uint8], dictionary: Any) -> Markers:
     return _searched(gray, dictionary, factor, (0, 0, gray.shape[1], gray.shape[0]))
 
 
-def layout_of(board: Board, markers: Markers) -> Layout:
+def layout_of(board: Board, markers: Markers) -> BoardLayout:
     """How the markers found lie on the board, of the pattern that `board.legacy` says."""
     made = cv_board(board)
     outlines = np.asarray(made.getObjPoints(), dtype=np.float64).reshape(-1, 4, 3)[:, :, :2]
     order = np.asarray(made.getIds(), dtype=np.int64).reshape(-1)
-    nowhere = Layout(0.0, order, np.zeros((0, 4, 2)))
+    nowhere = BoardLayout(0.0, order, np.zeros((0, 4, 2)))
     places = {int(marker): outline for marker, outline in zip(order, outlines, strict=True)}
     known = [i for i, marker in enumerate(markers.ids) if int(marker) in places]
     if not known:
@@ -119,7 +119,7 @@ def layout_of(board: Board, markers: Markers) -> Layout:
     placed = cv2.perspectiveTransform(on_board[:, None], fit).reshape(-1, 4, 2)
     close = np.linalg.norm(placed - in_image, axis=2).max(axis=1) < LAYOUT_TOLERANCE * side
     every = cv2.perspectiveTransform(outlines.reshape(-1, 1, 2), fit).reshape(-1, 4, 2)
-    return Layout(float(close.sum() / len(markers.ids)), order, every)
+    return BoardLayout(float(close.sum() / len(markers.ids)), order, every)
 
 
 def _unread(found: Markers, board: Board, shape: tuple[int, ...]) -> tuple[Rectangle, ...]:

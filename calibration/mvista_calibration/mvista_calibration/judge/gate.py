@@ -13,9 +13,9 @@ import numpy as np
 
 from mvista_calibration.board.pose import view_pose
 from mvista_calibration.records import (
-    Check,
     CoarseResult,
     DepthBias,
+    GateCheck,
     HandEyeResult,
     RefineResult,
     Session,
@@ -40,10 +40,10 @@ class Limit:
     reason: str
     least: bool = False
 
-    def check(self, value: float, subject: str = "") -> Check:
+    def check(self, value: float, subject: str = "") -> GateCheck:
         """The check of a measured value; NaN fails."""
         passed = bool(value >= self.value if self.least else value <= self.value)
-        return Check(
+        return GateCheck(
             self.name, float(value), self.value, self.unit, passed, self.level, self.reason, subject
         )
 
@@ -140,7 +140,8 @@ def judge(
     the session came with, where those of `session` have been estimated anew.
     """
     checks = [
-        Check(f"stage '{stage}'", np.nan, np.nan, "", False, REFUSE, why) for stage, why in problems
+        GateCheck(f"stage '{stage}'", np.nan, np.nan, "", False, REFUSE, why)
+        for stage, why in problems
     ]
     checks += _of_views(session, coarse)
     checks += _of_lenses(session, reported)
@@ -153,7 +154,7 @@ def judge(
     return Verdict(tuple(checks), not failed, _words(checks, failed, refined))
 
 
-def _of_views(session: Session, coarse: CoarseResult) -> list[Check]:
+def _of_views(session: Session, coarse: CoarseResult) -> list[GateCheck]:
     counts = {name: sum(v.camera == name for v in coarse.views) for name in session.names}
     fewest = min(counts, key=lambda name: counts[name])
     shared = {
@@ -200,7 +201,7 @@ def _of_views(session: Session, coarse: CoarseResult) -> list[Check]:
     return checks
 
 
-def _of_lenses(session: Session, reported: Sequence[SessionCamera]) -> list[Check]:
+def _of_lenses(session: Session, reported: Sequence[SessionCamera]) -> list[GateCheck]:
     """The estimated lens farthest from its reported one, in sigmas of what those are trusted to."""
     if not reported:
         return []
@@ -213,7 +214,7 @@ def _of_lenses(session: Session, reported: Sequence[SessionCamera]) -> list[Chec
     return [LENS.check(sigmas[worst], reported[worst].name)]
 
 
-def _of_depth(bias: Sequence[DepthBias], refined: RefineResult | None) -> list[Check]:
+def _of_depth(bias: Sequence[DepthBias], refined: RefineResult | None) -> list[GateCheck]:
     checks = []
     if bias:
         largest = max(bias, key=lambda entry: abs(_at_a_metre(entry)))
@@ -238,7 +239,7 @@ def _at_a_metre(bias: DepthBias) -> float:
     return bias.offset_m + (bias.scale - 1.0)
 
 
-def _of_robot(hand_eye: HandEyeResult | None) -> list[Check]:
+def _of_robot(hand_eye: HandEyeResult | None) -> list[GateCheck]:
     if hand_eye is None:
         return []
     return [
@@ -249,7 +250,9 @@ def _of_robot(hand_eye: HandEyeResult | None) -> list[Check]:
     ]
 
 
-def _words(checks: Sequence[Check], failed: Sequence[Check], refined: RefineResult | None) -> str:
+def _words(
+    checks: Sequence[GateCheck], failed: Sequence[GateCheck], refined: RefineResult | None
+) -> str:
     stood = f" Depth refinement: {refined.why}." if refined is not None else ""
     if failed:
         return "FAILED: " + "; ".join(_sentence(check) for check in failed) + "." + stood
@@ -258,7 +261,7 @@ def _words(checks: Sequence[Check], failed: Sequence[Check], refined: RefineResu
     return f"Passed {len(checks) - len(warned)} checks.{more}{stood}"
 
 
-def _sentence(check: Check) -> str:
+def _sentence(check: GateCheck) -> str:
     where = f" ({check.subject})" if check.subject else ""
     if np.isnan(check.limit):
         return f"{check.name}: {check.reason}"

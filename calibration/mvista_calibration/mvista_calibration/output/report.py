@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 
 from mvista_calibration.output.save import describe_board
-from mvista_calibration.records import Calibration, Check, RigEstimate, Session
-from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
+from mvista_calibration.records import Calibration, GateCheck, RigEstimate, Session
+from mvista_calibration.solve.clouds import SceneCloud, middle_of, scene_clouds
 from mvista_calibration.solve.overlap import fused_disagreement
 from mvista_core.errors import CalibrationError
 from mvista_core.files import make_folder, replace_file
@@ -72,7 +72,7 @@ def _verdict(calibration: Calibration) -> str:
     )
 
 
-def _checks(checks: Sequence[Check]) -> str:
+def _checks(checks: Sequence[GateCheck]) -> str:
     rows = []
     for check in sorted(checks, key=lambda c: c.passed):
         kind = "pass" if check.passed else ("fail" if check.level == "refuse" else "warn")
@@ -163,7 +163,7 @@ def _clouds(session: Session, calibration: Calibration) -> str:
 
 def _draw(
     axes: Sequence[Axes],
-    clouds: Sequence[Cloud],
+    clouds: Sequence[SceneCloud],
     rig: RigEstimate,
     calibration: Calibration,
     boards: Float64,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mvista_calibration.board.pose import distortion
 from mvista_calibration.records import Board, BoardView, DepthImage, SessionCamera
-from mvista_calibration.session.layout import SessionSettings, Shot
+from mvista_calibration.session.layout import BoardShot, SessionHeader
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float32, Float64, Intrinsics
 from mvista_core.timing import ns_to_seconds
@@ -41,19 +41,19 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """A camera's name is part of its files' names."""
 
 
-def check_settings(settings: SessionSettings, where: str) -> None:
+def check_header(header: SessionHeader, where: str) -> None:
     """Cameras' names, serials, lenses; poses. `where` is the file or the caller's words."""
-    names = [camera.name for camera in settings.cameras]
+    names = [camera.name for camera in header.cameras]
     if not names:
         raise CalibrationError(f"{where}: no cameras; list at least one")
     for kind, values in (
         ("name", names),
-        ("serial", [camera.serial for camera in settings.cameras if camera.serial]),
+        ("serial", [camera.serial for camera in header.cameras if camera.serial]),
     ):
         value, count = Counter(values).most_common(1)[0] if values else ("", 0)
         if count > 1:
             raise CalibrationError(f"{where}: {count} cameras have the {kind} '{value}'; one each")
-    for camera in settings.cameras:
+    for camera in header.cameras:
         if not NAME.fullmatch(camera.name):
             raise CalibrationError(
                 f"{where}: a camera is named '{camera.name}'; files are named after it: letters, "
@@ -61,8 +61,8 @@ def check_settings(settings: SessionSettings, where: str) -> None:
             )
         check_lens(camera.intrinsics, f"{where}: {camera.name}, intrinsics")
         check_lens(camera.depth_intrinsics, f"{where}: {camera.name}, depth_intrinsics")
-    if settings.base_from_board is not None:
-        check_pose(settings.base_from_board, f"{where}: base_from_board")
+    if header.base_from_board is not None:
+        check_pose(header.base_from_board, f"{where}: base_from_board")
 
 
 def check_lens(lens: Intrinsics, where: str) -> None:
@@ -120,9 +120,9 @@ def check_stamps(stamps_ns: Mapping[str, int], where: str) -> None:
         )
 
 
-def check_shot(settings: SessionSettings, shot: Shot, number: int) -> None:
+def check_shot(header: SessionHeader, shot: BoardShot, number: int) -> None:
     """A shot about to be written: known cameras, sizes as their intrinsics say, depth in metres."""
-    cameras = {camera.name: camera for camera in settings.cameras}
+    cameras = {camera.name: camera for camera in header.cameras}
     if not shot.images:
         raise CalibrationError(f"shot {number}: no images; give at least one camera's")
     for image in shot.images:
@@ -136,7 +136,7 @@ def check_shot(settings: SessionSettings, shot: Shot, number: int) -> None:
                 f"{where}: colour is {image.color.dtype} {image.color.shape}, its intrinsics say "
                 f"uint8 {shapes[0]} or {shapes[1]}; use one mode of the camera throughout"
             )
-        if image.depth_m is None and settings.depth:
+        if image.depth_m is None and header.depth:
             raise CalibrationError(
                 f"{where}: depth is missing; record it, or make the session with depth=False"
             )

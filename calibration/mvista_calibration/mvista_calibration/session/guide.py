@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mvista_calibration.board.pose import view_pose
-from mvista_calibration.records import Board, BoardView, SessionCamera, Workspace
+from mvista_calibration.records import Board, BoardView, SessionCamera, WorkspaceBox
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert
 from mvista_core.records import Float32, Float64
@@ -105,7 +105,7 @@ class CollectGuide:
 
     board: Board
     cameras: tuple[SessionCamera, ...]
-    workspace: Workspace
+    workspace: WorkspaceBox
     limits: CollectLimits = CollectLimits()
     _taken: list[_Taken] = field(default_factory=list)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from mvista_calibration.records import Board, SessionCamera, Workspace
+from mvista_calibration.records import Board, SessionCamera, WorkspaceBox
 from mvista_core.documents import Document, read_document
 from mvista_core.errors import CalibrationError
 from mvista_core.files import replace_file
@@ -41,18 +41,18 @@ MOST_FRAMES = 100_000
 MOST_SQUARES = 1000
 LATEST_NS = 2**63 - 1
 
-DEFAULT_WORKSPACE = Workspace((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
+DEFAULT_WORKSPACE = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
 """The demo cell's table in front of the arm, base frame."""
 
 
 @dataclass(frozen=True)
-class SessionSettings:
+class SessionHeader:
     """All that is known before the first shot; `depth` says whether depth is recorded at all."""
 
     name: str
     board: Board
     cameras: tuple[SessionCamera, ...]
-    workspace: Workspace = DEFAULT_WORKSPACE
+    workspace: WorkspaceBox = DEFAULT_WORKSPACE
     warm_up_minutes: float = 0.0
     base_from_board: Float64 | None = None
     depth: bool = True
@@ -73,7 +73,7 @@ class ShotImage:
 
 
 @dataclass(frozen=True)
-class Shot:
+class BoardShot:
     """The board at one place, seen by some or all cameras, and where the arm says it held it.
 
     `joints` are (name, rad or m), kept so that another kinematic model can be tried later.
@@ -131,11 +131,11 @@ def write_yaml(path: Path, document: Any) -> None:
     replace_file(path, yaml.safe_dump(document, sort_keys=False), CalibrationError)
 
 
-def settings_document(settings: SessionSettings) -> dict[str, Any]:
-    board, box = settings.board, settings.workspace
+def header_document(header: SessionHeader) -> dict[str, Any]:
+    board, box = header.board, header.workspace
     return {
         "format": FORMAT,
-        "name": settings.name,
+        "name": header.name,
         "board": {
             "squares_x": board.squares_x,
             "squares_y": board.squares_y,
@@ -152,19 +152,19 @@ def settings_document(settings: SessionSettings) -> dict[str, Any]:
                 "intrinsics": _lens_document(camera.intrinsics),
                 "depth_intrinsics": _lens_document(camera.depth_intrinsics),
             }
-            for camera in settings.cameras
+            for camera in header.cameras
         ],
         "workspace": {
             "lower_m": [float(x) for x in box.lower_m],
             "upper_m": [float(x) for x in box.upper_m],
         },
-        "warm_up_minutes": float(settings.warm_up_minutes),
-        "base_from_board": _pose_document(settings.base_from_board),
-        "depth": settings.depth,
+        "warm_up_minutes": float(header.warm_up_minutes),
+        "base_from_board": _pose_document(header.base_from_board),
+        "depth": header.depth,
     }
 
 
-def parse_settings(path: Path) -> SessionSettings:
+def parse_header(path: Path) -> SessionHeader:
     """Read session.yaml; a key missing or of the wrong kind is named."""
     document = read_yaml(path)
     stated = document["format"].value
@@ -172,7 +172,7 @@ def parse_settings(path: Path) -> SessionSettings:
         raise document["format"].refuse(f"is another one: this version reads {FORMAT}")
     box, minutes = document.get("workspace"), document.get("warm_up_minutes")
     pose, depth = document.get("base_from_board"), document.get("depth")
-    return SessionSettings(
+    return SessionHeader(
         document["name"].text(),
         _parse_board(document["board"]),
         tuple(_parse_camera(body) for body in document["cameras"].items()),
@@ -183,7 +183,7 @@ def parse_settings(path: Path) -> SessionSettings:
     )
 
 
-def shot_document(shot: Shot) -> dict[str, Any]:
+def shot_document(shot: BoardShot) -> dict[str, Any]:
     return {
         "stamps_ns": {image.camera: int(image.stamp_ns) for image in shot.images},
         "depth_frames": {
@@ -261,11 +261,11 @@ def _parse_camera(body: Document) -> SessionCamera:
     )
 
 
-def _parse_box(body: Document) -> Workspace:
+def _parse_box(body: Document) -> WorkspaceBox:
     lower, upper = body["lower_m"].numbers(3), body["upper_m"].numbers(3)
     if not (lower < upper).all():
         raise body.refuse("must have lower_m below upper_m in all three")
-    return Workspace((*lower.tolist(),), (*upper.tolist(),))
+    return WorkspaceBox((*lower.tolist(),), (*upper.tolist(),))
 
 
 def _pose_document(pose: Float64 | None) -> list[list[float]] | None:

@@ -25,8 +25,8 @@ from mvista_calibration.records import (
 )
 from mvista_calibration.session.checks import (
     check_depth_against_board,
+    check_header,
     check_pose,
-    check_settings,
     check_sizes,
     check_stamps,
 )
@@ -38,9 +38,9 @@ from mvista_calibration.session.images import (
     read_gray,
 )
 from mvista_calibration.session.layout import (
-    SessionSettings,
+    SessionHeader,
     ShotNotes,
-    parse_settings,
+    parse_header,
     parse_shot,
     shot_folders,
 )
@@ -73,7 +73,7 @@ class _Folder:
     """A session folder whose YAML files were read: what there is to look at."""
 
     path: Path
-    settings: SessionSettings
+    header: SessionHeader
     shots: dict[int, Path]
     notes: dict[int, ShotNotes]
 
@@ -91,18 +91,18 @@ def load_session(folder: Path | str, progress: Progress | None = None) -> Sessio
         CancelledError: `progress` returned False.
     """
     opened = _opened(Path(folder))
-    settings = opened.settings
+    header = opened.header
     looks = _look_at_all(opened, progress)
-    for camera in settings.cameras:
+    for camera in header.cameras:
         sizes = {look.file: look.size for look in looks if look.camera == camera.name}
         check_sizes(camera, sizes)
     views, left_out = _usable_views(looks)
     _check_every_camera_saw(opened, looks, views)
-    board = _with_pattern(settings.board, views)
+    board = _with_pattern(header.board, views)
     return Session(
-        settings.name,
+        header.name,
         board,
-        settings.cameras,
+        header.cameras,
         tuple(views),
         _board_depth(opened, board, views),
         _scene(opened),
@@ -111,33 +111,33 @@ def load_session(folder: Path | str, progress: Progress | None = None) -> Sessio
             for shot, note in opened.notes.items()
             if note.base_from_gripper is not None
         ),
-        settings.base_from_board,
-        settings.workspace,
-        settings.warm_up_minutes,
+        header.base_from_board,
+        header.workspace,
+        header.warm_up_minutes,
         tuple(left_out),
     )
 
 
 def _opened(folder: Path) -> _Folder:
     """All that can be refused without looking at a picture."""
-    settings = parse_settings(folder / "session.yaml")
-    check_settings(settings, str(folder / "session.yaml"))
-    cv_dictionary(settings.board)
+    header = parse_header(folder / "session.yaml")
+    check_header(header, str(folder / "session.yaml"))
+    cv_dictionary(header.board)
     shots = shot_folders(folder)
     if not shots:
         raise CalibrationError(f"{folder}: no shots (shots/<n>/shot.yaml); record at least one")
     notes = {shot: parse_shot(path / "shot.yaml") for shot, path in shots.items()}
-    names = {camera.name for camera in settings.cameras}
+    names = {camera.name for camera in header.cameras}
     for shot, note in notes.items():
         stamps_ns = {name: stamp for name, stamp in note.stamps_ns.items() if name in names}
         check_stamps(stamps_ns, f"{folder}: shot {shot}")
         if note.base_from_gripper is not None:
             check_pose(note.base_from_gripper, f"{folder}: shot {shot}: base_from_gripper")
-    return _Folder(folder, settings, shots, notes)
+    return _Folder(folder, header, shots, notes)
 
 
 def _look_at_all(opened: _Folder, progress: Progress | None) -> list[_Look]:
-    cameras = opened.settings.cameras
+    cameras = opened.header.cameras
     jobs = [
         (camera, shot, file)
         for shot, path in opened.shots.items()
@@ -169,14 +169,14 @@ def _look(opened: _Folder, camera: SessionCamera, shot: int, file: Path) -> _Loo
     source = file.relative_to(opened.path).as_posix()
     where, name = where_of(camera.name, shot, source), f"{camera.name}, shot {shot}"
     picture = read_bytes(file, name)
-    detections = Detections(opened.path / "detections", opened.settings.board)
+    detections = Detections(opened.path / "detections", opened.header.board)
     found = detections.find(picture)
     if found is None:
         image = decode_gray(picture, file, name)
         size, lens = (image.shape[1], image.shape[0]), camera.intrinsics
         if size != (lens.width_px, lens.height_px):  # told apart from others when all are known
             return _Look(camera.name, shot, source, size, "", None, "another resolution")
-        found = search(image, opened.settings.board, where)
+        found = search(image, opened.header.board, where)
         detections.keep(picture, found)
     if found.board is None:
         why = f"{where}: {found.why}"
@@ -213,7 +213,7 @@ def _check_every_camera_saw(
     opened: _Folder, looks: Sequence[_Look], views: Sequence[BoardView]
 ) -> None:
     seen = {view.camera for view in views}
-    for camera in opened.settings.cameras:
+    for camera in opened.header.cameras:
         if camera.name in seen:
             continue
         own = [look for look in looks if look.camera == camera.name]
@@ -225,7 +225,7 @@ def _check_every_camera_saw(
         image = read_gray(opened.path / own[0].file, f"{camera.name}, shot {own[0].shot}")
         raise CalibrationError(
             f"{camera.name}: no board in any of its {len(own)} images; in {own[0].file}: "
-            f"{explain_missing(image, opened.settings.board)}. Hold the board where this camera "
+            f"{explain_missing(image, opened.header.board)}. Hold the board where this camera "
             "and another one see it, and compare session.yaml's board with the printed one"
         )
 
@@ -242,7 +242,7 @@ def _with_pattern(board: Board, views: Sequence[BoardView]) -> Board:
 def _board_depth(
     opened: _Folder, board: Board, views: Sequence[BoardView]
 ) -> tuple[DepthImage, ...]:
-    if not opened.settings.depth:
+    if not opened.header.depth:
         return ()
 
     def read(camera: SessionCamera, view: BoardView) -> DepthImage:
@@ -254,7 +254,7 @@ def _board_depth(
 
     images: list[DepthImage] = []
     with ThreadPoolExecutor(workers()) as pool:
-        for camera in opened.settings.cameras:
+        for camera in opened.header.cameras:
             own = [view for view in views if view.camera == camera.name]
             depth = list(pool.map(read, [camera] * len(own), own))
             check_depth_against_board(camera, board, own, depth)
@@ -264,7 +264,7 @@ def _board_depth(
 
 def _scene(opened: _Folder) -> tuple[DepthImage, ...]:
     folder = opened.path / "scene"
-    if not opened.settings.depth or not (folder / "scene.yaml").exists():
+    if not opened.header.depth or not (folder / "scene.yaml").exists():
         return ()
     note = parse_shot(folder / "scene.yaml")
     return tuple(
@@ -274,5 +274,5 @@ def _scene(opened: _Folder) -> tuple[DepthImage, ...]:
             read_depth(folder, camera, "scene", note.depth_unit_m),
             note.depth_frames.get(camera.name, 1),
         )
-        for camera in opened.settings.cameras
+        for camera in opened.header.cameras
     )

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mvista_calibration.board.detect import Located, content_hash, gray_image
-from mvista_calibration.board.detections import Detection, Detections
+from mvista_calibration.board.detections import Detections, SearchedPicture
 from mvista_calibration.records import BoardView, DepthImage
-from mvista_calibration.session.checks import check_depth_m, check_settings, check_shot
+from mvista_calibration.session.checks import check_depth_m, check_header, check_shot
 from mvista_calibration.session.images import write_color, write_depth
 from mvista_calibration.session.layout import (
     DEPTH_UNIT_MM,
-    SessionSettings,
-    Shot,
+    BoardShot,
+    SessionHeader,
+    header_document,
     read_yaml,
-    settings_document,
     shot_document,
     shot_folder,
     shot_folders,
@@ -28,18 +28,18 @@ from mvista_core.errors import CalibrationError
 class SessionWriter:
     """A session folder that takes one shot at a time; a shot is there whole or not at all."""
 
-    def __init__(self, folder: Path | str, settings: SessionSettings) -> None:
-        """Begin a session, or go on with the one in `folder` if it has the same settings.
+    def __init__(self, folder: Path | str, header: SessionHeader) -> None:
+        """Begin a session, or go on with the one in `folder` if it has the same header.
 
         Raises:
-            CalibrationError: the folder holds another session, or the settings make no sense.
+            CalibrationError: the folder holds another session, or the header makes no sense.
         """
         self.folder = Path(folder)
-        self.settings = settings
-        check_settings(settings, str(self.folder))
+        self.header = header
+        check_header(header, str(self.folder))
         file = self.folder / "session.yaml"
         if file.exists():
-            if read_yaml(file).value != settings_document(settings):
+            if read_yaml(file).value != header_document(header):
                 raise CalibrationError(
                     f"{self.folder} holds another session (board, cameras or workspace differ); "
                     "choose a new folder, or delete that one"
@@ -51,14 +51,14 @@ class SessionWriter:
             raise CalibrationError(
                 f"cannot write the session to {folder}: {error.strerror}"
             ) from None
-        write_yaml(file, settings_document(settings))
+        write_yaml(file, header_document(header))
 
     @property
     def shots(self) -> tuple[int, ...]:
         """Numbers of the whole shots, in order."""
         return tuple(shot_folders(self.folder))
 
-    def append(self, shot: Shot, views: Sequence[BoardView] = ()) -> int:
+    def append(self, shot: BoardShot, views: Sequence[BoardView] = ()) -> int:
         """Write one shot after the last one and return its number.
 
         `views` are what was found in these very images already: they are kept, and the images
@@ -71,9 +71,9 @@ class SessionWriter:
         """
         taken = [int(p.name) for p in (self.folder / "shots").glob("[0-9]*") if p.name.isdigit()]
         number = max(taken, default=-1) + 1
-        check_shot(self.settings, shot, number)
+        check_shot(self.header, shot, number)
         beside = _emptied(self.folder / "shots" / ".next")
-        detections = Detections(self.folder / "detections", self.settings.board)
+        detections = Detections(self.folder / "detections", self.header.board)
         seen = {view.camera: view for view in views}
         for image in shot.images:
             picture = write_color(beside / f"{image.camera}.png", image.color)
@@ -83,7 +83,7 @@ class SessionWriter:
                 view, gray = seen[image.camera], gray_image(image.color)
                 located = Located(view.corner_ids, view.corners_px, view.blur_px, view.legacy)
                 size = (gray.shape[1], gray.shape[0])
-                detections.keep(picture, Detection(size, content_hash(gray), located))
+                detections.keep(picture, SearchedPicture(size, content_hash(gray), located))
         write_yaml(beside / "shot.yaml", shot_document(shot))
         _take_place(beside, shot_folder(self.folder, number))
         return number
@@ -94,7 +94,7 @@ class SessionWriter:
         Raises:
             CalibrationError: an unknown camera, a wrong size, or depth not in metres.
         """
-        cameras = {camera.name: camera for camera in self.settings.cameras}
+        cameras = {camera.name: camera for camera in self.header.cameras}
         for image in scene:
             if image.camera not in cameras:
                 raise CalibrationError(
@@ -117,12 +117,12 @@ class SessionWriter:
 
 def write_session(
     folder: Path | str,
-    settings: SessionSettings,
-    shots: Iterable[Shot],
+    header: SessionHeader,
+    shots: Iterable[BoardShot],
     scene: Sequence[DepthImage] = (),
 ) -> SessionWriter:
     """Write a whole session; `shots` may be a generator, only one is held at a time."""
-    writer = SessionWriter(folder, settings)
+    writer = SessionWriter(folder, header)
     for shot in shots:
         writer.append(shot)
     if scene:

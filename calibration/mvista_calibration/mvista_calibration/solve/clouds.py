@@ -26,7 +26,7 @@ LEAST_DEPTH_M, LARGEST_DEPTH_M = 0.15, 5.0
 
 
 @dataclass(frozen=True)
-class Cloud:
+class SceneCloud:
     """Points and unit normals [N, 3] of one camera in its own optical frame, m.
 
     Normals look at the camera; `rays` [N, 3] is how a point moves per metre of depth offset.
@@ -48,7 +48,7 @@ def scene_clouds(
     bias: Sequence[DepthBias],
     centre_m: NDArray[np.floating] | None = None,
     radius_m: float = CROP_RADIUS_M,
-) -> tuple[Cloud, ...]:
+) -> tuple[SceneCloud, ...]:
     """One cloud per camera, in session order.
 
     Cropped to `radius_m` around `centre_m` (reference frame; None: all). `bias` corrects the
@@ -121,7 +121,7 @@ def _scene_image(scene: Sequence[DepthImage], camera: str) -> DepthImage:
     )
 
 
-def _evened(camera: str, points: Float64) -> Cloud:
+def _evened(camera: str, points: Float64) -> SceneCloud:
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
     cloud = cloud.voxel_down_sample(VOXEL_M)
     if len(cloud.points) < LEAST_POINTS:
@@ -131,4 +131,4 @@ def _evened(camera: str, points: Float64) -> Cloud:
         )
     cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(NORMAL_RADIUS_M, 40))
     cloud.orient_normals_towards_camera_location(np.zeros(3))
-    return Cloud(camera, np.asarray(cloud.points).copy(), np.asarray(cloud.normals).copy())
+    return SceneCloud(camera, np.asarray(cloud.points).copy(), np.asarray(cloud.normals).copy())

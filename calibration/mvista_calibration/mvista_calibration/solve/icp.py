@@ -8,12 +8,12 @@ import numpy as np
 import open3d
 
 from mvista_calibration.records import RigEstimate
-from mvista_calibration.solve.clouds import Cloud
+from mvista_calibration.solve.clouds import SceneCloud
 from mvista_calibration.solve.overlap import GATES_M
 from mvista_core.records import Float64
 
 
-def in_sequence(clouds: Sequence[Cloud], rig: RigEstimate) -> Float64:
+def in_sequence(clouds: Sequence[SceneCloud], rig: RigEstimate) -> Float64:
     """The paper: the reference fixed, each other camera onto what is already in place."""
     poses = rig.reference_from_camera.copy()
     merged = _cloud(clouds[0].points, clouds[0].normals)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvista_calibration.records import RigEstimate
-from mvista_calibration.solve.clouds import Cloud
+from mvista_calibration.solve.clouds import SceneCloud
 from mvista_calibration.solve.overlap import GATES_M, matches
 from mvista_calibration.twists import moved, point_jacobian, twist_between
 from mvista_core.records import Float64
@@ -32,7 +32,7 @@ class JointFit:
 
 
 def fit_jointly(
-    clouds: Sequence[Cloud], start: RigEstimate, prior: Float64, offset_sd: Float64
+    clouds: Sequence[SceneCloud], start: RigEstimate, prior: Float64, offset_sd: Float64
 ) -> JointFit:
     """Gauss-Newton on robust point-to-plane distances; twists of all but the first camera, then
     one depth offset per camera."""
@@ -63,7 +63,7 @@ def fit_jointly(
 
 
 def _normal_equations(
-    clouds: Sequence[Cloud], rig: RigEstimate, offsets: Float64, gate_m: float, size: int
+    clouds: Sequence[SceneCloud], rig: RigEstimate, offsets: Float64, gate_m: float, size: int
 ) -> tuple[Float64, Float64]:
     """J^T W J and -J^T W r over (twists, offsets); each patch of a pair counts as one point."""
     total = size + len(clouds)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mvista_calibration.records import RigEstimate
-from mvista_calibration.solve.clouds import Cloud
+from mvista_calibration.solve.clouds import SceneCloud
 from mvista_core.geometry import transform_points
 from mvista_core.records import Float64
 
@@ -45,7 +45,7 @@ class Match:
         return np.asarray(((self.point - self.plane_point) * self.normal).sum(axis=1))
 
 
-def matches(clouds: Sequence[Cloud], rig: RigEstimate, gate_m: float) -> list[Match]:
+def matches(clouds: Sequence[SceneCloud], rig: RigEstimate, gate_m: float) -> list[Match]:
     """Nearest neighbours within `gate_m` of every ordered pair, with compatible normals."""
     places = [transform_points(rig.pose(c.camera), c.points) for c in clouds]
     turned = [c.normals @ rig.pose(c.camera)[:3, :3].T for c in clouds]
@@ -78,7 +78,7 @@ def matches(clouds: Sequence[Cloud], rig: RigEstimate, gate_m: float) -> list[Ma
 
 
 def pair_medians(
-    clouds: Sequence[Cloud], rig: RigEstimate, held_out: bool = False
+    clouds: Sequence[SceneCloud], rig: RigEstimate, held_out: bool = False
 ) -> dict[tuple[int, int], float]:
     """Median absolute point-to-plane distance, m, of every pair that overlaps enough to say."""
     gathered: dict[tuple[int, int], list[Float64]] = {}
@@ -94,7 +94,7 @@ def pair_medians(
     }
 
 
-def fused_disagreement(rig: RigEstimate, clouds: Sequence[Cloud]) -> float:
+def fused_disagreement(rig: RigEstimate, clouds: Sequence[SceneCloud]) -> float:
     """Systematic distance, m, between the same surface as different cameras see it.
 
     RMS over patches of `PATCH_M` of the median signed point-to-plane distance: noise of single

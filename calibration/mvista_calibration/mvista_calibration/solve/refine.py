@@ -20,7 +20,7 @@ from mvista_calibration.records import (
     RigEstimate,
     Session,
 )
-from mvista_calibration.solve.clouds import Cloud, middle_of, scene_clouds
+from mvista_calibration.solve.clouds import SceneCloud, middle_of, scene_clouds
 from mvista_calibration.solve.icp import in_sequence
 from mvista_calibration.solve.joint_fit import fit_jointly, twist_between_rigs
 from mvista_calibration.solve.overlap import pair_medians
@@ -76,7 +76,9 @@ def refine(
     )
 
 
-def _joint(clouds: tuple[Cloud, ...], rig: RigEstimate, bias: Sequence[DepthBias]) -> RefineResult:
+def _joint(
+    clouds: tuple[SceneCloud, ...], rig: RigEstimate, bias: Sequence[DepthBias]
+) -> RefineResult:
     """All pairs at once, with the board's covariance as prior and offsets as unknowns."""
     if rig.covariance is None:
         raise CalibrationError(
@@ -116,7 +118,7 @@ def _joint(clouds: tuple[Cloud, ...], rig: RigEstimate, bias: Sequence[DepthBias
 
 
 def _pull(
-    clouds: Sequence[Cloud],
+    clouds: Sequence[SceneCloud],
     board: dict[tuple[int, int], float],
     alone: dict[tuple[int, int], float],
 ) -> tuple[float, str]:
@@ -143,7 +145,7 @@ def _mean(medians: dict[tuple[int, int], float]) -> float:
 
 
 def _pairs(
-    clouds: Sequence[Cloud],
+    clouds: Sequence[SceneCloud],
     before: dict[tuple[int, int], float],
     after: dict[tuple[int, int], float],
 ) -> tuple[tuple[str, str, float, float], ...]:
@@ -161,7 +163,7 @@ def _why(
     after: float,
     distances: Float64,
     condition: float,
-    clouds: Sequence[Cloud],
+    clouds: Sequence[SceneCloud],
 ) -> str:
     if not sound:
         return (

@@ -12,7 +12,7 @@ from mvista_calibration.records import (
     Calibration,
     RigEstimate,
     Session,
-    Workspace,
+    WorkspaceBox,
 )
 from mvista_calibration.twists import point_jacobian, twist_between
 from mvista_core.errors import CalibrationError
@@ -26,7 +26,7 @@ LEAST_SHOTS = 4
 
 
 def corner_sd(
-    rig: RigEstimate, base_from_reference: Float64 | None, workspace: Workspace
+    rig: RigEstimate, base_from_reference: Float64 | None, workspace: WorkspaceBox
 ) -> Float64:
     """1-sigma position error [C, 8] m of each camera's points at the workspace's corners.
 
@@ -114,7 +114,7 @@ def jackknife(
 
 
 @dataclass(frozen=True)
-class RigError:
+class RigAccuracy:
     """Position error of the other cameras' points over the workspace, m, against the truth."""
 
     rms_m: float
@@ -125,9 +125,9 @@ class RigError:
 def rig_error(
     rig: RigEstimate,
     reference_from_camera: NDArray[np.floating],
-    workspace: Workspace,
+    workspace: WorkspaceBox,
     base_from_reference: Float64 | None = None,
-) -> RigError:
+) -> RigAccuracy:
     """Error of an estimate against true poses [C, 4, 4] over a grid of the workspace."""
     points = workspace_grid(workspace, base_from_reference)
     errors = [np.zeros(len(points))] if len(rig.reference_from_camera) == 1 else []
@@ -137,14 +137,14 @@ def rig_error(
         seen = transform_points(invert(truth), points)
         errors.append(np.linalg.norm(transform_points(estimate, seen) - points, axis=1))
     stacked = np.stack(errors)
-    return RigError(
+    return RigAccuracy(
         float(np.sqrt((stacked**2).mean())),
         float(np.quantile(stacked, 0.9)),
         np.sqrt((stacked**2).mean(axis=1)),
     )
 
 
-def workspace_grid(workspace: Workspace, base_from_reference: Float64 | None) -> Float64:
+def workspace_grid(workspace: WorkspaceBox, base_from_reference: Float64 | None) -> Float64:
     """Points [GRID^3, 3] of the workspace in the reference camera's frame."""
     axes = [
         np.linspace(low, high, GRID)

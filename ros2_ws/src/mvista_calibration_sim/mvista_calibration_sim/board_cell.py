@@ -21,7 +21,7 @@ from numpy.random import Generator
 
 from mvista_calibration.board.pattern import board_image
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session.layout import SessionSettings, Shot, ShotImage, write_yaml
+from mvista_calibration.session.layout import BoardShot, SessionHeader, ShotImage, write_yaml
 from mvista_calibration.session.writer import write_session
 from mvista_calibration_sim.poses import (
     COLOUR_PX,
@@ -178,7 +178,7 @@ def render_session(folder: Path | str, wanted: CellSession, arm: ArmModel) -> Ce
         CalibrationError: no board poses that the cameras can see, or the folder is another one's.
     """
     truth, cameras, rng = draw_truth(wanted, arm)
-    settings = SessionSettings(f"cell {wanted.seed}", wanted.board, cameras, warm_up_minutes=60.0)
+    settings = SessionHeader(f"cell {wanted.seed}", wanted.board, cameras, warm_up_minutes=60.0)
     if wanted.board_at == TABLE:
         settings = replace(settings, base_from_board=truth.base_from_board[0])
     cell = BoardCell(arm, wanted.board, wanted.seed, truth.base_from_camera)
@@ -263,7 +263,7 @@ def _shots(
     arm: ArmModel,
     sensors: tuple[CellSensor, ...],
     rng: Generator,
-) -> Iterator[Shot]:
+) -> Iterator[BoardShot]:
     for shot, (board, joints) in enumerate(zip(truth.base_from_board, truth.joints, strict=True)):
         cell.put(board, joints)
         images = []
@@ -280,7 +280,7 @@ def _shots(
             shift = rng.normal(0.0, wanted.arm_error_m, 3)
             gripper = pose_from(turn @ flange[:3, :3], flange[:3, 3] + shift)
         named = tuple((n, float(q)) for n, q in zip(arm.joint_names, joints, strict=False))
-        yield Shot(tuple(images), gripper, named)
+        yield BoardShot(tuple(images), gripper, named)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mvista_calibration.records import (
     GripperPose,
     Session,
     SessionCamera,
-    Workspace,
+    WorkspaceBox,
 )
 from mvista_calibration_sim.poses import (
     COLOUR_PX,
@@ -34,7 +34,7 @@ from mvista_calibration_sim.poses import (
     sim_cell_cameras,
     tilts_rad,
 )
-from mvista_calibration_sim.shapes import Box, Shape, View, cast, cast_onto, table_and_objects
+from mvista_calibration_sim.shapes import Box, PixelRays, Solid, cast, cast_onto, table_and_objects
 from mvista_calibration_sim.tof_depth import DepthSettings, TofUnit, measure
 from mvista_calibration_sim.world import SPOILERS, World, spoil_session, spoil_world
 from mvista_core.arm import ArmModel
@@ -100,7 +100,7 @@ class SimulationTruth:
     depth_offset_m: Float64
     depth_scale: Float64
     intrinsics: tuple[Intrinsics, ...]
-    shapes: tuple[Shape, ...]
+    shapes: tuple[Solid, ...]
     spoil: str
     detail: str
 
@@ -138,7 +138,7 @@ def simulate_session(
     session = Session(
         f"simulated {seed}", settings.board, cameras, views, board_depth, scene,
         _gripper_poses(flanges, world, settings, boards), None,
-        Workspace((0.05, -0.3, 0.0), (0.65, 0.3, 0.3)), 60.0,
+        WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3)), 60.0,
     )  # fmt: skip
     session, detail = spoil_session(session, spoil or "", spoils)
     truth = _truth(world, mount, units, shapes, world.detail or detail)
@@ -265,7 +265,7 @@ def _depth(
     settings: SessionSettings,
     cameras: tuple[SessionCamera, ...],
     units: list[TofUnit],
-    shapes: tuple[Shape, ...],
+    shapes: tuple[Solid, ...],
     views: tuple[BoardView, ...],
     rng: np.random.Generator,
 ) -> tuple[tuple[DepthImage, ...], tuple[DepthImage, ...]]:
@@ -275,7 +275,7 @@ def _depth(
         lens = world.intrinsics[index].scaled(factor)
         rays = pixel_rays(lens)
         fixed = settings.depth.fixed_pattern_m * rng.standard_normal(rays.shape[:2])
-        before = View(world.base_from_camera[index], rays, lens.matrix)
+        before = PixelRays(world.base_from_camera[index], rays, lens.matrix)
         exact = cast(before, shapes[:1])
         empty = measure(exact, rays, units[index], settings.depth, rng, fixed)
         for view in (view for view in views if view.camera == camera.name):
@@ -291,7 +291,7 @@ def _depth(
                     dark,
                 )  # fmt: skip
             board_depth.append(DepthImage(camera.name, shot, image, settings.depth.frames))
-        after = View(world.scene_base_from_camera[index], rays, lens.matrix)
+        after = PixelRays(world.scene_base_from_camera[index], rays, lens.matrix)
         depth = measure(cast(after, shapes), rays, units[index], settings.depth, rng, fixed)
         scene.append(DepthImage(camera.name, -1, depth, settings.depth.frames))
     return tuple(board_depth), tuple(scene)
@@ -316,7 +316,7 @@ def _plate(base_from_board: Float64, board: Board) -> Box:
 
 
 def _ink(
-    world: World, board: Board, camera: int, shot: int, view: View, window: tuple[slice, slice]
+    world: World, board: Board, camera: int, shot: int, view: PixelRays, window: tuple[slice, slice]
 ) -> Float64:
     """Share of black in each pixel of the window: 1 in black squares, 0.5 in markers."""
     board_from_camera = invert(world.base_from_board[camera, shot]) @ view.base_from_camera
@@ -336,7 +336,7 @@ def _truth(
     world: World,
     mount: Float64 | None,
     units: list[TofUnit],
-    shapes: tuple[Shape, ...],
+    shapes: tuple[Solid, ...],
     detail: str,
 ) -> SimulationTruth:
     reference = world.base_from_camera[0]

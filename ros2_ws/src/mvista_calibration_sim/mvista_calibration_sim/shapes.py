@@ -17,7 +17,7 @@ from mvista_core.records import Float64
 FAR_M = 1e6
 
 
-class Shape(Protocol):
+class Solid(Protocol):
     """A convex surface: where it lies, how far it reaches, and where rays first meet it."""
 
     @property
@@ -75,7 +75,7 @@ class Cylinder:
 
 
 @dataclass(frozen=True)
-class View:
+class PixelRays:
     """A camera that casts: `base_from_camera` [4, 4] and its pixels' rays [H, W, 3] with z = 1."""
 
     base_from_camera: Float64
@@ -84,7 +84,7 @@ class View:
     """Pinhole matrix of the rays' grid, to find a shape's window (distortion is padded for)."""
 
 
-def cast(view: View, shapes: tuple[Shape, ...]) -> Float64:
+def cast(view: PixelRays, shapes: tuple[Solid, ...]) -> Float64:
     """Exact depth along the optical axis [H, W], m; FAR_M where nothing is hit."""
     depth = np.full(view.rays.shape[:2], FAR_M)
     for shape in shapes:
@@ -92,7 +92,7 @@ def cast(view: View, shapes: tuple[Shape, ...]) -> Float64:
     return depth
 
 
-def cast_onto(depth: Float64, view: View, shape: Shape) -> tuple[slice, slice] | None:
+def cast_onto(depth: Float64, view: PixelRays, shape: Solid) -> tuple[slice, slice] | None:
     """Put one shape in front of `depth` (changed in place); the window touched, or None."""
     window = _window(view, shape)
     if window is None:
@@ -105,7 +105,7 @@ def cast_onto(depth: Float64, view: View, shape: Shape) -> tuple[slice, slice] |
     return window
 
 
-def _window(view: View, shape: Shape) -> tuple[slice, slice] | None:
+def _window(view: PixelRays, shape: Solid) -> tuple[slice, slice] | None:
     """Pixels that a shape's bounding box can cover, with room for lens distortion."""
     signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
     corners = transform_points(
@@ -126,14 +126,14 @@ def _window(view: View, shape: Shape) -> tuple[slice, slice] | None:
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
-def table_and_objects(rng: np.random.Generator, centre_m: Float64) -> tuple[Shape, ...]:
+def table_and_objects(rng: np.random.Generator, centre_m: Float64) -> tuple[Solid, ...]:
     """A table of 1.6 m x 1.6 m (its top at z = 0) with five to eight boxes and cylinders on it.
 
     They stand in a workspace of 0.6 m x 0.6 m round `centre_m` (x, y), 4 to 20 cm tall.
     """
     table_half = np.array([0.8, 0.8, 0.02])
     table_at = np.array([centre_m[0], centre_m[1], -table_half[2]])
-    shapes: list[Shape] = [Box(pose_from(np.eye(3), table_at), table_half)]
+    shapes: list[Solid] = [Box(pose_from(np.eye(3), table_at), table_half)]
     for _ in range(int(rng.integers(5, 9))):
         half = np.array([rng.uniform(0.02, 0.08), rng.uniform(0.02, 0.08), rng.uniform(0.02, 0.1)])
         where = np.array([*(centre_m[:2] + rng.uniform(-0.25, 0.25, 2)), half[2]])
