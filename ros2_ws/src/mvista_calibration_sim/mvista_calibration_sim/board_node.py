@@ -8,7 +8,6 @@ For trying a calibration without a robot: `sim/next_place` (Trigger) carries the
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -16,7 +15,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool, Trigger
 
-from mvista_calibration_sim.board_cell import GRIPPER, CellSession, write_truth
+from mvista_calibration_sim.board_cell import GRIPPER, write_truth
+from mvista_calibration_sim.board_parameters import BoardParameters
 from mvista_calibration_sim.carried_board import CarriedBoard
 from mvista_core.arm import load_arm
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
@@ -24,37 +24,9 @@ from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert.image_bytes import image_to_bytes
 from mvista_ros.observation import CameraTopics
-from mvista_ros.parameters import declare, parameter
+from mvista_ros.parameters import declare
 
 JOINT_PERIOD_S = 0.02
-
-
-@dataclass(frozen=True)
-class BoardParameters:
-    """See config/board_sim.yaml."""
-
-    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and kinematics")
-    arm: str = parameter("piper", "Namespace of the arm's topics")
-    seed: int = parameter(0, "Places, lenses, depth sensors", 0, 2**32 - 1)
-    places: int = parameter(24, "Where the board is carried, one after another", 1, 100)
-    board_at: str = parameter(GRIPPER, "Who holds it: gripper, or table (nobody)")
-    colour_width_px: int = parameter(3840, "Of the colour images: 3840, 1920, 1280, 640")
-    depth_width_px: int = parameter(640, "Of the depth images")
-    frame_rate_hz: float = parameter(2.0, "Images per second and camera, at most", 0.1, 30.0)
-    move_s: float = parameter(1.5, "From one place to the next, s", 0.1, 60.0)
-    hold_s: int = parameter(0, "Stay so many seconds, then move on; 0: when told", 0, 600)
-    truth_file: str = parameter("", "Where the truth is written (YAML); empty: nowhere")
-
-    @property
-    def session(self) -> CellSession:
-        """The same for the cell; `CalibrationError` when it cannot be."""
-        return CellSession(
-            self.seed,
-            shots=self.places,
-            board_at=self.board_at,
-            colour_width_px=self.colour_width_px,
-            depth_width_px=self.depth_width_px,
-        )
 
 
 class BoardNode(HouseNode):
@@ -67,17 +39,15 @@ class BoardNode(HouseNode):
         clock = self.system_clock
         self._carried = CarriedBoard(settings.session, arm, clock, settings.move_s)
         if settings.truth_file:
-            path = Path(settings.truth_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_truth(path, self._carried.truth)
-        topics = {name: CameraTopics.of(name) for name in self._carried.names}
+            Path(settings.truth_file).parent.mkdir(parents=True, exist_ok=True)
+            write_truth(Path(settings.truth_file), self._carried.truth)
         self._images = {
             name: (
                 self.create_publisher(Image, topic.color, qos.SENSOR_OUT),
                 self.create_publisher(Image, topic.depth, qos.SENSOR_OUT),
                 self.create_publisher(CameraInfo, topic.info, qos.SENSOR_OUT),
             )
-            for name, topic in topics.items()
+            for name, topic in ((n, CameraTopics.of(n)) for n in self._carried.names)
         }
         if settings.board_at == GRIPPER:
             self._joints = self.create_publisher(
@@ -102,8 +72,8 @@ class BoardNode(HouseNode):
         elapsed_s = max(ns_to_seconds(now_ns - self._counted_ns), 1e-6)
         rate = self._frames / elapsed_s / len(self._images)
         self._frames, self._counted_ns = 0, now_ns
-        where = f"place {self._carried.index + 1} of {self._carried.count}"
-        words = f"the board is at {where}" if self._shown else "the board is out of the cell"
+        at = f"the board is at place {self._carried.index + 1} of {self._carried.count}"
+        words = at if self._shown else "the board is out of the cell"
         return Health(Level.OK, words, (("images per camera (Hz)", f"{rate:.1f}"),))
 
     def stop(self) -> None:
@@ -119,8 +89,8 @@ class BoardNode(HouseNode):
 
     def _draw(self) -> None:
         """One camera at a time, no faster than the frame rate."""
-        period_ns = seconds_to_ns(1.0 / self._settings.frame_rate_hz / len(self._images))
         clock = self.system_clock
+        period_ns = seconds_to_ns(1.0 / self._settings.frame_rate_hz / len(self._images))
         try:
             while not self._stopping.is_set():
                 for name in self._images:
@@ -138,18 +108,16 @@ class BoardNode(HouseNode):
         color, depth, info = self._images[name]
         info.publish(convert.camera_info_to_msg(shot.lens, shot.stamp_ns, frame_id))
         color.publish(image_to_bytes(shot.color, "rgb8", shot.stamp_ns, frame_id))
-        depth_mm = convert.depth_to_mm(shot.depth_m)
-        depth.publish(image_to_bytes(depth_mm, "16UC1", shot.stamp_ns, frame_id))
+        in_mm = convert.depth_to_mm(shot.depth_m)
+        depth.publish(image_to_bytes(in_mm, "16UC1", shot.stamp_ns, frame_id))
         self._frames += 1
 
     def _move_on(self) -> None:
         """By itself, when it has stood for `hold_s`."""
-        settings = self._settings
-        now_ns = self.system_clock.monotonic_ns()
-        held_s = ns_to_seconds(now_ns - self._arrived_ns)
-        if self._shown and settings.hold_s > 0 and held_s > settings.hold_s:
+        now_ns, hold_s = self.system_clock.monotonic_ns(), self._settings.hold_s
+        if self._shown and 0 < hold_s < ns_to_seconds(now_ns - self._arrived_ns):
             self._carried.to_next()
-            self._arrived_ns = now_ns + seconds_to_ns(settings.move_s)
+            self._arrived_ns = now_ns + seconds_to_ns(self._settings.move_s)
 
     def _publish_joints(self) -> None:
         self._joints.publish(convert.joint_state_to_msg(self._carried.joints()))
