@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mvista_calibration.drift.watch import WARNING, DriftReport
+from mvista_calibration.drift.records import WARNING, DriftReport
 
 
 def values_of(report: DriftReport) -> tuple[tuple[str, str], ...]:
