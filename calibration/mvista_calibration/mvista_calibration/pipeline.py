@@ -71,6 +71,7 @@ def calibrate(
     bias = run.optional("depth bias", 0.6, lambda: estimate_depth_bias(session, coarse)) or ()
     refined = None
     if session.scene and len(session.cameras) > 1:
+        # Depth is weighed against the board: a board sigma that is too small would never yield.
         widened = replace(coarse, rig=_widened(coarse.rig, spread))
         refined = run.optional("depth", 0.7, lambda: refine(session, widened, bias))
     rig = refined.rig if refined is not None and refined.accepted else coarse.rig
@@ -176,6 +177,8 @@ def _widened(rig: RigEstimate, spread: Float64 | None) -> RigEstimate:
     for k in range(len(rig.cameras) - 1):
         rows = slice(6 * k, 6 * k + 6)
         formal, resampled = covariance[rows, rows], spread[rows, rows]
+        # Mean ratio of variances over the six directions; rows and columns by its root keep P
+        # symmetric and positive.
         ratio = float(np.trace(np.linalg.solve(formal, resampled))) / 6.0
         if ratio > 1.0:
             covariance[rows, :] *= np.sqrt(ratio)

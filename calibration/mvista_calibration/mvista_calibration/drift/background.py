@@ -117,6 +117,7 @@ def learn_background(camera: str, frames: Sequence[Reduced]) -> Background:
         )
     points = _points(depth, lens, chosen)
     rows = _image_rows(points, lens, slope_u[chosen], slope_v[chosen])
+    # d(D(u) - z) = grad D du - dz: the surface may come nearer, or the pixel slide to other depth.
     rows -= point_jacobian(points)[:, 2]
     mark_points = _points(depth, lens, marks)
     mark_rows = _image_rows(mark_points, lens, edge_u[marks], edge_v[marks])
@@ -138,7 +139,9 @@ def align(background: Background, frame: Reduced, start: Float64 | None = None) 
         rows, errors, weights, share = _stacked(background, frame, pose, wide)
         if share < 0.02:
             return None
+        # Gauss-Newton with the background's Jacobian, taken once: only errors and weights are new.
         information = rows.T @ (weights[:, None] * rows)
+        # A plain background holds no sideways motion: the prior does, instead of a singular matrix.
         information[np.arange(6), np.arange(6)] += PRIOR_SD**-2.0
         information += np.diag([0.0] * 6 + [1e-3, 1e-3])
         pull = rows.T @ (weights * errors)
@@ -167,6 +170,8 @@ def _stacked(
     level = np.where(hidden, np.nan, bright)
     difference = level - values
     if np.isfinite(difference).sum() > 20:
+        # Exposure changes all pixels along one line; taken out beforehand it is no outlier to
+        # Tukey.
         difference = difference - _affine(values, difference)
     weight_g, _ = _weights(difference, 2.0, 12.0, wide)
     ones = np.ones(len(values))
@@ -196,6 +201,7 @@ def _weights(errors: Float64, least: float, most: float, wide: float) -> tuple[F
     finite = errors[np.isfinite(errors)]
     if not finite.size:
         return np.zeros(len(errors)), 0.0
+    # 1.4826 times the median deviation is a Gaussian's sigma, whatever a minority does.
     scale = float(np.clip(1.4826 * np.median(np.abs(finite)), least, most)) * wide
     ratio = np.nan_to_num(np.abs(errors) / (TUKEY * scale), nan=2.0)
     weight = np.where(ratio < 1, (1 - np.minimum(ratio, 1) ** 2) ** 2, 0.0)

@@ -58,6 +58,7 @@ def between_cameras(
     state = np.zeros(7 * count)
     prior = np.tile(np.append(TWIST_SD, OFFSET_SD_M), count) ** -2.0
     first: list[Float64] = []
+    # Seven unknowns a camera, twist and depth offset, all at rest by the prior.
     information, used = np.diag(prior), 0
     for step, scale in enumerate(SCALES_M):
         information, pull, used = np.diag(prior), prior * state, 0
@@ -68,6 +69,8 @@ def between_cameras(
                 rows, gaps = _pair(backgrounds, base_from_camera, state, a, b)
                 if step == 0 and len(gaps):
                     first.append(np.abs(gaps))
+                # Tukey's weights with a scale that shrinks: far surfaces must pull at first, never
+                # at the end.
                 ratio = np.minimum(np.abs(gaps) / (TUKEY * scale / 2), 1.0)
                 weights = (1 - ratio**2) ** 2 / (scale**2 * CORRELATED)
                 at = np.r_[7 * a : 7 * a + 7, 7 * b : 7 * b + 7]
@@ -102,6 +105,7 @@ def _pair(
     rays = points / points[:, 2:]
     pose_a = moved(base_from_camera[of_a.camera], state[7 * a : 7 * a + 6])
     pose_b = moved(base_from_camera[of_b.camera], state[7 * b : 7 * b + 6])
+    # A unit that reads o too far has its points o too far along their rays.
     held = points - rays * state[7 * a + 6]
     in_base = held @ pose_a[:3, :3].T + pose_a[:3, 3]
     b_from_base = invert(pose_b)

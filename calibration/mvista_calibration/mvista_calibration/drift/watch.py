@@ -133,6 +133,7 @@ class DriftWatch:
             name: deque(maxlen=self.settings.arm_poses) for name in rig.names
         }
         self._zeros: JointZeros | None = None
+        # Joints and rig are solved from many frames at once, and seldom: two in a row must do.
         self._joint_alarms = [_Alarm(2, 3) for _ in (arm.dh if arm else ())]
         self._rig_alarm = _Alarm(2, 3)
 
@@ -223,6 +224,8 @@ class DriftWatch:
             return CameraDrift(name, WARNING if camera.lost.on else BLIND, share=share)
         stack = np.stack(camera.twists)
         twist = np.median(stack, axis=0)
+        # Median and its deviation: a hand before the camera spoils some frames of the window, not
+        # half. The median's own sd is 1.25 sigma / sqrt(n) (1.2533 for a Gaussian).
         spread = 1.4826 * np.median(np.abs(stack - twist), axis=0)
         sd = np.maximum(1.25 * spread / np.sqrt(len(stack)), [2e-4] * 3 + [2e-4] * 3)
         moved_m, turned = float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
@@ -231,6 +234,7 @@ class DriftWatch:
         size = float(np.hypot(moved_m / s.warn_m, turned / s.warn_rad))
         sure = moved_m > s.sigmas * sd_m or turned > s.sigmas * sd_rad
         over, under = size > 1.0 and sure, size < s.clear_share
+        # A window half empty has a sigma of chance.
         full = len(stack) == s.window
         camera.alarm.update(over and full, under)
         state = WARNING if camera.alarm.on or camera.lost.on else OK
@@ -241,6 +245,7 @@ class DriftWatch:
     ) -> None:
         assert self._arm is not None and camera.background is not None
         moving = camera.report is not None and camera.report.state != OK
+        # Seen by a camera that has moved, every joint would look wrong.
         if moving:
             self._poses_seen[name].clear()
         if moving or camera.seen % self.settings.arm_every:
@@ -302,6 +307,8 @@ class DriftWatch:
         if self._agreement is None or self._agreed is None:
             return found
         index = self._agreement.cameras.index(name)
+        # Against the baseline's own disagreement: what is wrong with the rig since it was made
+        # cancels.
         change = self._agreement.twists[index] - self._agreed.twists[index]
         others = (float(np.linalg.norm(change[:3])), float(np.linalg.norm(change[3:])))
         return CameraDrift(

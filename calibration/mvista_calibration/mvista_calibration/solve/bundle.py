@@ -60,6 +60,7 @@ class Bundle:
         self._session = session
         self._points = session.board.corners_m
         self._reported = reported_lenses(session.cameras)
+        # Inverse covariances; times noise_px^2 they are in px^2, as the corners' sum is.
         self._certain = np.stack([np.linalg.inv(lens_prior(c)) for c in session.cameras])
         self._twists = 0 if fixed_cameras else 6 * (len(session.names) - 1)
         self._lens_at = self._twists + 6 * len(self.shots)
@@ -85,6 +86,8 @@ class Bundle:
             full, gradient = self.normal_equations(state)
             information = full[: self.size, : self.size]
             while True:
+                # Marquardt's scaling by the diagonal: metres, radians and pixels then share one
+                # damping.
                 damped = information + damping * np.diag(np.diag(information))
                 trial = self.stepped(state, np.linalg.solve(damped, gradient[: self.size]))
                 lower = self.cost(trial)
@@ -102,6 +105,8 @@ class Bundle:
     def sigma_px(self, state: BundleState) -> float:
         """Noise of one coordinate of a corner; outliers have no say in it."""
         squares = np.concatenate([(r**2).sum(axis=1) for r in self.residuals(state)])
+        # Two residuals a corner; what poses take up is not noise. A capped outlier counts as
+        # Huber's bound.
         freedom = max(2 * len(squares) - self._lens_at, 1)
         capped = np.minimum(squares, HUBER_PX**2)
         return max(float(np.sqrt(capped.sum() / freedom)), LEAST_SIGMA_PX)
@@ -113,6 +118,8 @@ class Bundle:
         tell them, so they count as uncertain although nothing was solved for.
         """
         full, _ = self.normal_equations(state)
+        # Least squares: cov = sigma^2 (J^T W J)^-1; of its inverse the cameras' block, boards and
+        # lenses marginalised by inverting whole.
         variance = self.sigma_px(state) ** 2
         # A board larger by a fraction makes all distances between cameras larger by as much.
         grown = np.pad(state.cameras[1:, :3, 3], ((0, 0), (0, 3))).ravel()
@@ -124,6 +131,8 @@ class Bundle:
         covariance = variance * inverse[:, : self._twists] + of_board
         for k, camera in enumerate(self._session.cameras):
             at = self._lens_at + 4 * k
+            # d twist / d lens = (J^T J)^-1 J^T J_lens: how far a wrong lens pulls the cameras along
+            # (Bierman 1977, consider covariance).
             sensitivity = inverse @ full[: self.size, at : at + 4]
             covariance = covariance + sensitivity @ lens_prior(camera) @ sensitivity.T
         return np.asarray(covariance)
@@ -133,6 +142,8 @@ class Bundle:
         total = 0.0
         for residual in self.residuals(state):
             size = np.sqrt((residual**2).sum(axis=1))
+            # Of the residual's length, not of x and y apart: the same for a board however it is
+            # turned.
             wild = HUBER_PX * (2 * size - HUBER_PX)
             total += float(np.where(size < HUBER_PX, size**2, wild).sum())
         if self.noise_px is not None:
@@ -160,6 +171,7 @@ class Bundle:
         for view, (c, s) in zip(self.views, self._at, strict=True):
             columns, jacobian, residual = self._rows(view, c, s, state)
             size = np.sqrt((residual**2).sum(axis=1))
+            # Iteratively reweighted: w = rho'(r) / r, 1 within the bound and HUBER_PX / r beyond.
             weight = np.minimum(1.0, HUBER_PX / np.maximum(size, 1e-12))[:, None, None]
             flat = (weight * jacobian).reshape(-1, len(columns))
             information[np.ix_(columns, columns)] += flat.T @ jacobian.reshape(-1, len(columns))
@@ -179,6 +191,8 @@ class Bundle:
         reference = transform_points(state.boards[s], self._points[view.corner_ids])
         seen = transform_points(invert(state.cameras[c]), reference)
         pixels, by_point, by_lens = project(seen, state.lenses[c], self._session.cameras[c])
+        # x = R_c^T (p - t_c) with p in the reference frame, so dx = R_c^T dp; a camera's own twist
+        # moves p the other way, hence `-by_board`.
         by_board = by_point @ (state.cameras[c][:3, :3].T @ point_jacobian(reference))
         columns = [self._twists + 6 * s + k for k in range(6)]
         columns += [self._lens_at + 4 * c + k for k in range(4)]

@@ -90,6 +90,8 @@ def solve_bundle(
     problem = Bundle(session, _linked(session, views, rejected))
     state = problem.solve(_start(session, problem, poses))
     _go_on(report("board", 0.6))
+    # One view of a shot at a time: a bad one drags its shot's board away, and its neighbours look
+    # bad.
     while dropped := _contradicting(session, problem, state):
         rejected = (*rejected, *((view.camera, view.shot, why) for view, why in dropped))
         gone = {id(view) for view, _ in dropped}
@@ -97,6 +99,8 @@ def solve_bundle(
         had, problem = problem, Bundle(session, _linked(session, keep, rejected))
         state = problem.solve(state.only([had.shots.index(shot) for shot in problem.shots]))
     if not fixed_lenses:
+        # Lenses last: how much their prior weighs against corners depends on the corners' noise,
+        # known now.
         problem = Bundle(session, problem.views, problem.sigma_px(state))
         state = problem.solve(state)
     _go_on(report("board", 1.0))
@@ -223,6 +227,7 @@ def _start(session: Session, problem: Bundle, poses: dict[tuple[str, int], Float
             (len(shots[a] & shots[b]), a, b) for a in known for b in session.names if b not in known
         ]
         _, a, b = max(links)
+        # From many shots: in a single one a plane's pose may have flipped (two minima of PnP).
         steps = [poses[a, shot] @ invert(poses[b, shot]) for shot in sorted(shots[a] & shots[b])]
         known[b] = known[a] @ _middle(np.stack(steps))
     cameras = np.stack([known[name] for name in session.names])
@@ -234,6 +239,8 @@ def _start(session: Session, problem: Bundle, poses: dict[tuple[str, int], Float
         tried = [
             replace(state, boards=(known[v.camera] @ poses[v.camera, shot])[None]) for v in seen
         ]
+        # PnP's two minima again: the pose that all cameras of the shot can explain is the right
+        # one.
         boards.append(min(tried, key=alone.cost).boards[0])
     return replace(state, boards=np.stack(boards))
 

@@ -113,6 +113,7 @@ def _paper(
     sight = rays[window]
     normal, point = camera_from_board[:3, 2], camera_from_board[:3, 3]
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Ray s z meets the plane n^T (s z - p) = 0 at z = n^T p / n^T s.
         expected = float(normal @ point) / (sight @ normal)
     on_board = transform_points(invert(camera_from_board), sight * expected[..., None])
     paper = _is_paper(board, on_board[..., :2]) & (depth > 0)
@@ -181,10 +182,12 @@ def _steady(depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
 def _fitted(camera: str, views: Sequence[_View]) -> DepthBias:
     """Offset, and scale where the distances allow it, over the views' medians."""
     middles = np.array([view.middle for view in views])
+    # One number per shot: pixels of a shot share its pose error and are no witnesses of their own.
     middles = middles[_inliers(middles[:, 1] - np.median(middles[:, 1]), 4 * VIEW_SD_M)]
     distance, error = middles.T
     mean_m = float(distance.mean())
     design = np.stack([np.ones(len(distance)), distance - mean_m], axis=1)
+    # The prior 1 / scale_sd^2 keeps the scale at 1 where distances hardly differ.
     scale_sd = SCALE_SD if np.ptp(distance) >= RANGE_FOR_SCALE_M else 1e-9
     scatter = max(_robust_sd(error - np.median(error)), VIEW_SD_M)
     information = design.T @ design / scatter**2 + np.diag([0.0, 1.0 / scale_sd**2])
@@ -192,6 +195,8 @@ def _fitted(camera: str, views: Sequence[_View]) -> DepthBias:
     at_mean = float(np.clip(at_mean, -LARGEST_OFFSET_M, LARGEST_OFFSET_M))
     formal = float(np.linalg.inv(information)[0, 0])
     spread = 0.0 if scale_sd == SCALE_SD else SCALE_SD * float(distance.std())
+    # Independent causes add as variances: fit, the board's own distance, wiggle, a scale not
+    # fitted.
     sd = np.sqrt(formal + (FOCAL_SD * mean_m) ** 2 + WIGGLE_SD_M**2 + spread**2)
     expected = np.concatenate([view.expected for view in views])
     left = np.concatenate([view.error for view in views]) - at_mean - slope * (expected - mean_m)

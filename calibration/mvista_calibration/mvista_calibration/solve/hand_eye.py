@@ -50,6 +50,7 @@ def solve_hand_eye(session: Session, coarse: CoarseResult) -> HandEyeResult:
     distances = [float(np.linalg.norm(x[:3, 3] - start[0][:3, 3])) for x in others]
     fixed = _refine(base_from_gripper, reference_from_board, start, free_scale=False)
     free = _refine(base_from_gripper, reference_from_board, fixed.poses, free_scale=True)
+    # A wrong focal length moves all boards alike, which no residual shows: added, not fitted.
     covariance = fixed.covariance[:6, :6] + _lens_covariance(session, coarse, fixed.poses[0])
     return HandEyeResult(
         fixed.poses[0],
@@ -82,11 +83,14 @@ def axis_spread(poses: Float64) -> float:
 
 def robot_world(a: Float64, b: Float64) -> tuple[Float64, Float64]:
     """X, Z of `a_i @ Z = X @ b_i` for poses [N, 4, 4], by the Kronecker product (Shah 2013)."""
+    # R_a Z R_b^T = X for all i: vec(Z) and vec(X) are the leading right and left singular vectors
+    # of the sum of R_a (x) R_b.
     gram = sum(np.kron(p[:3, :3], q[:3, :3]) for p, q in zip(a, b, strict=True))
     u, _, vt = np.linalg.svd(np.asarray(gram))
     z = _nearest_rotation(vt[0].reshape(3, 3))
     x = _nearest_rotation(u[:, 0].reshape(3, 3))
     # The singular vectors' common sign is free: a rotation's determinant fixes it.
+    # With the rotations known, t_x - R_a t_z = t_a - X t_b is linear.
     rows = [np.hstack([np.eye(3), -p[:3, :3]]) for p in a]
     right = [p[:3, 3] - x @ q[:3, 3] for p, q in zip(a, b, strict=True)]
     t = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
@@ -124,6 +128,8 @@ def _refine(a: Float64, b: Float64, start: tuple[Float64, Float64], free_scale: 
         twists = _arm_errors(a_inverse, b, x, z, scale)
         return np.asarray((twists / weights).ravel())
 
+    # How an arm's errors split into metres and radians is not known beforehand: each round weighs
+    # by what the one before left over.
     for _ in range(4):
         weights = np.repeat(sd, 3)
         found = least_squares(
@@ -139,6 +145,7 @@ def _refine(a: Float64, b: Float64, start: tuple[Float64, Float64], free_scale: 
                 max(np.sqrt((twists[:, 3:] ** 2).sum() / freedom), LEAST_SD_RAD),
             ]
         )
+    # Without the robust loss at the end: of whitened residuals (J^T J)^-1 is the covariance.
     found = least_squares(residuals, values[:count], args=(np.repeat(sd, 3),), x_scale=1e-3)
     values[:count] = found.x
     covariance = np.zeros((13, 13))
@@ -154,6 +161,7 @@ def _refine(a: Float64, b: Float64, start: tuple[Float64, Float64], free_scale: 
 
 def _arm_errors(a_inverse: Float64, b: Float64, x: Float64, z: Float64, scale: float) -> Float64:
     """What each reported arm pose lacks to agree, as twists [N, 6] at the gripper."""
+    # A^-1 X B Z^-1 = 1 for an arm without errors.
     scaled = b.copy()
     scaled[:, :3, 3] *= scale
     steps = a_inverse @ x @ scaled @ invert(z)

@@ -44,6 +44,8 @@ def fit_jointly(
         for _ in range(STEPS_PER_GATE):
             depth, gradient = _normal_equations(clouds, rig, offsets, gate_m, size)
             information = depth.copy()
+            # Maximum a posteriori: the board's J^T W J beside depth's, offsets held by their own
+            # sigma; the gradient pulls back by how far both have gone.
             information[:size, :size] += certain
             information[size:, size:] += np.diag(1.0 / offset_sd**2)
             away = twist_between_rigs(rig, start).ravel()
@@ -55,6 +57,7 @@ def fit_jointly(
             if np.abs(step[:size]).max() < STILL:
                 break
     covariance = np.asarray(np.linalg.inv(information)[:size, :size], dtype=np.float64)
+    # Of depth alone, without the prior: it must say whether the overlap holds all directions.
     scale = np.tile(np.repeat([1.0, 1.0 / LEVER_M], 3), size // 6)
     eigenvalues = np.linalg.eigvalsh(depth[:size, :size] * np.outer(scale, scale))
     condition = float(eigenvalues[-1] / max(eigenvalues[0], 1e-12 * eigenvalues[-1], 1e-12))
@@ -70,6 +73,7 @@ def _normal_equations(
     information, gradient = np.zeros((total, total)), np.zeros(total)
     for match in matches(clouds, rig, max(GATES_M)):
         fit = ~match.held_out
+        # r = n^T (p_a - p_b); a unit that adds o along its rays changes it by n^T ray o.
         along_a = (match.ray_a * match.normal).sum(axis=1)
         along_b = (match.ray_b * match.normal).sum(axis=1)
         residual = match.distance - along_a * offsets[match.a] + along_b * offsets[match.b]
@@ -78,8 +82,12 @@ def _normal_equations(
             continue
         r = residual[near]
         sigma = max(1.4826 * float(np.median(np.abs(r))), LEAST_SIGMA_M)
+        # Tukey's biweight (Beaton and Tukey 1974): beyond the gate it is another surface and weighs
+        # nothing.
         tukey = (1.0 - (r / gate_m) ** 2) ** 2
         patches = len(np.unique(match.patch[near]))
+        # Points of a patch err together: all weights of a pair sum to its patches, not to its
+        # points.
         weight = tukey / sigma**2 * (patches / tukey.sum())
         jacobian = np.zeros((len(r), total))
         normal = match.normal[near]

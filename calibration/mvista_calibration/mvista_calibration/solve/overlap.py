@@ -53,6 +53,7 @@ def matches(clouds: Sequence[SceneCloud], rig: RigEstimate, gate_m: float) -> li
     trees = [cKDTree(place) for place in places]
     found = []
     for a in range(len(clouds)):
+        # Every n-th point, the same ones at every step: else the cost would jump from step to step.
         stride = max(len(places[a]) // POINTS_PER_PAIR, 1)
         chosen = np.arange(0, len(places[a]), stride)
         for b in range(len(clouds)):
@@ -62,6 +63,7 @@ def matches(clouds: Sequence[SceneCloud], rig: RigEstimate, gate_m: float) -> li
             gap, near = np.asarray(found_gap), np.asarray(found_near)
             hit = np.isfinite(gap)
             i, j = chosen[hit], near[hit]
+            # Nearest by place alone would tie a table's top to its underside.
             aligned = (turned[a][i] * turned[b][j]).sum(axis=1) > LEAST_ALIGNED
             i, j = i[aligned], j[aligned]
             if len(i) == 0:
@@ -71,6 +73,7 @@ def matches(clouds: Sequence[SceneCloud], rig: RigEstimate, gate_m: float) -> li
             found.append(
                 Match(
                     a, b, places[a][i], places[b][j], turned[b][j], rays[a][i], rays[b][j],
+                    # A third is never fitted to: what it says of the fit is honest.
                     (i // stride) % 3 == 0, patch,
                 )
             )  # fmt: skip

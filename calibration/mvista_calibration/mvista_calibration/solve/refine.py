@@ -87,9 +87,11 @@ def _joint(
     known = {entry.camera: entry.offset_sd_m for entry in bias}
     offset_sd = np.array([max(known.get(c.camera, 5e-3), LEAST_OFFSET_SD_M) for c in clouds])
     size = len(rig.covariance)
+    # Twice: free says where depth alone would have the cameras, fitted is the candidate.
     free = fit_jointly(clouds, rig, np.eye(size) * FREE_SD**2, offset_sd)
     fitted = fit_jointly(clouds, rig, rig.covariance, offset_sd)
     tension = twist_between_rigs(free.rig, rig)
+    # Of a difference of two independent estimates: d^T (P_board + P_depth)^-1 d is chi^2 of 6 each.
     both = rig.covariance + free.covariance
     distances = _distances(tension, both)
     joint = float(np.sqrt(tension.ravel() @ np.linalg.solve(both, tension.ravel())))

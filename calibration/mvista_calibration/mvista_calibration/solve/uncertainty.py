@@ -45,6 +45,7 @@ def corner_sd(
     rows = [np.zeros(len(corners))]
     for k in range(len(rig.cameras) - 1):
         block = rig.covariance[6 * k : 6 * k + 6, 6 * k : 6 * k + 6]
+        # cov(p) = J P J^T; the root of its trace is the 1-sigma length of the point's error.
         at_points = jacobian @ block @ jacobian.transpose(0, 2, 1)
         rows.append(np.sqrt(np.trace(at_points, axis1=1, axis2=2)))
     return np.stack(rows)
@@ -94,6 +95,7 @@ def jackknife(
         raise CalibrationError(
             f"session '{session.name}' has {len(shots)} shots; a jackknife needs {LEAST_SHOTS}"
         )
+    # Every n-th shot, not runs of neighbours: places near each other would leave together.
     parts = [shots[k :: min(groups, len(shots))] for k in range(min(groups, len(shots)))]
     if len(session.names) == 1:  # the reference alone: it cannot move against itself
         return np.zeros((0, 0))
@@ -109,6 +111,7 @@ def jackknife(
             for estimate in estimates
         ]
     )
+    # Delete-a-group jackknife (Efron 1982): (g - 1) / g times the sum of squares.
     spread = twists - twists.mean(axis=0)
     return np.asarray((len(parts) - 1) / len(parts) * spread.T @ spread)
 
