@@ -1,13 +1,13 @@
 """Drift watch: has a camera moved, is a joint zero off, told from ordinary operation.
 
 Three looks, each a number with its sigma:
-1. every camera against its own background (drift_background.py): what a bump does, 6 degrees of
+1. every camera against its own background (background.py): what a bump does, 6 degrees of
    freedom, best where the background has edges. The background is learned from the first frames,
    while the rig is taken to be good, or comes from a file saved then: a camera that was moved
    before learning looks right to this one.
-2. the cameras against each other as the rig places them (drift_between.py): needs no baseline,
+2. the cameras against each other as the rig places them (between.py): needs no baseline,
    but a table shows only height and tilt of a camera, and depth offsets look like motion.
-3. the arm's links against forward kinematics (drift_arm.py): joint zeros, cameras to robot.
+3. the arm's links against forward kinematics (arm.py): joint zeros, cameras to robot.
 
 A warning needs the estimate (a median over `window` frames; metres and radians in units of their
 thresholds, squared and added) beyond 1 and beyond `sigmas` of its own scatter, `persistence` times

@@ -1,7 +1,6 @@
 """Read a session: images in, `Session` out, or a reason.
 
-What lies where is in session_layout.py, what is refused in session_checks.py, how one is written in
-session_writer.py.
+What lies where is in layout.py, what is refused in checks.py, how one is written in writer.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     mvista calibrate simulate build/calibration/session --seed 0
 
-Unlike `calibration_sessions`, which projects corners, this one draws images, so that detection is
+Unlike `sessions`, which projects corners, this one draws images, so that detection is
 in the chain. Every unit has a lens of its own, known to the session only with the factory's error,
 and a depth sensor of its own. `truth.yaml` beside the session says what was true.
 """

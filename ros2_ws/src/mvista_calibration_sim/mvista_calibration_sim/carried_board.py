@@ -4,7 +4,7 @@
     carried.to_next()
     shot = carried.shot("cam0")
 
-`calibration_cell` draws whole sessions; this is the same cell for whoever records one live.
+`board_cell` draws whole sessions; this is the same cell for whoever records one live.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ _REPORTS: dict[str, Callable[[Sequence[Outcome]], tuple[str, list[Figure]]]] = {
 _HEAD = (
     "# Calibration against truth\n"
     "Written by `mvista bench calibration --results calibration/RESULTS.md`: sessions simulated\n"
-    "by `mvista_sim.calibration_sessions`, geometry and errors as in its docstrings. Real\n"
+    "by `mvista_calibration_sim.sessions`, geometry and errors as in its docstrings. Real\n"
     "units have errors that it lacks (multipath): expect less gain there.\n\n"
 )
 
