@@ -38,7 +38,7 @@ HOMES: dict[str, Callable[[Path], bool]] = {
     "mvista_interfaces": may_use_messages,
     "torch": lambda path: package_of(path) == "mvista_world",
     "diffusers": lambda path: package_of(path) == "mvista_world",
-    "mujoco": lambda path: package_of(path) == "mvista_sim",
+    "mujoco": lambda path: package_of(path) in {"mvista_sim", "mvista_calibration_sim"},
     "open3d": may_use_open3d,
     "piper_sdk": lambda path: package_of(path) == "mvista_piper",
     "can": lambda path: package_of(path) == "mvista_piper",

@@ -22,6 +22,7 @@ READS_THE_WALL_CLOCK = {
     "mvista_bringup": "stamps of transforms",
     "mvista_calibration": "the date of a rig",
     "mvista_calibration_ros": "the name of a folder, ages of images by their stamps",
+    "mvista_calibration_sim": "stamps of images and joint states",
     "mvista_cameras": "stamps of captures, and how old they were when sent",
     "mvista_cli": "ages of rigs, the times of images beside an execution",
     "mvista_eval": "what a bench compares to stamps",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mvista_calibration.boards import board_image
+from mvista_calibration.board.pattern import board_image
 from mvista_calibration.records import Board
 from mvista_core.geometry import transform_points
 from mvista_core.records import Float32, Float64, Intrinsics, UInt8

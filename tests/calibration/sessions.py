@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mvista_calibration.records import Board, SessionCamera
-from mvista_calibration.session_files import SessionSettings, Shot, ShotImage, write_session
+from mvista_calibration.session.layout import BoardShot, SessionHeader, ShotImage
+from mvista_calibration.session.writer import write_session
 from mvista_core.geometry import exp_so3, invert, look_at, pose_from
 from mvista_core.records import Float64, Intrinsics
 from tests.calibration.drawing import board_picture
@@ -38,7 +39,7 @@ def boards_m(shots: int) -> Float64:
 def small_session(folder: Path, cameras: int = 2, shots: int = 8) -> Path:
     """Write it; the first board's place in the robot's frame is known."""
     poses, boards = cameras_m(cameras), boards_m(shots)
-    settings = SessionSettings(
+    settings = SessionHeader(
         "small",
         BOARD,
         tuple(SessionCamera(f"cam{k}", LENS, LENS, f"SN{k}") for k in range(cameras)),
@@ -47,7 +48,7 @@ def small_session(folder: Path, cameras: int = 2, shots: int = 8) -> Path:
         depth=False,
     )
     taken = [
-        Shot(
+        BoardShot(
             tuple(
                 ShotImage(
                     f"cam{k}",

@@ -9,26 +9,26 @@ import numpy as np
 import pytest
 import yaml
 
-from mvista_calibration.gate import JOINT_TENSION, judge
-from mvista_calibration.pipeline import calibrate
-from mvista_calibration.records import Calibration, GripperPose, RigEstimate, Session, Verdict
-from mvista_calibration.refine import refine
-from mvista_calibration.report import write_report
-from mvista_calibration.save import (
+from mvista_calibration.judge.gate import JOINT_TENSION, judge
+from mvista_calibration.judge.verify import verify_rig
+from mvista_calibration.output.report import write_report
+from mvista_calibration.output.save import (
     LINK_FROM_OPTICAL,
     camera_info,
     rig_of,
     save_calibration,
     static_transforms,
 )
+from mvista_calibration.pipeline import calibrate
+from mvista_calibration.records import Calibration, GripperPose, RigEstimate, Session, Verdict
+from mvista_calibration.solve.refine import refine
+from mvista_calibration.solve.uncertainty import jackknife, rig_error
 from mvista_calibration.twists import moved
-from mvista_calibration.uncertainty import jackknife, rig_error
-from mvista_calibration.verify import verify_rig
+from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, simulate_session
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import pose_from, rotation_from_quaternion
 from mvista_core.rig import load_rig, save_rig
-from mvista_sim.calibration_sessions import SessionSettings, SimulatedSession, simulate_session
 from tests.architecture.source_tree import ROOT
 
 SETTINGS = SessionSettings(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mvista_calibration.boards import (
+from mvista_calibration.board.pattern import (
     MARGIN_MM,
     board_image,
     board_pdf,

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mvista_calibration.clouds import (
+from mvista_calibration.records import DepthBias
+from mvista_calibration.solve.clouds import (
     JUMP_M,
     VOXEL_M,
     middle_of,
@@ -15,12 +16,11 @@ from mvista_calibration.clouds import (
     scene_clouds,
     without_flying,
 )
-from mvista_calibration.records import DepthBias
+from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, simulate_session
+from mvista_calibration_sim.tof_depth import DepthSettings
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import transform_points
 from mvista_core.records import Intrinsics
-from mvista_sim.calibration_depth import DepthSettings
-from mvista_sim.calibration_sessions import SessionSettings, SimulatedSession, simulate_session
 from tests.calibration.truths import coarse_of_truth
 
 EXACT = SessionSettings(

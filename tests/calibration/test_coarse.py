@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.bundle import BOARD_SD, Bundle, BundleState, lens_prior, reported_lenses
-from mvista_calibration.coarse import _start, _view_poses, solve_bundle, solve_one_pose
 from mvista_calibration.records import BoardView, RigEstimate, Session
+from mvista_calibration.solve.bundle import (
+    BOARD_SD,
+    Bundle,
+    BundleState,
+    lens_prior,
+    reported_lenses,
+)
+from mvista_calibration.solve.coarse import _start, _view_poses, solve_bundle, solve_one_pose
+from mvista_calibration.solve.uncertainty import rig_error
 from mvista_calibration.twists import moved, twist_between
-from mvista_calibration.uncertainty import rig_error
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import invert
 from tests.calibration.synthetic_views import LARGE, Scene, scene

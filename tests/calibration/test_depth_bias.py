@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvista_calibration.depth_bias import (
+from mvista_calibration.records import DepthImage
+from mvista_calibration.solve.depth_bias import (
     LARGEST_OFFSET_M,
     RANGE_FOR_SCALE_M,
     _fitted,
     _View,
     estimate_depth_bias,
 )
-from mvista_calibration.records import DepthImage
-from mvista_core.errors import CalibrationError
-from mvista_sim.calibration_depth import DepthSettings
-from mvista_sim.calibration_sessions import (
+from mvista_calibration_sim.sessions import (
     LARGE_BOARD,
     SessionSettings,
     SimulatedSession,
     simulate_session,
 )
+from mvista_calibration_sim.tof_depth import DepthSettings
+from mvista_core.errors import CalibrationError
 from tests.calibration.truths import coarse_of_truth
 
 SETTINGS = SessionSettings(board=LARGE_BOARD, shots=6, depth_width_px=640)

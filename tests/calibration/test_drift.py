@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mvista_calibration.drift import BLIND, LEARNING, OK, WARNING, DriftSettings, DriftWatch
-from mvista_calibration.drift_arm import ArmPoints, LinkShapes, joint_zeros
-from mvista_calibration.drift_background import align, learn_background, reduce_frame
-from mvista_calibration.drift_between import between_cameras
-from mvista_calibration.drift_files import load_backgrounds, save_backgrounds
+from mvista_calibration.drift.arm import ArmPoints, LinkShapes, joint_zeros
+from mvista_calibration.drift.background import align, learn_background, reduce_frame
+from mvista_calibration.drift.between import between_cameras
+from mvista_calibration.drift.files import load_backgrounds, save_backgrounds
+from mvista_calibration.drift.records import BLIND, LEARNING, OK, WARNING
+from mvista_calibration.drift.watch import DriftSettings, DriftWatch
 from mvista_calibration.twists import moved
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import CalibrationError, RigError

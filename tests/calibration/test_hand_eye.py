@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.hand_eye import LEAST_AXIS_SPREAD, axis_spread, robot_world, solve_hand_eye
 from mvista_calibration.records import (
     Board,
     CoarseResult,
@@ -17,6 +16,12 @@ from mvista_calibration.records import (
     RigEstimate,
     Session,
     SessionCamera,
+)
+from mvista_calibration.solve.hand_eye import (
+    LEAST_AXIS_SPREAD,
+    axis_spread,
+    robot_world,
+    solve_hand_eye,
 )
 from mvista_calibration.twists import moved, twist_between
 from mvista_core.errors import CalibrationError

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvista_calibration.intrinsics import (
+from mvista_calibration.records import Board, BoardView
+from mvista_calibration.solve.intrinsics import (
     calibrate_intrinsics,
     scale_intrinsics,
     view_residuals_px,
 )
-from mvista_calibration.records import Board, BoardView
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import exp_so3, project
 from mvista_core.records import Float64, Intrinsics

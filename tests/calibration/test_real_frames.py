@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mvista_calibration.detect import detect_board, find_legacy
-from mvista_calibration.intrinsics import calibrate_intrinsics, view_residuals_px
+from mvista_calibration.board.detect import detect_board
 from mvista_calibration.records import Board, BoardView
+from mvista_calibration.solve.intrinsics import calibrate_intrinsics, view_residuals_px
 from mvista_core.records import Intrinsics
 
 FRAMES = Path(__file__).parents[3] / "shared" / "data" / "azure_kinect_charuco" / "calibration"
@@ -85,8 +85,3 @@ def test_five_coefficients_fit_this_lens_worse(views: list[BoardView]) -> None:
     rational = calibrate_intrinsics(views, BOARD, SIZE)
     plain = calibrate_intrinsics(views, BOARD, SIZE, rational=False)
     assert plain.rms_px > 1.1 * rational.rms_px
-
-
-def test_odd_rows_need_no_legacy_pattern() -> None:
-    image = cv2.imread(str(FRAMES / "color-0.jpg"), cv2.IMREAD_GRAYSCALE)
-    assert find_legacy([image], BOARD) is False

@@ -15,16 +15,16 @@ import pytest
 import yaml
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session_checks import check_settings
-from mvista_calibration.session_files import (
-    SessionSettings,
-    SessionWriter,
-    Shot,
+from mvista_calibration.session.checks import check_header
+from mvista_calibration.session.layout import (
+    BoardShot,
+    SessionHeader,
     ShotImage,
-    load_session,
-    write_session,
+    parse_header,
+    parse_shot,
 )
-from mvista_calibration.session_layout import parse_settings, parse_shot
+from mvista_calibration.session.reader import load_session
+from mvista_calibration.session.writer import SessionWriter, write_session
 from mvista_core.errors import CalibrationError, CancelledError, WrongBoardError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, Intrinsics, UInt8
@@ -34,7 +34,7 @@ BOARD = Board(7, 5, 0.03, 0.022, legacy=False)
 LENS = Intrinsics(640, 360, 374.0, 374.0, 319.7, 180.4)
 DEPTH_LENS = LENS.scaled(0.5)
 CAMERAS = tuple(SessionCamera(f"cam{i}", LENS, DEPTH_LENS, f"SN{i}") for i in range(2))
-SETTINGS = SessionSettings("cell", BOARD, CAMERAS, warm_up_minutes=45.0)
+SETTINGS = SessionHeader("cell", BOARD, CAMERAS, warm_up_minutes=45.0)
 TURNS = ((0.2, -0.3, 0.1), (-0.3, 0.2, -0.2), (0.1, 0.35, 0.4))
 
 
@@ -57,15 +57,15 @@ def gripper(shot: int) -> Float64:
 
 
 @pytest.fixture(scope="module")
-def shots() -> list[Shot]:
+def shots() -> list[BoardShot]:
     return [
-        Shot((image(shot, 0), image(shot, 1)), gripper(shot), (("joint1", 0.1 * shot),))
+        BoardShot((image(shot, 0), image(shot, 1)), gripper(shot), (("joint1", 0.1 * shot),))
         for shot in range(3)
     ]
 
 
 @pytest.fixture(scope="module")
-def recorded(shots: list[Shot], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recorded(shots: list[BoardShot], tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene = [
         DepthImage(camera.name, -1, np.full((180, 320), 0.5 + i, np.float32), 30)
         for i, camera in enumerate(CAMERAS)
@@ -91,7 +91,7 @@ def overwrite(file: Path, picture: np.ndarray) -> None:
     assert file.exists() and cv2.imwrite(str(file), picture)
 
 
-def test_what_is_written_comes_back(recorded: Path, shots: list[Shot]) -> None:
+def test_what_is_written_comes_back(recorded: Path, shots: list[BoardShot]) -> None:
     heard: list[tuple[str, float]] = []
 
     def hear(stage: str, done: float) -> bool:
@@ -123,7 +123,7 @@ def test_what_is_written_comes_back(recorded: Path, shots: list[Shot]) -> None:
     assert heard[-1] == ("detect", 1.0)
 
 
-def test_shots_are_appended_one_at_a_time(shots: list[Shot], tmp_path: Path) -> None:
+def test_shots_are_appended_one_at_a_time(shots: list[BoardShot], tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path / "live", SETTINGS)
     assert [writer.append(shots[0]), writer.append(shots[1])] == [0, 1]
     (tmp_path / "live" / "shots" / "0001" / "shot.yaml").unlink()  # somebody's, half done
@@ -139,8 +139,8 @@ def test_the_pattern_of_an_even_rowed_board_is_found(tmp_path: Path) -> None:
     board = Board(8, 6, 0.025, 0.018)
     legacy = replace(board, legacy=True)
     picture = board_picture(legacy, LENS, pose(0, 0))
-    settings = SessionSettings("old", board, CAMERAS[:1], depth=False)
-    write_session(tmp_path, settings, [Shot((ShotImage("cam0", picture, None, 0),))])
+    settings = SessionHeader("old", board, CAMERAS[:1], depth=False)
+    write_session(tmp_path, settings, [BoardShot((ShotImage("cam0", picture, None, 0),))])
     session = load_session(tmp_path)
     assert session.board == legacy
     assert len(session.views[0].corner_ids) == board.corner_count
@@ -340,25 +340,28 @@ def gray() -> UInt8:
 @pytest.mark.parametrize(
     ("shot", "words"),
     [
-        (Shot(()), "shot 0: no images"),
-        (Shot((ShotImage("cam7", gray(), None, 0),)), "cam7, shot 0: unknown camera"),
-        (Shot((ShotImage("cam0", gray()[1:], None, 0),)), r"cam0, shot 0: colour is uint8 \(359"),
-        (Shot((ShotImage("cam0", gray(), None, 0),)), "cam0, shot 0: depth is missing"),
+        (BoardShot(()), "shot 0: no images"),
+        (BoardShot((ShotImage("cam7", gray(), None, 0),)), "cam7, shot 0: unknown camera"),
         (
-            Shot((ShotImage("cam0", gray(), np.full((180, 320), 800.0, np.float32), 0),)),
+            BoardShot((ShotImage("cam0", gray()[1:], None, 0),)),
+            r"cam0, shot 0: colour is uint8 \(359",
+        ),
+        (BoardShot((ShotImage("cam0", gray(), None, 0),)), "cam0, shot 0: depth is missing"),
+        (
+            BoardShot((ShotImage("cam0", gray(), np.full((180, 320), 800.0, np.float32), 0),)),
             "cam0, shot 0: depth .*wrong unit.*0.001",
         ),
         (
-            Shot((ShotImage("cam0", gray(), np.full((180, 320), 800, np.uint16), 0),)),  # type: ignore[arg-type]
+            BoardShot((ShotImage("cam0", gray(), np.full((180, 320), 800, np.uint16), 0),)),  # type: ignore[arg-type]
             "cam0, shot 0: depth is uint16",
         ),
         (
-            Shot((ShotImage("cam0", gray(), np.zeros((360, 640), np.float32), 0),)),
+            BoardShot((ShotImage("cam0", gray(), np.zeros((360, 640), np.float32), 0),)),
             r"cam0, shot 0: depth is \(360, 640\)",
         ),
     ],
 )
-def test_bad_shots_are_not_written(tmp_path: Path, shot: Shot, words: str) -> None:
+def test_bad_shots_are_not_written(tmp_path: Path, shot: BoardShot, words: str) -> None:
     writer = SessionWriter(tmp_path / "live", SETTINGS)
     with pytest.raises(CalibrationError, match=words):
         writer.append(shot)
@@ -370,7 +373,7 @@ def test_the_readme_shows_a_session_that_is_read(tmp_path: Path) -> None:
     session, shot = re.findall(r"```yaml\n# (?:session|shot)\.yaml.*?\n(.*?)```", readme, re.S)
     (tmp_path / "session.yaml").write_text(session)
     (tmp_path / "shot.yaml").write_text(shot)
-    read = parse_settings(tmp_path / "session.yaml")
-    check_settings(read, "README.md")
+    read = parse_header(tmp_path / "session.yaml")
+    check_header(read, "README.md")
     assert read.board == Board(14, 9, 0.04, 0.03, measured_scale=1.001)
     assert parse_shot(tmp_path / "shot.yaml").joints == (("joint1", 0.1),)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mvista_calibration.pipeline import calibrate
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_core.errors import MvistaError, RigError
 from mvista_core.rig import load_rig
 from tests.calibration.sessions import small_session

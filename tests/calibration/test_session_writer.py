@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from mvista_calibration.records import Board, DepthImage, SessionCamera
-from mvista_calibration.session_files import SessionSettings, SessionWriter, Shot, load_session
-from mvista_calibration.session_layout import ShotImage, shot_folders
+from mvista_calibration.session.layout import BoardShot, SessionHeader, ShotImage, shot_folders
+from mvista_calibration.session.reader import load_session
+from mvista_calibration.session.writer import SessionWriter
 from mvista_core.errors import CalibrationError, MvistaError
 from mvista_core.files import replace_file
 from mvista_core.geometry import exp_so3, pose_from
@@ -24,13 +25,13 @@ from tests.calibration.sessions import small_session
 
 BOARD = Board(7, 5, 0.03, 0.022, legacy=False)
 LENS = Intrinsics(1280, 720, 748.0, 748.0, 639.5, 359.5)
-SETTINGS = SessionSettings(
+SETTINGS = SessionHeader(
     "killed", BOARD, tuple(SessionCamera(f"cam{k}", LENS, LENS) for k in range(3)), depth=False
 )
 WRITES = """
 import sys
 from tests.calibration.test_session_writer import SETTINGS, place, shot
-from mvista_calibration.session_files import SessionWriter
+from mvista_calibration.session.writer import SessionWriter
 SessionWriter(sys.argv[1], SETTINGS).append(shot(0, (0, 1, 2)))
 """
 
@@ -42,8 +43,8 @@ def place(k: int) -> Float64:
     return pose_from(turn, np.array([0.05 * k - 0.05, 0.0, 0.4]) - turn @ middle)
 
 
-def shot(k: int, cameras: tuple[int, ...]) -> Shot:
-    return Shot(
+def shot(k: int, cameras: tuple[int, ...]) -> BoardShot:
+    return BoardShot(
         tuple(
             ShotImage(f"cam{c}", board_picture(BOARD, LENS, place(k), seed=c), None, 1000 + k)
             for c in cameras
@@ -88,7 +89,7 @@ def test_a_picture_of_an_earlier_place_never_joins_a_shot(tmp_path: Path) -> Non
 
 
 def test_a_scene_is_whole_or_absent(tmp_path: Path) -> None:
-    settings = SessionSettings("scene", BOARD, SETTINGS.cameras[:1])
+    settings = SessionHeader("scene", BOARD, SETTINGS.cameras[:1])
     writer = SessionWriter(tmp_path, settings)
     for depth_m in (0.5, 0.7):
         image = np.full((720, 1280), depth_m, np.float32)
@@ -130,8 +131,8 @@ def test_detections_are_kept_and_belong_to_the_content(
     kept = sorted((searched / "detections").glob("*.json"))
     assert len(kept) == 6
     with monkeypatch.context() as patched:
-        patched.setattr("mvista_calibration.detections.locate_board", None)
-        patched.setattr("mvista_calibration.session_files.decode_gray", None)
+        patched.setattr("mvista_calibration.board.detections.locate_board", None)
+        patched.setattr("mvista_calibration.session.reader.decode_gray", None)
         again = load_session(searched)
     for one, other in zip(first.views, again.views, strict=True):
         np.testing.assert_array_equal(one.corners_px, other.corners_px)

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvista_calibration.coarse import solve_bundle
-from mvista_calibration.records import RigEstimate, Session, Workspace
+from mvista_calibration.records import RigEstimate, Session, WorkspaceBox
+from mvista_calibration.solve.coarse import solve_bundle
+from mvista_calibration.solve.uncertainty import corner_sd, jackknife, rig_error
 from mvista_calibration.twists import moved
-from mvista_calibration.uncertainty import corner_sd, jackknife, rig_error
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64
 from tests.calibration.synthetic_views import LARGE, Scene, scene
 
-WORKSPACE = Workspace((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
+WORKSPACE = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
 NAMES = ("cam0", "cam1")
 twist = st.lists(st.floats(-0.05, 0.05), min_size=6, max_size=6).map(np.array)
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from mvista_calibration.records import CoarseResult, RigEstimate
 from mvista_calibration.twists import moved
+from mvista_calibration_sim.sessions import SimulatedSession
 from mvista_core.geometry import invert
-from mvista_sim.calibration_sessions import SimulatedSession
 
 
 def coarse_of_truth(

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.collector import Collector, Guidance, gripper_pose
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters
@@ -207,7 +207,7 @@ def test_a_board_found_while_collecting_is_not_searched_for_again(
     collector = Collector(SETTINGS, clock.buffer, clock)
     folder = collector.collect(tmp_path / "s", 2, tell).folder
     with monkeypatch.context() as patched:
-        patched.setattr("mvista_calibration.detections.locate_board", None)
+        patched.setattr("mvista_calibration.board.detections.locate_board", None)
         session = load_session(folder)
     shutil.rmtree(folder / "detections")
     for kept, found in zip(session.views, load_session(folder).views, strict=True):

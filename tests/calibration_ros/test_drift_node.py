@@ -16,7 +16,7 @@ from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.options import TRUE, option_values
 from mvista_bringup.paths import config_file, share_root
 from mvista_bringup.supervisor import Supervisor
-from mvista_calibration_ros.drift_node import DriftParameters
+from mvista_calibration_ros.drift_settings import DriftParameters
 from mvista_core.errors import RigError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from mvista_bringup.paths import share_root
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_cli import cli
 from mvista_core.geometry import invert, rotation_angle_rad
 from mvista_core.rig import load_rig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_cameras.recording import save_recording
 from mvista_cameras.records import Shot

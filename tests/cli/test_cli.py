@@ -101,8 +101,8 @@ def test_every_file_of_commands_is_a_verb_of_the_table() -> None:
 
 def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None:
     from mvista_calibration.pipeline import METHODS
-    from mvista_sim.calibration_cell import GRIPPER, TABLE
-    from mvista_sim.collect import FIRST_SEED
+    from mvista_calibration_sim.board_cell import GRIPPER, TABLE
+    from mvista_sim.dataset import FIRST_SEED
 
     assert choices.METHODS == METHODS
     assert (choices.GRIPPER, choices.TABLE) == (GRIPPER, TABLE)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from mvista_calibration.pipeline import METHODS
+from mvista_calibration_sim.world import SPOILERS
 from mvista_cli import cli
 from mvista_eval.calibration.tables import REPORTS
 from mvista_eval.calibration.trials import Outcome, SessionJob, jobs, settings_of
-from mvista_sim.calibration_world import SPOILERS
 
 GOOD = Outcome(
     "gate", "right", 0, "ours", 1.2, 1.8, 1.2, 0.9, 1.1, 0.98, True, False, 5.0, (), "ok", ""

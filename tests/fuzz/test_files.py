@@ -14,7 +14,7 @@ import pytest
 import yaml
 from numpy.random import Generator
 
-from mvista_calibration.session_files import load_session
+from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_cameras.recording import load_recording, save_recording
 from mvista_cameras.records import Shot
@@ -137,8 +137,8 @@ def spoiled_folders(whole: Path, tmp_path: Path, read: Callable[[Path], object],
 
 
 def test_a_spoiled_session_is_read_or_refused_with_a_number(tmp_path: Path) -> None:
-    from mvista_calibration.session_files import Shot as BoardShot
-    from mvista_calibration.session_files import write_session
+    from mvista_calibration.session.layout import BoardShot
+    from mvista_calibration.session.writer import write_session
     from tests.calibration.test_session_files import SETTINGS, gripper, image
 
     shots = [BoardShot((image(k, 0), image(k, 1)), gripper(k)) for k in range(3)]

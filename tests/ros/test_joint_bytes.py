@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.records import JointState
 from mvista_ros.convert import joint_state_to_msg
-from mvista_ros.convert.joint_bytes import JointStateBytes
+from mvista_ros.convert.joint_bytes import JointStateBytes, stamped
 
 NUMBERS = st.floats(allow_nan=False, width=64)
 NAMES = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0")), max_size=9)
@@ -40,3 +42,13 @@ def test_another_number_of_joints_is_no_message(count: int) -> None:
     names = tuple(f"joint{k}" for k in range(count))
     with pytest.raises(Exception, match="pack"):
         kept.of(JointState(names, np.zeros(count), np.zeros(count), 0))
+
+
+@given(stamp_ns=st.integers(0, 2**31 * 10**9 - 1))
+def test_a_message_is_told_by_its_stamp_unread(stamp_ns: int) -> None:
+    data = serialize_message(
+        joint_state_to_msg(JointState(("joint1",), np.ones(1), np.ones(1), stamp_ns))
+    )
+    assert stamped(data) == (stamp_ns, data)
+    with pytest.raises(struct.error):
+        stamped(data[:11])

@@ -9,10 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mvista_calibration.coarse import solve_bundle, solve_one_pose
-from mvista_calibration.depth_bias import estimate_depth_bias
-from mvista_calibration.gate import judge
-from mvista_calibration.hand_eye import solve_hand_eye
+from mvista_calibration.judge.gate import judge
 from mvista_calibration.records import (
     Calibration,
     CoarseResult,
@@ -23,8 +20,11 @@ from mvista_calibration.records import (
     Session,
     Verdict,
 )
-from mvista_calibration.refine import refine
-from mvista_calibration.uncertainty import corner_sd, jackknife
+from mvista_calibration.solve.coarse import solve_bundle, solve_one_pose
+from mvista_calibration.solve.depth_bias import estimate_depth_bias
+from mvista_calibration.solve.hand_eye import solve_hand_eye
+from mvista_calibration.solve.refine import refine
+from mvista_calibration.solve.uncertainty import corner_sd, jackknife
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import invert
 from mvista_core.ports import Clock, Progress
@@ -71,6 +71,7 @@ def calibrate(
     bias = run.optional("depth bias", 0.6, lambda: estimate_depth_bias(session, coarse)) or ()
     refined = None
     if session.scene and len(session.cameras) > 1:
+        # Depth is weighed against the board: a board sigma that is too small would never yield.
         widened = replace(coarse, rig=_widened(coarse.rig, spread))
         refined = run.optional("depth", 0.7, lambda: refine(session, widened, bias))
     rig = refined.rig if refined is not None and refined.accepted else coarse.rig
@@ -176,6 +177,8 @@ def _widened(rig: RigEstimate, spread: Float64 | None) -> RigEstimate:
     for k in range(len(rig.cameras) - 1):
         rows = slice(6 * k, 6 * k + 6)
         formal, resampled = covariance[rows, rows], spread[rows, rows]
+        # Mean ratio of variances over the six directions; rows and columns by its root keep P
+        # symmetric and positive.
         ratio = float(np.trace(np.linalg.solve(formal, resampled))) / 6.0
         if ratio > 1.0:
             covariance[rows, :] *= np.sqrt(ratio)

@@ -128,7 +128,7 @@ class GripperPose:
 
 
 @dataclass(frozen=True)
-class Workspace:
+class WorkspaceBox:
     """Axis-aligned box in the base frame (or, without a robot, around the boards), metres."""
 
     lower_m: tuple[float, float, float]
@@ -159,7 +159,7 @@ class Session:
     scene: tuple[DepthImage, ...] = ()
     gripper: tuple[GripperPose, ...] = ()
     base_from_board: Float64 | None = None
-    workspace: Workspace = Workspace((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
+    workspace: WorkspaceBox = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
     warm_up_minutes: float = 0.0
     notes: tuple[str, ...] = ()
     """What reading left out, and why: images without the board, duplicates."""
@@ -295,7 +295,7 @@ class HandEyeResult:
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One line of the gate: a measured value against its limit, and why that limit.
 
     `level` is "refuse" (a failure fails the rig) or "warn".
@@ -316,7 +316,7 @@ class Check:
 class Verdict:
     """The gate's answer: all checks, and `passed` when no "refuse" check failed."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
     passed: bool
     words: str
 

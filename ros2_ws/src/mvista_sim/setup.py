@@ -19,15 +19,12 @@ setup(
         "mujoco",
         "mink",
         "daqp",
-        "mvista_calibration",
         "numpy",
-        "opencv-contrib-python-headless",
         "scipy",
     ],
     zip_safe=True,
     entry_points={
         "console_scripts": [
-            "board_node = mvista_sim.programs:board_node",
             "sim_node = mvista_sim.programs:sim_node",
         ]
     },

@@ -9,18 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_calibration.collect import CollectGuide, CollectLimits, Coverage, Decision
-from mvista_calibration.detect import detect_board
+from mvista_calibration.board.detect import detect_board
 from mvista_calibration.records import BoardView, DepthImage, SessionCamera
-from mvista_calibration.session_checks import check_stamps
-from mvista_calibration.session_files import (
-    SessionSettings,
-    SessionWriter,
-    Shot,
-    ShotImage,
-    load_session,
-    workers,
-)
+from mvista_calibration.session.checks import check_stamps
+from mvista_calibration.session.guide import CollectGuide, CollectLimits, Coverage, Decision
+from mvista_calibration.session.layout import BoardShot, SessionHeader, ShotImage
+from mvista_calibration.session.reader import load_session, workers
+from mvista_calibration.session.writer import SessionWriter
 from mvista_calibration_ros.frames import FrameBuffer, MeanDepth
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import ArmModel
@@ -143,7 +138,7 @@ class Collector:
         settings = self.settings
         writer = SessionWriter(
             folder,
-            SessionSettings(
+            SessionHeader(
                 folder.name,
                 settings.board,
                 cameras,
@@ -213,7 +208,7 @@ class Collector:
         if not decision.accept or why:
             return Guidance("refused", guide.coverage(), sees, why or decision.why)
         found = [_shot_image(images[v.camera], v.camera, means.get(v.camera)) for v in views]
-        writer.append(Shot(tuple(found), pose, joints), views)
+        writer.append(BoardShot(tuple(found), pose, joints), views)
         guide.take(views)
         return Guidance("accepted", guide.coverage(), sees)
 

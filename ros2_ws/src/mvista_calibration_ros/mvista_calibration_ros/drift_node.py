@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from sensor_msgs.msg import Image
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_calibration.drift import WARNING, DriftReport, DriftSettings, DriftWatch
-from mvista_calibration.drift_files import load_backgrounds, save_backgrounds
+from mvista_calibration.drift.files import load_backgrounds, save_backgrounds
+from mvista_calibration.drift.watch import DriftWatch
+from mvista_calibration_ros.drift_frames import newest_frame
+from mvista_calibration_ros.drift_settings import DriftParameters
+from mvista_calibration_ros.drift_words import values_of
 from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.records import CameraFrame, JointState
 from mvista_core.rig import load_rig
-from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg
 from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
+from mvista_ros.convert.joint_bytes import stamped
 from mvista_ros.listening import Queue, message_from_bytes
-from mvista_ros.observation import PAIRING_TOLERANCE_S, CameraTopics
-from mvista_ros.parameters import declare, parameter
-
-
-@dataclass(frozen=True)
-class DriftParameters:
-    """What is watched, how often, and from which size on it is said."""
-
-    arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and kinematics")
-    rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: where the cameras are")
-    arm: str = parameter("piper", "Namespace of the arm; empty: watch the cameras only")
-    baseline_file: str = parameter(
-        "", "Backgrounds (.npz) to compare with; learned and written if missing; empty: learn"
-    )
-    period_s: float = parameter(2.0, "Between two looks at the same camera", 0.5, 30.0)
-    learn_frames: int = parameter(
-        25, "Frames per camera that the background is learned from", 5, 600
-    )
-    window: int = parameter(12, "Frames that an estimate is the median of", 3, 120)
-    persistence: int = parameter(
-        5, "Estimates in a row beyond the threshold before a warning", 1, 60
-    )
-    warn_mm: float = parameter(
-        5.0, "Threshold of a camera's step (1 cm must be noticed)", 1.0, 100.0
-    )
-    warn_deg: float = parameter(
-        0.5, "Threshold of a camera's turn (1 deg must be noticed)", 0.1, 20.0
-    )
-    joint_warn_deg: float = parameter(1.0, "Threshold of a joint's zero offset", 0.2, 20.0)
-
-    def settings(self) -> DriftSettings:
-        """The same for the watch."""
-        return DriftSettings(
-            learn_frames=self.learn_frames,
-            window=self.window,
-            persistence=self.persistence,
-            warn_m=self.warn_mm / 1e3,
-            warn_rad=float(np.deg2rad(self.warn_deg)),
-            joint_warn_rad=float(np.deg2rad(self.joint_warn_deg)),
-        )
+from mvista_ros.observation import CameraTopics
+from mvista_ros.parameters import declare
 
 
 class DriftNode(HouseNode):
@@ -92,7 +54,7 @@ class DriftNode(HouseNode):
         self._joints: Queue[tuple[int, bytes]] | None = None
         if self._arm is not None:
             topic = f"{self._settings.arm}/joint_states"
-            self._joints = self.listening.queue(JointStateMsg, topic, _stamped, qos.SENSOR_ALL_IN)
+            self._joints = self.listening.queue(JointStateMsg, topic, stamped, qos.SENSOR_ALL_IN)
         self._turn = 0
         self._trouble: dict[str, str] = dict.fromkeys(self._rig.names, "nothing received")
         self.create_timer(self._settings.period_s / len(self._rig.names), self._look)
@@ -106,7 +68,7 @@ class DriftNode(HouseNode):
             f"cameras: {learning[0]}" if learning else "cameras and joints are where they were"
         )
         level = Level.WARN if report.warnings or silent else Level.OK
-        return Health(level, words, _values(report))
+        return Health(level, words, values_of(report))
 
     def _look(self) -> None:
         """The newest pair of the camera whose turn it is; what is taken is never seen again."""
@@ -126,13 +88,7 @@ class DriftNode(HouseNode):
     def _newest(self, name: str) -> CameraFrame | None:
         topics, lens = CameraTopics.of(name), self._rig.camera(name).intrinsics
         colors, depths = (self._images[topic].take() for topic in (topics.color, topics.depth))
-        tolerance_ns = seconds_to_ns(PAIRING_TOLERANCE_S)
-        for color in reversed(colors):
-            for depth in reversed(depths):
-                if abs(color.stamp_ns - depth.stamp_ns) <= tolerance_ns:
-                    metres = depth.pixels.astype(np.float32) / np.float32(1000.0)
-                    return CameraFrame(color.pixels, metres, lens, color.stamp_ns, name)
-        return None
+        return newest_frame(name, lens, colors, depths)
 
     def _joints_at(self, stamp_ns: int) -> JointState | None:
         """The joints measured nearest to a frame; only that message is read whole."""
@@ -150,40 +106,8 @@ class DriftNode(HouseNode):
             self._save_to = None
 
 
-def _stamped(data: bytes) -> tuple[int, bytes]:
-    """The header's stamp (ns) of a serialised message (little-endian CDR), and the message."""
-    seconds, nanoseconds = struct.unpack_from("<iI", data, 4)
-    return int(seconds) * NS_PER_S + int(nanoseconds), data
-
-
 def _joints_of(data: bytes) -> JointState:
     return joint_state_from_msg(message_from_bytes(data, JointStateMsg))
-
-
-def _values(report: DriftReport) -> tuple[tuple[str, str], ...]:
-    values = []
-    for camera in report.cameras:
-        values.append(
-            (
-                camera.camera,
-                f"{camera.state}: {camera.moved_m * 1e3:.2f} +- {camera.moved_sd_m * 1e3:.2f} mm, "
-                f"{np.rad2deg(camera.turned_rad):.3f} +- {np.rad2deg(camera.turned_sd_rad):.3f} "
-                f"deg, {camera.share:.0%} recognised",
-            )
-        )
-    for joint in report.joints:
-        values.append(
-            (
-                joint.joint,
-                f"{joint.state}: {np.rad2deg(joint.offset_rad):.2f} +- "
-                f"{np.rad2deg(joint.sd_rad):.2f} deg",
-            )
-        )
-    values.append(("between cameras", f"{report.disagreement_m * 1e3:.1f} mm"))
-    gaps = ", ".join(f"{gap * 1e3:.1f}" for gap in report.robot_gap_m)
-    values.append(("cameras to robot", f"{gaps or 'not yet'} mm"))
-    values.append(("warning", str(any(c.state == WARNING for c in report.cameras)).lower()))
-    return tuple(values)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mvista_calibration.collect import DepthMean
+from mvista_calibration.session.guide import DepthMean
 from mvista_core.errors import CameraSilentError, StaleFeedbackError
 from mvista_core.ports import Clock
 from mvista_core.records import Float32, Intrinsics, JointState

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mvista_calibration.collect import CollectLimits
-from mvista_calibration.records import Board, Workspace
+from mvista_calibration.records import Board, WorkspaceBox
+from mvista_calibration.session.guide import CollectLimits
 from mvista_core.errors import ConfigError
 from mvista_ros.parameters import parameter
 
@@ -88,9 +88,9 @@ class CalibrationParameters:
         )
 
     @property
-    def workspace(self) -> Workspace:
+    def workspace(self) -> WorkspaceBox:
         lower, upper = self.workspace_lower_m, self.workspace_upper_m
-        return Workspace((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+        return WorkspaceBox((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
     @property
     def limits(self) -> CollectLimits:

@@ -32,3 +32,15 @@ def replace_file(path: Path | str, data: bytes | str, kind: type[MvistaError]) -
             f"cannot write {path}: {error.strerror}; is the folder there, may it be written to, "
             "and has the disk room?"
         ) from None
+
+
+def make_folder(folder: Path, kind: type[MvistaError]) -> None:
+    """Make it and those above; one that is there already will do.
+
+    Raises:
+        kind: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise kind(f"cannot make {folder}: {error.strerror}") from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mvista_core.errors import ConfigError
-from mvista_sim.collect import MANIFEST
+from mvista_sim.dataset import MANIFEST
 
 MEBIBYTE = 1 << 20
 

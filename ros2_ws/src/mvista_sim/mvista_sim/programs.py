@@ -4,5 +4,4 @@ from __future__ import annotations
 
 from mvista_core.process import executable
 
-board_node = executable("mvista_sim.board_node")
 sim_node = executable("mvista_sim.sim_node")

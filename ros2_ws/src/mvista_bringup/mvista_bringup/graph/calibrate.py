@@ -39,7 +39,7 @@ CALIBRATE: tuple[Spec, ...] = (
     replace(_CALIBRATED, when=(When("sim", TRUE),)),
     replace(_CALIBRATED, when=(When("sim", FALSE), When("rig_publisher", TRUE))),
     NodeSpec(
-        "mvista_sim",
+        "mvista_calibration_sim",
         "board_node",
         "sim",
         parameter_file="config/board_sim.yaml",

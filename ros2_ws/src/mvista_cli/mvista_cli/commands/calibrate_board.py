@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_calibration.boards import board_pdf
+    from mvista_calibration.board.pattern import board_pdf
     from mvista_calibration.records import Board
     from mvista_core.errors import ConfigError
 

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup.paths import config_file
+    from mvista_calibration_sim.board_cell import CellSession, render_session
     from mvista_core.arm import load_arm
-    from mvista_sim.calibration_cell import CellSession, render_session
 
     wanted = CellSession(
         args.seed,

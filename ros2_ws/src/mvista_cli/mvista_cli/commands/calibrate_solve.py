@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup.paths import share_root
-    from mvista_calibration.solving import SolveRequest, solve
+    from mvista_calibration.recorded import SolveRequest, solve
     from mvista_cli.operator.progress import percent
     from mvista_core.timing import SystemClock
     from mvista_eval.calibration.truth import errors_in_words, load_truth

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from mvista_calibration.solving import verify
+    from mvista_calibration.recorded import verify
     from mvista_cli.operator.progress import percent
     from mvista_core.errors import ConfigError
     from mvista_core.files import replace_file

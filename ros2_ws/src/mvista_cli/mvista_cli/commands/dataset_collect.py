@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup import paths
     from mvista_eval.dataset import describe
-    from mvista_sim.collect import Collection, collect
+    from mvista_sim.dataset import Collection, collect
 
     name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
     job = Collection(

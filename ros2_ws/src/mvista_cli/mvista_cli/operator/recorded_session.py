@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvista_calibration.collect import Coverage
+from mvista_calibration.session.guide import Coverage
 from mvista_calibration_ros.collector import Collected, Collector, Guidance, Tell
 from mvista_calibration_ros.frames import FrameBuffer
 from mvista_calibration_ros.settings import CalibrationParameters

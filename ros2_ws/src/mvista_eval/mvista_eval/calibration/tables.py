@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mvista_calibration.gate import JOINT_TENSION, PLANE, PULL, TENSION
+from mvista_calibration.judge.gate import JOINT_TENSION, PLANE, PULL, TENSION
 from mvista_calibration.pipeline import METHODS
 from mvista_core.errors import ConfigError
 from mvista_eval.calibration.trials import RENDERED_PX, Outcome, jobs, study
@@ -191,6 +191,6 @@ REPORTS: dict[str, Callable[[Sequence[Outcome]], tuple[str, list[Figure]]]] = {
 HEAD = (
     "# Calibration against truth\n"
     "Written by `mvista bench calibration --results calibration/RESULTS.md`: sessions simulated\n"
-    "by `mvista_sim.calibration_sessions`, geometry and errors as in its docstrings. Real\n"
+    "by `mvista_calibration_sim.sessions`, geometry and errors as in its docstrings. Real\n"
     "units have errors that it lacks (multipath): expect less gain there.\n\n"
 )

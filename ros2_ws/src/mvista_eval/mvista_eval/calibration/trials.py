@@ -10,22 +10,22 @@ import numpy as np
 from mvista_bringup.paths import config_file
 from mvista_calibration.pipeline import METHODS, calibrate
 from mvista_calibration.records import Calibration
-from mvista_calibration.session_files import load_session
-from mvista_calibration.uncertainty import rig_error
-from mvista_core.arm import load_arm
-from mvista_core.errors import CalibrationError
-from mvista_core.geometry import invert, transform_points
-from mvista_eval.trials import Study, sum_of_files
-from mvista_sim.calibration_cell import CellSession, render_session
-from mvista_sim.calibration_depth import DepthSettings
-from mvista_sim.calibration_sessions import (
+from mvista_calibration.session.reader import load_session
+from mvista_calibration.solve.uncertainty import rig_error
+from mvista_calibration_sim.board_cell import CellSession, render_session
+from mvista_calibration_sim.sessions import (
     LARGE_BOARD,
     SessionSettings,
     SimulatedSession,
     simulate_session,
 )
-from mvista_sim.calibration_truth import true_fused_disagreement
-from mvista_sim.calibration_world import SPOILERS
+from mvista_calibration_sim.tof_depth import DepthSettings
+from mvista_calibration_sim.truth import true_fused_disagreement
+from mvista_calibration_sim.world import SPOILERS
+from mvista_core.arm import load_arm
+from mvista_core.errors import CalibrationError
+from mvista_core.geometry import invert, transform_points
+from mvista_eval.trials import Study, sum_of_files
 
 NO_BIAS = DepthSettings(offset_sd_m=0.0, scale_sd=0.0, wiggle_m=0.0)
 INSIDE_SIGMAS = 2.0

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_calibration.drift import DriftWatch
+from mvista_calibration.drift.watch import DriftWatch
+from mvista_calibration_sim.drift_cell import DriftCell
 from mvista_core.arm import load_arm
 from mvista_core.records import CameraFrame, Float64, JointState
 from mvista_core.rig import load_rig
 from mvista_eval.cell import arm_file, cell_settings, rig_file
 from mvista_eval.trials import Study
-from mvista_sim.drift_cell import DriftCell
 
 MOVE_M, TURN_RAD, ZERO_RAD = 0.01, float(np.deg2rad(1.0)), float(np.deg2rad(2.0))
 SETTLE_S = 45

@@ -1,4 +1,4 @@
-"""Joint states as serialised `sensor_msgs/JointState`, written in place at every stamp.
+"""Joint states as serialised `sensor_msgs/JointState`: written in place, and told by their stamp.
 
 Building a message object and having it serialised takes as long as sending it, 200 times a second;
 only the stamp and the numbers change.
@@ -40,3 +40,14 @@ class JointStateBytes:
         self._numbers.pack_into(self._bytes, self._positions_at, *state.positions.tolist())
         self._numbers.pack_into(self._bytes, self._velocities_at, *state.velocities.tolist())
         return bytes(self._bytes)
+
+
+def stamped(data: bytes) -> tuple[int, bytes]:
+    """The header's stamp, ns, of a serialised message (little-endian CDR), and the message: of
+    many that wait only the one that is wanted need be read whole.
+
+    Raises:
+        struct.error: fewer bytes than a stamp takes.
+    """
+    seconds, nanoseconds = struct.unpack_from("<iI", data, _STAMP_AT)
+    return int(seconds) * NS_PER_S + int(nanoseconds), data

@@ -1,0 +1,1 @@
+"""The ChArUco board: drawn, printed, found in a picture."""

@@ -1,0 +1,1 @@
+"""The answer as files and as a report."""

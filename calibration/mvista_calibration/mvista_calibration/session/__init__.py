@@ -1,0 +1,1 @@
+"""Sessions on disk: what to show next, written shot by shot, read or refused."""

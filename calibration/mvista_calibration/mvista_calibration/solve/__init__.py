@@ -1,0 +1,1 @@
+"""Lenses, cameras, robot and depth from a session, each with its covariance."""
