@@ -58,6 +58,11 @@ COMMANDS: tuple[Command, ...] = (
     _heavy(
         "calibrate collect", "calibrate_collect", "record a session from live topics or a recording"
     ),
+    Command(
+        ("calibrate", "intrinsics"),
+        "calibrate_intrinsics",
+        "lenses from a session's views",
+    ),
     _heavy("calibrate demo", "calibrate_demo", "collect, solve, verify on a simulated cell"),
     _heavy("calibrate simulate", "calibrate_simulate", "render a session, truth beside it"),
     _heavy(
