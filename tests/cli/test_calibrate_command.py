@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from mvista_calibration.session.reader import load_session
 from mvista_cli import cli
 from mvista_core.geometry import invert, rotation_angle_rad
 from mvista_core.rig import load_rig
-from tests.calibration.sessions import cameras_m, small_session
+from tests.calibration.sessions import LENS, cameras_m, small_session
 
 PYTHONS_WORDS = (
     "object has no attribute", "not subscriptable", "Traceback", "Error(", "invalid literal",
@@ -241,3 +242,33 @@ def test_a_session_that_fails_leaves_the_rig_as_it_was(folder: Path, new_rig: st
     assert "FAILED" in done.stdout and "was left as it was" in done.stderr
     assert file.read_text() == "somebody's\n"
     assert load_rig(folder / "result" / f"{new_rig}.yaml", allow_failed=True).verdict == "fail"
+
+
+def test_a_lens_from_a_sessions_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small_session(tmp_path / "many", cameras=1, shots=24)
+    told = tmp_path / "lens.json"
+    words = ["calibrate", "intrinsics", str(folder), "--plain", "--json", str(told)]
+    assert cli.main(words) == cli.EXIT_OK, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "px on views held out" in said
+    (line,) = [row for row in said.splitlines() if "for session.yaml: intrinsics:" in row]
+    found = yaml.safe_load(line.split("intrinsics:", 1)[1])
+    sigma_px = json.loads(told.read_text())["cam0"]["sigma_px"]
+    names = ("fx_px", "fy_px", "cx_px", "cy_px")
+    for name, sigma in zip(names, sigma_px, strict=True):
+        assert abs(found[name] - getattr(LENS, name)) < 5 * sigma + 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--camera", "cam7"], "no camera 'cam7' in session 'small'; it has ('cam0', 'cam1')"),
+        (["--camera", "cam1"], "cam1: fx is"),
+    ],
+)
+def test_a_lens_that_cannot_be_told(
+    words: list[str], why: str, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No such camera; eight views that leave the focal length unsure."""
+    assert cli.main(["calibrate", "intrinsics", str(recorded), *words]) == cli.EXIT_REFUSED
+    assert f"mvista: {why}" in capsys.readouterr().err

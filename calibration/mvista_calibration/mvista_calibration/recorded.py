@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,6 +14,7 @@ from mvista_calibration.output.save import check_stream_width, rig_of, save_cali
 from mvista_calibration.pipeline import METHODS, calibrate
 from mvista_calibration.session.layout import parse_header
 from mvista_calibration.session.reader import load_session
+from mvista_calibration.solve.intrinsics import IntrinsicsResult, calibrate_intrinsics
 from mvista_core.errors import CalibrationError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import RigCalibration
@@ -86,6 +88,26 @@ def verify(folder: Path, rig_file: Path, progress: Progress) -> Verification:
     """
     rig = load_rig(rig_file, allow_failed=True)
     return verify_rig(load_session(folder, progress), rig)
+
+
+def lenses(
+    folder: Path, cameras: Sequence[str], rational: bool, progress: Progress
+) -> dict[str, IntrinsicsResult]:
+    """Fit the lenses of these cameras (none named: all) to the session's views of the board.
+
+    What session.yaml says of a lens is not used beyond its image size.
+
+    Raises:
+        CalibrationError: the session cannot be used or has no such camera; too few views of one,
+            or so alike that its focal length stays unsure.
+    """
+    session = load_session(folder, progress)
+    found = {}
+    for camera in [session.camera(name) for name in cameras or session.names]:
+        views = [view for view in session.views if view.camera == camera.name]
+        size = camera.intrinsics.width_px, camera.intrinsics.height_px
+        found[camera.name] = calibrate_intrinsics(views, session.board, size, rational)
+    return found
 
 
 def _checked(asked: SolveRequest) -> Path | None:

@@ -149,8 +149,8 @@ def header_document(header: SessionHeader) -> dict[str, Any]:
             {
                 "name": camera.name,
                 "serial": camera.serial,
-                "intrinsics": _lens_document(camera.intrinsics),
-                "depth_intrinsics": _lens_document(camera.depth_intrinsics),
+                "intrinsics": lens_document(camera.intrinsics),
+                "depth_intrinsics": lens_document(camera.depth_intrinsics),
             }
             for camera in header.cameras
         ],
@@ -217,7 +217,8 @@ def parse_shot(path: Path) -> ShotNotes:
     )
 
 
-def _lens_document(lens: Intrinsics) -> dict[str, Any]:
+def lens_document(lens: Intrinsics) -> dict[str, Any]:
+    """As `intrinsics:` in session.yaml."""
     return {
         "width_px": lens.width_px,
         "height_px": lens.height_px,

@@ -27,7 +27,9 @@ from mvista_calibration_sim.poses import (
     COLOUR_PX,
     gripper_from_board,
     joints_holding,
+    mounted,
     nominal_intrinsics,
+    scattered,
     sim_cell_cameras,
 )
 from mvista_calibration_sim.sessions import A4_BOARD, SHOT_NS, pixel_rays
@@ -228,13 +230,10 @@ def write_truth(path: Path, truth: CellTruth) -> None:
 
 
 def _truth(wanted: CellSession, arm: ArmModel, rng: Generator) -> CellTruth:
-    cameras = sim_cell_cameras()
-    for pose in cameras:  # nobody mounts a camera exactly where it was planned
-        pose[:3, :3] = exp_so3(rng.normal(0.0, np.deg2rad(1.5), 3)) @ pose[:3, :3]
-        pose[:3, 3] += rng.normal(0.0, 0.01, 3)
+    cameras = mounted(sim_cell_cameras(), rng)
     nominal = nominal_intrinsics("sim_cell")
     lenses = tuple(
-        _scattered(nominal, 0.003, 15.0, rng).scaled(wanted.colour_width_px / COLOUR_PX[0])
+        scattered(nominal, 0.003, 15.0, rng).scaled(wanted.colour_width_px / COLOUR_PX[0])
         for _ in cameras
     )
     units = tuple(TofUnit.drawn(wanted.depth, rng) for _ in cameras)
@@ -310,21 +309,10 @@ def depth_sensors(wanted: CellSession, truth: CellTruth) -> tuple[CellSensor, ..
     return tuple(sensors)
 
 
-def _scattered(lens: Intrinsics, focal: float, centre_px: float, rng: Generator) -> Intrinsics:
-    both, apart = rng.normal(0.0, focal), rng.normal(0.0, focal / 5)
-    return replace(
-        lens,
-        fx_px=lens.fx_px * (1 + both + apart),
-        fy_px=lens.fy_px * (1 + both - apart),
-        cx_px=lens.cx_px + float(rng.normal(0.0, centre_px)),
-        cy_px=lens.cy_px + float(rng.normal(0.0, centre_px)),
-    )
-
-
 def _reported(lens: Intrinsics, wanted: CellSession, rng: Generator) -> Intrinsics:
     """What the factory says of the true lens; `centre_error_px` is at 3840 px."""
     scale = lens.width_px / COLOUR_PX[0]
-    return _scattered(lens, wanted.focal_error, wanted.centre_error_px * scale, rng)
+    return scattered(lens, wanted.focal_error, wanted.centre_error_px * scale, rng)
 
 
 def _pinhole_pixels(lens: Intrinsics) -> tuple[Float32, Float32]:

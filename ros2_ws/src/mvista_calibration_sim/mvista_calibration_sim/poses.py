@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -212,3 +213,26 @@ def _middle(board: Board) -> Float64:
 
 def _unit(vectors: Float64) -> Float64:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+
+
+def mounted(planned: Float64, rng: np.random.Generator) -> Float64:
+    """Cameras [C, 4, 4] as they are put up: nobody mounts one exactly where it was planned."""
+    cameras = planned.copy()
+    for pose in cameras:
+        pose[:3, :3] = exp_so3(rng.normal(0.0, np.deg2rad(1.5), 3)) @ pose[:3, :3]
+        pose[:3, 3] += rng.normal(0.0, 0.01, 3)
+    return cameras
+
+
+def scattered(
+    lens: Intrinsics, focal: float, centre_px: float, rng: np.random.Generator
+) -> Intrinsics:
+    """The lens with relative focal and absolute centre errors (fx and fy nearly together)."""
+    both, apart = rng.normal(0.0, focal), rng.normal(0.0, focal / 5)
+    return replace(
+        lens,
+        fx_px=lens.fx_px * (1 + both + apart),
+        fy_px=lens.fy_px * (1 + both - apart),
+        cx_px=lens.cx_px + float(rng.normal(0.0, centre_px)),
+        cy_px=lens.cy_px + float(rng.normal(0.0, centre_px)),
+    )

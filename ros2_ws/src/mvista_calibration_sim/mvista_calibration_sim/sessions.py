@@ -9,7 +9,7 @@ shown; the objects come with the scene.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -29,8 +29,10 @@ from mvista_calibration_sim.poses import (
     gripper_from_board,
     held_by_arm,
     held_by_hand,
+    mounted,
     nominal_intrinsics,
     notes_cameras,
+    scattered,
     sim_cell_cameras,
     tilts_rad,
 )
@@ -148,12 +150,10 @@ def simulate_session(
 def _world(
     settings: SessionSettings, rigs: np.random.Generator, boards: np.random.Generator
 ) -> tuple[World, Float64 | None, Float64 | None]:
-    cameras = notes_cameras() if settings.rig == "notes" else sim_cell_cameras()
-    for pose in cameras:  # nobody mounts a camera exactly where it was planned
-        pose[:3, :3] = exp_so3(rigs.normal(0.0, np.deg2rad(1.5), 3)) @ pose[:3, :3]
-        pose[:3, 3] += rigs.normal(0.0, 0.01, 3)
+    planned = notes_cameras() if settings.rig == "notes" else sim_cell_cameras()
+    cameras = mounted(planned, rigs)
     lens = nominal_intrinsics(settings.rig)
-    lenses = tuple(_scattered(lens, settings.unit_scatter, 15.0, rigs) for _ in cameras)
+    lenses = tuple(scattered(lens, settings.unit_scatter, 15.0, rigs) for _ in cameras)
     mount: Float64 | None = None
     flanges: Float64 | None = None
     if settings.arm is not None:
@@ -172,27 +172,13 @@ def _world(
     return world, mount, flanges
 
 
-def _scattered(
-    lens: Intrinsics, focal: float, centre_px: float, rng: np.random.Generator
-) -> Intrinsics:
-    """The lens with relative focal and absolute centre errors (fx and fy nearly together)."""
-    both, apart = rng.normal(0.0, focal), rng.normal(0.0, focal / 5)
-    return replace(
-        lens,
-        fx_px=lens.fx_px * (1 + both + apart),
-        fy_px=lens.fy_px * (1 + both - apart),
-        cx_px=lens.cx_px + float(rng.normal(0.0, centre_px)),
-        cy_px=lens.cy_px + float(rng.normal(0.0, centre_px)),
-    )
-
-
 def _reported_cameras(
     world: World, settings: SessionSettings, rng: np.random.Generator
 ) -> tuple[SessionCamera, ...]:
     factor = settings.depth_width_px / COLOUR_PX[0]
     cameras = []
     for index, true in enumerate(world.intrinsics):
-        reported = _scattered(true, settings.focal_error, settings.centre_error_px, rng)
+        reported = scattered(true, settings.focal_error, settings.centre_error_px, rng)
         cameras.append(
             SessionCamera(f"cam{index}", reported, reported.scaled(factor), f"SIM{index}")
         )

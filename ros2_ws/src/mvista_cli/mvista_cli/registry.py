@@ -51,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("eval experts", "success rate of the scripted experts in process"),
     _verb("calibrate board", "a ChArUco board as a PDF to print at true size"),
     _verb("calibrate collect", "record a session from live topics or a recording"),
+    _verb("calibrate intrinsics", "lenses from the views of a recorded session, with their sigma"),
     _verb("calibrate solve", "a recorded session -> rig file, or the reason why not"),
     _verb("calibrate verify", "does a rig file still hold, by a new session"),
     _verb("calibrate demo", "collect, solve, verify on a simulated cell"),
