@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.source_tree import ROOT, calls, imported_modules, package_of, shipped_files
+from tests.architecture.source_tree import (
+    ROOT,
+    calls,
+    imported_modules,
+    package_of,
+    shipped_files,
+    tree_of,
+)
 
 STAGES = ("encode", "denoise", "decode", "infer", "refine")
 """Stages of the world model: only planner.py (with probe.py) and training compose them."""
@@ -85,6 +92,23 @@ def test_only_the_planner_composes_stages() -> None:
         if module in stages
     ]
     assert not strays, "\n".join(strays)
+
+
+def test_one_file_says_on_what_and_on_how_many_threads_networks_compute() -> None:
+    files = [path for path in WORLD.rglob("*.py") if path.name != "compute.py"]
+    strays = [
+        f"{path.relative_to(ROOT)}:{node.lineno} says {node.value!r}"
+        for path in files
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in ("cpu", "cuda")
+    ]
+    strays += [
+        f"{path.relative_to(ROOT)}:{line} calls {callee}"
+        for path in files
+        for callee, line in calls(path)
+        if callee in ("torch.set_num_threads", "torch.cuda.is_available")
+    ]
+    assert not strays, "ask mvista_world.compute: " + "; ".join(strays)
 
 
 def test_the_clock_is_read_in_one_file() -> None:

@@ -32,7 +32,7 @@ def filmed() -> Rollout:
         np.stack([camera.base_from_camera for camera in cameras]),
         rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
         rng.uniform(0.8, 1.0, shape).astype(np.float32),
-        np.arange(3) * 0.8,
+        np.array([0.0, 0.8, 1.6]),
         0,
         0,
     )

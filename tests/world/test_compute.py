@@ -76,3 +76,9 @@ def test_threads_leave_a_core_to_the_arm() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_training_takes_a_card_exactly_where_there_is_one() -> None:
+    found = compute.choose_for_training()
+    assert found.on_processor is not torch.cuda.is_available()
+    assert found.dtype == compute.choose(device=str(found.device)).dtype

@@ -414,3 +414,13 @@ def test_the_gain_is_the_share_of_the_prediction_that_held(
         last_layer.bias.fill_(predicted_rad)
     assert fit_gain(model, maker) == pytest.approx(gain, abs=1e-4)
     assert float(model.gain) == 1.0
+
+
+def test_episodes_of_another_number_of_cameras_are_refused(tmp_path: Path) -> None:
+    write_shards(tmp_path / "data")
+    rig = make_rig()
+    fewer = dataclasses.replace(rig, cameras=rig.cameras[:3])
+    with pytest.raises(ConfigError, match=r"episodes of 4 views; rig 'test' has .*cam2"):
+        SampleMaker(
+            load_episodes([tmp_path / "data"]), fewer, ARM, RECORDED, TINY, 3, (0.0, 0.02), 1.0
+        )

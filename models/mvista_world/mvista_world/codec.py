@@ -7,13 +7,15 @@ is repeated four times), which trains six times as fast on a CPU as thin 3D conv
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from diffusers import AutoencoderKLWan
 from torch import nn
 
 from mvista_world.config import CodecConfig
+
+if TYPE_CHECKING:  # it imports every autoencoder there is, and a `tiny` checkpoint needs none
+    from diffusers import AutoencoderKLWan
 
 
 class VideoCodec(Protocol):

@@ -48,10 +48,9 @@ class Priors:
 
 @dataclass(frozen=True)
 class EpisodeSet:
-    """N episodes: color uint8 [N, V, T, H, W, 3], depth_mm uint16 [N, V, T, H, W],
-    actions float32 [N, L, J] at (i + 1) / rate, initial float32 [N, J]."""
+    """N episodes: color uint8 [N, V, T, H, W, 3], depth_mm uint16 [N, V, T, H, W], V the rig's
+    cameras in their order; actions float32 [N, L, J] at (i + 1) / rate, initial float32 [N, J]."""
 
-    cameras: tuple[str, ...]
     color: UInt8
     depth_mm: NDArray[np.uint16]
     actions: Float32
@@ -98,7 +97,6 @@ def load_episodes(data_dirs: Sequence[Path]) -> EpisodeSet:
                 actions.append(shard["actions"])
                 initial.append(shard["initial"])
     episodes = EpisodeSet(
-        tuple(f"cam{v}" for v in range(color[0].shape[1])),
         np.concatenate(color),
         np.concatenate(depth_mm),
         np.concatenate(actions),
@@ -289,7 +287,11 @@ class SampleMaker:
         error_m: tuple[float, float],
         real_share: float,
     ) -> None:
-        cameras = [rig.camera(name) for name in episodes.cameras]
+        cameras, views_there = rig.cameras, episodes.color.shape[1]
+        if len(cameras) != views_there:
+            raise ConfigError(
+                f"episodes of {views_there} views; rig '{rig.name}' has {list(rig.names)}"
+            )
         self.episodes, self.arm = episodes, arm
         self.config, self.views = config, views
         self.error_m, self.real_share = error_m, real_share

@@ -31,7 +31,7 @@ class TrajectoryTraining:
 
 def run(asked: TrainingRequest) -> None:
     """Train the TCN-VAE on executed episodes and on the plans of grounding scenes."""
-    choose(threads=asked.threads)
+    choose(threads=asked.threads)  # for the threads alone: a network this small trains in fp32
     folders = [*asked.video_folders(), asked.data / GROUNDING]
     training = asked.applied_to(TrajectoryTraining())
     train_trajectory(folders, asked.out, asked.config, training, asked.arm, asked.resume)
