@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     # Below this line so that a refused instruction does not wait for them.
     from mvista_bringup.paths import output_dir
     from mvista_cli.demo.record import OK
-    from mvista_cli.demo.report import write_report
+    from mvista_cli.demo.report import verdict, write_report
     from mvista_cli.demo.run import DemoRun
     from mvista_cli.operator.progress import StageProgress
     from mvista_core.timing import SystemClock
@@ -65,6 +65,5 @@ def run(args: argparse.Namespace) -> int:
     if record.outcome != OK:
         print(f"mvista: {record.outcome}: {record.message}", file=sys.stderr)
         return EXIT_REFUSED
-    verdict = "succeeded" if record.success else "did not succeed"
-    print(f"the pipeline ran to the end; the task {verdict}: {record.success_detail}")
+    print(verdict(record))
     return 0

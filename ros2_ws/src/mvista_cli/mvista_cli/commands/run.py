@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-CALL = 'ros2 service call {service} std_srvs/srv/SetBool "{{data: true}}"'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instruction", help='what to do, e.g. "open the drawer"')
@@ -34,10 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_bringup.graph.spec import absolute
     from mvista_cli.operator.interrupts import interrupts
     from mvista_cli.operator.progress import StageProgress
-    from mvista_cli.operator.task_client import CONFIRM, TaskRequest, task_client
+    from mvista_cli.operator.task_client import TaskRequest, asked_at_the_terminal, task_client
     from mvista_core.timing import SystemClock
 
     clock = SystemClock()
@@ -48,11 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     def decide() -> bool | None:
         show.done("reached")
-        if not sys.stdin.isatty():
-            call = CALL.format(service=absolute(args.namespace, CONFIRM))
-            print(f"the plan waits for an operator: {call}", flush=True)
-            return None
-        return input("look at the plan; may the arm move? [y/N] ").strip().lower() == "y"
+        return asked_at_the_terminal(args.namespace)
 
     with task_client(clock, args.namespace) as client, interrupts() as interrupted:
         try:

@@ -29,6 +29,12 @@ def write_report(record: RunRecord, folder: Path) -> Path:
     return page
 
 
+def verdict(record: RunRecord) -> str:
+    """How a run ended that reached its end, in one line."""
+    said = "succeeded" if record.success else "did not succeed"
+    return f"the pipeline ran to the end; the task {said}: {record.success_detail}"
+
+
 def to_json(record: RunRecord) -> str:
     """The facts of a run, without pictures."""
     document = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from mvista_interfaces.action import RunTask
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
+from mvista_bringup.graph.spec import absolute
 from mvista_core.ports import Clock
 from mvista_ros.actions import GoalClient, call_action, call_service
 from mvista_ros.convert import raise_outcome
@@ -19,6 +21,7 @@ from mvista_ros.spinning import spinning
 
 CONFIRM = "confirm"
 """The stage at which the plan waits for the operator, and the service that answers."""
+CALL = 'ros2 service call {service} std_srvs/srv/SetBool "{{data: true}}"'
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,12 @@ def task_client(clock: Clock, namespace: str = "") -> Iterator[TaskClient]:
     """A client with a thread of its own, on the domain of the environment."""
     with spinning(partial(Node, "operator", namespace=namespace)) as node:
         yield TaskClient(node, clock)
+
+
+def asked_at_the_terminal(namespace: str) -> bool | None:
+    """The operator's yes or no; None without a terminal, after saying whom to call instead."""
+    if not sys.stdin.isatty():
+        call = CALL.format(service=absolute(namespace, CONFIRM))
+        print(f"the plan waits for an operator: {call}", flush=True)
+        return None
+    return input("look at the plan; may the arm move? [y/N] ").strip().lower() == "y"
