@@ -70,6 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     _heavy("bench drift", "bench_drift", "is a moved camera noticed, and an unmoved one not"),
     Command(("bench", "executor"), "bench_executor", "the whole graph's set-points: even, in time"),
     Command(("bench", "graph"), "bench_graph", "what each process of the demo takes"),
+    Command(("bench", "watch"), "bench_watch", "what the page of `mvista watch` takes"),
     _heavy("dataset", "dataset", "collect expert episodes in the cell, or describe a data set"),
 )
 

@@ -123,7 +123,14 @@ class Headless:
         while self._process.poll() is None and self._clock.monotonic_ns() < until_ns:
             with suppress(OSError, ValueError):
                 port, path = active_port.read_text(encoding="utf-8").splitlines()
-                return connect(f"ws://127.0.0.1:{int(port)}{path}", max_size=None, proxy=None)
+                # Between two questions nobody reads, and no ping would be answered.
+                return connect(
+                    f"ws://127.0.0.1:{int(port)}{path}",
+                    max_size=None,
+                    proxy=None,
+                    ping_interval=None,
+                    close_timeout=1.0,
+                )
             self._clock.sleep_until(self._clock.monotonic_ns() + seconds_to_ns(POLL_S))
         raise UnavailableError(
             f"the browser did not start within {START_S:g} s (exit {self._process.poll()})"
