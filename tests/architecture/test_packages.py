@@ -26,8 +26,9 @@ ROSDEP_KEYS = {
 NO_ROSDEP_KEY = {
     "accelerate", "daqp", "diffusers", "fpsample", "mink", "mujoco", "piper_sdk", "ruckig",
     "safetensors", "tokenizers", "torch", "transformers", "viser",
+    "websockets",
 }  # fmt: skip
-"""On an apt ROS these come from pip: requirements-apt.in names them."""
+"""On an apt ROS these come from pip (its websockets is too old): requirements-apt.in names them."""
 PIP_NAMES = {"cv2": "opencv-contrib-python-headless", "open3d": "open3d-cpu"}
 """Imported by another name than pip's; apt's OpenCV is older than what calibration needs."""
 
