@@ -1,5 +1,6 @@
 # One verb per job. `make demo`, `make test`, `make lint` and `make bench` run setup when needed.
 #   make setup [PYTHON=python3.12]   make demo [TASK=touch_cube SEED=0]   make test [ARGS="-k core"]
+#   make check   make format
 PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.setup
@@ -13,7 +14,7 @@ TASK ?= touch the red cube
 SEED ?= 0
 UV ?= uv
 
-.PHONY: setup demo test lint bench clean lock
+.PHONY: setup demo test check lint format bench clean lock
 
 setup: $(STAMP)
 
@@ -31,6 +32,14 @@ test: $(STAMP)
 	@$(PY) -m pytest -n 2 --dist loadfile -m "not system" $(ARGS); computing=$$?; \
 	$(PY) -m pytest -m system $(ARGS); starting=$$?; \
 	case "$$computing $$starting" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
+
+# For every save: lint, and the unit tests that are quick
+check: lint
+	$(PY) -m pytest -n 2 --dist loadfile -q -m "unit and not slow" $(ARGS)
+
+format: $(STAMP)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

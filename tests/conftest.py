@@ -28,13 +28,16 @@ if _WORKER:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real processes share the machine with whatever else it does: each of them has three tries.
+    """Layers: what no other claims is a unit test.
 
+    Real processes share the machine with whatever else it does: each of them has three tries.
     Another try is counted and named in the summary; a test that needs one often is a bug.
     """
     for item in items:
         if item.get_closest_marker("system") is not None:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=2))
+        elif not any(item.get_closest_marker(layer) for layer in ("ros", "contract")):
+            item.add_marker(pytest.mark.unit)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

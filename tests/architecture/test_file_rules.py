@@ -134,3 +134,15 @@ def test_every_shipped_module_says_what_it_is() -> None:
         if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text("utf-8")))
     ]
     assert not silent, f"no module docstring: {silent}"
+
+
+def test_a_test_with_nodes_says_in_which_layer_it_is() -> None:
+    """`make check` runs what is marked neither `ros` nor `system`: no middleware is in it."""
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").glob("*/test_*.py")
+        if any(module.split(".")[0] == "rclpy" for module, _ in imported_modules(path))
+        and not {"pytest.mark.ros", "pytest.mark.system"}
+        & {ast.unparse(node) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+    ]
+    assert not silent, f"pytestmark = pytest.mark.ros, or system: {silent}"

@@ -32,6 +32,8 @@ from mvista_ros import qos
 from mvista_ros.showing import PAUSE_S, SILENT_AFTER_S, NodeWord, NodeWords, ShownPlan
 from mvista_ros.spinning import spinning
 
+pytestmark = pytest.mark.ros
+
 ARM = load_arm(Path(__file__).parents[2] / "config" / "arms" / "piper.yaml")
 HEADER = Header(frame_id="piper_base")
 

@@ -27,6 +27,8 @@ from mvista_ros.actions import call_service
 from mvista_ros.convert import optical_frame, transform_from_msg
 from mvista_ros.spinning import spinning
 
+pytestmark = pytest.mark.ros
+
 CLOCK = SystemClock()
 WAIT_S = 60.0
 AS_TF2 = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)

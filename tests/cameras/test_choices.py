@@ -19,6 +19,8 @@ from mvista_core.errors import CameraError, ConfigError
 from mvista_core.timing import ManualClock
 from mvista_ros.parameters import read_file
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).resolve().parents[2]
 COLOR, DEPTH = StreamRequest(1280, 720, 15), StreamRequest(640, 576, 15)
 

@@ -24,6 +24,8 @@ from tests.cameras.emulated import SMALL, rig
 from tests.cameras.test_nodes import READY_S, Reader
 from tests.fakes.lifecycle_client import LifecycleClient
 
+pytestmark = pytest.mark.ros
+
 CLOCK = SystemClock()
 PATIENCE_S, QUIET_S = 60.0, 0.5
 NAME = "/cam0/camera"

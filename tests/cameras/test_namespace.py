@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
@@ -15,6 +16,8 @@ from mvista_bringup.supervisor import Supervisor
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.spinning import spinning
+
+pytestmark = pytest.mark.ros
 
 CLOCK = SystemClock()
 WAIT_S = 40.0

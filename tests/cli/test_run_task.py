@@ -24,6 +24,8 @@ from mvista_planning.confirmation import Confirmation
 from mvista_ros.actions import WorkServer
 from mvista_ros.spinning import spinning
 
+pytestmark = pytest.mark.ros
+
 WAIT = ["--wait", "20"]
 CLOCK = SystemClock()
 

@@ -12,6 +12,8 @@ from mvista_core.errors import ArmNotReadyError, TrajectoryError
 from mvista_core.records import Float64, JointCommand, JointState
 from tests.contract.backends import ARMS, RECORDED_ARMS, ArmBackend
 
+pytestmark = pytest.mark.contract
+
 PERIOD_S = 1 / 200
 
 

@@ -13,6 +13,8 @@ from mvista_core.records import CameraFrame
 from tests.contract.backends import FRAME_SOURCES
 from tests.contract.frame_backends import FrameBackend
 
+pytestmark = pytest.mark.contract
+
 
 @pytest.fixture(params=sorted(FRAME_SOURCES))
 def backend(request: pytest.FixtureRequest) -> Iterator[FrameBackend]:

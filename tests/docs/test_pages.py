@@ -1,4 +1,4 @@
-"""The pages of docs/ and the README: their paths exist, their code runs, their commands are ones."""
+"""The pages of docs/ and the README: their paths exist, their code runs, their commands are so."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def understand(words: list[str]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_path_that_a_page_names_is_there(page: Path) -> None:
-    missing = [path for path in _PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()]
+    missing = [
+        path for path in _PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()
+    ]
     assert not missing
 
 
@@ -99,4 +101,6 @@ def test_twenty_changes_each_have_one_file_and_it_says_so() -> None:
     changes = _CHANGE.findall(text)
     assert len(changes) >= 20 and len({path for _, path, _ in changes}) == len(changes)
     for change, path, symbol in changes:
-        assert symbol in (ROOT / path).read_text(encoding="utf-8"), f"{change}: no {symbol} in {path}"
+        assert symbol in (ROOT / path).read_text(encoding="utf-8"), (
+            f"{change}: no {symbol} in {path}"
+        )

@@ -27,6 +27,8 @@ from mvista_ros.parameters import read_file
 from mvista_world.config import load_config
 from tests.fuzz.nodes import ROOT
 
+pytestmark = pytest.mark.ros
+
 READERS: dict[str, tuple[Path, Callable[[Path], object]]] = {
     "rig": (ROOT / "config/rigs/sim_cell.yaml", load_rig),
     "arm": (ROOT / "config/arms/piper.yaml", load_arm),

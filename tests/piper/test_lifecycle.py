@@ -24,6 +24,8 @@ from tests.fakes.lifecycle_client import LifecycleClient
 from tests.piper.cell import cell
 from tests.piper.test_node import DOMAIN, NODE, ROOT, Operator, running_driver, tell_the_arm, until
 
+pytestmark = pytest.mark.ros
+
 PATIENCE_S = 60.0
 BY_HAND = ["autostart:=false"]
 

@@ -33,6 +33,8 @@ from mvista_ros.actions import GoalClient, WorkServer, call_action
 from mvista_ros.convert import error_from_outcome
 from mvista_ros.spinning import spinning
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).parents[2]
 CLOCK = SystemClock()
 APPEAR_S = 60.0

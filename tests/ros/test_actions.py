@@ -22,6 +22,8 @@ from mvista_ros.actions import GoalClient, WorkServer, call_action, succeeded
 from mvista_ros.convert import error_from_outcome
 from tests.ros.typing_aliases import Spin
 
+pytestmark = pytest.mark.ros
+
 WAIT_S = 20.0
 CLOCK = SystemClock()
 Ask = Callable[..., tuple[int, Any]]

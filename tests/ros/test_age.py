@@ -8,6 +8,8 @@ from mvista_core.timing import seconds_to_ns
 from mvista_ros.age import Age
 from tests.ros.test_observation import Cell
 
+pytestmark = pytest.mark.ros
+
 
 @pytest.mark.parametrize("step_s", [0.0, -17.0, 3600.0])
 def test_an_age_grows_with_the_steady_clock_alone(step_s: float) -> None:

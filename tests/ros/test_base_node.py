@@ -19,6 +19,8 @@ from mvista_ros import qos
 from mvista_ros.actions import call_service
 from tests.ros.typing_aliases import Spin, Start
 
+pytestmark = pytest.mark.ros
+
 PROBE = Path(__file__).with_name("probe_node.py")
 WAIT_S = 20.0
 

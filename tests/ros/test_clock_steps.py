@@ -24,6 +24,8 @@ from mvista_ros.convert import stamp_to_ns
 from tests.fakes.step_clock import SteppedClock
 from tests.ros.typing_aliases import Spin
 
+pytestmark = pytest.mark.ros
+
 PROBE = Path(__file__).with_name("probe_node.py")
 CLOCK = SystemClock()
 NS = 10**9

@@ -26,6 +26,8 @@ from mvista_core.records import (
 from mvista_ros import convert
 from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
 
+pytestmark = pytest.mark.ros
+
 HALF_MM_M = 0.5e-3 + 1e-6
 ROTATION_TOLERANCE = 1e-9
 INTRINSICS = Intrinsics(32, 18, 18.7, 18.7, 15.5, 9.3)

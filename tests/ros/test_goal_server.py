@@ -22,6 +22,8 @@ from mvista_ros.actions import GoalClient
 from mvista_ros.goal_server import GoalServer
 from mvista_ros.spinning import served, spinning
 
+pytestmark = pytest.mark.ros
+
 CLOCK = SystemClock()
 WAIT_S = 10.0
 ALL = UUID()

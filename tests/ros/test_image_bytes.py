@@ -13,6 +13,8 @@ from mvista_core.errors import ObservationError
 from mvista_ros.convert import color_to_msg, depth_to_msg
 from mvista_ros.convert.image_bytes import image_from_bytes, image_to_bytes
 
+pytestmark = pytest.mark.ros
+
 STAMP_NS = 1_700_000_000_123_456_789
 TEXTS = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=30)
 

@@ -15,6 +15,8 @@ from mvista_core.records import JointState
 from mvista_ros.convert import joint_state_to_msg
 from mvista_ros.convert.joint_bytes import JointStateBytes, stamped
 
+pytestmark = pytest.mark.ros
+
 NUMBERS = st.floats(allow_nan=False, width=64)
 NAMES = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0")), max_size=9)
 

@@ -15,6 +15,8 @@ from mvista_ros.base_node import Health, HouseNode, Level, _with_troubles
 from mvista_ros.convert import joint_state_from_msg
 from mvista_ros.listening import RECENT_S, WARN_EVERY_S, Listening, message_from_bytes
 
+pytestmark = pytest.mark.ros
+
 TOPIC = "/piper/joint_states"
 
 

@@ -18,6 +18,8 @@ from mvista_ros.managed_node import ManagedNode
 from tests.fakes.lifecycle_client import PATIENCE_S, LifecycleClient
 from tests.ros.typing_aliases import Spin
 
+pytestmark = pytest.mark.ros
+
 CLOCK = SystemClock()
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP

@@ -26,6 +26,8 @@ from mvista_core.timing import ManualClock, seconds_to_ns
 from mvista_ros import convert
 from mvista_ros.observation import SILENCE_S, ObservationBuffer, ObservationLimits
 
+pytestmark = pytest.mark.ros
+
 INTRINSICS = Intrinsics(8, 6, 5.0, 5.0, 3.5, 2.5)
 POSE = look_at(np.array([1.0, 0.0, 1.0]), np.zeros(3))
 RIG = RigCalibration(

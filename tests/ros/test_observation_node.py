@@ -17,6 +17,8 @@ from mvista_ros.observation import SILENCE_S, CameraTopics, ObservationSource
 from tests.ros.test_observation import RIG, frame_messages, joints_at
 from tests.ros.typing_aliases import Spin
 
+pytestmark = pytest.mark.ros
+
 CLOCK = SystemClock()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mvista_ros.pairing import FORGET_NS, KEPT, STEP_NS, StampPairing
+
+pytestmark = pytest.mark.ros
 
 TOLERANCE_NS = 5
 

@@ -19,6 +19,8 @@ from mvista_ros.parameters import declare, load_parameter_file, parameter, read_
 from tests.ros.probe_node import ProbeParameters
 from tests.ros.typing_aliases import Write
 
+pytestmark = pytest.mark.ros
+
 LAYOUT = "/**:\n  ros__parameters:\n"
 
 

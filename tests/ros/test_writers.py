@@ -19,6 +19,8 @@ from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level
 from mvista_ros.writers import SoleWriter, Writer, Writers
 
+pytestmark = pytest.mark.ros
+
 CLOCK = SystemClock()
 ONE, TWIN, OTHER = Writer("/a", b"1"), Writer("/a", b"2"), Writer("/b", b"3")
 

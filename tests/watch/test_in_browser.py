@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
-from mvista_bringup.options import option_values
 from mvista_interfaces.srv import ResetScene
 from numpy.typing import NDArray
 from rclpy.node import Node
 
+from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.options import option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.timing import SystemClock, seconds_to_ns
