@@ -172,9 +172,13 @@ def test_an_unknown_network_lists_the_networks(trained: TrainingRequest) -> None
         recipes.run("decoder", trained)
 
 
-def test_no_data_says_how_to_get_some(tmp_path: Path) -> None:
+def test_no_data_says_how_to_get_some(trained: TrainingRequest, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mvista dataset collect"):
         data.shard_paths([tmp_path])
+    nothing = replace(trained, data=tmp_path, out=tmp_path / "out")
+    for network in ("codec", "trajectory", "generator", "refine"):
+        with pytest.raises(ConfigError, match=r"none of \['touch', 'drawer', 'orange'\].*collect"):
+            recipes.run(network, nothing)
 
 
 def test_an_epoch_shows_nothing_twice_and_the_next_is_shuffled_anew() -> None:

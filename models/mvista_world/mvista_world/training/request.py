@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
 from mvista_world.config import ModelConfig
 
@@ -50,8 +51,18 @@ class TrainingRequest:
     start: Path | None = None
 
     def video_folders(self) -> list[Path]:
-        """The video data sets that are there, in the order of `VIDEO_SHARES`."""
-        return [self.data / name for name in VIDEO_SHARES if (self.data / name).is_dir()]
+        """The video data sets that are there, in the order of `VIDEO_SHARES`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        found = [self.data / name for name in VIDEO_SHARES if (self.data / name).is_dir()]
+        if not found:
+            raise ConfigError(
+                f"no data set under {self.data}: none of {list(VIDEO_SHARES)}; "
+                "run `mvista dataset collect`, see --data"
+            )
+        return found
 
     def applied_to(self, settings: S) -> S:
         """A recipe's settings with the seed and the length that were asked for."""
