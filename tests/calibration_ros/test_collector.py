@@ -80,8 +80,11 @@ class FeedingClock(ManualClock):
         self.buffer.add_color("cam0", image_to_bytes(color, "rgb8", stamp_ns, "cam0"))
         self.buffer.add_depth("cam0", self._depths[0])
         if self._arm:
-            joints = np.full(len(ARM.joint_names), 0.01 * self.frame * self.arm_moves)
-            self.buffer.add_joints(JointState(ARM.joint_names, joints, joints, stamp_ns))
+            for part in (0.0, 0.5):  # of a frame later
+                moved = 0.01 * (self.frame + part) * self.arm_moves
+                joints = np.full(len(ARM.joint_names), moved)
+                at_ns = stamp_ns + round(part * FRAME_NS)
+                self.buffer.add_joints(JointState(ARM.joint_names, joints, joints, at_ns))
 
     def _draw(self, pose: Float64) -> tuple[UInt8, NDArray[np.uint16]]:
         key = pose.tobytes()
@@ -125,6 +128,22 @@ def test_a_moving_board_is_never_recorded(tmp_path: Path) -> None:
     with pytest.raises(CancelledError, match="0 shots"):
         Collector(SETTINGS, clock.buffer, clock).collect(tmp_path / "s", 1, tell)
     assert all("moved by" in why for why in refused)
+
+
+def test_a_look_at_an_arm_that_moves_ends_before_depth_is_waited_for(tmp_path: Path) -> None:
+    clock = FeedingClock(SETTINGS, lambda shot: placed(0.0), arm=True)
+    clock.arm_moves = True
+    looks: list[tuple[str, bool, int]] = []
+
+    def tell(guidance: Guidance) -> bool:
+        looks.append((guidance.refused, guidance.sees["cam0"], clock.frame))
+        return len(looks) < 4
+
+    with pytest.raises(CancelledError, match="0 shots"):
+        Collector(SETTINGS, clock.buffer, clock, ARM).collect(tmp_path / "s", 1, tell)
+    assert all("the arm moved" in why and sees for why, sees, _ in looks)
+    frames = np.diff([frame for _, _, frame in looks])
+    assert (frames < SETTINGS.depth_frames).all(), "a look waits for depth"
 
 
 def test_depth_that_was_taken_before_the_shot_is_not_part_of_it(tmp_path: Path) -> None:

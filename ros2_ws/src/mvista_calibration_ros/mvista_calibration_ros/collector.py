@@ -19,12 +19,19 @@ from mvista_calibration.session.writer import SessionWriter
 from mvista_calibration_ros.frames import FrameBuffer, MeanDepth
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_core.arm import ArmModel
-from mvista_core.errors import CalibrationError, CancelledError, NoBoardError
+from mvista_core.errors import (
+    CalibrationError,
+    CancelledError,
+    NoBoardError,
+    StaleFeedbackError,
+)
 from mvista_core.ports import Clock
 from mvista_core.records import Float64, Intrinsics, JointState
 from mvista_core.rig import load_rig
 from mvista_core.timing import seconds_to_ns
 from mvista_ros.convert.image_bytes import ReceivedImage
+
+_LATEST_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,8 @@ class Collector:
         if not early.accept:
             return Guidance("refused", guide.coverage(), sees, early.why)
         begun_ns = {view.camera: first[view.camera].stamp_ns for view in before}
+        if why := self._moved_since(min(begun_ns.values())):
+            return Guidance("refused", guide.coverage(), sees, why)
         means = self._mean_depth(begun_ns) if self.settings.depth_topic else {}
         images = self._after(begun_ns, means)
         views, wrong = self._detect(images)
@@ -246,6 +255,13 @@ class Collector:
             found = list(pool.map(look, images))
         wrong = next((item for item in found if isinstance(item, str)), "")
         return [item for item in found if isinstance(item, BoardView)], wrong
+
+    def _moved_since(self, start_ns: int) -> str:
+        """Why a shot that begins then is in vain already: its depth need not be waited for."""
+        try:
+            return self._arm_pose(start_ns, _LATEST_NS)[2]
+        except StaleFeedbackError:
+            return ""  # none yet: judged when the shot is whole
 
     def _arm_pose(
         self, start_ns: int, end_ns: int
