@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from control_msgs.action import FollowJointTrajectory
 from mvista_interfaces.action import ExecutePlan
@@ -43,9 +43,9 @@ MOST_NAMES = 100
 MOST_LETTERS = 200
 """Of a plan's id, which every report repeats."""
 
-Asked = FollowJointTrajectory.Goal | ExecutePlan.Goal
-Answer = FollowJointTrajectory.Result | ExecutePlan.Result
-Progress = FollowJointTrajectory.Feedback | ExecutePlan.Feedback
+Asked: TypeAlias = FollowJointTrajectory.Goal | ExecutePlan.Goal
+Answer: TypeAlias = FollowJointTrajectory.Result | ExecutePlan.Result
+Progress: TypeAlias = FollowJointTrajectory.Feedback | ExecutePlan.Feedback
 
 
 class GoalData(NamedTuple):
