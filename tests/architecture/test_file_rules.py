@@ -17,6 +17,8 @@ from tests.architecture.source_tree import (
     tree_of,
 )
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("encode", "denoise", "decode", "infer", "refine")
 """Stages of the world model: only planner.py (with probe.py) and training compose them."""
 WORLD = ROOT / "models/mvista_world/mvista_world"

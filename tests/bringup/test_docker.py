@@ -18,6 +18,8 @@ from packaging.utils import canonicalize_name
 
 from mvista_cli.registry import find_command
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))

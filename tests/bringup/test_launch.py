@@ -47,6 +47,8 @@ from mvista_core.process import LAUNCHER
 from mvista_core.rig import load_rig, save_rig
 from mvista_description import urdf
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"
 FROM_APT = {"robot_state_publisher", "rviz2", "rqt_robot_monitor"}

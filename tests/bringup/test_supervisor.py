@@ -19,6 +19,8 @@ from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.supervisor import Supervisor, free_domain_id
 from mvista_core.errors import ConfigError, UnavailableError
 
+pytestmark = pytest.mark.slow
+
 READY_S = 40.0
 WAIT_S = 20.0
 RUNNER = """

@@ -31,6 +31,8 @@ from mvista_core.geometry import pose_from, rotation_from_quaternion
 from mvista_core.rig import load_rig, save_rig
 from tests.architecture.source_tree import ROOT
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = SessionSettings(
     arm=load_arm(ROOT / "config" / "arms" / "piper.yaml"), depth_width_px=320, shots=12
 )

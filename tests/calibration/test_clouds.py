@@ -23,6 +23,8 @@ from mvista_core.geometry import transform_points
 from mvista_core.records import Intrinsics
 from tests.calibration.truths import coarse_of_truth
 
+pytestmark = pytest.mark.slow
+
 EXACT = SessionSettings(
     shots=3,
     focal_error=0.0,

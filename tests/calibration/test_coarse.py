@@ -25,6 +25,8 @@ from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import invert
 from tests.calibration.synthetic_views import LARGE, Scene, scene
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def noisy() -> Scene:

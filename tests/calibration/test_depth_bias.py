@@ -27,6 +27,8 @@ from mvista_calibration_sim.tof_depth import DepthSettings
 from mvista_core.errors import CalibrationError
 from tests.calibration.truths import coarse_of_truth
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = SessionSettings(board=LARGE_BOARD, shots=6, depth_width_px=640)
 
 

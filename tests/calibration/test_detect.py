@@ -23,6 +23,8 @@ from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, UInt8
 from tests.calibration.drawing import LENS, board_picture, corners_px
 
+pytestmark = pytest.mark.slow
+
 ODD = Board(7, 5, 0.03, 0.022)
 EVEN = Board(8, 6, 0.03, 0.022)
 

@@ -26,6 +26,8 @@ from mvista_core.records import (
     RigCalibration,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LENS = Intrinsics(160, 90, 93.5, 93.5, 79.0, 46.0)
 TARGET = np.array([0.33, 0.0, 0.05])

@@ -18,6 +18,8 @@ from mvista_core.errors import CalibrationError
 from mvista_core.geometry import is_pose
 from tests.calibration.truths import coarse_of_truth
 
+pytestmark = pytest.mark.slow
+
 EXACT_LENS = SessionSettings(
     shots=3,
     focal_error=0.0,

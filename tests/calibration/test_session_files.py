@@ -30,6 +30,8 @@ from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import Float64, Intrinsics, UInt8
 from tests.calibration.drawing import board_depth, board_picture, corners_px
 
+pytestmark = pytest.mark.slow
+
 BOARD = Board(7, 5, 0.03, 0.022, legacy=False)
 LENS = Intrinsics(640, 360, 374.0, 374.0, 319.7, 180.4)
 DEPTH_LENS = LENS.scaled(0.5)

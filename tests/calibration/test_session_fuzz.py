@@ -17,6 +17,8 @@ from mvista_core.errors import MvistaError, RigError
 from mvista_core.rig import load_rig
 from tests.calibration.sessions import small_session
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 100
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 3, 10**40, 2**63, 1.5, float("nan"), float("inf"), "", "wide", "1e-3",

@@ -23,6 +23,8 @@ from mvista_core.records import Float64, Intrinsics
 from tests.calibration.drawing import board_picture
 from tests.calibration.sessions import small_session
 
+pytestmark = pytest.mark.slow
+
 BOARD = Board(7, 5, 0.03, 0.022, legacy=False)
 LENS = Intrinsics(1280, 720, 748.0, 748.0, 639.5, 359.5)
 SETTINGS = SessionHeader(

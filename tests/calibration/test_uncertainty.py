@@ -18,6 +18,8 @@ from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64
 from tests.calibration.synthetic_views import LARGE, Scene, scene
 
+pytestmark = pytest.mark.slow
+
 WORKSPACE = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
 NAMES = ("cam0", "cam1")
 twist = st.lists(st.floats(-0.05, 0.05), min_size=6, max_size=6).map(np.array)

@@ -35,6 +35,8 @@ from mvista_ros.convert.image_bytes import image_to_bytes
 from mvista_ros.parameters import read_file
 from tests.calibration.drawing import LENS, board_depth, board_picture
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ARM = load_arm(ROOT / "config" / "arms" / "piper.yaml")
 SETTINGS = CalibrationParameters(

@@ -22,6 +22,8 @@ from mvista_sim.rig_file import sim_rig
 from mvista_sim.scene import EXTENT_M, build_model
 from mvista_sim.tasks import make_layout
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BOARD = Board(6, 5, 0.04, 0.030)
 QUICK = CellSession(3, BOARD, shots=2, colour_width_px=1280, depth_width_px=640)

@@ -18,6 +18,8 @@ from mvista_core.errors import NoBoardError, RigError
 from mvista_core.geometry import invert, transform_points
 from mvista_core.timing import ManualClock, seconds_to_ns
 
+pytestmark = pytest.mark.slow
+
 ARM = load_arm(Path(__file__).parents[2] / "config/arms/piper.yaml")
 BOARD = Board(6, 5, 0.04, 0.030)
 MOVE_S = 2.0

@@ -23,6 +23,8 @@ from mvista_core.arm import ArmModel
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import back_project, invert, is_pose, transform_points
 
+pytestmark = pytest.mark.slow
+
 PERFECT_DEPTH = DepthSettings(
     offset_sd_m=0.0, scale_sd=0.0, wiggle_m=0.0, noise_m=0.0, fixed_pattern_m=0.0, ink_m=0.0
 )

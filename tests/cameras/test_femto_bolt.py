@@ -10,6 +10,8 @@ from mvista_cameras.records import Condition
 from mvista_core.timing import ns_to_seconds
 from tests.cameras.emulated import rig
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_second_is_fifteen_shots_truly_stamped() -> None:
     camera = rig()

@@ -23,6 +23,8 @@ from mvista_core.geometry import invert, rotation_angle_rad
 from mvista_core.rig import load_rig
 from tests.calibration.sessions import LENS, cameras_m, small_session
 
+pytestmark = pytest.mark.slow
+
 PYTHONS_WORDS = (
     "object has no attribute", "not subscriptable", "Traceback", "Error(", "invalid literal",
     "could not convert", "indices must be", "unexpected keyword", "argument must be",

@@ -21,6 +21,8 @@ from mvista_core.timing import NS_PER_S
 from mvista_ros.convert import depth_to_mm
 from tests.calibration.drawing import LENS, board_depth, board_picture
 
+pytestmark = pytest.mark.slow
+
 BOARD = CalibrationParameters().board
 RATE_HZ = 10
 START_NS = 1_700_000_000 * NS_PER_S

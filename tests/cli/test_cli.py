@@ -14,6 +14,8 @@ import pytest
 from mvista_cli import choices, cli, commands, registry
 from mvista_core.errors import InstructionError
 
+pytestmark = pytest.mark.slow
+
 LAUNCHER = Path(sys.prefix) / "bin" / "mvista"
 
 
@@ -147,6 +149,15 @@ def test_help_of_a_group_lists_every_verb_below_it(
     listed = [line.split("  ")[1] for line in text.splitlines() if line.startswith("  mvista ")]
     below = [c for c in registry.COMMANDS if c.words[: len(words)] == words]
     assert listed == [f"mvista {' '.join(command.words)}" for command in below]
+
+
+@pytest.mark.skipif(not LAUNCHER.is_file(), reason="not a `make setup` environment")
+@pytest.mark.parametrize("words", ["--help", "calibrate --help", "plan --help"])
+def test_a_reader_that_goes_away_is_no_error(words: str) -> None:
+    """`mvista ... | head`, at a pipe that nobody reads any more."""
+    line = f"{LAUNCHER} {words} | true"
+    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
 
 
 @pytest.mark.skipif(not LAUNCHER.is_file(), reason="not a `make setup` environment")

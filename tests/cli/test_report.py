@@ -23,6 +23,8 @@ from mvista_cli.demo.report import to_html, to_json, write_report
 from mvista_core.records import ActionTrajectory, Provenance
 from tests.cli.run_records import full_record, without_images
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = (
     "What the cameras saw",
     "Imagined, and what then happened",

@@ -14,6 +14,8 @@ from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import is_pose
 
+pytestmark = pytest.mark.slow
+
 PIPER = Path(__file__).parents[2] / "config" / "arms" / "piper.yaml"
 
 

@@ -19,6 +19,8 @@ from mvista_description.moveit import arm_srdf, moveit_file, problems
 from mvista_description.urdf import cell_urdf
 from tests.description.test_urdf import COMPILER
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ARM_FILE = ROOT / "config" / "arms" / "piper.yaml"
 ARMS = ("piper", "left")

@@ -16,6 +16,8 @@ from mvista_eval import generation
 from mvista_eval.generation import ALL_VIEWS, FIGURES, ViewScore
 from tests.world.tiny import CONFIG, RIG, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 PSNR, SSIM, ABS_REL, RMSE, DELTA1, VALID, CHAMFER, EMD = range(len(FIGURES))
 
 

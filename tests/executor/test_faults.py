@@ -32,6 +32,8 @@ from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import make_successor
 from tests.executor.rig import FollowerArm, assert_within_limits, smooth_points, trajectory_of
 
+pytestmark = pytest.mark.slow
+
 PERIOD_S = 0.005
 
 

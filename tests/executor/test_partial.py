@@ -31,6 +31,8 @@ from tests.executor.rig import (
     trajectory_of,
 )
 
+pytestmark = pytest.mark.slow
+
 seeds = st.integers(0, 2**31 - 1)
 few = run(max_examples=12, deadline=None, derandomize=True)
 ARM, GRIPPER = (0, 1, 2, 3, 4, 5), (6,)

@@ -22,6 +22,8 @@ from mvista_executor.report import Tolerances
 from mvista_executor.successor import Standing, make_successor
 from tests.executor.rig import smooth_points, trajectory_of
 
+pytestmark = pytest.mark.slow
+
 CLOCK = SystemClock()
 
 

@@ -21,6 +21,8 @@ from mvista_executor.stream import ExecutionStream
 from mvista_executor.successor import make_successor
 from tests.executor.rig import FollowerArm, assert_within_limits, smooth_points, trajectory_of
 
+pytestmark = pytest.mark.slow
+
 seeds = st.integers(0, 2**31 - 1)
 few = run(max_examples=12, deadline=None, derandomize=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
@@ -30,6 +31,8 @@ from tests.executor.rig import (
     smooth_points,
     trajectory_of,
 )
+
+pytestmark = pytest.mark.slow
 
 seeds = st.integers(0, 2**31 - 1)
 few = run(max_examples=8, deadline=None, derandomize=True)

@@ -24,6 +24,8 @@ from mvista_executor.report import Status
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import FollowerArm, assert_within_limits, smooth_points, trajectory_of
 
+pytestmark = pytest.mark.slow
+
 ROUNDING_S = 1e-6
 
 

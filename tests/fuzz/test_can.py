@@ -17,6 +17,8 @@ from mvista_piper import protocol
 from mvista_piper.status import ARMED, Mode
 from tests.piper.cell import PIPER, Cell, cell
 
+pytestmark = pytest.mark.slow
+
 TICKS = 1000
 KNOWN_IDS = (
     *range(0x2A1, 0x2A9),

@@ -24,6 +24,8 @@ from mvista_piper.report import grade
 from mvista_piper.status import ARMED, Mode
 from tests.piper.cell import HOME, MOVING, PERIOD_S, Cell, cell
 
+pytestmark = pytest.mark.slow
+
 
 def in_motion(c: Cell) -> None:
     """Enabled, and joint 1 on the way at 1 rad/s."""

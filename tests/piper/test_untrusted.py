@@ -34,6 +34,8 @@ from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, Mode
 from tests.piper.cell import HOME, PERIOD_S, PIPER, POWERED, Cell, cell
 
+pytestmark = pytest.mark.slow
+
 MOVING = (protocol.MODE, *protocol.JOINTS, protocol.GRIPPER, protocol.ENABLE)
 CANNOT_BE = {
     "4 bytes": lambda c: setattr(c.arm.faults, "short_joint", 2),

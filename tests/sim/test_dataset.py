@@ -18,6 +18,8 @@ from mvista_sim.cell import SimCell
 from mvista_sim.dataset import Collection, collect
 from mvista_world.training.data import load_shard, templates
 
+pytestmark = pytest.mark.slow
+
 
 class _Here:
     """The process pool's `map` in this process."""

@@ -14,6 +14,8 @@ from mvista_sim import tasks
 from mvista_sim.cell import SimCell
 from mvista_sim.experts import MotionStyle
 
+pytestmark = pytest.mark.slow
+
 TASKS = sorted(tasks.TEMPLATES)
 
 

@@ -12,6 +12,8 @@ import pip_progress
 import pytest
 from pip_progress import PipProgress, requirement_names, run_pip
 
+pytestmark = pytest.mark.slow
+
 SAID = """\
 Looking in indexes: https://pypi.org/simple
 Collecting alpha==1.0 (from -r requirements.lock (line 2))

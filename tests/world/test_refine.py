@@ -51,6 +51,8 @@ from mvista_world.training.refine_data import (
     save_priors,
 )
 
+pytestmark = pytest.mark.slow
+
 ARM: ArmModel = load_arm(Path(__file__).parents[2] / "config/arms/piper.yaml")
 TINY = RefineConfig(points=48, candidates=96, point_widths=(24, 48), keypoints=4, hidden=48)
 FRAME_TIMES_S = np.linspace(0.0, 6.4, 9)

@@ -40,6 +40,8 @@ from tests.world.tiny import (
     write_episodes,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:

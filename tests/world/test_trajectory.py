@@ -22,6 +22,8 @@ from tests.world.tiny import (
     source_mask,
 )
 
+pytestmark = pytest.mark.slow
+
 Z = CONFIG.trajectory
 OPTIMISATION = CONFIG.optimisation
 

@@ -20,9 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0, 2 refused, 130 interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = registry.find_command(words)
-    if command is None:
-        return _run_overview(words)
     try:
+        if command is None:
+            return _run_overview(words)
         return command.run(_parser(command).parse_args(words[len(command.words) :]))
     except MvistaError as error:
         print(f"mvista: {error}", file=sys.stderr)
@@ -46,7 +46,10 @@ def _parser(command: registry.Command) -> argparse.ArgumentParser:
 
 
 def _listed(commands: Sequence[registry.Command]) -> str:
-    lines = [f"  mvista {' '.join(c.words):<20} {c.help}" for c in commands]
+    names = [" ".join(command.words) for command in commands]
+    width = max(map(len, names), default=0)
+    pairs = zip(names, commands, strict=True)
+    lines = [f"  mvista {name:<{width}}  {command.help}" for name, command in pairs]
     return "\n".join(["commands (each has --help):", *lines]) if lines else ""
 
 
