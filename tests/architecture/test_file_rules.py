@@ -148,3 +148,13 @@ def test_a_test_with_nodes_says_in_which_layer_it_is() -> None:
         & {ast.unparse(node) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
     ]
     assert not silent, f"pytestmark = pytest.mark.ros, or system: {silent}"
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """Public classes of all packages; a reader who meets a name need not ask whose it is."""
+    homes: dict[str, list[str]] = {}
+    for path in shipped_files():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: files for name, files in homes.items() if len(files) > 1}

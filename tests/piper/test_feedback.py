@@ -17,7 +17,7 @@ from mvista_core.timing import ManualClock
 from mvista_piper.bus_time import Stamp
 from mvista_piper.feedback import Feedback
 from mvista_piper.identity import Role
-from mvista_piper.link import Frame, PiperLink
+from mvista_piper.link import PiperLink, ReceivedFrame
 from mvista_piper.protocol import JOINT_FEEDBACK
 
 Join = Callable[[], can.BusABC]
@@ -154,7 +154,7 @@ def test_what_was_on_the_bus_before_it_was_forgotten_does_not_come_back(wire: Wi
     """A frame that another thread held while the operator re-armed, or freed a leader."""
     for _ in range(3):
         wire.say(0x2B5, bytes(8))
-    held = Frame(0x2B5, bytes(8), wire.stamp())
+    held = ReceivedFrame(0x2B5, bytes(8), wire.stamp())
     wire.clock.advance(0.001)
     wire.feedback.forget(wire.clock.monotonic_ns())
     wire.feedback.take(held)
@@ -166,7 +166,7 @@ def test_answers_are_read_while_they_come_and_are_forgotten(wire: Wire) -> None:
     """Three threads, as in the node: one takes, one reads, one forgets."""
     done, failures = threading.Event(), []
     frames = [
-        Frame(can_id, struct.pack(layout, motor, *rest), wire.stamp())
+        ReceivedFrame(can_id, struct.pack(layout, motor, *rest), wire.stamp())
         for motor in range(1, 7)
         for can_id, layout, rest in (
             (0x473, ">BhhHx", (1000, -500, 3000)),

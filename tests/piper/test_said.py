@@ -16,12 +16,12 @@ from piper_sdk import C_PiperInterface_V2, LogLevel
 from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, MOTOR_SLOW
 from mvista_piper.said import (
     DECODERS,
-    ArmStatus,
     CollisionLevels,
     MotorAcceleration,
     MotorLimit,
     MotorStatus,
     NotParsedError,
+    SaidStatus,
     decode,
 )
 
@@ -75,10 +75,10 @@ def test_the_motors_health(motor: int, volt: int, driver: int, own: int, bits: i
 def test_the_arms_status(ctrl_mode: int, status: int, mode_feed: int, error: int) -> None:
     data = bytes((ctrl_mode, status, mode_feed, 0, 0, 0)) + struct.pack(">H", error)
     said = sdk_of(0x2A1, data).GetArmStatus().arm_status
-    theirs = ArmStatus(
+    theirs = SaidStatus(
         int(said.ctrl_mode), int(said.arm_status), int(said.mode_feed), int(said.err_code)
     )
-    assert decode(0x2A1, data) == theirs == ArmStatus(ctrl_mode, status, mode_feed, error)
+    assert decode(0x2A1, data) == theirs == SaidStatus(ctrl_mode, status, mode_feed, error)
 
 
 @given(

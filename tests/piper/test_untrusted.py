@@ -28,7 +28,7 @@ from mvista_core.timing import ns_to_seconds
 from mvista_piper import protocol
 from mvista_piper.driver import PiperDriver
 from mvista_piper.emulator.settings import EmulatorSettings
-from mvista_piper.link import Frame, PiperLink
+from mvista_piper.link import PiperLink, ReceivedFrame
 from mvista_piper.report import grade
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, Mode
@@ -265,7 +265,7 @@ class Interrupted(PiperLink):
 
     meanwhile: Callable[[], None] | None = None
 
-    def receive(self, timeout_s: float) -> Frame | None:
+    def receive(self, timeout_s: float) -> ReceivedFrame | None:
         try:
             return super().receive(timeout_s)
         except BusLostError:

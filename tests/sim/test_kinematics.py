@@ -13,7 +13,7 @@ from mvista_core.errors import ObservationError, TrajectoryError
 from mvista_core.records import JointCommand, JointState
 from mvista_sim.cell import CONTROL_HZ, SimCell
 from mvista_sim.scene import TIMESTEP_S
-from mvista_sim.set_point import SetPoint
+from mvista_sim.set_point import LimitedSetPoint
 
 
 def test_the_tip_is_where_the_arm_file_says_in_any_pose(cell: SimCell, arm: ArmModel) -> None:
@@ -45,7 +45,7 @@ def test_the_set_point_never_exceeds_velocity_or_acceleration(
     arm: ArmModel, segments: list[tuple[int, float, bool]]
 ) -> None:
     """Whatever is commanded, and when it stops: at most 3 rad/s and 5 rad/s^2 (the arm file's)."""
-    limited = SetPoint(arm.home, arm.max_velocity, arm.max_acceleration, TIMESTEP_S)
+    limited = LimitedSetPoint(arm.home, arm.max_velocity, arm.max_acceleration, TIMESTEP_S)
     points = [arm.home]
     for seed, duration_s, stops in segments:
         target = np.random.default_rng(seed).uniform(arm.lower, arm.upper)
@@ -64,7 +64,7 @@ def test_the_set_point_never_exceeds_velocity_or_acceleration(
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_set_point_that_rests_stands_exactly_on_its_target(arm: ArmModel, seed: int) -> None:
     target = np.random.default_rng(seed).uniform(arm.lower, arm.upper)
-    pursuing = SetPoint(arm.home, arm.max_velocity, arm.max_acceleration, TIMESTEP_S)
+    pursuing = LimitedSetPoint(arm.home, arm.max_velocity, arm.max_acceleration, TIMESTEP_S)
     assert pursuing.resting
     for joint, position in enumerate(target):
         pursuing.aim(joint, position)

@@ -19,7 +19,7 @@ from mvista_piper.feedback import Feedback
 from mvista_piper.limits import MOTORS, JointLimits
 from mvista_piper.link import PiperLink
 from mvista_piper.protocol import ArmCondition, CtrlMode, MoveMode
-from mvista_piper.said import CTRL_MODES, ArmStatus
+from mvista_piper.said import CTRL_MODES, SaidStatus
 from mvista_piper.setpoints import per_joint
 from mvista_piper.settings import PiperSettings
 
@@ -149,7 +149,7 @@ class Enabling:
             self._mode = _Stage(stage.began_ns, next_ns)
         return False
 
-    def _mode_refused(self, status: ArmStatus | None, speed_rad_s: float) -> str:
+    def _mode_refused(self, status: SaidStatus | None, speed_rad_s: float) -> str:
         if speed_rad_s > REST_RAD_S:
             return (
                 f"the arm moves at {speed_rad_s:.2f} rad/s, at most {REST_RAD_S} is allowed: wait "
@@ -175,7 +175,7 @@ class Enabling:
         return pose
 
 
-def _taken(status: ArmStatus) -> bool:
+def _taken(status: SaidStatus) -> bool:
     return (status.ctrl_mode, status.mode_feed) == (
         CtrlMode.CAN,
         MoveMode.JOINT,

@@ -18,18 +18,18 @@ from mvista_piper.bus_time import Stamp
 from mvista_piper.firmware import FirmwareText
 from mvista_piper.identity import ArmAnswers, Role
 from mvista_piper.limits import GRIPPER_REACH, JOINT_REACHES, MOTORS, MotorLimits, motor_reaches
-from mvista_piper.link import Frame
+from mvista_piper.link import ReceivedFrame
 from mvista_piper.plausible import Judge
 from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, MOTOR_SLOW, CtrlMode
 from mvista_piper.said import (
     DECODERS,
     LEADER_IDS,
-    ArmStatus,
     CollisionLevels,
     MotorAcceleration,
     MotorLimit,
     MotorStatus,
     NotParsedError,
+    SaidStatus,
     decode,
 )
 
@@ -113,7 +113,7 @@ class Feedback:
         """The bus was listened to until this moment (monotonic), and nothing more was on it."""
         self._heard.heard_ns = now_ns
 
-    def take(self, frame: Frame) -> bool:
+    def take(self, frame: ReceivedFrame) -> bool:
         """Note one frame of the arm; True when it completes a set of joints."""
         heard, stamp, can_id = self._heard, frame.stamp, frame.can_id
         if stamp.monotonic_ns < heard.since_ns:
@@ -272,7 +272,7 @@ class Feedback:
             if judge.dropped
         )
 
-    def status(self, now_ns: int, since_ns: int = 0) -> ArmStatus | None:
+    def status(self, now_ns: int, since_ns: int = 0) -> SaidStatus | None:
         """The controller's status if fresh and not older than `since_ns`."""
         heard = self._heard
         found = heard.newest.get(protocol.STATUS)
@@ -317,7 +317,7 @@ class Feedback:
         return ArmAnswers(heard.firmware.text, self.role(now_ns), limits, heard.collision_levels)
 
 
-def _value_of(frame: Frame, judge: Judge) -> Any:
+def _value_of(frame: ReceivedFrame, judge: Judge) -> Any:
     """What the frame says; None: nothing that can be, which is counted."""
     try:
         if frame.flaw:

@@ -39,7 +39,7 @@ _LOOK_EVERY_NS = seconds_to_ns(0.02)
 _instances = itertools.count()
 
 
-class Frame(NamedTuple):
+class ReceivedFrame(NamedTuple):
     """One frame of the bus. `flaw`: why it cannot be one of an arm's, "" if it can.
 
     `foreign`: the controller's own report of an error, a frame with a 29-bit id, or somebody's
@@ -146,7 +146,7 @@ class PiperLink:
         )
 
     # In
-    def receive(self, timeout_s: float) -> Frame | None:
+    def receive(self, timeout_s: float) -> ReceivedFrame | None:
         """Take one frame, waiting at most so long for it; None: none came.
 
         Raises:
@@ -178,8 +178,8 @@ class PiperLink:
             message = _take(bus, timeout_s) if timeout_s else None
         return message
 
-    def _count(self, message: can.Message) -> Frame:
-        frame = Frame(
+    def _count(self, message: can.Message) -> ReceivedFrame:
+        frame = ReceivedFrame(
             message.arbitration_id,
             bytes(message.data),
             self._time.stamp(message.timestamp),

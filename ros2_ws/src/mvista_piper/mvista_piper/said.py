@@ -47,7 +47,7 @@ class NotParsedError(ValueError):
 
 
 @dataclass(frozen=True)
-class ArmStatus:
+class SaidStatus:
     """0x2A1: what the arm's controller says of itself."""
 
     ctrl_mode: int
@@ -131,7 +131,7 @@ def decode(can_id: int, data: bytes) -> Any:
     return DECODERS[can_id](data)
 
 
-def _status(data: bytes) -> ArmStatus:
+def _status(data: bytes) -> SaidStatus:
     said = protocol.ArmStatus.unpack(data)
     for value, known, name in (
         (said.ctrl_mode, CTRL_MODES, "ctrl_mode"),
@@ -140,7 +140,7 @@ def _status(data: bytes) -> ArmStatus:
     ):
         if value not in known:
             raise NotParsedError(f"{name} {value} is unknown")
-    return ArmStatus(said.ctrl_mode, said.condition, said.move_mode, said.error_code)
+    return SaidStatus(said.ctrl_mode, said.condition, said.move_mode, said.error_code)
 
 
 def _gripper(data: bytes) -> Values:

@@ -22,7 +22,7 @@ _REACHED = 1e-6
 
 
 @dataclass(frozen=True)
-class SetPoint:
+class SentSetPoint:
     """What was last sent: positions [J], the speeds [J] it moved with, when; the sender's stamp."""
 
     positions: Float64
@@ -45,11 +45,11 @@ class SetPoints:
         """`engage_within` [J]; elapsed time counts as `period_s` at least, `longest_s` at most."""
         self._limits, self._period_s, self._longest_s = limits, period_s, longest_s
         self._engage_within = engage_within
-        self._last: SetPoint | None = None
+        self._last: SentSetPoint | None = None
         self._engaged = False
 
     @property
-    def last(self) -> SetPoint:
+    def last(self) -> SentSetPoint:
         """The newest set-point sent; there is one from `start` on."""
         if self._last is None:
             raise RuntimeError("no set-point before `start`")
@@ -57,7 +57,7 @@ class SetPoints:
 
     def start(self, measured: Float64, now_ns: int) -> Float64:
         """The first set-point of an enabled arm: the measured pose itself."""
-        self._last = SetPoint(measured.copy(), np.zeros_like(measured), now_ns, 0)
+        self._last = SentSetPoint(measured.copy(), np.zeros_like(measured), now_ns, 0)
         self._engaged = False
         return measured
 
@@ -65,7 +65,7 @@ class SetPoints:
         """A hold: the stream has ended, the next command engages afresh."""
         self._engaged = False
         last = self.last
-        self._last = SetPoint(last.positions, np.zeros_like(last.positions), last.sent_ns, 0)
+        self._last = SentSetPoint(last.positions, np.zeros_like(last.positions), last.sent_ns, 0)
 
     def accept(self, command: JointCommand, measured: Float64, now_ns: int) -> Float64:
         """Positions [J] to send for this command.
@@ -106,11 +106,11 @@ class SetPoints:
     def repeated(self, now_ns: int) -> None:
         """The last set-point was sent again."""
         last = self.last
-        self._last = SetPoint(last.positions, last.velocities, now_ns, last.stamp_ns)
+        self._last = SentSetPoint(last.positions, last.velocities, now_ns, last.stamp_ns)
 
     def _store(self, positions: Float64, velocities: Float64, now_ns: int, stamp_ns: int) -> None:
         bound = self._limits.max_velocity
-        self._last = SetPoint(positions, np.clip(velocities, -bound, bound), now_ns, stamp_ns)
+        self._last = SentSetPoint(positions, np.clip(velocities, -bound, bound), now_ns, stamp_ns)
 
     def _elapsed_s(self, command: JointCommand, now_ns: int) -> float:
         """Time since the last command: ours or the sender's, whichever is longer.

@@ -8,7 +8,7 @@ from enum import Enum
 from mvista_core.errors import MvistaError
 from mvista_piper.identity import ArmIdentity
 from mvista_piper.link import LinkCounters
-from mvista_piper.said import ArmStatus, MotorStatus
+from mvista_piper.said import MotorStatus, SaidStatus
 
 
 class Mode(Enum):
@@ -37,7 +37,7 @@ class DriverStatus:
     mode: Mode
     reason: MvistaError | None
     identity: ArmIdentity | None
-    arm: ArmStatus | None
+    arm: SaidStatus | None
     motors: tuple[MotorStatus | None, ...]
     counters: LinkCounters
     frame_rate_hz: float | None

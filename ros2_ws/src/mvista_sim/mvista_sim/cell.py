@@ -26,7 +26,7 @@ from mvista_core.timing import NS_PER_S
 from mvista_sim import experts, tasks
 from mvista_sim.cameras import CellRenderer, TofNoise
 from mvista_sim.scene import TIMESTEP_S, build_model
-from mvista_sim.set_point import SetPoint
+from mvista_sim.set_point import LimitedSetPoint
 from mvista_sim.tasks import SceneLayout
 
 CONTROL_HZ = 200.0
@@ -75,7 +75,7 @@ class SimCell:
         self._index()
         start = self.arm.home.copy()
         start[:6] += self.layout.start_offset_rad
-        self._set_point = SetPoint(
+        self._set_point = LimitedSetPoint(
             start, self.arm.max_velocity, self.arm.max_acceleration, TIMESTEP_S
         )
         self._set_controls()

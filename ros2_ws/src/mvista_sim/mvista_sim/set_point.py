@@ -13,7 +13,7 @@ import numpy as np
 from mvista_core.records import Float64
 
 
-class SetPoint:
+class LimitedSetPoint:
     """Moves by `dt_s` a step, each joint within its velocity and acceleration, to its target."""
 
     def __init__(

@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mvista_cli.operator.interrupts import interrupts
     from mvista_cli.operator.progress import StageProgress
-    from mvista_cli.operator.task_client import TaskRequest, asked_at_the_terminal, task_client
+    from mvista_cli.operator.task_client import AskedTask, asked_at_the_terminal, task_client
     from mvista_core.timing import SystemClock
 
     clock = SystemClock()
     show = StageProgress(sys.stdout, clock)
-    asked = TaskRequest(
+    asked = AskedTask(
         args.instruction, args.source, tuple(args.targets), args.seed, args.confirm == "true"
     )
 

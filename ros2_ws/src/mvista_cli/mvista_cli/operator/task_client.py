@@ -25,7 +25,7 @@ CALL = 'ros2 service call {service} std_srvs/srv/SetBool "{{data: true}}"'
 
 
 @dataclass(frozen=True)
-class TaskRequest:
+class AskedTask:
     """What is asked for; empty cameras are the task node's own."""
 
     instruction: str
@@ -45,7 +45,7 @@ class TaskClient:
 
     def run(
         self,
-        asked: TaskRequest,
+        asked: AskedTask,
         wait_s: float,
         on_stage: Callable[[str, float], None],
         decide: Callable[[], bool | None],
