@@ -102,6 +102,7 @@ def start_pose(measured: JointState, arm: ArmModel, settings: ExecutorSettings) 
     velocities = measured.velocities[order]
     if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
         raise ArmNotReadyError("the measured joint state is not finite; see the arm's status")
+    # The pose of an arm that moves is old by the time that a plan begins.
     rest = per_joint(arm, settings.rest_speed_rad_s, settings.rest_speed_m_s)
     _refuse_where(
         np.abs(velocities) > rest, arm, velocities, "moves at {:.3f}/s", "start from rest"
@@ -119,6 +120,7 @@ def check_start(points: Float64, start: Float64, arm: ArmModel, settings: Execut
         TrajectoryError: `START_TOO_FAR`.
     """
     allowed = per_joint(arm, settings.refuse_above_rad, settings.refuse_above_m)
+    # ros2_control's joint_trajectory_controller looks neither at this, nor at limits, nor for NaN.
     distance = np.abs(points[0] - start)
     for index in np.flatnonzero(distance > allowed):
         raise TrajectoryError(
@@ -142,6 +144,7 @@ def _check_finite(names: tuple[str, ...], positions: Float64, times_s: Float64) 
 
 
 def _check_times(times_s: Float64) -> None:
+    # The start itself is the curve's point at time 0.
     if times_s[0] <= 0:
         raise TrajectoryError(
             TrajectoryError.TIMES_NOT_INCREASING,
@@ -169,6 +172,7 @@ def _check_position_limits(positions: Float64, arm: ArmModel) -> None:
 
 
 def _check_mean_velocity(positions: Float64, times_s: Float64, arm: ArmModel) -> None:
+    # No curve through two points gets by with less than their mean velocity.
     velocity = np.abs(np.diff(positions, axis=0)) / np.diff(times_s)[:, None]
     bad = np.argwhere(velocity > arm.max_velocity * (1 + ROUNDING))
     if len(bad):

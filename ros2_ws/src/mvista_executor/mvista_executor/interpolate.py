@@ -19,6 +19,7 @@ def curve_through(points: Float64, times_s: Float64, arm: ArmModel) -> PPoly:
     limits though no point does, that joint takes the variation-diminishing spline of its points:
     it meets the first and the last, stays inside their hull, and cuts the corners.
     """
+    # Natural: no acceleration at the ends, since the points come without one to meet there.
     curve = PPoly(CubicSpline(times_s, points, bc_type="natural").c, times_s, extrapolate=False)
     lowest, highest = extremes(curve)
     outside = (lowest < arm.lower - _ROUNDING) | (highest > arm.upper + _ROUNDING)
@@ -31,6 +32,7 @@ def curve_through(points: Float64, times_s: Float64, arm: ArmModel) -> PPoly:
 
 def _within_hull(points: Float64, times_s: Float64) -> Float64:
     """Coefficients [4, T-1, K] of Schoenberg's spline of the polyline through points [T, K]."""
+    # Controls are the polyline at Greville's abscissae, the means of three knots each (Schoenberg).
     knots = np.concatenate([times_s[[0, 0, 0]], times_s, times_s[[-1, -1, -1]]])
     places = (knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3.0
     controls = np.stack([np.interp(places, times_s, column) for column in points.T], axis=1)
@@ -52,6 +54,7 @@ def extremes(curve: PPoly) -> tuple[Float64, Float64]:
     candidates = [np.zeros_like(slope), np.broadcast_to(width, slope.shape), first, second]
     values = []
     for at in candidates:
+        # A root outside its piece, or none at all, gives another place on the curve: no harm.
         at = np.clip(at, 0.0, width)
         values.append(((cubic * at + square) * at + slope) * at + value)
     stacked = np.concatenate(values)
@@ -62,6 +65,7 @@ def peaks(curve: PPoly) -> tuple[Float64, Float64, Float64]:
     """Largest |velocity|, |acceleration| and |jerk| of each joint on the curve, exact, each [J]."""
     width = np.diff(curve.x)[:, None]
     cubic, square, slope, _ = curve.c
+    # Per piece velocity is a parabola, acceleration a line, jerk constant: vertex and ends suffice.
     vertex = np.clip(-square / np.where(np.abs(cubic) < _TINY, np.inf, 3.0 * cubic), 0.0, width)
     speeds = [
         np.abs((3.0 * cubic * at + 2.0 * square) * at + slope)

@@ -48,7 +48,9 @@ def verify(follow: TimedCurve, arm: ArmModel) -> None:
 
 def _verify_piece(follow: TimedCurve, times_s: Float64, arm: ArmModel) -> None:
     state = follow.sampled(times_s)
+    # Acceleration is continuous: its change over a sample is the mean jerk of that sample.
     jerks = np.diff(state.accelerations, axis=0) / np.diff(times_s)[:, None]
+    # Positions from mid-range, so that one rule, |value| <= allowed, does for all four.
     middle, half = 0.5 * (arm.upper + arm.lower), 0.5 * (arm.upper - arm.lower)
     for reason, what, value, allowed in (
         (TrajectoryError.POSITION_LIMIT, "from mid-range", state.positions - middle, half),
@@ -108,6 +110,7 @@ class SendGate:
             self._rest()
         else:
             step_s = ns_to_seconds(time_ns - self._time_ns)
+            # Two set-points at one instant have no velocity: only the same one may pass.
             if step_s <= 0.0:
                 self._refuse(
                     positions != self._positions, "a second set-point", positions, positions
@@ -118,6 +121,7 @@ class SendGate:
 
     def _admit_step(self, step: Float64, step_s: float) -> None:
         arm, (before_s, last_s) = self._arm, self._steps_s
+        # n! times the n-th divided difference is a weighted mean of the n-th derivative.
         velocity = step / step_s
         acceleration = 2.0 * (velocity - self._velocity) / (last_s + step_s)
         jerk = 3.0 * (acceleration - self._acceleration) / (before_s + last_s + step_s)

@@ -66,6 +66,7 @@ class Asked:
             parameters.minimum_duration = self.seconds
         trajectory = Trajectory(joints)
         result = Ruckig(joints).calculate(parameters, trajectory)
+        # `calculate` answers Working when it found a trajectory.
         if result not in (Result.Working, Result.Finished):
             raise ArithmeticError(f"no move from {parameters}: {result}")
         return trajectory
@@ -123,6 +124,7 @@ def stop(state: MotionState, arm: ArmModel, share: float = STOP_SHARE) -> Move:
     standstill, and back a little. No motion stops on a shorter way, so one that itself stays
     within the limits always leaves room for it.
     """
+    # Each joint by velocity and unsynchronised: to rest as soon as it can, wherever that is.
     asked = Asked(
         state,
         MotionState.rest(state.positions),
@@ -136,6 +138,7 @@ def stop(state: MotionState, arm: ArmModel, share: float = STOP_SHARE) -> Move:
     out = move.leaves()
     if not out.any():
         return move
+    # Past standstill at acceleration A a joint comes to rest 0.69 A^3/J^2 farther back at best.
     back = arm.max_acceleration**3 / arm.max_jerk**2
     inside = np.where(state.velocities > 0, arm.upper - back, arm.lower + back)
     target = MotionState.rest(np.where(out, inside, state.positions))
@@ -179,6 +182,7 @@ def splice(
     asked = Asked(
         start,
         target,
+        # Ruckig refuses a target beyond its limits; a curve that was slowed lies right at them.
         np.maximum(share * arm.max_velocity, np.abs(target.velocities) * (1 + 1e-9)),
         np.maximum(share * arm.max_acceleration, np.abs(target.accelerations) * (1 + 1e-9)),
         share * arm.max_jerk,

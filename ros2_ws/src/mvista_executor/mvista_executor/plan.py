@@ -82,6 +82,7 @@ class ExecutionPlan:
                 place_s = float(place[0])
             follow = resumed(self.follow, place_s, self.arm)
             if follow is not None:
+                # What was left of the lead-in's time is kept, so that no point is early.
                 lead_in = self._lead_to(follow, here, self.lead_in_s - time_s, settings)
                 return replace(begun, lead_in=lead_in, follow=follow)
         move = approach(here, self.end, self.duration_s - time_s, self.arm, settings)
@@ -147,6 +148,7 @@ def prepare(
     named = named_joints(trajectory.joint_names, arm)
     resting = _resting(start, named, arm, settings)
     points, times_s = ordered_points(trajectory, arm, resting)
+    # One not named is compared with where it will rest: the way there is a stop, not a gap.
     check_start(points, np.where(named, start.positions, resting), arm, settings)
     if _moves(start):
         plan = _from_motion(start, points, times_s, named, arm, settings)
@@ -168,6 +170,7 @@ def _resting(
     """Where joints that are not named [J] stay: where they are, or come to rest soonest."""
     if named.all() or not _moves(start):
         return start.positions
+    # At the share of the limits that a splice has, which must be able to end there.
     return stop(start, arm, settings.limit_fraction).end.positions
 
 
@@ -200,6 +203,7 @@ def _spliced(
     plans: list[ExecutionPlan] = []
     refusal: TrajectoryError | None = None
     rest, asked_s = MotionState.rest(start), float(times_s[-1])
+    # Stretch is uniform: a gap too fast to cross would slow the whole curve, a lead only the gap.
     longest_s = _crossing_s(points[0] - start, arm, settings)
     for lead_s in np.linspace(0.0, longest_s, _LEADS):
         knots = np.vstack([start, points])
@@ -207,6 +211,7 @@ def _spliced(
         try:
             follow = timed(fitted_curve(knots, knot_times_s, arm, settings), arm, settings)
         except TrajectoryError as error:
+            # The first is the one without a lead: it speaks of the goal as it was asked.
             refusal = refusal or error
             continue
         off = _off(follow, knots, knot_times_s)
@@ -240,6 +245,7 @@ def _from_motion(
             none = np.zeros_like(points[0])
             return ExecutionPlan(start, points[0], (move,), None, 0.0, arm, none, float(times_s[0]))
     halt = stop(start, arm)
+    # This stop leaves joints that are not named elsewhere than the splice would have.
     points = np.where(named, points, halt.end.positions)
     plan = _from_rest(halt.end.positions, points, times_s, arm, settings)
     return replace(plan, start=start, lead_in=(halt, *plan.lead_in))
@@ -258,6 +264,7 @@ def _joining(
         rest_of = joined(follow, float(place_s))
         if rest_of is None:
             break
+        # When the slowed curve itself would be there.
         due_s = float(times_s[0] + (place_s - times_s[0]) * stretch)
         move = splice(start, rest_of.at(0.0), due_s, arm, settings)
         if move is None:
@@ -291,6 +298,7 @@ def _path(plan: ExecutionPlan, times_s: Float64) -> Float64:
 
 def _crossing_s(gap: Float64, arm: ArmModel, settings: ExecutorSettings) -> float:
     """Twice the seconds that crossing a gap [J] takes at the arm's acceleration and jerk."""
+    # From rest to rest over d takes 2 sqrt(d/a) and 3.2 cbrt(d/j) at least.
     by_acceleration = np.sqrt(np.abs(gap) / (settings.limit_fraction * arm.max_acceleration))
     by_jerk = np.cbrt(np.abs(gap) / (settings.limit_fraction * arm.max_jerk))
     return float(4.0 * np.maximum(by_acceleration, by_jerk).max())

@@ -25,6 +25,7 @@ _SHORTEST_RAMP_S = 0.02
 _RAMP_GROWTH = 1.15
 _STRETCH_GROWTH = 1.03
 _SAMPLES_PER_RAMP = 200
+# Ramps are judged at samples: room for what lies between two of them.
 _RAMP_SHARE = 0.98
 _REASONS = (
     TrajectoryError.VELOCITY_LIMIT,
@@ -102,11 +103,13 @@ class TimedCurve:
         """State [J] at `time_s` after the start."""
         place, speed, push = self.law.at_one(time_s)
         curve = self.curve
+        # Horner's rule on one piece: PPoly's own call is slow for a single time.
         piece = min(max(int(curve.x.searchsorted(place, "right")) - 1, 0), len(curve.x) - 2)
         u = place - curve.x[piece]
         cubic, square, slope, value = curve.c[:, piece]
         first = (3.0 * u * cubic + 2.0 * square) * u + slope
         second = 6.0 * u * cubic + 2.0 * square
+        # Chain rule for q(s(t)): q' = q_s s', q'' = q_s s'' + q_ss s'^2.
         return MotionState(
             ((u * cubic + square) * u + slope) * u + value,
             first * speed,
@@ -139,6 +142,7 @@ def joined(follow: TimedCurve, place_s: float) -> TimedCurve | None:
     None when that lies in the last ramp. Where it begins its velocity is the curve's over stretch.
     """
     law = follow.law
+    # A ramp of T seconds covers T / (2 stretch) of curve time.
     steady_until_s = law.end_s - 0.5 * law.ramp_down_s / law.stretch
     if not law.begin_s <= place_s < steady_until_s:
         return None
@@ -165,6 +169,7 @@ def timed(curve: PPoly, arm: ArmModel, settings: ExecutorSettings) -> TimedCurve
         law = _with_ramps(curve, float(curve.x[0]), stretch, arm)
         if law is not None:
             return TimedCurve(curve, law)
+        # A curve too short, or too bent at its ends, for ramps may have room for them when slower.
         stretch *= _STRETCH_GROWTH
     order, joint = np.unravel_index(int(np.argmax(factors)), factors.shape)
     unit = ("/s", "/s2", "/s3")[order]
@@ -192,6 +197,7 @@ def _ramp(times_s: Float64, ramp_s: float) -> tuple[Float64, Float64, Float64]:
 def _with_ramps(curve: PPoly, begin_s: float, stretch: float, arm: ArmModel) -> TimeLaw | None:
     """The law with the shortest ramps that keep the limits, None if the curve is too short."""
     end_s = float(curve.x[-1])
+    # Ramps of at most this length cannot overlap: the law lasts so long plus half of both.
     longest_s = (end_s - begin_s) * stretch
     ramps_s = []
     for origin_s, direction in ((begin_s, 1.0), (end_s, -1.0)):
@@ -210,12 +216,15 @@ def _ramp_fits(
     """Whether acceleration and jerk keep the limits on a ramp; `direction` -1 is the last one."""
     if ramp_s <= 0.0:
         return False
+    # No look at velocity: the rate never exceeds 1/stretch, which was chosen for it.
     times_s = np.linspace(0.0, ramp_s, _SAMPLES_PER_RAMP)
     run, rate, push = (column / stretch for column in _ramp(times_s, ramp_s))
     place = np.clip(origin_s + direction * run, curve.x[0], curve.x[-1])
+    # The last ramp is a first one run backwards: s'' changes its sign, s' and s''' do not.
     rate, push = rate[:, None], direction * push[:, None]
     surge = 6.0 * (1.0 - 2.0 * times_s[:, None] / ramp_s) / (ramp_s**2 * stretch)
     slope, bend, twist = (curve(place, order) for order in (1, 2, 3))
+    # Jerk by the chain rule: q_s s''' + 3 q_ss s' s'' + q_sss s'^3.
     acceleration = slope * push + bend * rate**2
     jerk = slope * surge + 3.0 * bend * rate * push + twist * rate**3
     return bool(

@@ -18,6 +18,7 @@ from mvista_core.executor_settings import ExecutorSettings, per_joint
 from mvista_core.records import Float64
 from mvista_executor.interpolate import curve_through, extremes, peaks
 
+# lambda in: sum of (f - x)^2 plus lambda times the integral of f''^2, weakest first.
 _STIFFNESS_S3 = np.logspace(-8.0, -3.0, 11)
 _FEWEST_POINTS = 6
 _WORTH = 0.75
@@ -46,6 +47,7 @@ def fitted_curve(
         smoother = _smoothed(points[:, joint], times_s, float(within[joint]), slowing)
         if smoother is None or slowing(smoother) > max(1.0, _WORTH * exact[joint]):
             continue
+        # Off its points it may pass a position limit that they keep: then the exact curve stays.
         low, high = extremes(smoother)
         if low[0] >= arm.lower[joint] and high[0] <= arm.upper[joint]:
             coefficients[:, :, joint] = smoother.c[:, :, 0]
@@ -82,6 +84,7 @@ def _pinned(points: Float64, times_s: Float64, stiffness: float) -> PPoly:
     spline = make_smoothing_spline(times_s, points, lam=stiffness)
     values = spline(times_s)
     ends = times_s[[0, -1]]
+    # A straight line on top meets both ends and changes neither acceleration nor jerk.
     values = values + np.interp(times_s, ends, (points - values)[[0, -1]])
     through = PPoly.from_spline((spline.t, spline.c, spline.k), extrapolate=False)
     slope = through(times_s[:-1], 1) + np.diff((points - spline(times_s))[[0, -1]]) / np.diff(ends)

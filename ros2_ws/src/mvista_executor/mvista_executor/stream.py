@@ -134,6 +134,7 @@ class ExecutionStream:
             self._begin_at_rest(successor, now_ns)
         else:
             paused = self._paused_ns is not None
+            # By identity: whatever ended that motion put another in its place.
             if standing.motion is not self._motion or paused or standing.at_ns < now_ns:
                 raise BusyError("the motion that it was planned from is past; plan it again")
             if not self._status.final:
@@ -185,10 +186,12 @@ class ExecutionStream:
         if self._first_ns is None:
             self._first_ns = now_ns
         was_final = self._status.final
+        # Judged before it sends: what is found wrong now is braked for in this very tick.
         self._notice_stall(now_ns)
         fresh = self._feedback(measured, now_ns)
         self._judge(fresh, now_ns)
         state = self._send(now_ns)
+        # Before the status goes on: this set-point's reason, not the next one's.
         why = self._why(now_ns)
         self._advance(fresh, now_ns)
         names, stamp_ns = self._arm.joint_names, self._clock.now_ns()
@@ -239,6 +242,7 @@ class ExecutionStream:
         gap_s = ns_to_seconds(now_ns - self._last_ns)
         if gap_s <= self._settings.stall_after_s:
             return
+        # An interrupted stop is not taken up again: the arm stands already.
         if self._status is Status.STOPPING or gap_s > self._settings.give_up_after_s:
             error = ExecutionError(
                 f"no set-point went out for {gap_s:.3f} s, at most "
@@ -247,8 +251,10 @@ class ExecutionStream:
             )
             self._halt(error, now_ns)
         elif self._next is not None:
+            # The plan was made for an instant and a state that may be past.
             self._halt(ExecutionError(f"a stall of {gap_s:.3f} s in a take-over"), now_ns)
         elif self._paused_ns is None:
+            # From the last set-point's place on the curve, where the arm stands, not from now's.
             self._resume_s = ns_to_seconds(self._last_ns - self._motion_start_ns)
             self._rest_at_last(now_ns)
             self._paused_ns = now_ns
@@ -304,6 +310,7 @@ class ExecutionStream:
         if self._last is None:
             self._motion, self._motion_start_ns = Hold(self._plan.start.positions), now_ns
         else:
+            # From the time of the last set-point: the stop joins what was sent.
             self._motion, self._motion_start_ns = stop(self._last, self._arm), self._last_ns
 
     def _halt(self, error: MvistaError, now_ns: int) -> None:
@@ -331,6 +338,7 @@ class ExecutionStream:
                 self._halt(error, now_ns)
             else:
                 self._begin_stop(error, now_ns)
+            # A refused motion becomes a stop, a refused stop a hold, and a hold passes: this ends.
             return self._send(now_ns)
         self._last, self._last_ns = state, now_ns
         return state
@@ -353,6 +361,7 @@ class ExecutionStream:
         if self._status is Status.STOPPING:
             if elapsed_s >= self._motion.duration_s:
                 self._status = Status.ABORTED
+        # The end of a plan that is about to be left is not this goal's end.
         elif self._paused_ns is not None or self._next is not None:
             return
         elif self._status is Status.HOLDING:
@@ -369,6 +378,7 @@ class ExecutionStream:
     def _count_progress(self, left_s: float) -> None:
         assert self._recording is not None
         total_s = max(self._recording.plan.duration_s, self._settings.period_s)
+        # A pause makes what is left longer; progress does not go back.
         self._progress = float(np.clip(1.0 - left_s / total_s, self._progress, 1.0))
 
     def _settle(self, fresh: JointState | None, waited_s: float, now_ns: int) -> None:

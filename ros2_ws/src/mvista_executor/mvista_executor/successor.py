@@ -82,6 +82,7 @@ def check_unmoved(
         ArmNotReadyError: it was moved meanwhile.
     """
     order = arm.joint_names
+    # Against the pose measured then, not the set-point: an arm that sags has not been moved.
     moved = np.abs(measured.ordered(order) - standing.measured.ordered(order))
     allowed = per_joint(arm, settings.limit_slack_rad, settings.limit_slack_m)
     for joint in np.flatnonzero(moved > allowed):
@@ -103,6 +104,8 @@ def _rest_pose(
     held = standing.held
     if held is None:
         return measured
+    # A chained comparison: this is the gripper, and the goal does not name it.
     left_alone = np.array([name == GRIPPER not in names for name in arm.joint_names])
     here = np.where(left_alone, held, measured)
+    # From the held set-point where it can be: what is sent does not step from goal to goal.
     return here if needs_approach(here, held, arm, settings) else held

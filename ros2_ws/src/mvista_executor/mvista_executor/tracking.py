@@ -32,6 +32,7 @@ class Tracking:
         """What is wrong with where the arm is, against the last set-point and the workspace."""
         names = self._arm.joint_names
         actual = fresh.ordered(names)
+        # Against the set-point of the tick before: this one's is not sent yet.
         distance = np.abs(actual - last.positions)
         for joint in np.flatnonzero(distance > allowed.path):
             return PathToleranceError(
@@ -45,6 +46,7 @@ class Tracking:
                     f"{names[joint]} is {speed[joint]:.3f}/s off its set-point's velocity, at "
                     f"most {allowed.path_velocity[joint]:.3f}/s allowed"
                 )
+        # An arm parked outside may come in; how far out it may be shrinks with how far it was.
         outside_m = self._workspace.pose_outside_m(actual)
         if outside_m > self._outside_m + self._settings.workspace_margin_m:
             where = self._workspace.describe(actual)
@@ -59,6 +61,7 @@ class Tracking:
         names = self._arm.joint_names
         distance = np.abs(fresh.ordered(names) - end)
         speed = np.abs(velocities_of(fresh, names))
+        # As joint_trajectory_controller's goal and stopped-velocity tolerances.
         late = (distance > allowed.goal) | (speed > allowed.goal_velocity)
         for joint in np.flatnonzero(late):
             return GoalToleranceError(

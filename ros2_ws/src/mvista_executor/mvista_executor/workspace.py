@@ -25,6 +25,7 @@ class Workspace:
     def outside_m(self, positions: Float64) -> Float64:
         """How far outside the tip is, [N], for joint positions [N, J]; 0 inside."""
         tips_m = self._arm.tip_positions(positions)
+        # The largest over the axes: beyond an edge of the box that is less than the distance to it.
         beyond_m = np.maximum(np.array(self._lower_m) - tips_m, tips_m - np.array(self._upper_m))
         return np.asarray(np.maximum(beyond_m, 0.0).max(axis=1))
 
@@ -50,6 +51,7 @@ class Workspace:
             TrajectoryError: `WORKSPACE`.
         """
         outside_m = self.outside_m(positions)
+        # The least so far, so that once inside is inside for good.
         allowed_m = np.minimum.accumulate(np.minimum(outside_m, outside_before_m))
         bad = np.flatnonzero(outside_m > allowed_m + _ROUNDING_M)
         if len(bad):

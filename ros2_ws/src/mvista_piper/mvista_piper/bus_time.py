@@ -44,6 +44,7 @@ class BusTime:
     def caught_up(self) -> None:
         """No frame waits: what comes from now on is stamped from now on, by the clock as it is."""
         self._empty_ns = self._clock.monotonic_ns()
+        # Wall minus monotonic while nothing waits: right for all frames up to the next step.
         self._offset_ns = self._clock.now_ns() - self._empty_ns
         self._stepped_ns: int | None = None
 
@@ -59,6 +60,7 @@ class BusTime:
         at_ns = bus_ns - self._offset_ns
         if not self._empty_ns - _STEP_NS <= at_ns <= monotonic_ns + _EARLY_NS:
             return Stamp(wall_ns, monotonic_ns)
+        # The age is taken off the present wall time: the bus's stamp may be of before a step.
         at_ns, self._last_bus_ns = min(at_ns, monotonic_ns), bus_ns
         return Stamp(wall_ns - (monotonic_ns - at_ns), at_ns)
 
@@ -68,6 +70,7 @@ class BusTime:
         step_ns = offset_ns - self._offset_ns
         if abs(step_ns) > _STEP_NS:
             self._stepped_ns = now_ns if self._stepped_ns is None else self._stepped_ns
+            # Of before the step is what comes in order, not from the future, and without its leap.
             since_last_ns = bus_ns - self._last_bus_ns
             in_order = since_last_ns >= -_EARLY_NS
             leapt = step_ns > 0 and self._last_bus_ns and since_last_ns >= step_ns - _STEP_NS

@@ -97,6 +97,7 @@ class PiperDriver:
 
         A bus that cannot be read is remembered and reported by the next `tick`.
         """
+        # Read first: the other thread may open the bus afresh while this one waits.
         opened = self._opened
         try:
             frame = self._link.receive(timeout_s)
@@ -226,6 +227,7 @@ class PiperDriver:
         self._enabling = Enabling(
             self._link, self._feedback, limits, self._settings, now_ns, clear_errors=clear
         )
+        # A second writer is whoever sends from now on; the last second was looked at just above.
         self._foreign_before = self._link.counters.foreign
         self._mode, self._reason = Mode.ENABLING, None
 
@@ -240,6 +242,7 @@ class PiperDriver:
         if self._mode in ARMED or self._mode is Mode.ENABLING:
             raise BusyError(f"the arm is {self._mode.value}; there is no fault to clear")
         self.open()
+        # After `open`, whose new search forgets it.
         self._rearming = True
 
     def quick_stop(self) -> None:
@@ -289,12 +292,14 @@ class PiperDriver:
         self._forgive_a_stall(now_ns)
         if self._mode in ARMED:
             self._check_armed(now_ns)
+        # Asked again: a fault that was just found has ended it, and then nothing is sent.
         if self._mode in ARMED:
             self._keep_holding(now_ns)
         elif self._mode is Mode.ENABLING:
             self._step_enabling(now_ns)
         elif self._mode in (Mode.SEARCHING, Mode.REFUSED):
             self._step_search(now_ns)
+        # What comes back after silence may be another arm, or set otherwise: identified again.
         elif self._mode is Mode.READY and self._feedback.stale(now_ns):
             self._search()
 
@@ -372,6 +377,7 @@ class PiperDriver:
         if self._mode is Mode.TRACKING:
             if silent_ns <= seconds_to_ns(self._settings.command_timeout_s):
                 return
+            # No brake: the set-point has stood still for so long that one would move it again.
             self._begin_hold()
         if self._braking:
             positions = self._set_points.brake(now_ns)
@@ -379,6 +385,7 @@ class PiperDriver:
                 send_pose(self._link, positions, self._settings)
                 return
             self._begin_hold()
+        # Sent again, since a set-point is several frames and one that was lost would stay lost.
         refresh_ns = seconds_to_ns(self._settings.hold_refresh_s)
         if now_ns - self._set_points.last.sent_ns >= refresh_ns:
             send_pose(self._link, self._set_points.last.positions, self._settings)

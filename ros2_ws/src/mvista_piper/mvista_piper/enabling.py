@@ -110,6 +110,7 @@ class Enabling:
     def _step_motors(self, now_ns: int) -> None:
         stage = self._motors
         assert stage is not None
+        # Only frames younger than the question: an older enable bit proves nothing.
         motors = self._feedback.motors(now_ns, since_ns=stage.began_ns)
         if all(motor is not None and motor.enabled for motor in motors):
             self._mode = _Stage(now_ns, now_ns)
@@ -126,6 +127,7 @@ class Enabling:
                 f"({MOTORS - len(said)} of {MOTORS} are). Check power and the joint's cable"
             )
         if now_ns >= stage.next_send_ns:
+            # Repeated: after a stop and its reset one alone is lost (piper_sdk issue 66).
             self._link.enable_motors()
             next_ns = now_ns + seconds_to_ns(self._settings.enable_period_s)
             self._motors = _Stage(stage.began_ns, next_ns)

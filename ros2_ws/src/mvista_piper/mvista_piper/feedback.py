@@ -118,6 +118,7 @@ class Feedback:
         heard, stamp, can_id = self._heard, frame.stamp, frame.can_id
         if stamp.monotonic_ns < heard.since_ns:
             return False
+        # Any frame, whoever sent it, shows that the bus is being listened to.
         heard.heard_ns = stamp.monotonic_ns
         if frame.foreign:
             return False
@@ -227,6 +228,7 @@ class Feedback:
     def _motors_elsewhere(self, heard: _Heard, until_ns: int) -> Iterator[str]:
         """Joints whose own motor (0x251-0x256) says another position, or none."""
         for motor, can_id in enumerate(MOTOR_FAST):
+            # 0x2A5-0x2A7 and 0x251-0x256 report the same joint twice: a wrong zero parts them.
             said = heard.newest[JOINT_FEEDBACK[motor // 2]].value[motor % 2]
             own = heard.newest.get(can_id)
             if own is None or until_ns - own.stamp.monotonic_ns > self._stale_ns:
@@ -240,6 +242,7 @@ class Feedback:
 
     def _velocities(self, heard: _Heard, until_ns: int) -> Float64:
         """The motors' own speeds; where one is stale, the change between its last two positions."""
+        # The frames of a pose carry no speed, so the gripper's is never more than a difference.
         speeds = np.array([v for can_id in self._pose_ids for v in _difference(heard, can_id)])
         for motor, can_id in enumerate(MOTOR_FAST):
             newest = heard.newest.get(can_id)
@@ -307,6 +310,7 @@ class Feedback:
         """What has been answered so far to `PiperLink.ask_identity`."""
         heard = self._heard
         accelerations = heard.accelerations
+        # A motor has answered when both its frames came, 0x473 and 0x47C.
         limits = {
             motor: MotorLimits(
                 found.lower_rad, found.upper_rad, found.max_speed_rad_s, accelerations[motor]
@@ -331,6 +335,7 @@ def _value_of(frame: ReceivedFrame, judge: Judge) -> Any:
 
 def _note(heard: _Heard, can_id: int, value: Any, stamp: Stamp) -> bool:
     if isinstance(value, MotorLimit):
+        # Replaced and not changed: another thread may be walking through it.
         heard.limits = {**heard.limits, value.motor: value}
     elif isinstance(value, MotorAcceleration):
         heard.accelerations = {**heard.accelerations, value.motor: value.max_acceleration_rad_s2}
@@ -355,6 +360,7 @@ def _note_feedback(heard: _Heard, can_id: int, frame: _Stamped) -> bool:
     for k in range(2):
         if before is None or before.value[k] != frame.value[k]:
             heard.changed_ns[first + k] = frame.stamp.monotonic_ns
+    # A set is complete with the last of its three frames, whichever that is, gripper or not.
     heard.waiting.discard(can_id)
     if heard.waiting:
         return False

@@ -189,6 +189,7 @@ class PiperLink:
         if frame.foreign:
             self._strange += not message.is_error_frame
         elif frame.can_id in COMMAND_IDS:
+            # Own frames do not come back from the bus, so this one is somebody else's.
             self._note_command(frame.can_id, frame.stamp)
         elif frame.flaw:
             self._flawed += 1
@@ -227,6 +228,7 @@ class PiperLink:
 
     def joints(self, positions_rad: Float64) -> None:
         """0x155-157: set-points of joints 1 to 6, [6] rad, rounded to 0.001 degree."""
+        # Three frames, and not atomic: the arm takes each by itself (robot_stack 1.1).
         self.sdk.JointCtrl(*(round(float(v)) for v in np.rad2deg(positions_rad) * 1000.0))
 
     def gripper(self, opening_m: float, effort_nm: float) -> None:
@@ -248,6 +250,7 @@ class PiperLink:
     def _send(self, message: can.Message) -> None:
         can_id, data = message.arbitration_id, bytes(message.data)
         if _drops_the_arm(can_id, data):
+            # Not the bus's failure: it does not count towards a lost bus.
             self._failed += 1
             self._last_error = f"0x{can_id:03X}#{data.hex()} drops the arm; never sent"
             return
@@ -292,6 +295,7 @@ def _make_sdk(out: Callable[[can.Message], None]) -> C_PiperInterface_V2:
     sdk = C_PiperInterface_V2(
         name, judge_flag=False, can_auto_init=False, logger_level=LogLevel.SILENT
     )
+    # The SDK sends only through a port with a bus: a virtual one, closed at once.
     sdk.CreateCanBus(name, bustype="virtual", judge_flag=False)
     port = sdk.GetCanBus()
     port.Close()

@@ -74,9 +74,11 @@ class Judge:
         before = self._candidate
         agrees = before is not None and not self._leap(before, values, now_ns)
         self._candidate, self._agreed = (values, now_ns), self._agreed + 1 if agrees else 1
+        # The first frames of a stream wait; they count as dropped only where they contradict.
         against = self._last or (None if agrees else before)
         if against is not None:
             self._count(self._leap(against, values, now_ns))
+        # A leap that lasts has been counted as a run by then, and is believed from there on.
         if self._agreed < (AGREEING if self._last is None else RUN):
             return False
         self._take(values, now_ns)
@@ -88,6 +90,7 @@ class Judge:
     def _count(self, why: str) -> None:
         self.dropped += 1
         self.in_a_row += 1
+        # Once for each run, however long it lasts.
         self.runs += self.in_a_row == RUN
         self.said = why
 

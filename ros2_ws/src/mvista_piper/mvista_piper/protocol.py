@@ -47,6 +47,7 @@ FIRMWARE_FRAMES = 11
 ASK_FIRMWARE = bytes((1, 0, 0, 0, 0, 0, 0, 0))
 """The question has the id of the answer: only its data tell them apart."""
 
+# Angles are 0.001 degree on the wire, those of limits 0.1 degree.
 _MDEG = math.pi / 180_000.0
 _PER_MDEG = 180_000.0 / math.pi
 _DDEG = math.pi / 1_800.0
@@ -80,6 +81,7 @@ class MoveMode(IntEnum):
     JOINT = 1
     LINE = 2
     ARC = 3
+    # 6 from firmware S-V1.8-8 on (robot_stack 1.1).
     MIT = 4
 
 
@@ -97,6 +99,7 @@ class ArmCondition(IntEnum):
     TEACH_OVERSPEED = 8
     JOINT_FAULT = 9
     OTHER = 10
+    # 11 to 15, teaching and heat, have their names in `said.ARM_STATUS`.
 
 
 class MotorBit(IntEnum):
@@ -138,6 +141,7 @@ def unpack_end_pose(frames: Iterable[bytes]) -> tuple[tuple[float, ...], tuple[f
 
 def pack_motor_fast(speed_rad_s: float, current_a: float, position_rad: float) -> bytes:
     """0x251-0x256: 0.001 rad/s, 0.001 A, 0.001 rad."""
+    # Radians: the motors' own positions are not in degrees, as the joints' are.
     return _FAST.pack(round(speed_rad_s * 1e3), round(current_a * 1e3), round(position_rad * 1e3))
 
 
@@ -311,6 +315,7 @@ class JointConfig:
     clear_error: bool = False
 
     def pack(self) -> bytes:
+        # A value counts only with its flag; without it 0x7FFF says that none is meant.
         given = self.max_acceleration_rad_s2 is not None
         raw = UNCHANGED
         if self.max_acceleration_rad_s2 is not None:
@@ -368,6 +373,7 @@ class ArmStatus:
 
     def pack(self) -> bytes:
         head = (self.ctrl_mode, self.condition, self.move_mode, self.teach, self.moving, self.point)
+        # High byte: joints beyond their limits; low byte: joints that do not answer.
         return bytes((*head, self.error_code >> 8, self.error_code & 0xFF))
 
     @classmethod

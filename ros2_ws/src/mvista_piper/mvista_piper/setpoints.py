@@ -94,6 +94,7 @@ class SetPoints:
         if not last.velocities.any():
             return None
         elapsed_s = min(ns_to_seconds(now_ns - last.sent_ns), self._longest_s)
+        # Speed falls by a dt, then the joint moves by v dt; jerk is not bounded here.
         lost = self._limits.max_acceleration * elapsed_s
         speed = np.sign(last.velocities) * np.maximum(np.abs(last.velocities) - lost, 0.0)
         low, high = self._limits.lower, self._limits.upper
@@ -109,6 +110,7 @@ class SetPoints:
         self._last = SentSetPoint(last.positions, last.velocities, now_ns, last.stamp_ns)
 
     def _store(self, positions: Float64, velocities: Float64, now_ns: int, stamp_ns: int) -> None:
+        # Rounding may put a step a hair beyond the limit.
         bound = self._limits.max_velocity
         self._last = SentSetPoint(positions, np.clip(velocities, -bound, bound), now_ns, stamp_ns)
 
@@ -121,6 +123,7 @@ class SetPoints:
         ours_s = ns_to_seconds(now_ns - last.sent_ns)
         both = command.stamp_ns and last.stamp_ns
         theirs_s = ns_to_seconds(command.stamp_ns - last.stamp_ns) if both else 0.0
+        # A burst still has a period for each step, and a long silence does not buy a long one.
         return float(np.clip(max(ours_s, theirs_s), self._period_s, self._longest_s))
 
     def _check_step(self, wanted: Float64, reach: Float64, elapsed_s: float) -> None:
@@ -136,6 +139,7 @@ class SetPoints:
             )
 
     def _check_engagement(self, wanted: Float64, measured: Float64) -> None:
+        # Near both: the way begins at the held set-point, and the arm is where it is measured.
         for label, reference in (("measured", measured), ("held", self.last.positions)):
             away = np.abs(wanted - reference)
             worst = int(np.argmax(away - self._engage_within))

@@ -57,6 +57,7 @@ class Order:
         return cls(name, value)
 
     def pack(self, done: bool = False) -> bytes:
+        # Its place in ORDER_NAMES: both ends must run the same version.
         return _FRAME.pack(ORDER_NAMES.index(self.name), int(done), self.value)
 
     @classmethod

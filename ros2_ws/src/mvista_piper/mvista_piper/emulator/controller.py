@@ -119,6 +119,7 @@ class Controller:
         """0x151: taken whole or not at all."""
         if self.stopped or command.speed_percent > 100:
             return
+        # Move modes go up to 6: 5 is CPV, 6 is MIT from S-V1.8-8 on (robot_stack 1.1).
         if command.ctrl_mode not in tuple(CtrlMode) or command.move_mode > MoveMode.MIT + 2:
             return
         self.ctrl_mode, self.move_mode = command.ctrl_mode, command.move_mode
@@ -133,6 +134,7 @@ class Controller:
             low = self.lower_rad[motor] - _LIMIT_SLACK_RAD
             high = self.upper_rad[motor] + _LIMIT_SLACK_RAD
             self.over_limit[motor] = not low <= angle <= high
+            # Kept in whatever mode: pursued once the mode allows it.
             if self.enabled[motor] and not self.over_limit[motor]:
                 self._set_points[motor] = angle
 
@@ -232,9 +234,11 @@ class Controller:
             return
         else:
             axis.brake(period_s)
+            # Set-points are kept for when the mode follows them; only their speed begins anew.
             history.clear()
             history.append(axis.position)
             return
+        # What was not driven to a set-point has none to go back to afterwards.
         self._hold_here(motor)
 
     def _be_led(self, axis: Axis, motor: int, period_s: float) -> None:
@@ -247,6 +251,7 @@ class Controller:
         history, target, speed_rad_s = self._targets[motor], self._set_points[motor], 0.0
         history.append(target)
         if self.follow:
+            # Fed forward, or it would lag by speed / gain; before a short history it stood still.
             speed_rad_s = (target - history[0]) / (period_s * (_TARGETS_KEPT - 1))
         axis = self.joints.axes[motor]
         axis.track(target, speed_rad_s, self.speed_percent / 100.0, period_s)

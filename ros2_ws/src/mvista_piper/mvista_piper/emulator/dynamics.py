@@ -50,6 +50,7 @@ class Axis:
             self._arrive(target)
             return
         deceleration = _PLANNED_SHARE * self.max_acceleration
+        # v = k e up to e = a/k^2, then sqrt(2a(e - knee/2)): value and slope agree where they meet.
         knee = deceleration / GAIN_PER_S**2
         closing = abs(error)
         if closing <= knee:
@@ -72,9 +73,11 @@ class Axis:
         if self.velocity:
             friction = -copysign(friction_nm, self.velocity)
         else:
+            # At rest friction takes no more than the torque itself: it does not push.
             friction = -copysign(min(friction_nm, abs(torque_nm)), torque_nm)
         acceleration = (torque_nm + friction) / inertia - _DRAG_PER_S * self.velocity
         velocity = self.velocity + acceleration * period_s
+        # Friction brings a joint to rest and never turns it round.
         if velocity * self.velocity < 0.0 and abs(torque_nm) <= friction_nm:
             velocity = 0.0
         self._move(velocity, period_s)
@@ -143,6 +146,7 @@ class Joints:
         before, height = axis.position, lowest_height_m(self.positions)
         move(axis)
         after = lowest_height_m(self.positions)
+        # Only what goes farther down is stopped: an arm below the floor can still come up.
         if after < _FLOOR_M and after < height:
             axis.position = before
             axis.halt()

@@ -26,6 +26,7 @@ def flange_pose(q: Sequence[float], old_dh: bool = False) -> tuple[Vector, Vecto
     """Flange position (m) and roll, pitch, yaw (rad) in the arm's base, joints q [6] in rad."""
     zero_2 = OLD_ZERO_2_RAD if old_dh else ZERO_2_RAD
     zero_3 = OLD_ZERO_3_RAD if old_dh else ZERO_3_RAD
+    # Axes 2 and 3 are parallel: up to the wrist a planar chain in the plane that joint 1 turns.
     upper, fore = q[1] + zero_2, q[1] + q[2] + zero_2 + zero_3
     c1, s1, cf, sf = cos(q[0]), sin(q[0]), cos(fore), sin(fore)
     c4, s4, c5, s5, c6, s6 = cos(q[3]), sin(q[3]), cos(q[4]), sin(q[4]), cos(q[5]), sin(q[5])
@@ -39,6 +40,7 @@ def flange_pose(q: Sequence[float], old_dh: bool = False) -> tuple[Vector, Vecto
     y6_z = -s6 * (c5 * x4[2] - s5 * z4[2]) + c6 * y4[2]
     z6 = [s5 * x4[i] + c5 * z4[i] for i in range(3)]
     position = (reach * c1 + HAND_M * z6[0], reach * s1 + HAND_M * z6[1], height + HAND_M * z6[2])
+    # R = Rz(yaw) Ry(pitch) Rx(roll).
     rpy = (atan2(y6_z, z6[2]), atan2(-x6[2], hypot(x6[0], x6[1])), atan2(x6[1], x6[0]))
     return position, rpy
 
@@ -58,6 +60,7 @@ def gravity_torques(q: Sequence[float]) -> tuple[float, float, float, float, flo
     by_4 = _HAND_KG * _HAND_COM_M * s5 * s4 * sf
     by_5 = -_HAND_KG * _HAND_COM_M * (s5 * cf + c5 * c4 * sf)
     g = -GRAVITY_M_S2
+    # Axis 1 is vertical, and the hand's mass lies on axis 6: no torque on either.
     return 0.0, g * (by_upper + by_fore), g * by_fore, g * by_4, g * by_5, 0.0
 
 
