@@ -153,6 +153,7 @@ def test_two_cells_share_a_domain_and_nothing_else(tmp_path: Path) -> None:
                 assert one.count_publishers(f"/{cell}/{topic}") == 1, topic
             assert one.count_subscribers(f"/{cell}/piper/joint_command") == 1
         assert one.count_publishers("/tf_static") == 0
+        until(lambda: bool(one.positions and other.positions))  # both arms have been heard
         # One alone: the other's arm does not stir.
         stood, first = len(other.positions), other.positions[-1]
         one.swing(0.3)
