@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from mvista_interfaces.srv import EvaluateTask
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import JointState as JointStateMsg
 from tf2_msgs.msg import TFMessage
 
@@ -119,15 +120,31 @@ def until(condition: Callable[[], bool]) -> None:
         CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.02))
 
 
+def ends_of(node: Node) -> list[tuple[str, list[TopicEndpointInfo]]]:
+    """Every topic, and who publishes or listens there."""
+    return [
+        (
+            topic,
+            [
+                *node.get_publishers_info_by_topic(topic),
+                *node.get_subscriptions_info_by_topic(topic),
+            ],
+        )
+        for topic, _ in node.get_topic_names_and_types()
+    ]
+
+
+def whole(end: TopicEndpointInfo) -> bool:
+    """Whether it is known whose it is: an end may be heard of before its node."""
+    return bool(end.node_namespace.startswith("/"))
+
+
 def strangers(node: Node) -> set[str]:
     """Topics on which somebody of another cell, or of none, publishes or listens."""
     found = set()
-    for topic, _ in node.get_topic_names_and_types():
-        ends = (
-            *node.get_publishers_info_by_topic(topic),
-            *node.get_subscriptions_info_by_topic(topic),
-        )
-        homes = {end.node_namespace.split("/")[1] for end in ends}
+    until(lambda: all(whole(end) for _, ends in ends_of(node) for end in ends))
+    for topic, ends in ends_of(node):
+        homes = {end.node_namespace.split("/")[1] for end in ends if whole(end)}
         if homes - {topic.split("/")[1]}:
             found.add(topic)
     return found
