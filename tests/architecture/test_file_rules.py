@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +159,14 @@ def test_a_class_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert not {name: files for name, files in homes.items() if len(files) > 1}
+
+
+def test_nothing_cites_notes_that_a_reader_does_not_have() -> None:
+    """A source can be looked up: a section of the paper, a standard, the name of a project."""
+    absent = re.compile(r"robot_stack|world_models|audit_world|tiny_model|DESIGN\.md")
+    citing = [
+        str(path.relative_to(ROOT))
+        for path in shipped_files()
+        if absent.search(path.read_text(encoding="utf-8"))
+    ]
+    assert not citing

@@ -18,7 +18,7 @@ Version = tuple[int, int, int]
 OLDEST_KNOWN: Version = (1, 5, 2)
 """The first firmware with the fields this driver reads."""
 FIRST_NEW_DH: Version = (1, 6, 3)
-"""From here joints 2 and 3 are offset by 2 degrees (robot_stack 1.3; piper_sdk `dh_is_offset`)."""
+"""From here joints 2 and 3 are offset by 2 degrees (piper_sdk `dh_is_offset`)."""
 NEWEST_KNOWN: tuple[int, int] = (1, 8)
 NEW_DH_OFFSET_DEG = -172.22
 OLD_DH_OFFSET_DEG = -174.22

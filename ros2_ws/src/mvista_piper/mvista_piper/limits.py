@@ -29,7 +29,7 @@ MAX_ACCELERATION_RAD_S2 = 5.0
 
 MECHANICAL_LOWER_DEG = (-154.0, 0.0, -175.0, -105.0, -75.0, -180.0)
 MECHANICAL_UPPER_DEG = (154.0, 195.0, 0.0, 112.0, 75.0, 180.0)
-"""The widest range that any source gives a joint (robot_stack 1.3), for what it may say."""
+"""The widest range that any source gives a joint, for what it may say."""
 MECHANICAL_SLACK_RAD = 0.2
 """Zeros are set by hand, and stops give way: so far beyond a joint may still be."""
 FASTEST_RAD_S = 2 * MAX_SPEED_RAD_S

@@ -2,7 +2,7 @@
 
 piper_sdk encodes the commands. It neither owns the bus nor decodes: its reader opens two sockets,
 hides send failures in a log line, ends at the first read error, stamps three joint frames with one
-stamp and parses in silence (robot_stack 1.4). So this link reads, sends and stamps.
+stamp and parses in silence. So this link reads, sends and stamps.
 
 Two frames are never sent from here, whatever the caller asks: disable (0x471, byte 1 = 1) and
 reset (0x150, byte 0 = 2). Both cut the motors' power, and a raised arm falls.
@@ -228,7 +228,7 @@ class PiperLink:
 
     def joints(self, positions_rad: Float64) -> None:
         """0x155-157: set-points of joints 1 to 6, [6] rad, rounded to 0.001 degree."""
-        # Three frames, and not atomic: the arm takes each by itself (robot_stack 1.1).
+        # Three frames, and not atomic: the arm takes each by itself.
         self.sdk.JointCtrl(*(round(float(v)) for v in np.rad2deg(positions_rad) * 1000.0))
 
     def gripper(self, opening_m: float, effort_nm: float) -> None:

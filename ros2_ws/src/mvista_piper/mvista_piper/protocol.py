@@ -81,7 +81,6 @@ class MoveMode(IntEnum):
     JOINT = 1
     LINE = 2
     ARC = 3
-    # 6 from firmware S-V1.8-8 on (robot_stack 1.1).
     MIT = 4
 
 
@@ -99,7 +98,6 @@ class ArmCondition(IntEnum):
     TEACH_OVERSPEED = 8
     JOINT_FAULT = 9
     OTHER = 10
-    # 11 to 15, teaching and heat, have their names in `said.ARM_STATUS`.
 
 
 class MotorBit(IntEnum):

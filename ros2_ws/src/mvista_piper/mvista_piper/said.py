@@ -1,7 +1,7 @@
 """What the arm's frames say, decoded and judged: a value counts only if it could be parsed whole.
 
 piper_sdk parses in silence: a short frame, or one with a joint beyond 3,000 degrees, leaves the
-values of before in its getters, zeros at first (robot_stack 1.4). So feedback is decoded here, by
+values of before in its getters, zeros at first. So feedback is decoded here, by
 `protocol`, and what cannot be is refused with a reason. A law in the tests holds both decoders
 against each other. Pure.
 """

@@ -119,7 +119,7 @@ class Controller:
         """0x151: taken whole or not at all."""
         if self.stopped or command.speed_percent > 100:
             return
-        # Move modes go up to 6: 5 is CPV, 6 is MIT from S-V1.8-8 on (robot_stack 1.1).
+        # Move modes go up to 6: 5 is CPV, 6 is MIT from S-V1.8-8 on.
         if command.ctrl_mode not in tuple(CtrlMode) or command.move_mode > MoveMode.MIT + 2:
             return
         self.ctrl_mode, self.move_mode = command.ctrl_mode, command.move_mode

@@ -1,7 +1,7 @@
 """The frames that the emulated arm sends by itself, at the real cadence.
 
 Every 5 ms: 0x2A1-0x2A8 and 0x251-0x256 (14 frames); every 25 ms, spread over five periods:
-0x261-0x266. 2,800 + 240 = 3,040 frames/s, piper_sdk's "normal frame rate" (robot_stack 1.1).
+0x261-0x266. 2,800 + 240 = 3,040 frames/s, piper_sdk's "normal frame rate".
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from math import atan2, cos, hypot, radians, sin
 SHOULDER_M, UPPER_ARM_M, ELBOW_M, FOREARM_M, HAND_M = 0.123, 0.28503, -0.02198, 0.25075, 0.091
 ZERO_2_RAD, ZERO_3_RAD = radians(-172.22), radians(-102.78)
 OLD_ZERO_2_RAD, OLD_ZERO_3_RAD = radians(-174.22), radians(-100.78)
-"""Joint zeros of firmware before S-V1.6-3: two degrees off (robot_stack 1.3)."""
+"""Joint zeros of firmware before S-V1.6-3: two degrees off."""
 
 GRAVITY_M_S2 = 9.81
 _UPPER_KG, _ELBOW_KG, _FOREARM_KG, _WRIST_KG, _HAND_KG = 0.9, 0.6, 0.6, 0.5, 0.5

@@ -10,7 +10,7 @@ from mvista_piper.protocol import MOTORS
 FIRMWARE, OLD_FIRMWARE = "S-V1.8-8", "S-V1.5-8"
 LOWER_DEG = (-150.0, 0.0, -170.0, -100.0, -70.0, -120.0)
 UPPER_DEG = (150.0, 180.0, 0.0, 100.0, 70.0, 120.0)
-"""What piper_sdk and pyAgxArm publish (robot_stack 1.3)."""
+"""What piper_sdk and pyAgxArm publish."""
 MAX_SPEED_RAD_S, MAX_ACCELERATION_RAD_S2 = 3.0, 5.0
 GRIPPER_SPEED_M_S, GRIPPER_ACCELERATION_M_S2 = 0.2, 2.0
 REST_RAD = (0.0,) * MOTORS
