@@ -19,7 +19,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_core.records import Observation, Rollout
 from mvista_eval.cell import cell_settings
-from mvista_eval.success.trials import planner_and_cell
+from mvista_eval.success.trials import filmed, planner_and_cell
 from mvista_eval.trials import Study, run_study
 from mvista_sim.cell import SimCell
 from mvista_world import metrics
@@ -69,7 +69,7 @@ class GenerationRow:
 
 
 def measure(
-    checkpoint: Path, task: str, episodes: int, first_seed: int, told: bool
+    checkpoint: Path, task: str, episodes: int, first_seed: int, told: bool, fresh: bool = False
 ) -> tuple[list[GenerationRow], dict[str, Any]]:
     """A row for each view and one for all of them, and the same as a document.
 
@@ -81,11 +81,11 @@ def measure(
         raise ConfigError(
             f"--episodes {episodes} --seed {first_seed}: at least 2 episodes, seeds from 0"
         )
-    settings = {**cell_settings(checkpoint), "told": str(told)}
+    settings = cell_settings(checkpoint)
     study = Study("generation", scene_scores, ViewScore, settings)
     seeds = range(first_seed, first_seed + episodes)
     scenes = [FilmedScene(task, seed, checkpoint, told) for seed in seeds]
-    rows = rows_of(run_study(study, scenes))
+    rows = rows_of(run_study(study, scenes, fresh=fresh))
     return rows, {
         "task": task,
         "told_the_motion": told,
@@ -124,23 +124,21 @@ def imagine_and_film(
         imagined = planner.imagine_told(window, targets, joints, words, actions, seed)
     else:
         imagined = planner.imagine(observation, source, targets, seed, lambda *_: True)
-    rows = cell.run_actions(expert, config.episode.frame_times_s)
-    views = [[next(f for f in row if f.camera == name) for row in rows] for name in config.cameras]
-    return imagined, planner.adopt(views, joints, words)
+    return imagined, filmed(cell, planner, expert, joints, words)
 
 
-def compare(imagined: Rollout, filmed: Rollout) -> list[ViewScore]:
+def compare(imagined: Rollout, film: Rollout) -> list[ViewScore]:
     """Every view, and all of them fused, over the frames after the first.
 
     Colour and depth are averaged frame by frame; a cloud is what a view sees of the workspace.
     """
-    times = range(1, len(filmed.times_s))
+    times = range(1, len(film.times_s))
     scores = []
-    for view, name in enumerate(filmed.cameras):
-        pictures = [_pictures(imagined, filmed, view, t) for t in times]
-        points = _points(imagined, filmed, (view,))
+    for view, name in enumerate(film.cameras):
+        pictures = [_pictures(imagined, film, view, t) for t in times]
+        points = _points(imagined, film, (view,))
         scores.append(ViewScore(name, (*_means(pictures), *points)))
-    fused = _points(imagined, filmed, tuple(range(len(filmed.cameras))))
+    fused = _points(imagined, film, tuple(range(len(film.cameras))))
     of_pictures = _means([score.values[: -len(fused)] for score in scores])
     return [*scores, ViewScore(ALL_VIEWS, (*of_pictures, *fused))]
 

@@ -18,7 +18,7 @@ from mvista_core import instructions
 from mvista_core.errors import ConfigError
 from mvista_core.records import ActionTrajectory
 from mvista_eval.cell import cell_settings
-from mvista_eval.success.trials import planner_and_cell
+from mvista_eval.success.trials import filmed, planner_and_cell
 from mvista_eval.trials import Study, run_study
 from mvista_sim.tasks import TEMPLATES
 
@@ -87,12 +87,7 @@ def scene_errors(scene: LatentScene) -> list[SceneErrors]:
     joints, expert = cell.state(), cell.expert()
     others = [w for w in instructions.expand(TEMPLATES["touch_cube"]) if w != own_words]
     other = cell.expert(str(np.random.default_rng(scene.seed).choice(others)))
-    config = planner.config
-    filmed = cell.run_actions(expert, config.episode.frame_times_s)
-    views = [
-        [next(f for f in row if f.camera == name) for row in filmed] for name in config.cameras
-    ]
-    rollout = planner.adopt(views, joints, own_words).rollout_id
+    rollout = filmed(cell, planner, expert, joints, own_words).rollout_id
     told: dict[str, ActionTrajectory | None] = {"true": expert, "other": other, "nothing": None}
     return [
         SceneErrors(scene.seed, name, tuple(planner.explained(rollout, a, NOISE_LEVELS).tolist()))

@@ -18,8 +18,9 @@ from mvista_bringup.paths import output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import ConfigError, UnavailableError
 from mvista_core.ports import Clock
-from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
+from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_eval.figures import Figure, Measured
+from mvista_eval.live import let_run
 from mvista_eval.process_usage import usage_of
 
 ROWS = ("sim", "rig_publisher", "task")
@@ -57,9 +58,8 @@ def measure(seconds: float, page: Sequence[str]) -> Measured:
     with Supervisor(rows, values, output_dir("bench", "watch"), clock=clock) as supervisor:
         supervisor.wait_ready(READY_S)
         with _served(page, supervisor.domain_id) as (process, address):
-            unseen = _taken(process.pid, seconds, clock)
-            seen = _seen(process.pid, address, seconds, clock)
-        supervisor.check()
+            unseen = _taken(process.pid, supervisor, seconds, clock)
+            seen = _seen(process.pid, address, supervisor, seconds, clock)
     document = {
         "viser": version("viser"),
         "nobody": asdict(unseen),
@@ -99,7 +99,9 @@ def _served(page: Sequence[str], domain_id: int) -> Iterator[tuple[subprocess.Po
                 process.kill()
 
 
-def _seen(pid: int, address: str, seconds: float, clock: Clock) -> Taken | None:
+def _seen(
+    pid: int, address: str, supervisor: Supervisor, seconds: float, clock: Clock
+) -> Taken | None:
     """With one browser on it; None where there is none."""
     from mvista_watch.headless import Headless, find_chromium
 
@@ -111,21 +113,15 @@ def _seen(pid: int, address: str, seconds: float, clock: Clock) -> Taken | None:
         Headless(program, Path(profile), clock) as browser,
     ):
         browser.open(address)
-        until_ns = clock.monotonic_ns() + seconds_to_ns(SHOWN_S)
-        while not browser.evaluate(SHOWN):
-            if clock.monotonic_ns() > until_ns:
-                raise UnavailableError(f"the page shows no picture within {SHOWN_S:g} s")
-            _pause(0.5, clock)
-        return _taken(pid, seconds, clock)
+        let_run(supervisor, SHOWN_S, clock, lambda: bool(browser.evaluate(SHOWN)))
+        if not browser.evaluate(SHOWN):
+            raise UnavailableError(f"the page shows no picture within {SHOWN_S:g} s")
+        return _taken(pid, supervisor, seconds, clock)
 
 
-def _taken(pid: int, seconds: float, clock: Clock) -> Taken:
-    _pause(SETTLE_S, clock)
+def _taken(pid: int, supervisor: Supervisor, seconds: float, clock: Clock) -> Taken:
+    let_run(supervisor, SETTLE_S, clock)
     before, began_ns = usage_of(pid), clock.monotonic_ns()
-    _pause(seconds, clock)
+    let_run(supervisor, seconds, clock)
     after, took_s = usage_of(pid), ns_to_seconds(clock.monotonic_ns() - began_ns)
     return Taken((after.cpu_s - before.cpu_s) / took_s, after.memory_mb, took_s)
-
-
-def _pause(seconds: float, clock: Clock) -> None:
-    clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(seconds))

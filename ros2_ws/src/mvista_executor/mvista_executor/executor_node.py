@@ -144,11 +144,13 @@ class ExecutorNode(HouseNode):
                     self._stream.let_go()
                 tick = self._stream.tick(self._intake.newest)
                 self._goals.note(tick)
-            if tick.command is not None:
+                # Together: a plan may be taken over as soon as the lock is free.
+                plan_id, running = self._goals.plan_id, self._goals.active is not None
+                recording = None if tick.command is None else self._stream.recording
+            if tick.command is not None and recording is not None:
                 self._gaps.tick(self.system_clock.monotonic_ns(), tick.command.stamp_ns)
                 self._commands.publish(self._command_message.of(tick.command))
-                running = self._goals.active is not None
-                self._teller.note(tick, self._goals.plan_id, running)
+                self._teller.note(tick, plan_id, recording, running)
         except BaseException as error:
             self._failure = error
             self._wake()
@@ -173,10 +175,7 @@ class ExecutorNode(HouseNode):
         gaps = self._gaps.take_long()
         for gap in gaps:
             self.get_logger().warning(f"{gap}; the machine is overloaded")
-        stream = self._stream
-        self._teller.tell(
-            lambda: stream.recording, gaps, lambda tick: self._servers.tell(tick, stream.recording)
-        )
+        self._teller.tell(gaps, self._servers.tell)
         for ended in self._goals.take_ended():
             if ended.recording is not None:
                 self.get_logger().info(self._teller.tell_ended(ended.recording))

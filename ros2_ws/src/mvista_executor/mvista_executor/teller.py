@@ -58,42 +58,36 @@ class Teller:
 
     def __init__(self, topics: Topics, wake: Callable[[], object]) -> None:
         self._topics, self._wake = topics, wake
-        self._changes: deque[tuple[Tick, str]] = deque(maxlen=KEPT)
-        self._newest: tuple[Tick, str] | None = None
+        self._changes: deque[tuple[Tick, str, Recording]] = deque(maxlen=KEPT)
+        self._newest: tuple[Tick, str, Recording] | None = None
         self._seen: Tick | None = None
         self._count = 0
         self._noted: tuple[str, Status, tuple[Why, ...]] | None = None
 
-    def note(self, tick: Tick, plan_id: str, running: bool) -> None:
+    def note(self, tick: Tick, plan_id: str, recording: Recording, running: bool) -> None:
         """A set-point was sent, for a goal that runs or to hold what this plan ended with."""
         self._count += 1
-        self._newest = tick, plan_id
+        self._newest = tick, plan_id, recording
         if self._noted != (noted := (plan_id, tick.status, tick.why)):
             self._noted = noted
-            self._changes.append((tick, plan_id))
+            self._changes.append(self._newest)
             self._wake()
         elif running and self._count % FEEDBACK_TICKS == 0:
             self._wake()
 
-    def tell(
-        self,
-        recording: Callable[[], Recording],
-        gaps: Sequence[Gap],
-        feedback: Callable[[Tick], object],
-    ) -> None:
+    def tell(self, gaps: Sequence[Gap], feedback: Callable[[Tick, Recording], object]) -> None:
         """Publish what is new; `feedback` is given the newest tick of a motion."""
         newest = self._newest
         if newest is None:
             return
         for _ in range(len(self._changes)):
-            tick, plan_id = self._changes.popleft()
-            self._topics.reports.publish(report_to_msg(tick, plan_id, recording()))
+            self._topics.reports.publish(report_to_msg(*self._changes.popleft()))
         for gap in gaps:
-            self._topics.reports.publish(report_to_msg(*newest, recording(), gap))
+            self._topics.reports.publish(report_to_msg(*newest, gap))
         if newest[0] is not self._seen:
             self._seen = newest[0]
             if not self._seen.status.final:
-                feedback(self._seen)
+                feedback(self._seen, newest[2])
 
     def tell_ended(self, recording: Recording) -> str:
         """Publish what was sent for a goal that is over; its summary."""

@@ -22,10 +22,11 @@ def run(args: argparse.Namespace) -> int:
 
     from mvista_calibration.recorded import lenses
     from mvista_calibration.session.layout import lens_document
+    from mvista_cli.operator.progress import percent
     from mvista_core.errors import ConfigError
     from mvista_core.files import replace_file
 
-    found = lenses(args.session, args.camera, not args.plain, _progress)
+    found = lenses(args.session, args.camera, not args.plain, percent)
     for camera, result in found.items():
         lens = result.intrinsics
         values = (lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px)
@@ -49,8 +50,3 @@ def run(args: argparse.Namespace) -> int:
         document = {camera: asdict(result) for camera, result in found.items()}
         replace_file(args.json, json.dumps(document, indent=1) + "\n", ConfigError)
     return 0
-
-
-def _progress(stage: str, fraction: float) -> bool:
-    sys.stderr.write(f"{stage}: {fraction:.0%}\n")
-    return True

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "not of another motion that the words allow",
     )
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
+    parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
     parser.add_argument("--json", type=Path, help="write the table here")
 
 
@@ -34,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import write_json
     from mvista_eval.generation import lines_of, measure
 
-    rows, document = measure(args.checkpoint, args.task, args.episodes, args.seed, args.told)
+    rows, document = measure(
+        args.checkpoint, args.task, args.episodes, args.seed, args.told, args.fresh
+    )
     sys.stdout.write("\n".join(lines_of(rows)) + "\n")
     write_json(args.json, document)
     return 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
-from mvista_core.records import ActionTrajectory, InferredPlan, Observation, Rollout
+from mvista_core.records import ActionTrajectory, InferredPlan, JointState, Observation, Rollout
 from mvista_core.rig import load_rig
 from mvista_eval.cell import arm_file, cell_settings, rig_file
 from mvista_eval.trials import Study
@@ -87,12 +87,7 @@ class PlannedScene:
         """The expert's own future, filmed."""
         self.reset()
         joints = self.cell.state()
-        config = self._planner.config
-        rows = self.cell.run_actions(self.expert, config.episode.frame_times_s)
-        views = [
-            [next(f for f in row if f.camera == name) for row in rows] for name in config.cameras
-        ]
-        return self._planner.adopt(views, joints, self.cell.instruction)
+        return filmed(self.cell, self._planner, self.expert, joints, self.cell.instruction)
 
     def plan(self, source: str, start: str, steps: int) -> InferredPlan:
         """Actions inferred from the imagined or the true rollout."""
@@ -142,6 +137,16 @@ def run_job(job: PlanJob) -> list[PlanTrial]:
         scene = PlannedScene(cell, planner, job, instruction)
         trials += [_trial(scene, arm, job, way) for way in job.ways]
     return trials
+
+
+def filmed(
+    cell: SimCell, planner: PlannerProbe, expert: ActionTrajectory, joints: JointState, words: str
+) -> Rollout:
+    """These actions as the cell's cameras see them, at the times and views of the checkpoint."""
+    config = planner.config
+    rows = cell.run_actions(expert, config.episode.frame_times_s)
+    views = [[next(f for f in row if f.camera == name) for row in rows] for name in config.cameras]
+    return planner.adopt(views, joints, words)
 
 
 _HELD: dict[Path, tuple[SimCell, PlannerProbe, ArmModel]] = {}
