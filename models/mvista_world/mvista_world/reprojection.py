@@ -116,7 +116,7 @@ def depth_errors_m(
     other_m: NDArray[np.floating],
     other: PosedLens,
 ) -> Float64:
-    """For each pixel [H, W] of `source`: its depth in the other view, less what that view has there.
+    """For each pixel [H, W] of `source`: its depth in the other view, less what that has there.
 
     Above zero the point lies behind the other's surface (hidden, or wrong), below it the other view
     sees through it. The other's depth is interpolated on one surface only; NaN where it has none,
