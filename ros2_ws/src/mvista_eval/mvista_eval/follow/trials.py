@@ -77,8 +77,9 @@ class _Scene:
 
     def judged(self, future: str, way: str, told: str, plan: ActionTrajectory) -> FollowedPlan:
         """One plan, measured."""
-        path, plain = self.tips(plan), self.tips(self.plain)
-        styled = self.tips(self.styled)
+        path, plain, styled = (
+            self.arm.tip_positions(motion.positions) for motion in (plan, self.plain, self.styled)
+        )
         return FollowedPlan(
             self.seed,
             future,
@@ -91,10 +92,6 @@ class _Scene:
             _mm(path - plain),
             _mm(styled - plain),
         )
-
-    def tips(self, plan: ActionTrajectory) -> Float64:
-        """Tip positions [L, 3] of a plan."""
-        return np.stack([self.arm.base_from_tip(row)[:3, 3] for row in plan.positions])
 
     def _went(self, tip_m: Float64) -> str:
         """Whose cube is nearest."""
