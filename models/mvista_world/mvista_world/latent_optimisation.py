@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mvista_world.config import ModelConfig, OptimisationConfig
 from mvista_world.flow import denoising_error
 from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.views import ViewCameras
 
 MOVED_COLOR = 0.1
 MOVED_DEPTH_M = 0.03
@@ -30,12 +31,12 @@ MOVED_DEPTH_M = 0.03
 @dataclass(frozen=True)
 class Evidence:
     """What z shall explain: latents [1, C, T, V*h, M*w] and the token mask `clean` [L] of what was
-    given of them; cameras [1, V, 13]; words [K, n, text_dim]; a weight that broadcasts to latents.
+    given of them; its views' cameras; words [K, n, text_dim]; a weight that broadcasts to latents.
     """
 
     latents: torch.Tensor
     clean: torch.Tensor
-    cameras: torch.Tensor
+    cameras: ViewCameras
     words: torch.Tensor
     weight: torch.Tensor
 
@@ -67,7 +68,7 @@ def optimise_latent(
     optimiser = torch.optim.Adam([z], lr=learning_rate)
     n = config.draws
     losses: list[float] = []
-    cameras = evidence.cameras.expand(n, -1, -1)
+    cameras = evidence.cameras.expand(n)
     x0 = evidence.latents.expand(n, -1, -1, -1, -1)
     weight = evidence.weight.expand_as(x0)
     for step in range(steps):
