@@ -96,10 +96,7 @@ def motion_weight(
 ) -> torch.Tensor:
     """Weight [1, 1, T', V*h, 2*w], mean 1 over what is generated, from a rollout's color
     [V, T, H, W, 3] and depth_m [V, T, H, W]: the share of a cell's pixels that moved."""
-    brightness = color.astype(np.float32) / 255.0
-    # Colour or depth: a grey arm before a grey wall moves in depth only, a label in colour only.
-    moved = np.abs(brightness - brightness[:, :1]).max(axis=-1) > MOVED_COLOR
-    moved |= np.abs(depth_m - depth_m[:, :1]) > MOVED_DEPTH_M
+    moved = moved_pixels(color, depth_m)
     views, frames, height, width = moved.shape
     s, k = config.codec.spatial_stride, config.codec.temporal_stride
     cells = moved.reshape(views, frames, height // s, s, width // s, s).mean(axis=(3, 5))
@@ -110,3 +107,11 @@ def motion_weight(
     # Never zero: that nothing moves elsewhere is evidence too.
     weight = config.optimisation.still_weight + rows
     return (weight / weight[1:].mean())[None, None]
+
+
+def moved_pixels(color: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which pixels [V, T, H, W] of a rollout differ from their view's first frame."""
+    brightness = color.astype(np.float32) / 255.0
+    # Colour or depth: a grey arm before a grey wall moves in depth only, a label in colour only.
+    moved = np.abs(brightness - brightness[:, :1]).max(axis=-1) > MOVED_COLOR
+    return np.asarray(moved | (np.abs(depth_m - depth_m[:, :1]) > MOVED_DEPTH_M))
