@@ -18,15 +18,14 @@ from mvista_cameras.records import (
     Shot,
     SourceReport,
     Stream,
-    StreamCalibration,
     SyncConfig,
 )
-from mvista_cameras.registration import Registration
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.stamps import NS_PER_US, Reading, StampMap
 from mvista_cameras.sync import check_read_back
 from mvista_core.errors import CameraError
 from mvista_core.ports import Clock
+from mvista_core.registration import Registration, StreamCalibration
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_ros.pairing import Pair, StampPairing
 

@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_cameras.records import (
-    MM_PER_M,
     Damaged,
     DeviceIdentity,
     RawImage,
     Stream,
-    StreamCalibration,
     StreamProfile,
     SyncConfig,
 )
 from mvista_core.errors import CameraError
 from mvista_core.geometry import pose_from
-from mvista_core.records import Intrinsics, lens_fault
+from mvista_core.records import MM_PER_M, Intrinsics, lens_fault
+from mvista_core.registration import StreamCalibration
 
 DEEPEST_MM = np.iinfo(np.uint16).max
 

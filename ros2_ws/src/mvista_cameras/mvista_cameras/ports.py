@@ -11,10 +11,10 @@ from mvista_cameras.records import (
     RawImage,
     Shot,
     SourceReport,
-    StreamCalibration,
     StreamProfile,
     SyncConfig,
 )
+from mvista_core.registration import StreamCalibration
 
 
 class CaptureDevice(Protocol):

@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_core.records import CameraFrame, Float64, Intrinsics, UInt8
-
-UInt16 = NDArray[np.uint16]
-
-MM_PER_M = 1000.0
+from mvista_core.records import MM_PER_M, CameraFrame, Intrinsics, UInt8, UInt16
 
 
 class Stream(Enum):
@@ -54,19 +50,6 @@ class SyncConfig:
     depth_delay_us: int = 0
     color_delay_us: int = 0
     trigger_out: bool = False
-
-
-@dataclass(frozen=True)
-class StreamCalibration:
-    """Factory calibration of the two streams chosen.
-
-    `color_from_depth` [4, 4] in metres maps points of the depth camera's optical frame (z forward,
-    x right, y down) into the colour camera's.
-    """
-
-    color: Intrinsics
-    depth: Intrinsics
-    color_from_depth: Float64
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import numpy as np
 
 from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene, moving_pictures
-from mvista_cameras.records import MM_PER_M, Condition, Shot, SourceReport
+from mvista_cameras.records import Condition, Shot, SourceReport
 from mvista_cameras.settings import CameraSettings
 from mvista_core.ports import Clock
+from mvista_core.records import MM_PER_M
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 
 PICTURES = 4

@@ -122,6 +122,12 @@ class RivalWritersError(ArmNotReadyError):
     code = 39
 
 
+class TapError(ObservationError):
+    """A camera's tap cannot be served or read: in use, no place for it, or foreign bytes."""
+
+    code = 41
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 

@@ -13,9 +13,9 @@ from mvista_cameras.emulator.scene import (
     Scene,
     moving_pictures,
 )
-from mvista_cameras.records import Stream, StreamProfile, SyncConfig, UInt16
+from mvista_cameras.records import Stream, StreamProfile, SyncConfig
 from mvista_core.ports import Clock
-from mvista_core.records import Intrinsics, UInt8
+from mvista_core.records import Intrinsics, UInt8, UInt16
 from mvista_core.timing import NS_PER_S
 
 PICTURES = 6

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_cameras.lens import pixel_rays
 from mvista_core.geometry import pose_from
+from mvista_core.lens import pixel_rays
 from mvista_core.records import Float64, Intrinsics, UInt8
 
 FEMTO_BOLT_COLOR = Intrinsics(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mvista_cameras.emulator.camera import QUEUE, EmulatedCamera
 from mvista_cameras.emulator.scene import COLOR_FROM_DEPTH
-from mvista_cameras.records import MM_PER_M, Stream, StreamProfile, SyncConfig
+from mvista_cameras.records import Stream, StreamProfile, SyncConfig
+from mvista_core.records import MM_PER_M
 from mvista_core.timing import NS_PER_S
 
 OBSensorType = Enum("OBSensorType", ["COLOR_SENSOR", "DEPTH_SENSOR"])
