@@ -225,3 +225,27 @@ class UnavailableError(MvistaError):
     """A node's service or action does not answer: it is not running, or on another domain."""
 
     code = 80
+
+
+class EpisodeError(MvistaError):
+    """A recorded episode cannot be read as it stands: torn, altered, or no episode at all."""
+
+    code = 90
+
+
+class RecordingError(MvistaError):
+    """The recorder refuses what it was told, or cannot write; what it has written is kept."""
+
+    code = 91
+
+
+class StreamError(RecordingError):
+    """A stream that is to be recorded is missing, slow, stale, or of another size than it was."""
+
+    code = 92
+
+
+class DiskSpaceError(RecordingError):
+    """Less of the disk is free than the recorder leaves to others, or nothing is."""
+
+    code = 93
