@@ -21,7 +21,6 @@ class TapFeed:
         # Nothing is decoded here; a capture wants to know how, all the same.
         self._reader = TapReader(tap_path(feed.name), decode_jpeg)
         self.trouble = ""
-        self.residual_ns = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"tap {feed.name}", daemon=True)
         self._thread.start()
@@ -45,9 +44,14 @@ class TapFeed:
                 if capture is None:
                     continue
                 lost, lost_before = self._reader.lost - lost_before, self._reader.lost
-                self.residual_ns = capture.clock_residual_ns
                 self._feed.calibrate(capture.calibration)
-                self._feed.color(capture.jpeg, capture.stamp_ns, capture.sequence, lost)
+                self._feed.color(
+                    capture.jpeg,
+                    capture.stamp_ns,
+                    capture.sequence,
+                    lost,
+                    capture.clock_residual_ns,
+                )
                 self._feed.depth(
                     capture.native_depth_mm, capture.depth_stamp_ns, capture.sequence, lost
                 )
