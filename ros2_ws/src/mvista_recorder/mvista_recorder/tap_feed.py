@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from mvista_core.errors import MvistaError
-from mvista_core.tap import TapReader, tap_path
+from mvista_core.tap import TapReader
+from mvista_core.tap_wire import tap_path
 from mvista_recorder.camera_feed import CameraFeed
 from mvista_ros.convert.jpeg import decode_jpeg
 
