@@ -33,7 +33,7 @@ CAPTURE = struct.Struct("<QqqqIHH")
 LARGEST_HEAD, LARGEST_BODY = 1 << 16, 1 << 25
 LONGEST_PATH = 107
 """Of a Unix socket's name on Linux (unix(7))."""
-_CAMERA = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_CAMERA = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 class Kind(IntEnum):
@@ -66,7 +66,7 @@ class Greeting:
 def tap_path(
     camera: str, environment: Mapping[str, str] = os.environ, domain: int | None = None
 ) -> Path:
-    """`$XDG_RUNTIME_DIR/mvista/<domain>/<camera>.sock`.
+    """`$XDG_RUNTIME_DIR/mvista/<domain>/<camera>.sock`; of `cell_a/cam0` it is cell_a.cam0.sock.
 
     Where that folder is not there: below /run/user/<uid>, and without that /tmp/mvista-<uid>. The
     domain is ROS_DOMAIN_ID's unless told.
@@ -79,7 +79,7 @@ def tap_path(
     said = environment.get("ROS_DOMAIN_ID") or "0" if domain is None else str(domain)
     if not said.isdecimal():
         raise TapError(f"ROS_DOMAIN_ID is '{said}'; allowed: a whole number")
-    path = _runtime_folder(environment) / str(int(said)) / f"{camera}.sock"
+    path = _runtime_folder(environment) / str(int(said)) / f"{camera.replace('/', '.')}.sock"
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise TapError(
             f"{path} is longer than a socket's name may be ({LONGEST_PATH} bytes): set "
