@@ -211,13 +211,13 @@ def test_ending_the_recorder_ends_the_episode(recorder: Recorder, pulse: Pulse) 
 
 
 def test_an_image_of_another_size_ends_the_episode(tmp_path: Path) -> None:
-    plan = StreamPlan(JOINTS, camera="cam0", size_px=(64, 48))
+    plan = StreamPlan(JOINTS, camera="cam0", sizes_px=((64, 48),))
     made = Recorder(settings_of(tmp_path), [plan], SystemClock())
     made.start(TOUCH)
     made.hear(JOINTS, 1, joint_bytes(1, np.zeros(7)), size_px=(32, 48))
     wait_until(lambda: bool(made.state().kept))
     assert "[92]" in load_manifest(there(made)[0]).ended_because
-    with pytest.raises(StreamError, match="32x48, the rig says 64x48"):
+    with pytest.raises(StreamError, match="32x48, the rig has 64x48"):
         made.start(TOUCH)
     made.close()
 

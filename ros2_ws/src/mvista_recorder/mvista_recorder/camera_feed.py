@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import threading
-
-from PIL import Image
 
 from mvista_core.jpeg import jpeg_size
 from mvista_core.ports import Clock
@@ -30,6 +27,7 @@ from mvista_recorder.layout import (
     Topic,
 )
 from mvista_recorder.recorder import Recorder
+from mvista_ros.convert.jpeg import encode_jpeg
 from mvista_ros.convert.stamps import optical_frame
 
 JPEG_QUALITY = 95
@@ -87,24 +85,29 @@ class CameraFeed:
             self._topics.color, lens_fault_by_rig(calibration.color, self._rig_lenses)
         )
 
-    def color(self, jpeg: bytes, stamp_ns: int, sequence: int = 0, lost: int = 0) -> None:
-        """A colour image.
+    def color(
+        self,
+        jpeg: bytes,
+        stamp_ns: int,
+        sequence: int = 0,
+        lost: int = 0,
+        residual_ns: int | None = None,
+    ) -> None:
+        """A colour image; `residual_ns` is how far the camera's clock strays, where it is known.
 
         Raises:
             ObservationError: the JPEG is cut short.
         """
         topic, size_px = self._topics.color, jpeg_size(jpeg)
         data = schemas.picture_to_bytes(COLOR_FORMAT, jpeg, stamp_ns, optical_frame(self.name))
-        self._recorder.hear(topic, stamp_ns, data, sequence, lost, size_px, picture=jpeg)
+        self._recorder.hear(topic, stamp_ns, data, sequence, lost, size_px, jpeg, residual_ns)
         self._recorder.hear(
             self._topics.color_info, stamp_ns, schemas.restamped(self._color_info, stamp_ns)
         )
 
     def color_pixels(self, pixels: UInt8, stamp_ns: int) -> None:
         """A colour image RGB [H, W, 3] of a camera that gives no JPEG."""
-        out = io.BytesIO()
-        Image.fromarray(pixels).save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        self.color(out.getvalue(), stamp_ns)
+        self.color(encode_jpeg(pixels, JPEG_QUALITY), stamp_ns)
 
     def depth(self, depth_mm: UInt16, stamp_ns: int, sequence: int = 0, lost: int = 0) -> None:
         """A depth image as the calibration says.
@@ -118,6 +121,14 @@ class CameraFeed:
         self._recorder.hear(
             self._topics.depth_info, stamp_ns, schemas.restamped(self._depth_info, stamp_ns)
         )
+
+    def drop_color(self) -> None:
+        """A colour image could not be taken."""
+        self._recorder.drop(self._topics.color)
+
+    def drop_depth(self) -> None:
+        """A depth image could not be taken."""
+        self._recorder.drop(self._topics.depth)
 
 
 def depth_frame(camera: str) -> str:

@@ -55,6 +55,7 @@ class _Item:
     sequence: int
     camera: str
     picture: bytes
+    residual_ns: int | None
 
 
 class Recorder:
@@ -95,8 +96,12 @@ class Recorder:
         lost: int = 0,
         size_px: tuple[int, int] | None = None,
         picture: bytes = b"",
+        residual_ns: int | None = None,
     ) -> None:
-        """One message. `lost`: so many before it never came; `picture`: its JPEG."""
+        """One message. `lost`: so many before it never came; `picture`: its JPEG.
+
+        `residual_ns`: how far the clock of its stamp strays from the line it is stamped by.
+        """
         watch = self._watches.get(topic.name)
         if watch is None:
             watch = self._watches.setdefault(topic.name, StreamWatch(StreamPlan(topic)))
@@ -105,9 +110,8 @@ class Recorder:
             self._latched[topic.name] = topic, data
         if self._writer is None:
             return
-        item = _Item(
-            topic, self._clock.now_ns(), capture_ns, data, sequence, watch.plan.camera, picture
-        )
+        log_ns, camera = self._clock.now_ns(), watch.plan.camera
+        item = _Item(topic, log_ns, capture_ns, data, sequence, camera, picture, residual_ns)
         with self._queue_lock:
             if self._queued_bytes + len(data) > self.settings.queue_mib << 20:
                 lost += 1
@@ -116,6 +120,11 @@ class Recorder:
                 self._queued_bytes += len(data)
         if lost:
             watch.drop(lost)
+
+    def drop(self, topic: Topic) -> None:
+        """One message of a stream could not be taken."""
+        if (watch := self._watches.get(topic.name)) is not None:
+            watch.drop(1)
 
     def blame(self, topic: Topic, words: str) -> None:
         """Why a stream must not be recorded as its lens is; "" nothing."""
@@ -320,6 +329,8 @@ class Recorder:
             writer.add(item.topic.name, item.log_ns, item.capture_ns, item.data, item.sequence)
             if item.picture:
                 writer.show(item.camera, item.picture)
+            if item.residual_ns is not None:
+                writer.tally.residual(item.topic.name, item.residual_ns)
 
     def _watch_streams(self, writer: EpisodeWriter, now_ns: int) -> StreamError | None:
         """Tell once of each stream that stops, and of its return; a reason to end: another size."""

@@ -23,13 +23,13 @@ NEWEST = 16
 class StreamPlan:
     """A stream that is wanted. `rate_hz` 0: it comes when something happens, and is not missed.
 
-    `camera` and `size_px` (width, height) are of images.
+    `camera` and `sizes_px` (width, height), those that the rig knows, are of images.
     """
 
     topic: Topic
     rate_hz: float = 0.0
     camera: str = ""
-    size_px: tuple[int, int] | None = None
+    sizes_px: tuple[tuple[int, int], ...] = ()
 
 
 class StreamTrouble(Enum):
@@ -138,10 +138,10 @@ class StreamWatch:
         return min((stamp - other for other in reference), key=abs) / 1e6
 
     def _trouble(self, rate_hz: float, age_s: float | None) -> tuple[StreamTrouble | None, str]:
-        wanted_hz, size, wanted_px = self.plan.rate_hz, self._size, self.plan.size_px
-        if size is not None and wanted_px is not None and size != wanted_px:
-            said = f"is {size[0]}x{size[1]}, the rig says {wanted_px[0]}x{wanted_px[1]}"
-            return StreamTrouble.SIZE, said
+        wanted_hz, size, known = self.plan.rate_hz, self._size, self.plan.sizes_px
+        if size is not None and known and size not in known:
+            listed = ", ".join(f"{width}x{height}" for width, height in known)
+            return StreamTrouble.SIZE, f"is {size[0]}x{size[1]}, the rig has {listed}"
         if self._lens_fault:
             return StreamTrouble.LENS, self._lens_fault
         if not wanted_hz:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mvista_recorder.layout import JOINT_STATE, CameraChannels
 from mvista_recorder.manifest import StreamRecord
-from mvista_recorder.sync import Stamps, SyncBounds, camera_skew, joint_gap
+from mvista_recorder.sync import MS, Stamps, SyncBounds, camera_skew, joint_gap
 
 
 class Tally:
@@ -21,6 +21,7 @@ class Tally:
         self._types: dict[str, str] = {}
         self._stamps: dict[str, array[int]] = {}
         self._dropped: dict[str, int] = {}
+        self._residuals: dict[str, array[int]] = {}
 
     def open(self, topic: str, kind: str) -> None:
         """Make a topic known, also one that stays silent."""
@@ -36,6 +37,10 @@ class Tally:
     def drop(self, topic: str, count: int) -> None:
         """Count messages that were lost before they could be written."""
         self._dropped[topic] = self._dropped.get(topic, 0) + count
+
+    def residual(self, topic: str, residual_ns: int) -> None:
+        """How far the clock of one message's stamp strays from the line it is stamped by."""
+        self._residuals.setdefault(topic, array("q")).append(residual_ns)
 
     @property
     def count(self) -> int:
@@ -70,4 +75,18 @@ class Tally:
         gaps = {topic: joint_gap(np.sort(every), self.stamps(topic), bounds) for topic in joints}
         if told := {topic: gap.document() for topic, gap in gaps.items() if gap}:
             found["joints"] = told
+        if self._residuals:
+            found["clock_residual_ms"] = {
+                topic: _spread_ms(values) for topic, values in self._residuals.items()
+            }
         return found
+
+
+def _spread_ms(values_ns: array[int]) -> dict[str, float]:
+    size_ms = np.abs(np.array(values_ns, dtype=np.float64)) / MS
+    p50, p95 = np.percentile(size_ms, (50, 95))
+    return {
+        "p50_ms": round(float(p50), 3),
+        "p95_ms": round(float(p95), 3),
+        "max_ms": round(float(size_ms.max()), 3),
+    }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from mvista_core.errors import MvistaError
-from mvista_core.tap import TapReader, tap_path
+from mvista_core.tap import TapReader
+from mvista_core.tap_wire import tap_path
 from mvista_recorder.camera_feed import CameraFeed
 from mvista_ros.convert.jpeg import decode_jpeg
 
@@ -21,7 +22,6 @@ class TapFeed:
         # Nothing is decoded here; a capture wants to know how, all the same.
         self._reader = TapReader(tap_path(feed.name), decode_jpeg)
         self.trouble = ""
-        self.residual_ns = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"tap {feed.name}", daemon=True)
         self._thread.start()
@@ -45,9 +45,14 @@ class TapFeed:
                 if capture is None:
                     continue
                 lost, lost_before = self._reader.lost - lost_before, self._reader.lost
-                self.residual_ns = capture.clock_residual_ns
                 self._feed.calibrate(capture.calibration)
-                self._feed.color(capture.jpeg, capture.stamp_ns, capture.sequence, lost)
+                self._feed.color(
+                    capture.jpeg,
+                    capture.stamp_ns,
+                    capture.sequence,
+                    lost,
+                    capture.clock_residual_ns,
+                )
                 self._feed.depth(
                     capture.native_depth_mm, capture.depth_stamp_ns, capture.sequence, lost
                 )
