@@ -36,23 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("models/checkpoints/tiny"),
         help="where pack writes and priors reads",
     )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="codec and generator: a checkpoint folder to go on from instead of random weights",
-    )
-    parser.add_argument(
-        "--recipe",
-        choices=sorted(TRAINING),
-        default=TrainingRequest.recipe,
-        help="generator: as the shipped model was trained, or by the paper's letter",
-    )
+    parser.add_argument("--start", type=Path, help="codec, generator: a checkpoint to go on from")
+    recipe = "generator: as the shipped model was trained, or by the paper's letter"
+    parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
     switches = ", ".join(field.name for field in fields(Extras))
-    parser.add_argument(
-        "--without",
-        default="",
-        help=f"generator: comma-separated, what to leave out of the recipe: {switches}",
-    )
+    parser.add_argument("--without", default="", help=f"generator: comma-separated, {switches}")
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
 
