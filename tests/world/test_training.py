@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -73,16 +73,26 @@ def run_trajectory(recipe: TrainingRequest, out: Path) -> None:
     trajectory.train_trajectory(folders, out, CONFIG, training, ARM)
 
 
-def run_generator(recipe: TrainingRequest, out: Path, seed: int) -> None:
-    training = curriculum.GeneratorTraining(
-        steps=7, state_every=4, ground_until=2, one_until=4,
-        ground_batch=4, one_batch=2, many_batch=2,
-    )  # fmt: skip
+SHORT = curriculum.GeneratorTraining(
+    steps=7, state_every=4, ground_until=2, one_until=4, ground_batch=4, one_batch=2, many_batch=2
+)
+SHORT_PAPER = replace(
+    curriculum.TRAINING["paper"], steps=7, state_every=4, many_batch=2, null_after_epochs=1
+)
+
+
+def run_generator(
+    recipe: TrainingRequest,
+    out: Path,
+    seed: int,
+    training: curriculum.GeneratorTraining = SHORT,
+) -> generator.Networks:
     torch.manual_seed(seed)
     compute = choose()
     networks = generator.new_networks(replace(recipe, out=out), compute)
-    sources = batches.load_sources(recipe, compute)
+    sources = batches.load_sources(recipe, compute, training.extras.grounding)
     generator.train_generator(networks, sources, out, training, True, compute)
+    return networks
 
 
 def assert_same_weights(first: Path, second: Path) -> None:
@@ -138,6 +148,70 @@ def test_a_generator_started_from_a_checkpoint_goes_on_from_its_weights(
         ours = load_file(tmp_path / f"{name}.safetensors")
         for key, value in load_file(checkpoint / f"{name}.safetensors").items():
             assert torch.equal(ours[key], value.to(ours[key].dtype)), key
+
+
+def without_grounding(recipe: TrainingRequest, root: Path) -> TrainingRequest:
+    """The same trained parts, beside data without the set `grounding`."""
+    (root / "data").mkdir()
+    (root / "data" / "touch").symlink_to(recipe.data / "touch")
+    out = root / "out"
+    out.mkdir()
+    for name in ("codec", "trajectory"):
+        shutil.copyfile(recipe.out / f"{name}.safetensors", out / f"{name}.safetensors")
+    return replace(recipe, data=root / "data", out=out)
+
+
+def test_the_papers_recipe_needs_videos_alone_and_resumes_exactly(
+    trained: TrainingRequest, tmp_path: Path
+) -> None:
+    recipe = without_grounding(trained, tmp_path)
+    run_generator(recipe, recipe.out, 0, SHORT_PAPER)
+    again = tmp_path / "again"
+    again.mkdir()
+    shutil.copyfile(recipe.out / "generator.state", again / "generator.state")
+    with pytest.raises(ConfigError, match=r"generator\.state is of a run with other"):
+        run_generator(recipe, again, 1, replace(SHORT_PAPER, full_source=0.4))
+    networks = run_generator(recipe, again, 1, SHORT_PAPER)
+    assert_same_weights(again / "generator.safetensors", recipe.out / "generator.safetensors")
+    # Nothing averages here: what ships are the last weights, and the gate never opened.
+    shipped = load_file(again / "generator.safetensors")
+    for name, value in networks.generator.state_dict().items():
+        assert torch.equal(shipped[name], value), name
+    assert not shipped["instruction_gate.weight"].any()
+    assert not shipped["instruction_gate.bias"].any()
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(curriculum.Extras)])
+def test_every_extra_changes_what_is_trained(
+    trained: TrainingRequest, tmp_path: Path, name: str, with_all: dict[str, torch.Tensor]
+) -> None:
+    extras = curriculum.Extras().without([name])
+    run_generator(trained, tmp_path, 0, replace(MIXED, extras=extras))
+    found = load_file(tmp_path / "generator.safetensors")
+    assert any(not torch.equal(found[key], value) for key, value in with_all.items())
+
+
+MIXED = replace(
+    SHORT, steps=5, ground_until=1, one_until=3, full_source=0.5, null_start=0.5, null_end=0.5
+)
+
+
+@pytest.fixture(scope="module")
+def with_all(
+    trained: TrainingRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, torch.Tensor]:
+    out = tmp_path_factory.mktemp("extras")
+    run_generator(trained, out, 0, MIXED)
+    return load_file(out / "generator.safetensors")
+
+
+def test_recipes_are_the_generators_alone(trained: TrainingRequest) -> None:
+    with pytest.raises(ConfigError, match="'codec' has one recipe"):
+        recipes.run("codec", replace(trained, recipe="paper"))
+    with pytest.raises(ConfigError, match="--without are of 'generator'"):
+        recipes.run("pack", replace(trained, without=("misled",)))
+    with pytest.raises(ConfigError, match="cannot train without 'luck'"):
+        recipes.run("generator", replace(trained, without=("luck",)))
 
 
 def test_starting_from_what_does_not_fit_names_the_file(

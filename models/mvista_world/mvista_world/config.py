@@ -19,8 +19,10 @@ from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 
 C = TypeVar("C")
-INITIALISATIONS = ("head", "random")
-"""Where Eq. 11 may start: at the action head's reading, or at N(0, 1) as in the paper."""
+INITIALISATIONS = ("head", "random", "null")
+"""Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
+token as in App. A."""
+VIEW_MODES = (1, 2)
 CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
@@ -123,10 +125,17 @@ class TrajectoryConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Euler solver of the probability flow (our choice: steps and shift)."""
+    """Euler solver of the probability flow (our choice: steps and shift).
+
+    `mode` is the paper's (Sec. 5.1): 1 imagines all views in one run; 2, its default, imagines
+    `reference_views` first (the source among them; how many is our choice), then the others with
+    those frozen.
+    """
 
     steps: int = 10
     shift: float = 3.0
+    mode: int = 2
+    reference_views: int = 2
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,9 @@ class OptimisationConfig:
     Below `t_low` the noised rollout shows its motion by itself and z hardly matters. From the
     head's reading, which is near, steps are small (`head_learning_rate`). `still_weight` is the
     weight of latents where the rollout does not move, against 1 where all pixels do.
-    `head_steps` and `random_steps` are how many are taken from either start (the paper's: 100).
+    `head_steps` and `random_steps` are how many are taken from the head's reading and from the
+    other starts (the paper's: 100). `literal` takes Eq. 11 as it is written instead: the request's
+    own words, t over all of [0, 1], both norms as plain sums of squares, no weight of motion.
     """
 
     learning_rate: float = 0.1
@@ -151,6 +162,7 @@ class OptimisationConfig:
     head_t_high: float = 0.7
     head_steps: int = 15
     random_steps: int = 100
+    literal: bool = False
 
     def steps_from(self, initialisation: str) -> int:
         """How many steps are taken from one of `INITIALISATIONS` where nobody says."""
@@ -251,6 +263,10 @@ def validate(config: ModelConfig) -> None:
             f"action_count {config.trajectory.action_count} is not a multiple of "
             f"{2**config.trajectory.stages} (2^stages)"
         )
+    if config.sampler.mode not in VIEW_MODES or config.sampler.reference_views < 1:
+        raise ConfigError(
+            f"{config.sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more"
+        )
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _validate_fusion(config.cross_modality, config.cross_view)
@@ -342,7 +358,8 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             text=TextConfig(**model["text"]),
             trajectory=TrajectoryConfig(**model["trajectory"]),
-            sampler=SamplerConfig(**model["sampler"]),
+            # Checkpoints of before modes were stated have their results from mode 1.
+            sampler=SamplerConfig(**{"mode": 1, **model["sampler"]}),
             optimisation=OptimisationConfig(**model["optimisation"]),
         )
         return config, tuple(document["templates"])

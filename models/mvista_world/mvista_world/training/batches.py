@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from mvista_core import weights
 from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert, project, transform_points
 from mvista_core.records import Float64, RigCalibration
 from mvista_world.cameras import check_cameras, window_cameras
@@ -21,6 +22,7 @@ from mvista_world.config import ModelConfig
 from mvista_world.layout import clean_mask, to_grid
 from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
+from mvista_world.training.masking import draw_known
 from mvista_world.training.request import GROUNDING, VIDEO_SHARES, TrainingRequest
 from mvista_world.trajectory import TrajectoryVae, drawn
 from mvista_world.views import ViewCameras
@@ -32,23 +34,29 @@ HELD_OUT = 32
 @dataclass(frozen=True)
 class Sources:
     """Latents to train on (each video data set with its share of the steps), the frozen TCN-VAE,
-    and the cameras they were seen by: one rig, B = 1."""
+    and the cameras they were seen by: one rig, B = 1. `grounding` is None where no step needs it."""
 
     video: tuple[data.LatentSet, ...]
     shares: Float64
-    grounding: data.LatentSet
+    grounding: data.LatentSet | None
     trajectory: TrajectoryVae
     cameras: ViewCameras
     background: torch.Tensor
     video_goals: tuple[NDArray[np.int64], ...]
-    grounding_goals: NDArray[np.int64]
+    grounding_goals: NDArray[np.int64] | None
+
+    @property
+    def episodes(self) -> int:
+        """How many executed episodes there are to draw from."""
+        return sum(len(chosen) for chosen in self.video)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """x0 [B, C, T, V*h, 2*w], clean [L], weights like x0, instructions, cameras; z [B, S, C]: mode
-    of q(z | a), what the head shall read; style [B, S, C]: a sample of it, what the generator is
-    told, so that it knows a neighbourhood of each z and Eq. 11 may start from N(0, 1);
+    """x0 [B, C, T, V*h, 2*w], clean [L] or [B, L], weights like x0, instructions, cameras;
+    z [B, S, C]: mode of q(z | a), what the head shall read; style [B, S, C]: a sample of it, what
+    the generator is told, so that it knows a neighbourhood of each z and Eq. 11 may start from
+    N(0, 1);
     goal [B]: the first-frame token of the source view's colour map that the tip ends in."""
 
     x0: torch.Tensor
@@ -61,8 +69,11 @@ class Batch:
     goal: torch.Tensor
 
 
-def load_sources(asked: TrainingRequest, compute: Compute) -> Sources:
-    """Frozen autoencoders, and every data set's latents, the last of each held out."""
+def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True) -> Sources:
+    """Frozen autoencoders, and every data set's latents, the last of each held out.
+
+    `grounded` False reads no grounding scenes: not every recipe has them.
+    """
     config, out = asked.config, asked.out
     autoencoder = StackedCodec(config.codec).channels_last()
     autoencoder.load_state_dict(load_file(out / "codec.safetensors"))
@@ -77,12 +88,13 @@ def load_sources(asked: TrainingRequest, compute: Compute) -> Sources:
         return whole.split(HELD_OUT)[0]
 
     video = {folder.name: latents(folder.name) for folder in asked.video_folders()}
-    return make_sources(video, latents(GROUNDING), vae, asked.rig, asked.arm, config)
+    grounding = latents(GROUNDING) if grounded else None
+    return make_sources(video, grounding, vae, asked.rig, asked.arm, config)
 
 
 def make_sources(
     video: Mapping[str, data.LatentSet],
-    grounding: data.LatentSet,
+    grounding: data.LatentSet | None,
     trajectory: TrajectoryVae,
     rig: RigCalibration,
     arm: ArmModel,
@@ -105,7 +117,7 @@ def make_sources(
         ViewCameras.of(poses[None], intrinsics[None], config),
         background,
         tuple(goal_tokens(s.actions, rig, arm, config) for s in sets),
-        goal_tokens(grounding.actions, rig, arm, config),
+        None if grounding is None else goal_tokens(grounding.actions, rig, arm, config),
     )
 
 
@@ -136,7 +148,7 @@ def draw_batch(
     if kind == "one":
         return _video_batch(sources, config, training, training.one_batch, 1, rng)
     # Two or three views a step (Sec. 5.1): a model of any number has seen more than one number.
-    views = int(rng.choice([2, 3, 3]))
+    views = int(rng.choice(training.view_counts))
     return _video_batch(sources, config, training, training.many_batch, views, rng)
 
 
@@ -156,12 +168,9 @@ def _video_batch(
     latents = torch.from_numpy(chosen.latents[index[:, None], order].astype(np.float32))
     background = sources.background[torch.from_numpy(order)].unsqueeze(4)
     # Where a latent is what it always is there is nothing to learn: the arm is a few in a hundred.
-    weight = 1.0 + 3.0 * (latents - background).abs().clamp(max=2.0)
-    known = torch.zeros(views, config.latent_frames, dtype=torch.bool)
-    known[0, 0] = True
-    if rng.random() < training.full_source:
-        # App. A's masking: a variable number of the source's frames is given, not the first only.
-        known[0] |= torch.from_numpy(rng.random(config.latent_frames) < rng.random())
+    unusual = (latents - background).abs().clamp(max=2.0)
+    weight = 1.0 + 3.0 * unusual if training.extras.motion_weight else torch.ones_like(latents)
+    known = draw_known(rng, size, views, config.latent_frames, training)
     z, style = encode_actions(sources.trajectory, torch.from_numpy(chosen.actions[index, 0]))
     return Batch(
         to_grid(latents),
@@ -179,7 +188,9 @@ def _grounding_batch(
     sources: Sources, config: ModelConfig, size: int, rng: np.random.Generator
 ) -> Batch:
     """Every instruction of each scene side by side: what differs then is the words alone."""
-    scenes = sources.grounding
+    scenes, goals = sources.grounding, sources.grounding_goals
+    if scenes is None or goals is None:
+        raise ConfigError("grounding steps need the data set 'grounding', which was not read")
     words = scenes.actions.shape[1]
     index = np.repeat(rng.integers(len(scenes), size=size // words), words)
     word = np.tile(np.arange(words), size // words)
@@ -196,7 +207,7 @@ def _grounding_batch(
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
         sources.cameras.pick(0, camera),
-        torch.from_numpy(sources.grounding_goals[index, word, camera[:, 0]]),
+        torch.from_numpy(goals[index, word, camera[:, 0]]),
     )
 
 

@@ -21,6 +21,7 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
+from mvista_world.choices import MethodChoices
 from mvista_world.planner import WorldModelPlanner, load_planner
 
 
@@ -68,6 +69,7 @@ class PlanRequest:
     targets: tuple[str, ...]
     initialisation: str
     steps: int | None = None
+    choices: MethodChoices | None = None
 
 
 def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     clock = SystemClock()
-    planner = load_planner(checkpoint, rig, arm, clock)
+    planner = load_planner(checkpoint, rig, arm, clock, choices=wanted.choices)
     source, *targets = planner.config.cameras
     wanted = replace(
         wanted, source=wanted.source or source, targets=wanted.targets or tuple(targets)
@@ -91,7 +93,13 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     times = StageTimes(clock)
     plan = _plan(planner, observation, wanted, times)
     document = as_document(plan, observation, wanted, times.stages(), arm)
-    return {**document, "networks": str(planner.compute)}
+    method = planner.config
+    return {
+        **document,
+        "view_mode": method.sampler.mode,
+        "literal_eq11": method.optimisation.literal,
+        "networks": str(planner.compute),
+    }
 
 
 def observe(
