@@ -34,7 +34,8 @@ HELD_OUT = 32
 @dataclass(frozen=True)
 class Sources:
     """Latents to train on (each video data set with its share of the steps), the frozen TCN-VAE,
-    and the cameras they were seen by: one rig, B = 1. `grounding` is None where no step needs it."""
+    and the cameras they were seen by: one rig, B = 1. `grounding` is None where no step needs
+    it."""
 
     video: tuple[data.LatentSet, ...]
     shares: Float64
