@@ -10,7 +10,6 @@ import torch
 
 from mvista_world.action_head import read_latent
 from mvista_world.flow import denoising_error, known_latents, noised
-from mvista_world.generator import Conditions
 from mvista_world.latent_optimisation import Evidence, Optimised, motion_weight, optimise_latent
 from mvista_world.trajectory import TrajectoryVae
 from tests.world.tiny import (
@@ -79,9 +78,10 @@ def test_zero_steps_return_the_start() -> None:
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
+    """Through the whole generator, both fusion modules included, whose samples z moves."""
     generator = make_generator().double()
     conditions = make_conditions(1, 2)
-    told = Conditions(conditions.text.double(), conditions.cameras, conditions.style)
+    told = replace(conditions, text=conditions.text.double())
     x0, noise = make_latents(1, 2).double(), make_latents(1, 2, seed=9).double()
     t, clean = torch.tensor([0.5], dtype=torch.float64), source_mask(2)
 
@@ -92,10 +92,10 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     z = start_latent().double().requires_grad_(True)
     (gradient,) = torch.autograd.grad(objective(z), z)
     direction = gradient / gradient.norm()
-    step = 1e-2
+    step = 1e-4
     with torch.no_grad():
         slope = (objective(z + step * direction) - objective(z - step * direction)) / (2 * step)
-    assert slope.item() == pytest.approx(gradient.norm().item(), rel=1e-2)
+    assert slope.item() == pytest.approx(gradient.norm().item(), rel=1e-5)
 
 
 def test_optimisation_explains_a_rollout_better_and_leaves_the_weights_alone() -> None:

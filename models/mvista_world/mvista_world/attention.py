@@ -7,12 +7,15 @@ the module's own.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import nn
 from torch.nn import functional as F
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
+Z = TypeVar("Z", nn.Linear, nn.Conv1d)
 
 
 def cross_attention(dim: int, heads: int) -> WanAttention:
@@ -26,7 +29,7 @@ def cross_attention(dim: int, heads: int) -> WanAttention:
     )
 
 
-def zeroed(layer: nn.Linear) -> nn.Linear:
+def zeroed(layer: Z) -> Z:
     """The layer at zero: what is added to the backbone has no effect before it is trained."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
