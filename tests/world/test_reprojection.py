@@ -61,7 +61,7 @@ def filmed(lenses: list[PosedLens], depth_m: np.ndarray) -> Rollout:
         np.stack([lens.base_from_camera for lens in lenses]),
         np.zeros((*depth_m.shape, 3), np.uint8),
         depth_m.astype(np.float32),
-        np.arange(depth_m.shape[1]) * 0.8,
+        np.arange(depth_m.shape[1], dtype=np.float64) * 0.8,
         0,
         0,
     )

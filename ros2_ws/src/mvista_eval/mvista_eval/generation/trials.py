@@ -96,7 +96,7 @@ def camera_label(scene: FilmedScene) -> str:
 
 def answered(scene: FilmedScene) -> AnsweredScene:
     """One scene's film and all answers to it."""
-    checkpoint = _checkpoint(scene.checkpoint)
+    checkpoint = loaded(scene.checkpoint)
     asked, trained = load_rig(scene.rig), load_rig(rig_file())
     names = checkpoint.config.cameras
     if scene.viewpoint is not None:
@@ -124,8 +124,9 @@ def _cell(scene: FilmedScene, rig: RigCalibration) -> SimCell:
 
 
 @cache
-def _checkpoint(folder: Path) -> Checkpoint:
-    return load_checkpoint(folder)
+def loaded(checkpoint: Path) -> Checkpoint:
+    """This process's copy of a checkpoint, for planners of several rigs."""
+    return load_checkpoint(checkpoint)
 
 
 def _features(scene: FilmedScene, name: str, found: AnsweredScene) -> dict[tuple[str, str], Values]:
