@@ -40,6 +40,7 @@ from mvista_bringup.graph.spec import (
     every_row,
     started_rows,
 )
+from mvista_bringup.graph.teleop import TELEOP
 from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.paths import launch_file, share_root
 from mvista_core.errors import ConfigError, UnavailableError
@@ -96,7 +97,7 @@ LAUNCHES = (
         ({}, {"arm": "left", "session": "sessions/monday", "namespace": "cell_a"}),
     ),
 )
-GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE)
+GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE, *TELEOP)
 SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
 CAMERAS = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml").names
 ROWS = [
