@@ -13,6 +13,7 @@ from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import EMULATED_DEMO, SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import Entry
+from mvista_bringup.graph.teleop import TELEOP
 from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.paths import share_root
 from mvista_core.rig import load_rig
@@ -60,7 +61,7 @@ CALIBRATION = Launch(
     ({}, {"arm": "left", "session": "sessions/monday", "namespace": "cell_a"}),
 )
 LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION)
-GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE)
+GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE, *TELEOP)
 SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
 RIG = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
 CAMERAS = RIG.names

@@ -14,6 +14,7 @@ from mvista_interfaces.msg import LeaderStatus
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState as JointStateMsg
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import LeaderLostError
 from mvista_core.records import JointState
@@ -63,11 +64,14 @@ class LeaderNode(HouseNode):
         self._changed = self.create_guard_condition(self._publish_status)
         self._leader.listen(self._publish_pose, self._publish_follower)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self._collector = realtime.YoungCollector()
         self._leader.open()
         self._thread.start()
+        realtime.freeze_collector()
 
     def health(self) -> Health:
         """Whether the leader can be followed."""
+        self._collector.collect()
         condition, trouble = self._leader.condition, self._leader.trouble()
         counters, (heard, dropped) = self._leader.counters, self._leader.counts
         values = (
@@ -86,6 +90,7 @@ class LeaderNode(HouseNode):
         """Let go of the bus."""
         self._thread.stop(STOP_TIMEOUT_S)
         self._leader.close()
+        realtime.thaw_collector()
 
     def _publish_pose(self, pose: JointState) -> None:
         """On the thread that reads the bus."""

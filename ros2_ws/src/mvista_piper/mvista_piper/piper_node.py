@@ -18,6 +18,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import (
     ArmNotReadyError,
@@ -97,6 +98,9 @@ class PiperNode(ManagedNode):
             self.create_service(Trigger, name, partial(self._on_act, act))
         self._driver.listen(self._publish_state)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        # A full collection takes tens of milliseconds: ten set-points.
+        self._collector = realtime.YoungCollector()
+        realtime.freeze_collector()
 
     def configure(self) -> None:
         """Open the bus and ask the arm what it is; where it stands is told from now on.
@@ -140,8 +144,14 @@ class PiperNode(ManagedNode):
         self._arm.stop(STOP_TIMEOUT_S)
         self._driver.close()
 
+    def stop(self) -> None:
+        """As a managed node's; then the process takes itself apart as usual."""
+        super().stop()
+        realtime.thaw_collector()
+
     def look(self) -> Health:
         """The driver's state in a sentence, and the numbers behind it."""
+        self._collector.collect()
         rates = self._rates.take(self.system_clock.monotonic_ns())
         told = self._told()
         return replace(told, values=(*rates, *told.values))

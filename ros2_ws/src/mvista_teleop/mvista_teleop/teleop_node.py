@@ -16,6 +16,7 @@ from mvista_interfaces.msg import LeaderStatus, TeleopState
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import SetBool, Trigger
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import (
     ArmNotReadyError,
@@ -54,6 +55,7 @@ NO_GATE = (
 )
 STATE_PERIOD_S = 0.1
 STOP_S = 1.0
+LOOK_S = 0.02
 OLDEST_S = 0.05
 REALTIME_PRIORITY = 20
 
@@ -80,7 +82,7 @@ class TeleopParameters(CouplingSettings):
         0.0, "Openings of the leader below this count as shut", 0.0, 0.05
     )
     repeat_rate_hz: float = parameter(
-        100.0, "While nothing comes of the leader the set-point is repeated so often", 50.0, 200.0
+        60.0, "While nothing comes of the leader the set-point is repeated so often", 50.0, 200.0
     )
 
     def __post_init__(self) -> None:
@@ -106,8 +108,10 @@ class TeleopNode(HouseNode):
         self._coupling = Coupling(arm, mapping, settings, clock.monotonic_ns())
         self._settings, self._names = settings, arm.joint_names
         self._lock = threading.Lock()
-        self._sent, self._sent_ns, self._rival = 0, 0, ""
+        self._sent = self._sent_ns = self._looked_ns = 0
         self._told: tuple[object, ...] = ()
+        # A joint's set-point has no frame: its field says which pose of the leader it is made from.
+        self._pose_stamp = ""
         leader, follower = settings.leader, settings.follower
         self._states = self.create_publisher(TeleopState, "teleop/state", qos.STATUS)
         self._leaders = SoleWriter(
@@ -117,7 +121,7 @@ class TeleopNode(HouseNode):
         self.listen(LeaderStatus, f"{leader}/status", self._on_leader_status, qos.STATUS)
         self.listen(DiagnosticStatus, f"{follower}/status", self._on_follower_status, qos.STATUS)
         self._measured = self.listening.queue(
-            JointStateMsg, f"{follower}/joint_states", self._read_state, qos.SENSOR_IN
+            JointStateMsg, f"{follower}/joint_states", self._read_state, qos.SENSOR_NEWEST_IN
         )
         self._commands = None
         if settings.wiring == HOST:
@@ -126,6 +130,8 @@ class TeleopNode(HouseNode):
         self._serve()
         self.create_timer(1.0 / settings.repeat_rate_hz, self._repeat)
         self.create_timer(STATE_PERIOD_S, self._tell)
+        self._collector = realtime.YoungCollector()
+        realtime.freeze_collector()
 
     def _serve(self) -> None:
         coupling, clock = self._coupling, self.system_clock
@@ -150,6 +156,7 @@ class TeleopNode(HouseNode):
         if pose.names != self._names:
             speeds = speeds[[pose.names.index(name) for name in self._names]]
         with self._lock:
+            self._pose_stamp = str(pose.stamp_ns)
             self._coupling.lead(positions, speeds, self._heard_ns(pose.stamp_ns))
             self._step()
 
@@ -163,16 +170,27 @@ class TeleopNode(HouseNode):
     def _step(self) -> None:
         """Holding the lock: take the newest feedback, send what is due."""
         coupling, clock = self._coupling, self.system_clock
-        for state in self._measured.take()[-1:]:
-            # A state that was taken late is as old as its stamp says.
-            coupling.measure(state.positions, state.velocities, self._heard_ns(state.stamp_ns))
+        self._look_at_follower()
         moving = coupling.step(clock.monotonic_ns())
         if moving is not None and self._commands is not None:
             command = JointCommand(self._names, moving.positions, moving.velocities, clock.now_ns())
-            self._commands.publish(joint_command_to_msg(command))
+            message = joint_command_to_msg(command)
+            message.header.frame_id = self._pose_stamp
+            self._commands.publish(message)
             self._sent, self._sent_ns = self._sent + 1, clock.monotonic_ns()
         if self._news() != self._told:
             self._tell_state()
+
+    def _look_at_follower(self) -> None:
+        """Often enough to notice its loss; each look takes as long as a step of the motion."""
+        now_ns = self.system_clock.monotonic_ns()
+        if now_ns - self._looked_ns < seconds_to_ns(LOOK_S):
+            return
+        self._looked_ns = now_ns
+        for state in self._measured.take():
+            # A state that was taken late is as old as its stamp says.
+            at_ns = self._heard_ns(state.stamp_ns)
+            self._coupling.measure(state.positions, state.velocities, at_ns)
 
     def _heard_ns(self, stamp_ns: int) -> int:
         """The stamp's moment on the steady clock. One that cannot be, of another clock, is now."""
@@ -283,6 +301,7 @@ class TeleopNode(HouseNode):
 
     def health(self) -> Health:
         """The phase, and what is in the way."""
+        self._collector.collect()
         if self._settings.wiring == BUS:
             return Health(Level.WARN, NO_GATE)
         coupling = self._coupling
@@ -306,6 +325,7 @@ class TeleopNode(HouseNode):
                 self._coupling.pause()
         while not self._coupling.rests and clock.monotonic_ns() < until_ns:
             clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(STATE_PERIOD_S))
+        realtime.thaw_collector()
 
 
 def main() -> None:
