@@ -251,8 +251,7 @@ class Recorder:
 
     def _begin(self, writer: EpisodeWriter) -> None:
         try:
-            for watch in self._watches.values():
-                watch.begin()
+            for watch in list(self._watches.values()):
                 if watch.plan.rate_hz:
                     writer.open(watch.plan.topic)
             now_ns = self._clock.now_ns()
@@ -266,6 +265,8 @@ class Recorder:
             self._queue.clear()
             self._queued_bytes = 0
         self._silent, self._events = set(), 0
+        for watch in list(self._watches.values()):
+            watch.begin()
         self._began_ns = self._clock.monotonic_ns()
         self._writer = writer
 
@@ -279,7 +280,7 @@ class Recorder:
                 self._drain(writer)
             except MvistaError as error:
                 writer.note(f"[{error.code}] {error}")
-            for name, watch in self._watches.items():
+            for name, watch in list(self._watches.items()):
                 if dropped := watch.state(0).dropped:
                     writer.tally.open(name, watch.plan.topic.type)
                     writer.tally.drop(name, dropped)

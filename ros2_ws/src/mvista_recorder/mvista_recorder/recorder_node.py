@@ -23,7 +23,7 @@ from mvista_recorder.camera_feed import CameraFeed, StaticFrames
 from mvista_recorder.layout import JOINT_STATE, CameraChannels, Topic
 from mvista_recorder.recorder import Recorder
 from mvista_recorder.recorder_records import RecorderSettings
-from mvista_recorder.settings import RecorderParameters
+from mvista_recorder.settings import EpisodeRecorderParameters
 from mvista_recorder.streams import StreamPlan
 from mvista_recorder.tap_feed import TapFeed
 from mvista_recorder.topic_feed import TopicFeed
@@ -42,7 +42,7 @@ class RecorderNode(HouseNode):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("recorder", **node_arguments)
-        asked = declare(self, RecorderParameters, fixed=FIXED)
+        asked = declare(self, EpisodeRecorderParameters, fixed=FIXED)
         rig = load_rig(asked.rig_file)
         cameras = rig.names if asked.cameras == ("",) else asked.cameras
         self._arms = tuple(map(self._full, asked.arms))
@@ -93,7 +93,7 @@ class RecorderNode(HouseNode):
         return str(self.resolve_topic_name(name))
 
     def _plans(
-        self, asked: RecorderParameters, rig: RigCalibration, cameras: tuple[str, ...]
+        self, asked: EpisodeRecorderParameters, rig: RigCalibration, cameras: tuple[str, ...]
     ) -> list[StreamPlan]:
         plans = []
         for camera in map(rig.camera, cameras):
@@ -106,7 +106,7 @@ class RecorderNode(HouseNode):
             for arm in self._arms
         ]
 
-    def _other_topics(self, asked: RecorderParameters) -> set[str]:
+    def _other_topics(self, asked: EpisodeRecorderParameters) -> set[str]:
         per_arm = [f"{arm}/{name}" for arm in self._arms for name in ("joint_command", "status")]
         return {*per_arm, *(self._full(name) for name in asked.topics)}
 

@@ -9,7 +9,7 @@ from mvista_ros.parameters import parameter
 
 
 @dataclass(frozen=True)
-class RecorderParameters:
+class EpisodeRecorderParameters:
     """What is recorded, where to, and what must be in order before it begins."""
 
     root: str = parameter("", "Folder that episodes are written to, each in one of its own")
