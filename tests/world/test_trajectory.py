@@ -81,7 +81,7 @@ def test_zero_steps_return_the_start() -> None:
 def test_the_gradient_is_that_of_finite_differences() -> None:
     generator = make_generator().double()
     conditions = make_conditions(1, 2)
-    told = Conditions(conditions.text.double(), conditions.cameras.double(), conditions.style)
+    told = Conditions(conditions.text.double(), conditions.cameras, conditions.style)
     x0, noise = make_latents(1, 2).double(), make_latents(1, 2, seed=9).double()
     t, clean = torch.tensor([0.5], dtype=torch.float64), source_mask(2)
 
@@ -109,11 +109,7 @@ def test_optimisation_explains_a_rollout_better_and_leaves_the_weights_alone() -
         rng = torch.Generator().manual_seed(1)
         noise = torch.randn((16, *x0.shape[1:]), generator=rng)
         t = torch.linspace(OPTIMISATION.t_low, OPTIMISATION.t_high, 16)
-        many = Conditions(
-            conditions.text.expand(16, -1, -1),
-            conditions.cameras.expand(16, -1, -1),
-            z.expand(16, -1, -1),
-        )
+        many = replace(conditions, style=z).expand(16)
         with torch.no_grad():
             error, _ = denoising_error(
                 generator, x0.expand(16, -1, -1, -1, -1), noise, t, clean, many

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 
+C = TypeVar("C")
 INITIALISATIONS = ("head", "random", "null")
 """Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
 token as in App. A."""
@@ -58,6 +60,32 @@ class TransformerConfig:
     freq_dim: int = 128
     patch: tuple[int, int, int] = (1, 2, 2)
     qk_norm: str = "rms_norm_across_heads"
+
+
+@dataclass(frozen=True)
+class CrossModalityConfig:
+    """Local cross-modality attention (Eq. 3-5). The paper gives no numbers: all are our choice.
+
+    `window` is k of the k x k neighbourhood (r = k // 2), `width` the reduced one of App. A.
+    """
+
+    width: int = 32
+    heads: int = 2
+    window: int = 3
+
+
+@dataclass(frozen=True)
+class CrossViewConfig:
+    """Deformable cross-view attention (Eq. 8). The paper gives no numbers: all are our choice.
+
+    `samples` is K on each epipolar line, `max_offset` Eq. 8's bound in token-grid pixels. `width`
+    is reduced as that of cross-modality attention.
+    """
+
+    width: int = 32
+    heads: int = 2
+    samples: int = 4
+    max_offset: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +174,8 @@ class ModelConfig:
     """One preset: everything that shapes tensors or the method.
 
     `cameras` are the views of a request that names none: the source, then the imagined ones.
+    `cross_modality` and `cross_view` None leave the module out of every block (the paper's
+    "w/o Mod" and "w/o view"); the shipped checkpoint was trained without either.
     """
 
     name: str
@@ -158,6 +188,8 @@ class ModelConfig:
     depth: DepthConfig = field(default_factory=DepthConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    cross_modality: CrossModalityConfig | None = field(default_factory=CrossModalityConfig)
+    cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
@@ -237,6 +269,24 @@ def validate(config: ModelConfig) -> None:
         )
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
+    _validate_fusion(config.cross_modality, config.cross_view)
+
+
+def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig | None) -> None:
+    for name, module in (("cross_modality", modality), ("cross_view", view)):
+        if module is None:
+            continue
+        if module.heads < 1 or module.width < 1 or module.width % module.heads:
+            raise ConfigError(
+                f"{name}: width {module.width} is not a multiple of {module.heads} heads"
+            )
+    if modality is not None and (modality.window < 1 or modality.window % 2 == 0):
+        raise ConfigError(f"cross_modality: window {modality.window} is not odd and 1 or more")
+    if view is not None and (view.samples < 1 or not view.max_offset >= 0):
+        raise ConfigError(
+            f"cross_view: {view.samples} samples of max_offset {view.max_offset}; at least 1 "
+            "sample is needed, and no negative offset"
+        )
 
 
 def tiny() -> ModelConfig:
@@ -253,6 +303,8 @@ def wan22_ti2v_5b() -> ModelConfig:
         frame_period_s=0.2,
         codec=CodecConfig("wan", 48, 16, 4, 160),
         transformer=TransformerConfig(30, 24, 128, 14336, 256),
+        cross_modality=CrossModalityConfig(256, 8),
+        cross_view=CrossViewConfig(256, 8, 8),
         text=TextConfig("umt5", 4096, 24, 64, 512),
         sampler=SamplerConfig(40, 5.0),
     )
@@ -272,6 +324,10 @@ def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> No
     """Write the config and the instruction templates it was trained on as JSON."""
     document = {"model": dataclasses.asdict(config), "templates": list(templates)}
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _optional(kind: type[C], values: Mapping[str, Any] | None) -> C | None:
+    return None if values is None else kind(**values)
 
 
 def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
@@ -297,6 +353,9 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             transformer=TransformerConfig(
                 **{**model["transformer"], "patch": tuple(model["transformer"]["patch"])}
             ),
+            # Checkpoints of before these were stated have neither module.
+            cross_modality=_optional(CrossModalityConfig, model.get("cross_modality")),
+            cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             text=TextConfig(**model["text"]),
             trajectory=TrajectoryConfig(**model["trajectory"]),
             # Checkpoints of before modes were stated have their results from mode 1.

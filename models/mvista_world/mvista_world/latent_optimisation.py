@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mvista_world.config import ModelConfig, OptimisationConfig
 from mvista_world.flow import denoising_error, known_latents
 from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.views import ViewCameras
 
 MOVED_COLOR = 0.1
 MOVED_DEPTH_M = 0.03
@@ -31,12 +32,12 @@ MOVED_DEPTH_M = 0.03
 @dataclass(frozen=True)
 class Evidence:
     """What z shall explain: latents [1, C, T, V*h, M*w] and the token mask `clean` [L] of what was
-    given of them; cameras [1, V, 13]; words [K, n, text_dim]; a weight that broadcasts to latents.
+    given of them; its views' cameras; words [K, n, text_dim]; a weight that broadcasts to latents.
     """
 
     latents: torch.Tensor
     clean: torch.Tensor
-    cameras: torch.Tensor
+    cameras: ViewCameras
     words: torch.Tensor
     weight: torch.Tensor
 
@@ -72,7 +73,7 @@ def optimise_latent(
         # Its norms are sums of squares: means, times how many are summed.
         low, high, squares, z_squares = 0.0, 1.0, unknown_latents(generator, evidence), z.numel()
     losses: list[float] = []
-    cameras = evidence.cameras.expand(n, -1, -1)
+    cameras = evidence.cameras.expand(n)
     x0 = evidence.latents.expand(n, -1, -1, -1, -1)
     weight = evidence.weight.expand_as(x0)
     for step in range(steps):
@@ -107,10 +108,7 @@ def motion_weight(
 ) -> torch.Tensor:
     """Weight [1, 1, T', V*h, 2*w], mean 1 over what is generated, from a rollout's color
     [V, T, H, W, 3] and depth_m [V, T, H, W]: the share of a cell's pixels that moved."""
-    brightness = color.astype(np.float32) / 255.0
-    # Colour or depth: a grey arm before a grey wall moves in depth only, a label in colour only.
-    moved = np.abs(brightness - brightness[:, :1]).max(axis=-1) > MOVED_COLOR
-    moved |= np.abs(depth_m - depth_m[:, :1]) > MOVED_DEPTH_M
+    moved = moved_pixels(color, depth_m)
     views, frames, height, width = moved.shape
     s, k = config.codec.spatial_stride, config.codec.temporal_stride
     cells = moved.reshape(views, frames, height // s, s, width // s, s).mean(axis=(3, 5))
@@ -121,3 +119,11 @@ def motion_weight(
     # Never zero: that nothing moves elsewhere is evidence too.
     weight = config.optimisation.still_weight + rows
     return (weight / weight[1:].mean())[None, None]
+
+
+def moved_pixels(color: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which pixels [V, T, H, W] of a rollout differ from their view's first frame."""
+    brightness = color.astype(np.float32) / 255.0
+    # Colour or depth: a grey arm before a grey wall moves in depth only, a label in colour only.
+    moved = np.abs(brightness - brightness[:, :1]).max(axis=-1) > MOVED_COLOR
+    return np.asarray(moved | (np.abs(depth_m - depth_m[:, :1]) > MOVED_DEPTH_M))

@@ -30,7 +30,7 @@ from mvista_core.records import (
     Rollout,
     UInt8,
 )
-from mvista_world.cameras import camera_embedding
+from mvista_world.cameras import check_cameras, window_cameras
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
@@ -43,6 +43,7 @@ from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.refine import refine
 from mvista_world.view_passes import passes, take_views
+from mvista_world.views import ViewCameras
 
 KEPT_ROLLOUTS = 4
 
@@ -77,9 +78,10 @@ class WorldModelPlanner:
         known = [words for template in self.templates for words in instructions.expand(template)]
         with torch.no_grad():
             self._words = checkpoint.text(known)
-        poses = np.stack([camera.base_from_camera for camera in rig.cameras])
         # Eq. 6 over the whole rig, so that a camera's token does not depend on who else is asked.
-        self._embeddings = dict(zip(rig.names, camera_embedding(poses), strict=True))
+        poses, intrinsics = window_cameras(rig.cameras, self.config.window)
+        cameras = ViewCameras.of(poses[None], intrinsics[None], self.config)
+        self._cameras = cameras.to(self.compute.device)
 
     def imagine(
         self,
@@ -244,16 +246,18 @@ class WorldModelPlanner:
             self._rig.camera(name)
         if len(set(names)) != len(names):
             raise ConfigError(f"a view is named twice: source '{source}', targets {list(targets)}")
+        window = self.config.window
+        check_cameras(names, *window_cameras(map(self._rig.camera, names), window), window)
         return names
 
     def _conditions(self, instruction: str, names: Sequence[str]) -> Conditions:
         """Words and cameras of a request, with the null style: the motion is not known."""
         checkpoint = self._checkpoint
-        cameras = torch.from_numpy(np.stack([self._embeddings[name] for name in names]))[None]
+        cameras = self._cameras.pick(0, [[self._rig.names.index(name) for name in names]])
         with torch.no_grad():
             text = checkpoint.text([instruction])
         null = checkpoint.generator.null(1).detach()
-        return Conditions(text, cameras.to(self.compute.device), null)
+        return Conditions(text, cameras, null)
 
     def _record(
         self,

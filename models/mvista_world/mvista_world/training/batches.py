@@ -15,7 +15,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert, project, transform_points
 from mvista_core.records import Float64, RigCalibration
-from mvista_world.cameras import camera_embedding
+from mvista_world.cameras import check_cameras, window_cameras
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
@@ -25,6 +25,7 @@ from mvista_world.training.curriculum import GeneratorTraining
 from mvista_world.training.masking import draw_known
 from mvista_world.training.request import GROUNDING, VIDEO_SHARES, TrainingRequest
 from mvista_world.trajectory import TrajectoryVae, drawn
+from mvista_world.views import ViewCameras
 
 HELD_OUT = 32
 """Last episodes of each data set, which no step sees."""
@@ -33,13 +34,13 @@ HELD_OUT = 32
 @dataclass(frozen=True)
 class Sources:
     """Latents to train on (each video data set with its share of the steps), the frozen TCN-VAE,
-    and the cameras they were seen by (Eq. 7). `grounding` is None where no step needs it."""
+    and the cameras they were seen by: one rig, B = 1. `grounding` is None where no step needs it."""
 
     video: tuple[data.LatentSet, ...]
     shares: Float64
     grounding: data.LatentSet | None
     trajectory: TrajectoryVae
-    cameras: np.ndarray
+    cameras: ViewCameras
     background: torch.Tensor
     video_goals: tuple[NDArray[np.int64], ...]
     grounding_goals: NDArray[np.int64] | None
@@ -64,7 +65,7 @@ class Batch:
     z: torch.Tensor
     style: torch.Tensor
     instructions: list[str]
-    cameras: torch.Tensor
+    cameras: ViewCameras
     goal: torch.Tensor
 
 
@@ -104,7 +105,8 @@ def make_sources(
     `video` is by name, as in `VIDEO_SHARES`.
     """
     sets, shares = list(video.values()), [VIDEO_SHARES[name] for name in video]
-    cameras = camera_embedding(np.stack([c.base_from_camera for c in rig.cameras]))
+    poses, intrinsics = window_cameras(rig.cameras, config.window)
+    check_cameras(rig.names, poses, intrinsics, config.window)
     # Every task has the same table and cameras: one data set says what is always there.
     background = torch.from_numpy(sets[0].latents[:256].astype(np.float32)).mean(dim=(0, 4))
     return Sources(
@@ -112,7 +114,7 @@ def make_sources(
         np.array(shares) / sum(shares),
         grounding,
         trajectory.eval(),
-        cameras,
+        ViewCameras.of(poses[None], intrinsics[None], config),
         background,
         tuple(goal_tokens(s.actions, rig, arm, config) for s in sets),
         None if grounding is None else goal_tokens(grounding.actions, rig, arm, config),
@@ -162,7 +164,7 @@ def _video_batch(
     which = int(rng.choice(len(sources.shares), p=sources.shares))
     chosen = sources.video[which]
     index = rng.integers(len(chosen), size=size)
-    order = np.argsort(rng.random((size, len(sources.cameras))), axis=1)[:, :views]
+    order = np.argsort(rng.random((size, sources.cameras.views)), axis=1)[:, :views]
     latents = torch.from_numpy(chosen.latents[index[:, None], order].astype(np.float32))
     background = sources.background[torch.from_numpy(order)].unsqueeze(4)
     # Where a latent is what it always is there is nothing to learn: the arm is a few in a hundred.
@@ -177,7 +179,7 @@ def _video_batch(
         z,
         style,
         [chosen.instructions[i][0] for i in index],
-        torch.from_numpy(sources.cameras[order]),
+        sources.cameras.pick(0, order),
         torch.from_numpy(sources.video_goals[which][index, 0, order[:, 0]]),
     )
 
@@ -192,7 +194,7 @@ def _grounding_batch(
     words = scenes.actions.shape[1]
     index = np.repeat(rng.integers(len(scenes), size=size // words), words)
     word = np.tile(np.arange(words), size // words)
-    camera = np.repeat(rng.integers(len(sources.cameras), size=size // words), words)[:, None]
+    camera = np.repeat(rng.integers(sources.cameras.views, size=size // words), words)[:, None]
     latents = torch.from_numpy(scenes.latents[index[:, None], camera].astype(np.float32))
     grid = to_grid(latents)
     known = torch.ones(1, 1, dtype=torch.bool)
@@ -204,7 +206,7 @@ def _grounding_batch(
         z,
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
-        torch.from_numpy(sources.cameras[camera]),
+        sources.cameras.pick(0, camera),
         torch.from_numpy(goals[index, word, camera[:, 0]]),
     )
 

@@ -43,7 +43,7 @@ def run(asked: TrainingRequest) -> None:
         train_codec(folders, asked.out, asked.config, training, asked.resume, compute=compute)
         return
     codec = StackedCodec(asked.config.codec)
-    data.start_from(codec, asked.start / "codec.safetensors")
+    data.start_from(codec.load_state_dict, asked.start / "codec.safetensors")
     asked.out.mkdir(parents=True, exist_ok=True)
     _export(codec, asked.out)
 

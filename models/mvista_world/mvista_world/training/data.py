@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import nn
 
 from mvista_core.errors import ConfigError
 from mvista_world import encode
@@ -147,13 +146,13 @@ def batch(count: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
     return order[k * size : (k + 1) * size]
 
 
-def start_from(module: nn.Module, path: Path) -> None:
-    """Load a checkpoint's weights to go on from.
+def start_from(load: Callable[[dict[str, torch.Tensor]], object], path: Path) -> None:
+    """Hand a checkpoint's weights to `load` (a network's `load_state_dict`), to go on from.
 
     Raises:
         ConfigError: they are of another shape, or not there.
     """
     try:
-        module.load_state_dict(load_file(path))
+        load(load_file(path))
     except (RuntimeError, OSError) as error:
         raise ConfigError(f"cannot start from {path}: {error}; see --start") from None

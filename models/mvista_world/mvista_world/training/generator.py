@@ -43,6 +43,10 @@ class Networks(nn.Module):
         self.text = text
         self.goal = nn.Linear(generator.config.inner_dim, 1)
 
+    def forward(self, batch: Batch, training: GeneratorTraining, null_share: float) -> StepLoss:
+        """The losses of one step: called as a module, so that DDP and FSDP see every weight."""
+        return losses(self, batch, training, null_share)
+
 
 def run(asked: TrainingRequest) -> None:
     """Train on cached latents, from random weights or from a checkpoint's.
@@ -59,8 +63,8 @@ def run(asked: TrainingRequest) -> None:
             ground_until=min(training.ground_until, WARM_UNTIL),
             one_until=min(training.one_until, WARM_UNTIL),
         )
-        data.start_from(networks.generator, asked.start / "generator.safetensors")
-        data.start_from(networks.text, asked.start / "text.safetensors")
+        data.start_from(networks.generator.start_from, asked.start / "generator.safetensors")
+        data.start_from(networks.text.load_state_dict, asked.start / "text.safetensors")
     sources = load_sources(asked, compute, training.extras.grounding)
     train_generator(networks, sources, asked.out, training, asked.resume, compute)
 
@@ -108,8 +112,8 @@ def train_generator(
     def loss_at(step: int) -> StepLoss:
         batch = draw_batch(kind_of(step, training), sources, config, training, step)
         with accelerator.autocast():
-            loss = losses(prepared, batch, training, training.null_share(step, epoch_steps))
-        views = batch.cameras.shape[1]
+            loss = prepared(batch, training, training.null_share(step, epoch_steps))
+        views = batch.cameras.views
         return StepLoss(loss.total, {f"{views}v-{key}": v for key, v in loss.shown.items()})
 
     schedule = Schedule(training.learning_rate, training.steps, training.warmup, training.decay)

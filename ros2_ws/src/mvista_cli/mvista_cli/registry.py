@@ -42,11 +42,13 @@ COMMANDS: tuple[Command, ...] = (
     _verb("demo", "imagine, infer and execute one task on the simulated cell"),
     _verb("doctor", "what this machine lacks, and the line that mends it"),
     _verb("run", "one task on the graph that runs on this ROS domain"),
+    _verb("record", "demonstrations from this terminal, an episode each"),
     _verb("watch", "the running cell as a page in the browser; it only looks"),
     _verb("plan", "one sample observation in, a trajectory out, no robot"),
     _verb("train", "train one network of the world model"),
     _verb("eval success", "success rate of the pipeline in process"),
     _verb("eval generation", "imagined views against filmed ones, in process"),
+    _verb("eval follow", "does the plan follow what was imagined, or the words"),
     _verb("eval latent", "how far the generator's error depends on z"),
     _verb("eval experts", "success rate of the scripted experts in process"),
     _verb("calibrate board", "a ChArUco board as a PDF to print at true size"),
@@ -64,7 +66,9 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench planner", "what a plan costs, stage by stage: time, processor, memory"),
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),
-    _verb("dataset info", "counts, shapes and sizes of a data set"),
+    _verb("dataset info", "counts, shapes and sizes of a data set or of episodes"),
+    _verb("dataset validate", "are episodes what was recorded, byte for byte"),
+    _verb("dataset repair", "new episodes of all that can be trusted in torn ones"),
 )
 
 

@@ -31,6 +31,7 @@ from mvista_piper.arm_thread import ArmThread
 from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
+from mvista_piper.protocol import END_POSE
 from mvista_piper.report import Rates, describe, grade
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import Mode
@@ -46,6 +47,8 @@ STOP_TIMEOUT_S = 1.5
 THREAD_SWITCH_S = 0.0005
 FIXED = "limits and times are agreed with the arm before it is enabled, never while it may move"
 """Why its parameters do not change at run time."""
+UNREAD = frozenset(END_POSE)
+"""What the arm says and nobody reads: a fifth of its frames (0x2A2-0x2A4)."""
 ANSWER_MARGIN_S = 0.5
 """Beyond `identity_timeout_s`, for the search to say what was missing."""
 _SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED, Mode.CLOSED})
@@ -71,7 +74,7 @@ class PiperNode(ManagedNode):
         super().__init__("driver")
         settings = declare(self, PiperParameters, fixed=FIXED)
         self.autostart, clock = settings.autostart, self.system_clock
-        link = PiperLink(partial(open_bus, settings), clock)
+        link = PiperLink(partial(open_bus, settings, UNREAD), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._arm = ArmThread(self._driver, clock, settings.period_s, self._log_mode)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
