@@ -64,6 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench drift", "is a moved camera noticed, and an unmoved one not"),
     _verb("bench executor", "the whole graph's set-points: even, in time"),
     _verb("bench graph", "what each process of the demo takes"),
+    _verb("bench planner", "what a plan costs, stage by stage: time, processor, memory"),
     _verb("bench teleop", "leader to follower over CAN: latency, jumps, set-points"),
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),
