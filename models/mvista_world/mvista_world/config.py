@@ -294,6 +294,12 @@ def tiny() -> ModelConfig:
     return ModelConfig("tiny")
 
 
+def tiny_views() -> ModelConfig:
+    """`tiny` for cameras anywhere: a window of 16x10 latent cells (8x5 tokens), so that an epipolar
+    line crosses more cells than it has samples."""
+    return ModelConfig("tiny_views", window=ModelWindow(128, 80, 2))
+
+
 def wan22_ti2v_5b() -> ModelConfig:
     """Wan2.2-TI2V-5B's own shape; 1280x720 is cropped to 1280x640 so that 160 rows divide by 32."""
     return ModelConfig(
@@ -310,7 +316,7 @@ def wan22_ti2v_5b() -> ModelConfig:
     )
 
 
-PRESETS = {"tiny": tiny, "wan22_ti2v_5b": wan22_ti2v_5b}
+PRESETS = {"tiny": tiny, "tiny_views": tiny_views, "wan22_ti2v_5b": wan22_ti2v_5b}
 
 
 def preset(name: str) -> ModelConfig:
