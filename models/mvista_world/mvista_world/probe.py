@@ -25,6 +25,7 @@ from mvista_core.records import (
 )
 from mvista_world.action_head import read_latent
 from mvista_world.checkpoint import load_checkpoint
+from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
 from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
@@ -51,9 +52,9 @@ class PlannerProbe(WorldModelPlanner):
         learn from imagined clouds.
         """
         names = self._views(frame.camera, target_cameras)
-        told = self._conditions(instructions.check(instruction, self.templates), names)
-        told = replace(told, style=self._style(actions))
-        return self._imagine(frame, names, told, instruction, joints, seed, lambda *_: True)
+        words = instructions.check(instruction, self.templates)
+        style = self._style(actions)
+        return self._imagine(frame, names, words, joints, seed, lambda *_: True, style)
 
     def adopt(
         self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
@@ -66,9 +67,9 @@ class PlannerProbe(WorldModelPlanner):
         depth_m = np.stack([np.stack([f.depth_m for f in view]) for view in windows])
         codec = self._checkpoint.codec
         latents = to_grid(encode_views(codec, color, depth_m, self.config, self.compute)[None])
-        rollout = self._record(color, depth_m, names, instruction, 0)
-        conditions = self._conditions(instructions.check(instruction, self.templates), names)
-        self._hold(rollout, latents, conditions, joints)
+        words = instructions.check(instruction, self.templates)
+        rollout = self._record(color, depth_m, names, words, 0)
+        self._hold(rollout, latents, joints)
         return rollout
 
     def recoded(self, rollout_id: str) -> Rollout:
@@ -92,8 +93,7 @@ class PlannerProbe(WorldModelPlanner):
         held = self._find(rollout_id)
         wanted = instructions.check(instruction, self.templates)
         told = replace(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
-        conditions = self._conditions(wanted, told.cameras)
-        self._hold(told, held.latents, conditions, held.joints)
+        self._hold(told, held.latents, held.joints)
         return told.rollout_id
 
     def read_hidden(self, rollout_id: str) -> ActionTrajectory:
@@ -154,6 +154,7 @@ def load_probe(
     arm: ArmModel,
     clock: Clock,
     compute: Compute | None = None,
+    choices: MethodChoices | None = None,
 ) -> PlannerProbe:
     """As `load_planner`, and with its errors."""
-    return PlannerProbe(load_checkpoint(checkpoint, compute), rig, arm, clock)
+    return PlannerProbe(load_checkpoint(checkpoint, compute, choices), rig, arm, clock)

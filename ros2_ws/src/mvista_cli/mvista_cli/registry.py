@@ -42,6 +42,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("demo", "imagine, infer and execute one task on the simulated cell"),
     _verb("doctor", "what this machine lacks, and the line that mends it"),
     _verb("run", "one task on the graph that runs on this ROS domain"),
+    _verb("record", "demonstrations from this terminal, an episode each"),
     _verb("watch", "the running cell as a page in the browser; it only looks"),
     _verb("plan", "one sample observation in, a trajectory out, no robot"),
     _verb("train", "train one network of the world model"),
@@ -63,9 +64,13 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench drift", "is a moved camera noticed, and an unmoved one not"),
     _verb("bench executor", "the whole graph's set-points: even, in time"),
     _verb("bench graph", "what each process of the demo takes"),
+    _verb("bench planner", "what a plan costs, stage by stage: time, processor, memory"),
+    _verb("bench teleop", "leader to follower over CAN: latency, jumps, set-points"),
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),
-    _verb("dataset info", "counts, shapes and sizes of a data set"),
+    _verb("dataset info", "counts, shapes and sizes of a data set or of episodes"),
+    _verb("dataset validate", "are episodes what was recorded, byte for byte"),
+    _verb("dataset repair", "new episodes of all that can be trusted in torn ones"),
 )
 
 
