@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_core.errors import CameraError
 from mvista_core.records import CameraFrame, Float64, Intrinsics, UInt8
 
 UInt16 = NDArray[np.uint16]
@@ -136,3 +137,7 @@ class SourceReport:
     message: str
     values: tuple[tuple[str, str], ...] = field(default=())
     warning: str = ""
+
+    def refusal(self) -> CameraError:
+        """The sentence as the error that refuses a step."""
+        return CameraError(self.message.removeprefix(f"[{CameraError.code}] "))
