@@ -269,7 +269,7 @@ def test_every_error_survives_with_class_and_message(kind: type[errors.MvistaErr
 def test_a_diagnostic_without_an_error_names_none_and_a_wrong_number_is_refused() -> None:
     status = status_to_msg("/it", Health(values=(("rate (Hz)", "5"),)))
     assert convert.error_from_outcome(convert.outcome_from_status(status)) is None
-    for code in ("many", "3.5", "-", str(2**31)):
+    for code in ("many", "3.5", "-"):
         status.values = [KeyValue(key="error code", value=code)]
         with pytest.raises(errors.ObservationError, match="whole numbers"):
             convert.outcome_from_status(status)

@@ -50,7 +50,7 @@ def outcome_from_status(status: DiagnosticStatus) -> Outcome:
     code, reason, message = (said.get(name, "") for name in _ERROR_VALUES)
     try:
         return Outcome(code=int(code or 0), reason=int(reason or 0), message=message)
-    except (ValueError, AssertionError):
+    except ValueError:
         raise ObservationError(
             f"{status.name!r} names the error {code!r}, reason {reason!r}; allowed: whole numbers"
         ) from None
