@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -26,13 +26,12 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.calibration.truth import errors_mm, load_truth
 from mvista_ros.convert import transform_from_msg
 from mvista_ros.spinning import spinning
+from tests.system.robot_operator import with_parameters
 
 pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 CLOCK = SystemClock()
 FEW = 3
-QUICK = (("frame_rate_hz", 10.0), ("move_s", 0.5))
-"""Of the simulated cell, at a fifth of the size that the defaults are for: nobody has to watch."""
 AS_TF2 = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """What tf2's listener asks for: of two latchers it gets both messages."""
 
@@ -74,10 +73,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "truth_file": str(folder / "truth.yaml"),
     }
     values = option_values(CALIBRATE_OPTIONS, chosen, str(share_root()))
-    graph = [
-        replace(row, parameters=(*row.parameters, *QUICK)) if row.name == "sim" else row
-        for row in CALIBRATE
-    ]
+    # Nobody has to watch, and the images are small: what is shown by default is for 4K and an eye.
+    graph = with_parameters(CALIBRATE, "sim", frame_rate_hz=10.0, move_s=0.5)
     with Supervisor(graph, values, folder) as supervisor:
         supervisor.wait_ready(120.0)
         domain_id = supervisor.domain_id
