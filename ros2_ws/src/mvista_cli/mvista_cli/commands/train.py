@@ -11,7 +11,7 @@ from pathlib import Path
 from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
-from mvista_world.config import preset
+from mvista_world.config import FUSION, preset
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
 from mvista_world.training.request import TrainingRequest
@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("build/data"), help="collected episodes")
     parser.add_argument("--out", type=Path, default=Path("build/train"), help="working folder")
     parser.add_argument("--preset", default="tiny")
+    parser.add_argument(
+        "--without",
+        choices=FUSION,
+        action="append",
+        default=[],
+        help="generator and pack: leave this fusion module out of every block (an ablation)",
+    )
     parser.add_argument("--steps", type=int, help="length of the run (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=TrainingRequest.seed)
     parser.add_argument("--threads", type=int, default=TrainingRequest.threads)
@@ -44,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     asked = TrainingRequest(
-        preset(args.preset),
+        preset(args.preset, args.without),
         args.data,
         args.out,
         args.checkpoint,
