@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +20,10 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) 
 _DOMAIN_ID = int(os.environ.get("ROS_DOMAIN_ID", os.getpid())) + _WORKER
 os.environ["ROS_DOMAIN_ID"] = str(1 + (_DOMAIN_ID - 1) % 100)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+# Cameras of two runs on one machine have the same names: their taps must not meet.
+_RUNTIME = tempfile.mkdtemp(prefix="mvista-run-")
+atexit.register(shutil.rmtree, _RUNTIME, ignore_errors=True)
+os.environ["XDG_RUNTIME_DIR"] = _RUNTIME
 
 settings.register_profile("mvista", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("mvista")

@@ -9,10 +9,12 @@ import numpy as np
 
 from mvista_cameras.emulator.camera import EmulatedCamera
 from mvista_cameras.emulator.sdk import EmulatedSdk
+from mvista_cameras.emulator.truth import true_capture_ns
 from mvista_cameras.femto_bolt import FemtoBolt
-from mvista_cameras.records import Shot, Stream
+from mvista_cameras.records import Stream
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.sources import OrbbecOpener
+from mvista_core.capture import Capture
 from mvista_core.timing import ManualClock, seconds_to_ns
 
 START_NS = 1_700_000_000 * 10**9
@@ -38,9 +40,9 @@ class HostClock(ManualClock):
 
 @dataclass
 class Taken:
-    """A shot and the monotonic time at which it was had."""
+    """A capture and the monotonic time at which it was had."""
 
-    shot: Shot
+    capture: Capture
     monotonic_ns: int
 
 
@@ -54,13 +56,13 @@ class Rig:
     taken: list[Taken] = field(default_factory=list)
 
     def run(self, seconds: float) -> list[Taken]:
-        """Take shots for so long; returns those of this call."""
+        """Take captures for so long; returns those of this call."""
         until_ns = self.clock.monotonic_ns() + seconds_to_ns(seconds)
         new: list[Taken] = []
         while self.clock.monotonic_ns() < until_ns:
-            shot = self.source.next(0.05)
-            if shot is not None:
-                new.append(Taken(shot, self.clock.monotonic_ns()))
+            capture = self.source.next(0.05)
+            if capture is not None:
+                new.append(Taken(capture, self.clock.monotonic_ns()))
         self.taken += new
         return new
 
@@ -69,14 +71,9 @@ class Rig:
         return dict(self.source.report().values)
 
     def stamp_errors_s(self, taken: list[Taken]) -> np.ndarray:
-        """Stamp minus true capture on the wall clock, for shots taken since its last step."""
-        errors = []
-        for each in taken:
-            stamped_ns = each.shot.stamp_ns - self.clock.wall_ahead_ns
-            index = self.body.index_after(stamped_ns, 15)
-            true_ns = [self.body.captured_ns(k, 15, Stream.COLOR) for k in (index - 1, index)]
-            errors.append(min((stamped_ns - t for t in true_ns), key=abs))
-        return np.array(errors) / 1e9
+        """Stamp minus true capture, as the wall clock stood when the image was handed over."""
+        errors_ns = [t.capture.stamp_ns - true_capture_ns(t.capture.jpeg) for t in taken]
+        return np.array(errors_ns) / 1e9
 
 
 SMALL: dict[str, Any] = {

@@ -119,7 +119,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Camera]]:
 DAMAGE = {
     "cut_depth": (False, True, "depth: "),
     "depth_size": (None, [320, 288], "depth: an image of 320x288"),
-    "undecodable": (False, True, "colour: a MJPG image cannot be decoded"),
+    "undecodable": (False, True, "colour: a JPEG of "),
 }
 
 

@@ -14,6 +14,7 @@ from mvista_cameras.link import check_link, usb_version
 from mvista_cameras.profiles import StreamRequest, choose_profiles
 from mvista_cameras.records import Stream, StreamProfile, SyncConfig
 from mvista_cameras.settings import CameraSettings
+from mvista_cameras.sources import open_source
 from mvista_cameras.sync import check_read_back, sync_for
 from mvista_core.errors import CameraError, ConfigError
 from mvista_core.timing import ManualClock
@@ -31,7 +32,7 @@ def offers(stream: Stream, **body: object) -> list[StreamProfile]:
 
 def test_the_size_and_rate_asked_for_are_taken_in_the_liked_format() -> None:
     choice = choose_profiles(offers(Stream.COLOR), offers(Stream.DEPTH), COLOR, DEPTH)
-    assert choice.color == StreamProfile(1280, 720, 15, "RGB")
+    assert choice.color == StreamProfile(1280, 720, 15, "MJPG")
     assert choice.depth == StreamProfile(640, 576, 15, "Y16")
     assert choice.keep_every == 1
 
@@ -50,10 +51,10 @@ def test_the_calibration_size_is_there() -> None:
     assert (choice.color.width_px, choice.color.rate_hz) == (3840, 5)
 
 
-def test_mjpg_is_taken_where_nothing_is_converted() -> None:
-    color = [p for p in offers(Stream.COLOR) if p.pixel_format == "MJPG"]
+def test_rgb_is_taken_only_where_there_is_no_mjpg() -> None:
+    color = offers(Stream.COLOR, color_formats=("RGB", "BGR"))
     chosen = choose_profiles(color, offers(Stream.DEPTH), COLOR, DEPTH).color
-    assert chosen.pixel_format == "MJPG"
+    assert chosen.pixel_format == "RGB"
 
 
 def test_another_size_is_never_taken_and_the_offers_are_named() -> None:
@@ -116,8 +117,25 @@ def test_the_shipped_file_is_the_defaults() -> None:
         ({"sync_role": "leader"}, "standalone, primary, secondary"),
         ({"rate_hz": 60, "pairing_tolerance_s": 0.01}, "half a period"),
         ({"retry_s": 6.0}, "shorter than retry_s"),
+        ({"emulation": "{noisy: true}"}, "emulation is for backend emulated"),
     ],
 )
 def test_settings_that_contradict_are_refused(settings: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         CameraSettings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("emulation", "says"),
+    [
+        ("{nosy: true}", "nosy is nothing that can be set; allowed: drift_ppm, "),
+        ("{noisy: 3}", "noisy is 3, not true or false"),
+        ("{rate_error: fast}", "rate_error is 'fast', not a number"),
+        ("{clock: 1}", "clock is nothing that can be set"),
+        ("[1]", "a mapping"),
+    ],
+)
+def test_an_emulation_that_there_is_not_is_refused(emulation: str, says: str) -> None:
+    settings = CameraSettings(backend="emulated", emulation=emulation)
+    with pytest.raises(ConfigError, match=says):
+        open_source("cam0", settings, ManualClock())

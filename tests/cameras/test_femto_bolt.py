@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from mvista_cameras.emulator.scene import Scene
 from mvista_cameras.records import Condition
-from mvista_core.timing import ns_to_seconds
-from tests.cameras.emulated import rig
+from mvista_core.capture import Capture
+from mvista_core.errors import ObservationError
+from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from tests.cameras.emulated import Rig, rig
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_second_is_fifteen_shots_truly_stamped() -> None:
+def test_a_second_is_fifteen_captures_truly_stamped() -> None:
     camera = rig()
     camera.run(1.0)
     taken = camera.run(10.0)
     assert len(taken) in (149, 150, 151)
     assert np.abs(camera.stamp_errors_s(taken)).max() < 0.001
-    distances_s = np.diff([each.shot.stamp_ns for each in taken]) / 1e9
+    distances_s = np.diff([each.capture.stamp_ns for each in taken]) / 1e9
     np.testing.assert_allclose(distances_s, 1 / 15, atol=1e-3)
     assert camera.source.report().condition is Condition.OK
 
@@ -35,18 +39,19 @@ def test_colour_and_depth_of_one_capture_come_together_not_what_arrives_together
 
 def test_depth_is_registered_in_whole_millimetres() -> None:
     camera = rig()
-    shot = camera.run(2.0)[-1].shot
-    true_mm = Scene().depth_m(shot.intrinsics) * 1000
-    flat = (shot.depth_mm > 0) & (np.hypot(*np.gradient(true_mm)) < 20)
+    capture = camera.run(2.0)[-1].capture
+    true_mm = Scene().depth_m(capture.intrinsics) * 1000
+    depth_mm = capture.registered_depth_mm()
+    flat = (depth_mm > 0) & (np.hypot(*np.gradient(true_mm)) < 20)
     assert flat.mean() > 0.7
-    assert np.percentile(np.abs(shot.depth_mm[flat] - true_mm[flat]), 95) < 5.0
-    assert shot.native_depth_mm is not None and shot.native_depth_mm.shape == (144, 160)
+    assert np.percentile(np.abs(depth_mm[flat] - true_mm[flat]), 95) < 5.0
+    assert capture.native_depth_mm.shape == (144, 160)
 
 
 def test_a_camera_without_the_rate_is_thinned_out() -> None:
     camera = rig({"rates": (30,)})
     taken = camera.run(3.0)
-    distances_s = np.diff([each.shot.stamp_ns for each in taken[10:]]) / 1e9
+    distances_s = np.diff([each.capture.stamp_ns for each in taken[10:]]) / 1e9
     np.testing.assert_allclose(distances_s, 1 / 15, atol=2e-3)
 
 
@@ -82,7 +87,7 @@ def test_a_camera_vanishes_and_comes_back() -> None:
     back_ns = camera.clock.monotonic_ns()
     after = camera.run(10.0)
     assert ns_to_seconds(after[0].monotonic_ns - back_ns) < 5.2
-    assert after[0].shot.stamp_ns > before[-1].shot.stamp_ns
+    assert after[0].capture.stamp_ns > before[-1].capture.stamp_ns
     assert np.abs(camera.stamp_errors_s(after[15:])).max() < 0.002
     assert camera.values()["connection losses"] == "1"
 
@@ -184,7 +189,7 @@ DAMAGE = [
         (320, 288),
         "depth: an image of 320x288, asked for and calibrated",
     ),
-    ("undecodable", False, True, "colour: a MJPG image cannot be decoded"),
+    ("undecodable", False, True, "colour: a JPEG of "),
 ]
 
 
@@ -257,3 +262,73 @@ def test_another_serial_is_refused_and_what_is_there_is_named() -> None:
     camera = rig(serial="NOBODY")
     assert not camera.run(1.0)
     assert "no camera NOBODY; connected are ['CL8F25300A1']" in camera.source.report().message
+
+
+# ---- captures are undecoded --------------------------------------------------------------------
+
+
+def test_what_was_lost_leaves_a_gap_in_the_sequence() -> None:
+    camera = rig({"color_formats": ("MJPG",)})
+    before = camera.run(3.0)
+    camera.body.undecodable = True
+    while camera.values()["damaged images"] == "0":
+        camera.source.next(0.01)
+    camera.body.undecodable = False
+    camera.body.connected = False
+    camera.run(3.0)
+    camera.body.connected = True
+    after = camera.run(8.0)
+    whole = [t.capture.sequence for t in before]
+    np.testing.assert_array_equal(np.diff(whole), 1)
+    assert after[0].capture.sequence > whole[-1] + 1
+    assert {t.capture.camera for t in after} == {"cam0"}
+
+
+def test_thinned_out_captures_are_counted_as_captures() -> None:
+    camera = rig({"rates": (30,)})
+    sequence = [t.capture.sequence for t in camera.run(4.0)]
+    np.testing.assert_array_equal(np.diff(sequence), 1)
+
+
+def test_a_camera_without_mjpg_gives_its_pixels() -> None:
+    camera = rig({"color_formats": ("RGB",)})
+    capture = camera.run(2.0)[-1].capture
+    assert capture.jpeg == b"" and capture.pixels().shape == (180, 320, 3)
+
+
+def test_colour_that_only_decoding_shows_to_be_damaged_is_counted_and_told() -> None:
+    camera = rig({"hollow": True})
+    taken = camera.run(3.0)
+    assert len(taken) > 30 and camera.source.report().condition is Condition.OK
+    assert camera.values()["damaged images"] == "0"
+
+    def decode(seconds: float) -> int:
+        return sum(decoded(camera, each) for each in iter_run(camera, seconds))
+
+    assert decode(3.0) == 0
+    report = camera.source.report()
+    assert report.condition is Condition.FAILED
+    assert report.message.startswith("[38] images come, but no usable pair for ")
+    assert "colour: a JPEG of" in report.message and "cannot be decoded" in report.message
+    camera.body.hollow = False
+    assert decode(1.0) > 10
+    report = camera.source.report()
+    assert report.condition is Condition.OK and "cannot be decoded" in report.warning
+    assert camera.body.starts == 1
+
+
+def iter_run(camera: Rig, seconds: float) -> Iterator[Capture]:
+    until_ns = camera.clock.monotonic_ns() + seconds_to_ns(seconds)
+    while camera.clock.monotonic_ns() < until_ns:
+        capture = camera.source.next(0.05)
+        if capture is not None:
+            yield capture
+
+
+def decoded(camera: Rig, capture: Capture) -> bool:
+    """As who publishes it does."""
+    try:
+        return capture.pixels().shape == (180, 320, 3)
+    except ObservationError as error:
+        camera.source.skip(str(error))
+        return False

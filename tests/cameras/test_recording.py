@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mvista_cameras.recording import load_recording, save_recording
-from mvista_cameras.records import Shot
 from mvista_cameras.replay import Replay
+from mvista_core.capture import Capture
 from mvista_core.errors import ConfigError, ObservationError, RigError
 from mvista_core.records import Intrinsics
 from mvista_core.timing import ManualClock
@@ -20,10 +20,10 @@ LENS = Intrinsics(32, 18, 18.7, 18.7, 15.5, 8.5, (0.1, -0.05, 0.0, 0.0, 0.01))
 PERIOD_NS = 66_666_667
 
 
-def shots(count: int = 6, cameras: tuple[str, ...] = ("cam0", "cam1")) -> list[Shot]:
+def shots(count: int = 6, cameras: tuple[str, ...] = ("cam0", "cam1")) -> list[Capture]:
     rng = np.random.default_rng(1)
     return [
-        Shot(
+        Capture.of_pixels(
             camera,
             rng.integers(0, 256, (18, 32, 3)).astype(np.uint8),
             rng.integers(0, 65535, (18, 32)).astype(np.uint16),
@@ -44,8 +44,8 @@ def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
         camera = next(c for c in cameras if c.name == each.camera)
         index = [f.stamp_ns for f in camera.frames].index(each.stamp_ns)
         read = camera.shot(index)
-        np.testing.assert_array_equal(read.color, each.color)
-        np.testing.assert_array_equal(read.depth_mm, each.depth_mm)
+        np.testing.assert_array_equal(read.pixels(), each.pixels())
+        np.testing.assert_array_equal(read.registered_depth_mm(), each.registered_depth_mm())
         assert read.intrinsics == LENS
 
 
@@ -53,7 +53,9 @@ def test_jpeg_keeps_the_depth_exact(tmp_path: Path) -> None:
     save_recording(tmp_path / "r", shots(1), lossless=False)
     camera = load_recording(tmp_path / "r")[0]
     assert camera.frames[0].color.suffix == ".jpg"
-    np.testing.assert_array_equal(camera.shot(0).depth_mm, shots(1)[0].depth_mm)
+    np.testing.assert_array_equal(
+        camera.shot(0).registered_depth_mm(), shots(1)[0].registered_depth_mm()
+    )
 
 
 def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:

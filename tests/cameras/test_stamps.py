@@ -127,3 +127,22 @@ def test_the_drift_is_told() -> None:
     host, stamps = Host(drift_ppm=80, jitter_s=0.001), StampMap(0.03)
     host.errors_ms(stamps, 0, 15 * 60)
     assert stamps.drift_ppm == pytest.approx(-80, abs=15)
+
+
+def test_a_machine_that_was_busy_and_is_no_more_is_no_fault_of_the_camera() -> None:
+    """Arrivals held up less and less look like a clock that strays by 8,000 ppm, for 10 s."""
+    host, stamps = Host(), StampMap(0.03)
+    for k in range(15 * 60):
+        captured_s = k * PERIOD_S
+        stamps.stamp(host.reading(captured_s, held_up_s=max(0.08 - 0.008 * captured_s, 0.0)))
+        assert not stamps.fault
+
+
+def test_a_stamp_counts_once_a_second_of_arrivals_is_known_or_the_sdk_says_it() -> None:
+    for sdk in (True, False):
+        host, stamps = Host(jitter_s=0.02), StampMap(0.03)
+        settled = []
+        for k in range(20):
+            stamps.stamp(host.reading(k * PERIOD_S, sdk=sdk))
+            settled.append(stamps.settled)
+        assert settled == [sdk or k >= 15 for k in range(20)]

@@ -8,10 +8,11 @@ import pytest
 from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene
 from mvista_cameras.pace import Pace
-from mvista_cameras.preview import preview, preview_factor
-from mvista_cameras.records import Condition, Shot, SourceReport
+from mvista_cameras.preview import preview_color, preview_depth_mm, preview_factor
+from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.synthetic import SyntheticCamera
+from mvista_core.capture import Capture
 from mvista_core.timing import ManualClock
 from tests.cameras.emulated import HostClock
 
@@ -21,8 +22,8 @@ def camera(clock: ManualClock, **settings: object) -> SyntheticCamera:
     return SyntheticCamera("cam0", chosen, clock)
 
 
-def take(source: SyntheticCamera, count: int) -> list[Shot]:
-    shots: list[Shot] = []
+def take(source: SyntheticCamera, count: int) -> list[Capture]:
+    shots: list[Capture] = []
     while len(shots) < count:
         shot = source.next(1.0)
         if shot is not None:
@@ -34,9 +35,9 @@ def test_captures_lie_on_the_beat_and_depth_is_the_scenes() -> None:
     clock = ManualClock(10**18)
     shots = take(camera(clock), 30)
     np.testing.assert_array_equal(np.diff([s.stamp_ns for s in shots]), 10**9 // 15)
-    assert (shots[0].color != shots[1].color).any()
+    assert (shots[0].pixels() != shots[1].pixels()).any()
     true_mm = Scene(tint=1).depth_m(shots[0].intrinsics) * 1000
-    np.testing.assert_allclose(shots[0].depth_mm, true_mm, atol=0.51)
+    np.testing.assert_allclose(shots[0].registered_depth_mm(), true_mm, atol=0.51)
 
 
 def test_cameras_take_turns() -> None:
@@ -74,12 +75,14 @@ def test_a_preview_is_the_same_view() -> None:
     scene = Scene()
     depth_mm = np.rint(scene.depth_m(lens) * 1000).astype(np.uint16)
     depth_mm[::2] = 0
-    small = preview(Shot("cam0", scene.color(lens), depth_mm, lens, 7), 4)
-    assert (small.intrinsics.width_px, small.stamp_ns) == (320, 7)
-    true_mm = scene.depth_m(small.intrinsics) * 1000
+    capture, small = (
+        Capture.of_pixels("cam0", scene.color(lens), depth_mm, lens, 7),
+        lens.scaled(0.25),
+    )
+    true_mm = scene.depth_m(small) * 1000
     flat = np.hypot(*np.gradient(true_mm)) < 8
-    assert np.abs(small.depth_mm - true_mm)[flat].max() < 6
-    assert np.abs(small.color.astype(int) - scene.color(small.intrinsics)).mean() < 12
+    assert np.abs(preview_depth_mm(capture, 4) - true_mm)[flat].max() < 6
+    assert np.abs(preview_color(capture, 4).astype(int) - scene.color(small)).mean() < 12
 
 
 def test_a_pace_tells_rate_age_and_silence() -> None:

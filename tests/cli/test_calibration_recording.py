@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_cameras.recording import save_recording
-from mvista_cameras.records import Shot
 from mvista_cli.cli import EXIT_OK, EXIT_REFUSED, main
+from mvista_core.capture import Capture
 from mvista_core.geometry import pose_from
 from mvista_core.records import Float64
 from mvista_core.timing import NS_PER_S
@@ -47,7 +47,7 @@ def _poses(places: int) -> Iterator[tuple[int, Float64]]:
             yield (place if step >= MOVING_FRAMES else -1), pose
 
 
-def _shots(places: int) -> Iterator[Shot]:
+def _shots(places: int) -> Iterator[Capture]:
     drawn: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     for frame, (_, pose) in enumerate(_poses(places)):
         if pose.tobytes() not in drawn:
@@ -57,7 +57,7 @@ def _shots(places: int) -> Iterator[Shot]:
             drawn[pose.tobytes()] = (color, depth_to_mm(board_depth(BOARD, LENS, pose)))
         for k, camera in enumerate(("cam0", "cam1")):
             stamp_ns = START_NS + frame * NS_PER_S // RATE_HZ + k * 1_000_000
-            yield Shot(camera, *drawn[pose.tobytes()], LENS, stamp_ns)
+            yield Capture.of_pixels(camera, *drawn[pose.tobytes()], LENS, stamp_ns)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_board_that_never_stands_gives_no_session(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moving = [
-        Shot(shot.camera, shot.color, shot.depth_mm, LENS, shot.stamp_ns)
+        shot
         for (place, _), shots in zip(
             _poses(2), zip(*[iter(_shots(2))] * 2, strict=True), strict=True
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mvista_cameras.ports import ShotSource
+from mvista_cameras.ports import CaptureSource
 from mvista_core.errors import RigError
 from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame
@@ -14,9 +14,9 @@ POLL_S = 0.02
 
 
 class CameraSet:
-    """Several `ShotSource`s as a `FrameSource`; `pump` them to keep their frames fresh."""
+    """Several `CaptureSource`s as a `FrameSource`; `pump` them to keep their frames fresh."""
 
-    def __init__(self, sources: Sequence[ShotSource], clock: Clock) -> None:
+    def __init__(self, sources: Sequence[CaptureSource], clock: Clock) -> None:
         self._sources = {source.camera: source for source in sources}
         self._clock = clock
         self._frames: dict[str, CameraFrame] = {}

@@ -14,13 +14,13 @@ from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR
 from mvista_cameras.emulator.sdk import EmulatedSdk
 from mvista_cameras.femto_bolt import FemtoBolt
-from mvista_cameras.ports import ShotSource
+from mvista_cameras.ports import CaptureSource
 from mvista_cameras.recording import load_recording, save_recording
-from mvista_cameras.records import Shot
 from mvista_cameras.replay import Replay
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.sources import OrbbecOpener
 from mvista_cameras.synthetic import SyntheticCamera
+from mvista_core.capture import Capture
 from mvista_core.ports import FrameSource
 from mvista_core.records import CameraCalibration, RigCalibration
 from mvista_core.timing import ManualClock
@@ -46,7 +46,7 @@ def _rig() -> RigCalibration:
     return RigCalibration("contract", "base", cameras, "2026-01-01", "pass")
 
 
-def _of(sources: list[ShotSource], clock: ManualClock) -> FrameBackend:
+def _of(sources: list[CaptureSource], clock: ManualClock) -> FrameBackend:
     cameras = CameraSet(sources, clock)
     while any(cameras.latest(name) is None for name in CAMERAS):
         cameras.pump(0.1)
@@ -58,7 +58,7 @@ def emulated_femto_bolts() -> Iterator[FrameBackend]:
     """The driver of the hardware, whole, over an SDK that is emulated."""
     clock = ManualClock(START_NS)
     sdk = EmulatedSdk([SmallCamera(f"SN{name}", clock) for name in CAMERAS])
-    sources: list[ShotSource] = []
+    sources: list[CaptureSource] = []
     for index, name in enumerate(CAMERAS):
         settings = CameraSettings(
             backend="emulated", serial=f"SN{name}", index=index, sync_role="standalone", **SMALL
@@ -72,7 +72,7 @@ def synthetic() -> Iterator[FrameBackend]:
     """Pictures made beforehand."""
     clock = ManualClock(START_NS)
     settings = CameraSettings(backend="synthetic", width_px=320, height_px=180)
-    cameras: list[ShotSource] = [
+    cameras: list[CaptureSource] = [
         SyntheticCamera(name, replace(settings, index=index), clock)
         for index, name in enumerate(CAMERAS)
     ]
@@ -85,7 +85,7 @@ def replayed() -> Iterator[FrameBackend]:
     clock = ManualClock(START_NS)
     settings = CameraSettings(backend="synthetic", width_px=320, height_px=180)
     with tempfile.TemporaryDirectory() as folder:
-        shots: list[Shot] = []
+        shots: list[Capture] = []
         for index, name in enumerate(CAMERAS):
             source = SyntheticCamera(name, replace(settings, index=index), ManualClock(START_NS))
             taken = (source.next(1.0) for _ in range(10))

@@ -17,8 +17,8 @@ from numpy.random import Generator
 from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
 from mvista_cameras.recording import load_recording, save_recording
-from mvista_cameras.records import Shot
 from mvista_core.arm import load_arm
+from mvista_core.capture import Capture
 from mvista_core.errors import MvistaError
 from mvista_core.records import Intrinsics
 from mvista_core.rig import load_rig
@@ -151,7 +151,7 @@ def test_a_spoiled_session_is_read_or_refused_with_a_number(tmp_path: Path) -> N
 def test_a_spoiled_recording_is_read_or_refused_with_a_number(tmp_path: Path) -> None:
     lens, rng = Intrinsics(32, 18, 18.7, 18.7, 15.5, 8.5), np.random.default_rng(0)
     shots = [
-        Shot(
+        Capture.of_pixels(
             f"cam{camera}",
             rng.integers(0, 256, (18, 32, 3)).astype(np.uint8),
             rng.integers(0, 5000, (18, 32)).astype(np.uint16),

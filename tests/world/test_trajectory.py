@@ -10,6 +10,7 @@ import torch
 
 from mvista_world.action_head import read_latent
 from mvista_world.flow import denoising_error, known_latents, noised
+from mvista_world.generator import Conditions
 from mvista_world.latent_optimisation import Evidence, Optimised, motion_weight, optimise_latent
 from mvista_world.trajectory import TrajectoryVae
 from tests.world.tiny import (
@@ -123,6 +124,26 @@ def test_optimisation_explains_a_rollout_better_and_leaves_the_weights_alone() -
     assert not found.z.requires_grad
     after = generator.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+def test_eq_11_to_the_letter_sums_squares_over_all_noise_levels() -> None:
+    """||.||^2 + lambda ||z||^2 by hand, at the draws of the same seed."""
+    literal, given, generator = replace(OPTIMISATION, literal=True), evidence(2), make_generator()
+    start = start_latent()
+    rng = torch.Generator().manual_seed(4)
+    found = optimise_latent(generator, given, start, 1, 0.1, literal, rng)
+    rng = torch.Generator().manual_seed(4)
+    n = literal.draws
+    t = (torch.arange(n) + torch.rand(n, generator=rng)) / n
+    x0 = given.latents.expand(n, -1, -1, -1, -1)
+    noise = torch.randn(x0.shape, generator=rng)
+    unknown = ~known_latents(given.clean, CONFIG.transformer.patch, x0.shape[2:])
+    told = Conditions(given.words, given.cameras, start).expand(n)
+    with torch.no_grad():
+        velocity = generator(noised(x0, noise, t, ~unknown), t, given.clean, told).velocity
+        squares = ((velocity - (noise - x0)) ** 2 * unknown).sum() / n
+        wanted = squares + literal.lambda_z * (start**2).sum()
+    assert found.losses[0] == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_the_same_seed_finds_the_same_latent() -> None:

@@ -34,6 +34,14 @@ def window_cameras(
     return np.stack(poses), np.stack(matrices)
 
 
+def camera_matrices(intrinsics: NDArray[np.floating]) -> Float64:
+    """K [..., 3, 3] of (fx, fy, cx, cy) [..., 4]."""
+    k = np.zeros((*intrinsics.shape[:-1], 3, 3))
+    k[..., 0, 0], k[..., 1, 1] = intrinsics[..., 0], intrinsics[..., 1]
+    k[..., :2, 2], k[..., 2, 2] = intrinsics[..., 2:], 1.0
+    return k
+
+
 def check_cameras(
     names: Sequence[str],
     base_from_camera: NDArray[np.floating],

@@ -19,8 +19,10 @@ from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 
 C = TypeVar("C")
-INITIALISATIONS = ("head", "random")
-"""Where Eq. 11 may start: at the action head's reading, or at N(0, 1) as in the paper."""
+INITIALISATIONS = ("head", "random", "null")
+"""Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
+token as in App. A."""
+VIEW_MODES = (1, 2)
 CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
@@ -126,10 +128,17 @@ class TrajectoryConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Euler solver of the probability flow (our choice: steps and shift)."""
+    """Euler solver of the probability flow (our choice: steps and shift).
+
+    `mode` is the paper's (Sec. 5.1): 1 imagines all views in one run; 2, its default, imagines
+    `reference_views` first (the source among them; how many is our choice), then the others with
+    those frozen.
+    """
 
     steps: int = 10
     shift: float = 3.0
+    mode: int = 2
+    reference_views: int = 2
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,9 @@ class OptimisationConfig:
     Below `t_low` the noised rollout shows its motion by itself and z hardly matters. From the
     head's reading, which is near, steps are small (`head_learning_rate`). `still_weight` is the
     weight of latents where the rollout does not move, against 1 where all pixels do.
-    `head_steps` and `random_steps` are how many are taken from either start (the paper's: 100).
+    `head_steps` and `random_steps` are how many are taken from the head's reading and from the
+    other starts (the paper's: 100). `literal` takes Eq. 11 as it is written instead: the request's
+    own words, t over all of [0, 1], both norms as plain sums of squares, no weight of motion.
     """
 
     learning_rate: float = 0.1
@@ -154,6 +165,7 @@ class OptimisationConfig:
     head_t_high: float = 0.7
     head_steps: int = 15
     random_steps: int = 100
+    literal: bool = False
 
     def steps_from(self, initialisation: str) -> int:
         """How many steps are taken from one of `INITIALISATIONS` where nobody says."""
@@ -254,6 +266,10 @@ def validate(config: ModelConfig) -> None:
             f"action_count {config.trajectory.action_count} is not a multiple of "
             f"{2**config.trajectory.stages} (2^stages)"
         )
+    if config.sampler.mode not in VIEW_MODES or config.sampler.reference_views < 1:
+        raise ConfigError(
+            f"{config.sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more"
+        )
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _validate_fusion(config.cross_modality, config.cross_view)
@@ -281,6 +297,12 @@ def tiny() -> ModelConfig:
     return ModelConfig("tiny")
 
 
+def tiny_views() -> ModelConfig:
+    """`tiny` for cameras anywhere: a window of 16x10 latent cells (8x5 tokens), so that an epipolar
+    line crosses more cells than it has samples."""
+    return ModelConfig("tiny_views", window=ModelWindow(128, 80, 2))
+
+
 def wan22_ti2v_5b() -> ModelConfig:
     """Wan2.2-TI2V-5B's own shape; 1280x720 is cropped to 1280x640 so that 160 rows divide by 32."""
     return ModelConfig(
@@ -297,7 +319,7 @@ def wan22_ti2v_5b() -> ModelConfig:
     )
 
 
-PRESETS = {"tiny": tiny, "wan22_ti2v_5b": wan22_ti2v_5b}
+PRESETS = {"tiny": tiny, "tiny_views": tiny_views, "wan22_ti2v_5b": wan22_ti2v_5b}
 
 
 def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
@@ -349,7 +371,8 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             text=TextConfig(**model["text"]),
             trajectory=TrajectoryConfig(**model["trajectory"]),
-            sampler=SamplerConfig(**model["sampler"]),
+            # Checkpoints of before modes were stated have their results from mode 1.
+            sampler=SamplerConfig(**{"mode": 1, **model["sampler"]}),
             optimisation=OptimisationConfig(**model["optimisation"]),
         )
         return config, tuple(document["templates"])

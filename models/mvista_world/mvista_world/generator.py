@@ -103,6 +103,12 @@ class MultiViewGenerator(nn.Module):
             if isinstance(module, WanAttention):
                 module.processor = ExplicitAttention()
 
+    def close_instruction_gate(self) -> None:
+        """Take the pooled instruction out of the modulation, in training too: it stays at zero."""
+        nn.init.zeros_(self.instruction_gate.weight)
+        nn.init.zeros_(self.instruction_gate.bias)
+        self.instruction_gate.requires_grad_(False)
+
     def null(self, batch: int) -> torch.Tensor:
         """The null trajectory token as style [B, S, C]."""
         return self.null_style.expand(batch, -1, -1)

@@ -1,4 +1,4 @@
-"""One camera: a thread takes shots and publishes them, the executor tells how it does.
+"""One camera: a thread takes captures and hands them on, the executor tells how it does.
 
 Configured, that thread keeps the device open; active, it has it stream.
 """
@@ -9,14 +9,17 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mvista_cameras.capture_publisher_node import CapturePublisher
 from mvista_cameras.pace import Pace
-from mvista_cameras.ports import ShotSource
-from mvista_cameras.records import Condition, Shot, SourceReport
+from mvista_cameras.ports import CaptureSource
+from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.serials import serial_in_rig
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.shot_publisher_node import ShotPublisher
 from mvista_cameras.sources import open_source
-from mvista_core.errors import CameraError
+from mvista_core.capture import Capture
+from mvista_core.errors import CameraError, ObservationError
+from mvista_core.tap import Tap
+from mvista_core.tap_wire import tap_path
 from mvista_core.timing import ns_to_seconds
 from mvista_ros.base_node import Health, Level, run_node
 from mvista_ros.managed_node import AUTOSTART, ManagedNode
@@ -38,6 +41,7 @@ class CameraParameters(CameraSettings):
         5.0, "320x180 previews per second, while somebody reads them; 0: none", 0.0, 60.0, live=True
     )
     native_depth: bool = parameter(False, "Also publish the depth camera's own image")
+    tap: bool = parameter(True, "Serve captures undecoded to processes of this user (recorder)")
     rig_file: str = parameter("", "Rig file that knows the serial, when `serial` is empty")
     sent_log: str = parameter("", "File for stamp and publish time of every shot, written at exit")
     autostart: bool = parameter(True, AUTOSTART)
@@ -52,8 +56,9 @@ class CameraNode(ManagedNode):
         self._camera = self.get_namespace().rpartition("/")[2] or "camera"
         self.autostart, clock = settings.autostart, self.system_clock
         self._settings, self._pace = settings, Pace(settings.rate_hz, clock.monotonic_ns())
-        self._source: ShotSource | None = None
-        self._publisher = ShotPublisher(
+        self._source: CaptureSource | None = None
+        self._tap: Tap | None = None
+        self._publisher = CapturePublisher(
             self, "", settings.preview_rate_hz, clock, settings.native_depth
         )
         self._sent: list[tuple[int, int]] = []
@@ -73,6 +78,9 @@ class CameraNode(ManagedNode):
         settings = self._settings
         if settings.rig_file and not settings.serial:
             settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
+        if settings.tap:
+            place = self.get_namespace().strip("/") or self._camera
+            self._tap = Tap(tap_path(place), self._camera)
         source = self._source = open_source(self._camera, settings, self.system_clock)
         source.stream(False)
         self._ended = threading.Event()
@@ -110,7 +118,9 @@ class CameraNode(ManagedNode):
         self._ended.set()
         if self._capture is not None:
             self._capture.join(STOP_TIMEOUT_S)
-        self._source = self._capture = None
+        if self._tap is not None:
+            self._tap.close()
+        self._source = self._capture = self._tap = None
 
     def look(self) -> Health:
         """Rate, age, link, sync, losses. Ends the node when the capture thread has failed."""
@@ -127,7 +137,7 @@ class CameraNode(ManagedNode):
                 self.get_logger().error(report.message)
             else:
                 self.get_logger().info(report.message)
-        return Health(Level[level], message, (*numbers, *report.values))
+        return Health(Level[level], message, (*numbers, *report.values, *self._tap_values()))
 
     def stop(self) -> None:
         """Let go of the camera, write the log that was asked for."""
@@ -136,24 +146,40 @@ class CameraNode(ManagedNode):
             lines = "\n".join(f"{stamp},{sent}" for stamp, sent in self._sent)
             Path(self._settings.sent_log).write_text(f"stamp_ns,sent_ns\n{lines}\n")
 
-    def _run(self, source: ShotSource, ended: threading.Event) -> None:
+    def _run(self, source: CaptureSource, ended: threading.Event) -> None:
         try:
             while not ended.is_set():
-                shot = source.next(WAIT_S)
-                if shot is not None:
-                    self._publish(shot)
+                capture = source.next(WAIT_S)
+                if capture is not None:
+                    self._hand_on(source, capture)
         except Exception as error:
             self._failure = error
         finally:
             source.close()
 
-    def _publish(self, shot: Shot) -> None:
+    def _hand_on(self, source: CaptureSource, capture: Capture) -> None:
         clock = self.system_clock
         now_ns = clock.now_ns()
-        self._publisher.publish(shot)
-        self._pace.shot(ns_to_seconds(now_ns - shot.stamp_ns), clock.monotonic_ns())
+        if self._tap is not None and capture.jpeg:
+            self._tap.offer(capture)
+        try:
+            self._publisher.publish(capture)
+        except ObservationError as error:
+            source.skip(str(error))
+            return
+        self._pace.shot(ns_to_seconds(now_ns - capture.stamp_ns), clock.monotonic_ns())
         if self._settings.sent_log:
-            self._sent.append((shot.stamp_ns, now_ns))
+            self._sent.append((capture.stamp_ns, now_ns))
+
+    def _tap_values(self) -> tuple[tuple[str, str], ...]:
+        tap = self._tap
+        if tap is None:
+            return ()
+        return (
+            ("tap", str(tap.path)),
+            ("tap readers", str(tap.readers)),
+            ("captures lost by slow tap readers", str(tap.lost)),
+        )
 
 
 def _refused(report: SourceReport) -> CameraError:

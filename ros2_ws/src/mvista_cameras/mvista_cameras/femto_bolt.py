@@ -1,12 +1,12 @@
-"""One Femto Bolt as a source of whole shots: opens, checks, pairs, registers, stamps, reopens."""
+"""One Femto Bolt as a source of captures: opens, checks, pairs, stamps, reopens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from functools import partial
 
 from mvista_cameras.connection import Connection, Phase, Step
+from mvista_cameras.damage import DamagedImages
 from mvista_cameras.link import check_link
 from mvista_cameras.ports import CaptureDevice, DeviceOpener
 from mvista_cameras.profiles import ProfileChoice, choose_profiles
@@ -15,19 +15,20 @@ from mvista_cameras.records import (
     Damaged,
     DeviceIdentity,
     RawImage,
-    Shot,
     SourceReport,
     Stream,
-    StreamCalibration,
     SyncConfig,
 )
-from mvista_cameras.registration import Registration
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.stamps import NS_PER_US, Reading, StampMap
 from mvista_cameras.sync import check_read_back
+from mvista_core.capture import Capture
 from mvista_core.errors import CameraError
 from mvista_core.ports import Clock
+from mvista_core.records import UInt8
+from mvista_core.registration import StreamCalibration
 from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_ros.convert.jpeg import decode_jpeg
 from mvista_ros.pairing import Pair, StampPairing
 
 SYNC_TRIES = 3
@@ -35,8 +36,6 @@ CLOCK_SET_NS = NS_PER_S // 2
 WAITING_IMAGES, NO_WAIT_S = 32, 0.005
 """More than an SDK's queue holds, and less than the time to the next image."""
 STREAMS = (Stream.COLOR.value, Stream.DEPTH.value)
-WARN_NS = 5 * NS_PER_S
-"""For so long after a damaged image the health says so."""
 READ_S = 0.1
 """A read waits no longer, so that silence is noticed and a stop is heard."""
 
@@ -60,44 +59,25 @@ class _Open(_Checked):
 
 @dataclass(frozen=True)
 class _Stamped:
+    """An image; of a colour one also its capture time on the wall clock, how far the camera's clock
+    strays, and its number among all that came."""
+
     image: RawImage
-    stamp_ns: int = 0
-    """Capture time of a colour image on the wall clock."""
-
-
-@dataclass
-class _Spoilt:
-    """Images that could not be used."""
-
-    count: int = 0
-    since_pair: int = 0
-    newest: str = ""
-    newest_ns: int = 0
-
-    def add(self, damaged: Damaged, now_ns: int) -> None:
-        self.count += 1
-        self.since_pair += 1
-        self.newest, self.newest_ns = str(damaged), now_ns
-
-    def words(self) -> str:
-        return f"{self.count} (newest: {self.newest})" if self.count else "0"
-
-    def warning(self, now_ns: int) -> str:
-        """For as long as it is news."""
-        if not self.count or now_ns - self.newest_ns > WARN_NS:
-            return ""
-        return f"{self.count} damaged images skipped, the newest {self.newest}"
+    stamp_ns: int | None = None
+    residual_ns: int = 0
+    number: int = 0
 
 
 @dataclass
 class _Counts:
+    heard: int = 0
     colors: int = 0
     pairs: int = 0
     shots: int = 0
 
 
 class FemtoBolt:
-    """A `ShotSource`. `open_device` is called anew for each connection.
+    """A `CaptureSource`. `open_device` is called anew for each connection.
 
     `next` never raises for what a device does: the fault is in `report`, and it tries again.
     """
@@ -117,14 +97,13 @@ class FemtoBolt:
         self._checked: _Checked | None = None
         self._open: _Open | None = None
         self._wanted = True
-        self._registration: Registration | None = None
-        self._registered: StreamCalibration | None = None
+        self._calibration: StreamCalibration | None = None
         self._paired_ns = -1
         self._counts = _Counts()
-        self._spoilt = _Spoilt()
+        self._spoilt = DamagedImages()
 
-    def next(self, timeout_s: float) -> Shot | None:
-        """The next shot; None when there was none in time, or while the camera is not there."""
+    def next(self, timeout_s: float) -> Capture | None:
+        """The next capture; None when there was none in time, or while the camera is not there."""
         now_ns = self._clock.monotonic_ns()
         step = self._connection.next(now_ns, self._wanted)
         if step is Step.WAIT:
@@ -150,6 +129,10 @@ class FemtoBolt:
             self._connection.failed(f"[{error.code}] {error}", self._clock.monotonic_ns())
         return None
 
+    def skip(self, reason: str) -> None:
+        """The newest capture's colour could not be decoded: counted among the damaged images."""
+        self._spoilt.skip(reason, self._clock.monotonic_ns())
+
     def stream(self, wanted: bool) -> None:
         """Whether it shall stream; without, it is open and checked, its lasers are off."""
         self._wanted = wanted
@@ -174,6 +157,7 @@ class FemtoBolt:
             ("camera clock steps", str(stamps.device_steps)),
             ("host clock steps", f"{stamps.wall_steps} (last {stamps.last_wall_step_s:+.3f} s)"),
             ("clock drift (ppm)", f"{stamps.drift_ppm:.1f}"),
+            ("clock residual (ms)", f"{stamps.residual_ns / 1e6:.1f}"),
             ("capture to arrival (ms)", f"{stamps.latency_s * 1000:.1f}"),
         ]
         warning = self._spoilt.warning(now_ns) if streaming else ""
@@ -203,7 +187,7 @@ class FemtoBolt:
     def _start(self) -> None:
         assert self._checked is not None
         self._open = self._started(self._checked)
-        self._prepare_registration(self._open.calibration)
+        self._adopt(self._open.calibration)
         self._stamps.restart()
         self._pairing, self._paired_ns = self._new_pairing(), -1
         self._spoilt.since_pair = 0
@@ -252,15 +236,15 @@ class FemtoBolt:
                 if not left:
                     raise
 
-    def _last_look(self, now_ns: int) -> Shot | None:
+    def _last_look(self, now_ns: int) -> Capture | None:
         """Silence may be this process's own: what waits is taken before the camera is given up."""
         silence = self._connection.silence(now_ns)
         for _ in range(WAITING_IMAGES):
             if not self._take(NO_WAIT_S):
                 break
-            shot = self._paired()
+            capture = self._paired()
             if self._connection.next(self._clock.monotonic_ns()) is Step.READ:
-                return shot
+                return capture
         raise CameraError(silence)
 
     def _take(self, timeout_s: float) -> bool:
@@ -270,6 +254,7 @@ class FemtoBolt:
         for image in images:
             now_ns = self._clock.monotonic_ns()
             self._connection.heard(image.stream.value, now_ns)
+            self._counts.heard += image.stream is Stream.COLOR
             found = self._judged(image, self._open)
             if isinstance(found, Damaged):
                 self._spoilt.add(found, now_ns)
@@ -283,18 +268,25 @@ class FemtoBolt:
             return image
         own_depth = image.stream is Stream.DEPTH and self._settings.registration == "own"
         lens = open_.calibration.depth if own_depth else open_.calibration.color
-        height_px, width_px = image.pixels.shape[:2]
-        if (width_px, height_px) == (lens.width_px, lens.height_px):
+        if (image.width_px, image.height_px) == (lens.width_px, lens.height_px):
             return image
         return Damaged(
             image.stream,
-            f"an image of {width_px}x{height_px}, asked for and calibrated are "
+            f"an image of {image.width_px}x{image.height_px}, asked for and calibrated are "
             f"{lens.width_px}x{lens.height_px}",
         )
 
     def _unusable(self, now_ns: int) -> str:
         """Why images come and none is usable, in words; "" where that is no trouble."""
+        streaming = self._connection.phase is Phase.STREAMING
+        if streaming and (fault := self._stamps.fault):
+            return (
+                f"[{CameraError.code}] {fault}: its stamps cannot be trusted and its images are "
+                "withheld. Is this machine's clock being slewed (chronyc tracking)? Else switch "
+                "the camera's 12 V supply off and on"
+            )
         seconds = self._connection.unusable_s(now_ns)
+        seconds = seconds or self._spoilt.undecodable_s(now_ns, self._settings.silence_s)
         if not seconds:
             return ""
         words = f"[{CameraError.code}] images come, but no usable pair for {seconds:.1f} s: "
@@ -322,8 +314,8 @@ class FemtoBolt:
         open_ = self._open
         return open_.choice.color.rate_hz if open_ is not None else self._settings.rate_hz
 
-    def _paired(self) -> Shot | None:
-        """The newest pair, if it is new and one to be kept."""
+    def _paired(self) -> Capture | None:
+        """The newest pair, if it is new, one to be kept, and truly stamped."""
         open_ = self._open
         assert open_ is not None
         pair = self._pairing.newer_than(self._paired_ns)
@@ -332,10 +324,12 @@ class FemtoBolt:
         self._paired_ns = pair.stamp_ns
         self._connection.image(self._clock.monotonic_ns())
         self._counts.pairs += 1
-        self._spoilt.since_pair = 0
-        if self._counts.pairs % open_.choice.keep_every:
+        self._spoilt.paired()
+        # By the image's number, not the pair's: what was lost leaves a gap in the sequence.
+        sequence, thinned_out = divmod(pair.color.number, open_.choice.keep_every)
+        if thinned_out or pair.color.stamp_ns is None:
             return None
-        return self._shot(pair, pair.color.stamp_ns, open_.calibration)
+        return self._capture(pair, sequence, pair.color.stamp_ns)
 
     def _add(self, image: RawImage) -> None:
         device_ns = image.device_us * NS_PER_US
@@ -350,32 +344,46 @@ class FemtoBolt:
             image.device_us, self._clock.monotonic_ns(), self._clock.now_ns(), image.global_us
         )
         self._counts.colors += 1
-        self._pairing.add_color(device_ns, _Stamped(image, self._stamps.stamp(reading)))
+        stamps, number = self._stamps, self._counts.heard
+        stamp_ns: int | None = stamps.stamp(reading)
+        if stamps.fault or not stamps.settled:
+            stamp_ns = None
+        self._pairing.add_color(device_ns, _Stamped(image, stamp_ns, stamps.residual_ns, number))
 
-    def _shot(self, pair: Pair[_Stamped], stamp_ns: int, calibration: StreamCalibration) -> Shot:
-        native_mm = depth_mm = pair.depth.image.pixels
-        if self._registration is not None:
-            depth_mm = self._registration.register(native_mm)
+    def _capture(self, pair: Pair[_Stamped], sequence: int, stamp_ns: int) -> Capture:
+        color, depth = pair.color.image, pair.depth.image
+        assert self._calibration is not None and depth.pixels is not None
+        after_ns = (depth.device_us - color.device_us) * NS_PER_US
         self._counts.shots += 1
-        return Shot(
-            self.camera, pair.color.image.pixels, depth_mm, calibration.color, stamp_ns, native_mm
+        self._spoilt.next_capture()
+        decode = decode_jpeg if color.pixels is None else partial(_already, color.pixels)
+        return Capture(
+            self.camera,
+            sequence,
+            stamp_ns,
+            stamp_ns + after_ns,
+            color.jpeg,
+            depth.pixels,
+            self._calibration,
+            decode,
+            pair.color.residual_ns,
         )
 
-    def _prepare_registration(self, calibration: StreamCalibration) -> None:
-        if self._settings.registration == "own" and not _same(calibration, self._registered):
-            self._registration = Registration(calibration)
-            self._registered = calibration
+    def _adopt(self, calibration: StreamCalibration) -> None:
+        if self._settings.registration == "sdk":
+            calibration = StreamCalibration.aligned(calibration.color)
+        if not calibration.same_as(self._calibration):
+            self._calibration = calibration
+        if not calibration.is_aligned:
+            # Made now: the first who reads depth would have the camera wait for it.
+            self._calibration.registration  # noqa: B018
 
     def _new_pairing(self) -> StampPairing[_Stamped]:
         return StampPairing(seconds_to_ns(self._settings.pairing_tolerance_s))
 
 
-def _same(a: StreamCalibration, b: StreamCalibration | None) -> bool:
-    return (
-        b is not None
-        and (a.color, a.depth) == (b.color, b.depth)
-        and np.array_equal(a.color_from_depth, b.color_from_depth)
-    )
+def _already(pixels: UInt8, jpeg: bytes) -> UInt8:
+    return pixels
 
 
 def _described(checked: _Checked | None) -> tuple[tuple[str, str], ...]:

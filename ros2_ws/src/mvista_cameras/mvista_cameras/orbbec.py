@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_cameras.records import (
-    MM_PER_M,
     Damaged,
     DeviceIdentity,
     RawImage,
     Stream,
-    StreamCalibration,
     StreamProfile,
     SyncConfig,
 )
-from mvista_core.errors import CameraError
+from mvista_core.errors import CameraError, ObservationError
 from mvista_core.geometry import pose_from
-from mvista_core.records import Intrinsics, lens_fault
+from mvista_core.jpeg import jpeg_size
+from mvista_core.records import MM_PER_M, Intrinsics, lens_fault
+from mvista_core.registration import StreamCalibration
 
 DEEPEST_MM = np.iinfo(np.uint16).max
 
@@ -84,7 +84,7 @@ class OrbbecDevice:
         self._pipeline: Any = None
         self._started = False
         self._align = sdk.AlignFilter(sdk.OBStreamType.COLOR_STREAM) if registered_by_sdk else None
-        self._convert: dict[Any, Any] = {}
+        self._convert: Any = None
         with _Told(sdk, f"camera {serial or '(any)'} cannot be opened"):
             self._context = sdk.Context()
             devices = self._context.query_devices()
@@ -226,26 +226,33 @@ class OrbbecDevice:
 
     def _image(self, stream: Stream, frame: Any) -> RawImage | Damaged:
         try:
+            taken = int(frame.get_timestamp_us()), int(frame.get_global_timestamp_us())
+            if stream is Stream.COLOR and frame.get_format() == self._sdk.OBFormat.MJPG:
+                jpeg = _jpeg(frame)
+                return RawImage(stream, *jpeg_size(jpeg), *taken, jpeg=jpeg)
             pixels = self._depth_mm(frame) if stream is Stream.DEPTH else self._rgb(frame)
-            return RawImage(
-                stream, pixels, int(frame.get_timestamp_us()), int(frame.get_global_timestamp_us())
-            )
-        except (self._sdk.OBError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            height_px, width_px = pixels.shape[:2]
+            return RawImage(stream, width_px, height_px, *taken, pixels)
+        except (
+            self._sdk.OBError,
+            ObservationError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
             # A frame's own bytes say nothing about the device: the next one may be whole.
             return Damaged(stream, str(error))
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8]:
         formats, kind = self._sdk.OBFormat, frame.get_format()
-        if kind in (formats.MJPG, formats.YUYV):
-            name = f"{kind.name}_TO_RGB888"
-            if kind not in self._convert:
-                self._convert[kind] = self._sdk.FormatConvertFilter()
-                self._convert[kind].set_format_convert_format(
-                    getattr(self._sdk.OBConvertFormat, name)
-                )
-            converted = self._convert[kind].process(frame)
+        if kind == formats.YUYV:
+            if self._convert is None:
+                self._convert = self._sdk.FormatConvertFilter()
+                self._convert.set_format_convert_format(self._sdk.OBConvertFormat.YUYV_TO_RGB888)
+            converted = self._convert.process(frame)
             if converted is None:
-                raise ValueError(f"a {kind.name} image cannot be decoded: damaged in transfer")
+                raise ValueError("a YUYV image cannot be converted: damaged in transfer")
             frame = converted.as_video_frame()
         shape = (frame.get_height(), frame.get_width(), 3)
         pixels = np.array(frame.get_data(), dtype=np.uint8).reshape(shape)
@@ -276,6 +283,11 @@ class _Told:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, self._error):
             raise CameraError(f"{self._what}: {error}") from None
+
+
+def _jpeg(frame: Any) -> bytes:
+    # The transfer's buffer may be longer than the picture; no JPEG ends with a zero.
+    return np.asarray(frame.get_data(), dtype=np.uint8).tobytes().rstrip(b"\0")
 
 
 def _profile(profile: Any) -> StreamProfile:

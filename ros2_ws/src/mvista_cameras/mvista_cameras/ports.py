@@ -1,4 +1,4 @@
-"""The two seams of this package: a device that is driven, and a source of whole shots."""
+"""The two seams of this package: a device that is driven, and a source of captures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mvista_cameras.records import (
     Damaged,
     DeviceIdentity,
     RawImage,
-    Shot,
     SourceReport,
-    StreamCalibration,
     StreamProfile,
     SyncConfig,
 )
+from mvista_core.capture import Capture
+from mvista_core.registration import StreamCalibration
 
 
 class CaptureDevice(Protocol):
@@ -56,14 +56,17 @@ class DeviceOpener(Protocol):
         """Whether the bus lists it; touches no stream. Raises `CameraError`."""
 
 
-class ShotSource(Protocol):
-    """One camera that delivers whole shots: hardware, emulated, synthetic. A new one streams."""
+class CaptureSource(Protocol):
+    """One camera that delivers captures: hardware, emulated, synthetic. A new one streams."""
 
     @property
     def camera(self) -> str: ...
 
-    def next(self, timeout_s: float) -> Shot | None:
-        """The next shot, or None when none came within `timeout_s`; keeps the camera alive."""
+    def next(self, timeout_s: float) -> Capture | None:
+        """The next capture, or None when none came within `timeout_s`; keeps the camera alive."""
+
+    def skip(self, reason: str) -> None:
+        """The newest capture's colour could not be decoded: it is counted among the damaged."""
 
     def stream(self, wanted: bool) -> None:
         """Whether it shall stream; without, it is opened and checked, and `next` keeps it so.

@@ -1,17 +1,15 @@
-"""Small pictures of a shot, for people and for planners that see little: a whole-number reduction.
+"""Small pictures of a capture, for people and planners that see little: whole-number reductions.
 
 Colour is averaged; depth takes the middle valid value (mvista_core.imaging says why).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from mvista_cameras.records import Shot
+from mvista_core.capture import Capture
 from mvista_core.imaging import reduce_color, reduce_depth
-from mvista_core.records import Intrinsics
+from mvista_core.records import Intrinsics, UInt8, UInt16
 
 WIDTH_PX, HEIGHT_PX = 320, 180
 
@@ -24,13 +22,12 @@ def preview_factor(lens: Intrinsics) -> int | None:
     return None
 
 
-def preview(shot: Shot, factor: int) -> Shot:
-    """The shot at 1/`factor` of its size, its intrinsics with it."""
-    depth_mm = reduce_depth(shot.depth_mm.astype(np.float32), factor).astype(np.uint16)
-    return replace(
-        shot,
-        color=reduce_color(shot.color, factor),
-        depth_mm=depth_mm,
-        intrinsics=shot.intrinsics.scaled(1.0 / factor),
-        native_depth_mm=None,
-    )
+def preview_color(capture: Capture, factor: int) -> UInt8:
+    """Colour at 1/`factor` of its size."""
+    return reduce_color(capture.pixels(), factor)
+
+
+def preview_depth_mm(capture: Capture, factor: int) -> UInt16:
+    """Registered depth at 1/`factor` of its size."""
+    depth_mm = capture.registered_depth_mm().astype(np.float32)
+    return reduce_depth(depth_mm, factor).astype(np.uint16)

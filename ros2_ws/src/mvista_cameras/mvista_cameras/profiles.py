@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from mvista_cameras.records import StreamProfile
 from mvista_core.errors import CameraError
 
-COLOR_FORMATS = ("RGB", "BGR", "MJPG", "YUYV")
-"""In order of liking. RGB and BGR are converted inside the SDK; MJPG is what crosses the cable."""
+COLOR_FORMATS = ("MJPG", "RGB", "BGR", "YUYV")
+"""In order of liking. MJPG is what crosses the cable: decoded only for those who want pixels.
+Of the others the SDK decodes every image."""
 
 DEPTH_FORMATS = ("Y16",)
 

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from PIL import Image, UnidentifiedImageError
 
-from mvista_cameras.records import Shot
+from mvista_core.capture import Capture
 from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.records import Intrinsics
@@ -48,7 +48,7 @@ class RecordedCamera:
     intrinsics: Intrinsics
     frames: tuple[RecordedFrame, ...]
 
-    def shot(self, index: int) -> Shot:
+    def shot(self, index: int) -> Capture:
         """Read one frame.
 
         Raises:
@@ -62,7 +62,8 @@ class RecordedCamera:
                 f"{frame.color} is {color.shape}, {frame.depth} is {depth.shape}; "
                 f"the intrinsics say {size}"
             )
-        return Shot(self.name, color, depth.astype(np.uint16), lens, frame.stamp_ns)
+        depth_mm = depth.astype(np.uint16)
+        return Capture.of_pixels(self.name, color, depth_mm, lens, frame.stamp_ns, index)
 
 
 def load_recording(folder: Path | str) -> tuple[RecordedCamera, ...]:
@@ -87,7 +88,7 @@ def load_recording(folder: Path | str) -> tuple[RecordedCamera, ...]:
     return cameras
 
 
-def save_recording(folder: Path | str, shots: Iterable[Shot], lossless: bool = True) -> int:
+def save_recording(folder: Path | str, shots: Iterable[Capture], lossless: bool = True) -> int:
     """Write shots (of one or more cameras) as a new recording; returns how many.
 
     Raises:
@@ -105,8 +106,8 @@ def save_recording(folder: Path | str, shots: Iterable[Shot], lossless: bool = T
         depth = f"depth/{len(rows):06d}.png"
         for name in ("color", "depth"):
             (folder / shot.camera / name).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(shot.color).save(folder / shot.camera / color)
-        Image.fromarray(shot.depth_mm).save(folder / shot.camera / depth)
+        Image.fromarray(shot.pixels()).save(folder / shot.camera / color)
+        Image.fromarray(shot.registered_depth_mm()).save(folder / shot.camera / depth)
         rows.append((shot.stamp_ns, color, depth))
     for camera, rows in lines.items():
         with (folder / camera / "frames.csv").open("w", newline="", encoding="utf-8") as output:

@@ -1,4 +1,4 @@
-"""What crosses between the parts of a camera: streams, calibration, images, whole shots."""
+"""What crosses between the parts of a camera: streams, settings, images, how it does."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-
-from mvista_core.records import CameraFrame, Float64, Intrinsics, UInt8
-
-UInt16 = NDArray[np.uint16]
-
-MM_PER_M = 1000.0
 
 
 class Stream(Enum):
@@ -57,31 +50,21 @@ class SyncConfig:
 
 
 @dataclass(frozen=True)
-class StreamCalibration:
-    """Factory calibration of the two streams chosen.
-
-    `color_from_depth` [4, 4] in metres maps points of the depth camera's optical frame (z forward,
-    x right, y down) into the colour camera's.
-    """
-
-    color: Intrinsics
-    depth: Intrinsics
-    color_from_depth: Float64
-
-
-@dataclass(frozen=True)
 class RawImage:
     """One image as the device gave it.
 
-    `pixels` uint8 [H, W, 3] RGB or uint16 [H, W] millimetres. `device_us` counts on the device's
-    own clock; `global_us` is the SDK's estimate of the capture on the host's wall clock, 0 where
-    it has none.
+    `pixels` uint8 [H, W, 3] RGB or uint16 [H, W] millimetres; or, undecoded, `jpeg`. `device_us`
+    counts on the device's own clock; `global_us` is the SDK's estimate of the capture on the host's
+    wall clock, 0 where it has none.
     """
 
     stream: Stream
-    pixels: NDArray[Any]
+    width_px: int
+    height_px: int
     device_us: int
     global_us: int = 0
+    pixels: NDArray[Any] | None = None
+    jpeg: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -93,26 +76,6 @@ class Damaged:
 
     def __str__(self) -> str:
         return f"{self.stream.value}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One capture: color uint8 [H, W, 3] RGB, depth_mm uint16 [H, W] registered to it (0 invalid).
-
-    `native_depth_mm` is the depth camera's own image where it was kept. `stamp_ns` is capture time.
-    """
-
-    camera: str
-    color: UInt8
-    depth_mm: UInt16
-    intrinsics: Intrinsics
-    stamp_ns: int
-    native_depth_mm: UInt16 | None = None
-
-    def frame(self) -> CameraFrame:
-        """The same as the stack's record, depth in metres."""
-        depth_m = self.depth_mm.astype(np.float32) / np.float32(MM_PER_M)
-        return CameraFrame(self.color, depth_m, self.intrinsics, self.stamp_ns, self.camera)
 
 
 class Condition(Enum):

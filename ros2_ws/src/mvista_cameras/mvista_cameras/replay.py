@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mvista_cameras.recording import RecordedCamera
-from mvista_cameras.records import Shot
+from mvista_core.capture import Capture
 from mvista_core.errors import ConfigError, RigError
 from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame
@@ -89,11 +89,12 @@ class Replay:
         index = bisect_right(stamps, self._first_ns + within_ns) - 1 + rounds * len(stamps)
         return index if index >= 0 else None
 
-    def shot(self, camera: str, position: int) -> Shot:
+    def shot(self, camera: str, position: int) -> Capture:
         """The frame at a position, stamped as asked for."""
         recorded = self._cameras[camera]
         shot = recorded.shot(position % len(recorded.frames))
-        return replace(shot, stamp_ns=self._stamp_ns(camera, position))
+        stamp_ns = self._stamp_ns(camera, position)
+        return replace(shot, stamp_ns=stamp_ns, depth_stamp_ns=stamp_ns, sequence=position)
 
     @property
     def finished(self) -> bool:

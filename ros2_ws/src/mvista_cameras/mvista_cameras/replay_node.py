@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvista_cameras.capture_publisher_node import CapturePublisher
 from mvista_cameras.pace import Pace
 from mvista_cameras.recording import load_recording
 from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.replay import Replay
-from mvista_cameras.shot_publisher_node import ShotPublisher
 from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.timing import ns_to_seconds
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
@@ -46,7 +46,7 @@ class ReplayNode(HouseNode):
         cameras = load_recording(settings.recording)
         self._replay = Replay(cameras, clock, settings.speed, settings.loop, settings.restamp)
         self._publishers = {
-            name: ShotPublisher(self, f"{name}/", settings.preview_rate_hz, clock)
+            name: CapturePublisher(self, f"{name}/", settings.preview_rate_hz, clock)
             for name in self._replay.cameras()
         }
         self._played = dict.fromkeys(self._publishers, -1)

@@ -33,6 +33,9 @@ class CameraSettings:
         "femto_bolt",
         "femto_bolt (hardware); emulated (its SDK emulated); synthetic (pictures made beforehand)",
     )
+    emulation: str = _setting(
+        "", "What the emulated camera does, as YAML: {noisy: true, rate_error: 0.0047}"
+    )
     serial: str = _setting("", "Serial number of the camera; empty: the only one connected")
     index: int = _setting(0, "Place of this camera in the rig: its laser's time slot", 0, 15)
     width_px: int = _setting(1280, "Colour width; 3840 for calibration", 16, 3840)
@@ -69,6 +72,8 @@ class CameraSettings:
             )
         if self.backend == "emulated" and self.registration == "sdk":
             raise ConfigError("registration 'sdk' needs the real SDK; with emulated allowed: own")
+        if self.emulation and self.backend != "emulated":
+            raise ConfigError(f"emulation is for backend emulated; backend is {self.backend}")
         if self.longest_retry_s < self.retry_s:
             raise ConfigError(
                 f"longest_retry_s {self.longest_retry_s} s is shorter than retry_s {self.retry_s} s"

@@ -6,16 +6,20 @@ import numpy as np
 
 from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene, moving_pictures
-from mvista_cameras.records import MM_PER_M, Condition, Shot, SourceReport
+from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.settings import CameraSettings
+from mvista_core.capture import Capture
 from mvista_core.ports import Clock
+from mvista_core.records import MM_PER_M
+from mvista_core.registration import StreamCalibration
 from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_ros.convert.jpeg import encode_jpeg
 
 PICTURES = 4
 
 
 class SyntheticCamera:
-    """A `ShotSource` of any size and rate: a wall and a ball of exactly known depth, a moving bar.
+    """A `CaptureSource` of any size and rate: a wall and a ball of known depth, a moving bar.
 
     Captures lie on whole multiples of the period since the epoch, moved by `index` quarter
     periods, so cameras of one machine do not all send at the same instant. Late captures are
@@ -26,7 +30,10 @@ class SyntheticCamera:
         self.camera, self._clock = camera, clock
         self._lens = scaled_to(FEMTO_BOLT_COLOR, settings.width_px, settings.height_px)
         scene = Scene(tint=settings.index + 1)
-        self._pictures = moving_pictures(scene.color(self._lens), PICTURES)
+        # Each as pixels and as JPEG, made beforehand: whoever reads which, nothing is computed.
+        pictures = moving_pictures(scene.color(self._lens), PICTURES)
+        self._pictures = [(encode_jpeg(each), each) for each in pictures]
+        self._calibration = StreamCalibration.aligned(self._lens)
         depth_mm = np.rint(scene.depth_m(self._lens) * MM_PER_M)
         self._depth_mm = np.where(depth_mm < 2**16, depth_mm, 0).astype(np.uint16)
         self._period_ns = NS_PER_S // settings.rate_hz
@@ -35,9 +42,10 @@ class SyntheticCamera:
         self._wall_offset_ns = clock.now_ns() - clock.monotonic_ns()
         self._next = self._after(opened_ns)
         self.shots = self.skipped = 0
+        self._sequence = -1
         self._wanted = True
 
-    def next(self, timeout_s: float) -> Shot | None:
+    def next(self, timeout_s: float) -> Capture | None:
         """Sleeps until the next capture is due, at most `timeout_s`."""
         due_ns = self._due_ns(self._next)
         deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
@@ -50,17 +58,15 @@ class SyntheticCamera:
         if now_ns < due_ns:
             return None
         newest = max(self._after(now_ns) - 1, self._next)
-        self.skipped += newest - self._next
+        skipped = newest - self._next
+        self.skipped += skipped
+        self._sequence += skipped + 1
         self._next = newest + 1
         self.shots += 1
-        return Shot(
-            self.camera,
-            self._pictures[newest % PICTURES],
-            self._depth_mm,
-            self._lens,
-            # On the wall clock as it is now: it may have been set since the camera was opened.
-            self._due_ns(newest) + self._clock.now_ns() - self._clock.monotonic_ns(),
-        )
+        return self._capture(newest)
+
+    def skip(self, reason: str) -> None:
+        """Nothing is decoded here."""
 
     def stream(self, wanted: bool) -> None:
         """Whether pictures are delivered."""
@@ -75,6 +81,21 @@ class SyntheticCamera:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _capture(self, index: int) -> Capture:
+        jpeg, pixels = self._pictures[index % PICTURES]
+        # On the wall clock as it is now: it may have been set since the camera was opened.
+        stamp_ns = self._due_ns(index) + self._clock.now_ns() - self._clock.monotonic_ns()
+        return Capture(
+            self.camera,
+            self._sequence,
+            stamp_ns,
+            stamp_ns,
+            jpeg,
+            self._depth_mm,
+            self._calibration,
+            lambda _: pixels,
+        )
 
     def _due_ns(self, index: int) -> int:
         return index * self._period_ns + self._phase_ns - self._wall_offset_ns

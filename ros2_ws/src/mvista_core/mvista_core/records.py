@@ -21,6 +21,9 @@ LARGEST_DECENTRING = 0.25
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
+UInt16 = NDArray[np.uint16]
+
+MM_PER_M = 1000.0
 
 
 @dataclass(frozen=True)

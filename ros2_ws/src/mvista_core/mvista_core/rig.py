@@ -143,19 +143,19 @@ def _parse_check(check: Document) -> RigCheck:
 def _camera_document(camera: CameraCalibration) -> dict[str, Any]:
     document: dict[str, Any] = {
         "serial": camera.serial,
-        "intrinsics": _lens_document(camera.intrinsics),
+        "intrinsics": lens_document(camera.intrinsics),
         "base_from_camera": [[float(x) for x in row] for row in camera.base_from_camera],
     }
     if camera.covariance is not None:
         document["covariance"] = [[float(x) for x in row] for row in camera.covariance]
     if camera.other_intrinsics:
-        document["other_intrinsics"] = [_lens_document(lens) for lens in camera.other_intrinsics]
+        document["other_intrinsics"] = [lens_document(lens) for lens in camera.other_intrinsics]
     if (camera.depth_offset_m, camera.depth_scale) != (0.0, 1.0):
         document["depth"] = {"offset_m": camera.depth_offset_m, "scale": camera.depth_scale}
     return document
 
 
-def _lens_document(i: Intrinsics) -> dict[str, Any]:
+def lens_document(i: Intrinsics) -> dict[str, Any]:
     return {
         "width_px": i.width_px,
         "height_px": i.height_px,

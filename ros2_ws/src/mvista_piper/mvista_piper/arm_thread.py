@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from mvista_core.ports import Clock
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from mvista_piper.driver import PiperDriver
 
 LONGEST_WAIT_S = 0.01
+
+
+class Reader(Protocol):
+    """What receives frames and does something at every tick: a driver, or a leader's reader."""
+
+    @property
+    def bus_lost(self) -> bool:
+        """Whether the bus could not be read when last tried."""
+
+    def tick(self) -> None: ...
+
+    def receive(self, timeout_s: float) -> bool:
+        """Take one frame, waiting at most so long for it; False when none came."""
 
 
 class ArmThread:
     """Runs one driver. Whoever else calls it does so holding `turn`."""
 
     def __init__(
-        self, driver: PiperDriver, clock: Clock, period_s: float, ticked: Callable[[], None]
+        self, driver: Reader, clock: Clock, period_s: float, ticked: Callable[[], None]
     ) -> None:
         """`ticked` is called on the thread after each tick, holding `turn`."""
         self.turn = threading.RLock()

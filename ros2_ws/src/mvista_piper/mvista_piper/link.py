@@ -217,6 +217,10 @@ class PiperLink:
         self.sdk.SearchPiperFirmwareVersion()
         self.sdk.ArmParamEnquiryAndConfig(param_enquiry=protocol.ASK_COLLISION)
 
+    def ask_firmware(self) -> None:
+        """Ask for the firmware (0x4AF): what any Piper answers, whatever its role, at rest too."""
+        self.sdk.SearchPiperFirmwareVersion()
+
     def enable_motors(self) -> None:
         """0x471: enable all six motors."""
         self.sdk.EnableArm(EVERY_MOTOR)

@@ -18,6 +18,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
 
+from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import (
     ArmNotReadyError,
@@ -31,6 +32,7 @@ from mvista_piper.arm_thread import ArmThread
 from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
+from mvista_piper.protocol import END_POSE
 from mvista_piper.report import Rates, describe, grade
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import Mode
@@ -46,6 +48,8 @@ STOP_TIMEOUT_S = 1.5
 THREAD_SWITCH_S = 0.0005
 FIXED = "limits and times are agreed with the arm before it is enabled, never while it may move"
 """Why its parameters do not change at run time."""
+UNREAD = frozenset(END_POSE)
+"""What the arm says and nobody reads: a fifth of its frames (0x2A2-0x2A4)."""
 ANSWER_MARGIN_S = 0.5
 """Beyond `identity_timeout_s`, for the search to say what was missing."""
 _SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED, Mode.CLOSED})
@@ -71,7 +75,7 @@ class PiperNode(ManagedNode):
         super().__init__("driver")
         settings = declare(self, PiperParameters, fixed=FIXED)
         self.autostart, clock = settings.autostart, self.system_clock
-        link = PiperLink(partial(open_bus, settings), clock)
+        link = PiperLink(partial(open_bus, settings, UNREAD), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._arm = ArmThread(self._driver, clock, settings.period_s, self._log_mode)
         self._settings, self._rates = settings, Rates(clock.monotonic_ns())
@@ -94,6 +98,9 @@ class PiperNode(ManagedNode):
             self.create_service(Trigger, name, partial(self._on_act, act))
         self._driver.listen(self._publish_state)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        # A full collection takes tens of milliseconds: ten set-points.
+        self._collector = realtime.YoungCollector()
+        realtime.freeze_collector()
 
     def configure(self) -> None:
         """Open the bus and ask the arm what it is; where it stands is told from now on.
@@ -137,8 +144,14 @@ class PiperNode(ManagedNode):
         self._arm.stop(STOP_TIMEOUT_S)
         self._driver.close()
 
+    def stop(self) -> None:
+        """As a managed node's; then the process takes itself apart as usual."""
+        super().stop()
+        realtime.thaw_collector()
+
     def look(self) -> Health:
         """The driver's state in a sentence, and the numbers behind it."""
+        self._collector.collect()
         rates = self._rates.take(self.system_clock.monotonic_ns())
         told = self._told()
         return replace(told, values=(*rates, *told.values))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_cameras.lens import pixel_rays
 from mvista_core.geometry import pose_from
-from mvista_core.records import Float64, Intrinsics, UInt8
+from mvista_core.lens import pixel_rays
+from mvista_core.records import Float64, Intrinsics, UInt8, UInt16
 
 FEMTO_BOLT_COLOR = Intrinsics(
     1280, 720, 747.9, 747.2, 634.7, 372.5, (0.0784, -0.1104, 1e-4, -5e-5, 0.0465)
@@ -20,6 +20,11 @@ FEMTO_BOLT_DEPTH = Intrinsics(
     640, 576, 505.3, 505.2, 338.7, 325.5, (8.69, 4.47, 1e-4, -5e-5, 0.173, 9.02, 7.38, 1.06)
 )
 """Calibrations of the order that two units reported; lens coefficients in OpenCV's order."""
+
+GRAIN, GRAIN_SEED = 3.0, 1
+"""Standard deviation in grey levels; one field for every picture of a camera."""
+DEPTH_NOISE, HOLES = 0.002, 0.02
+"""Standard deviation as a part of the distance, and the part of the pixels that see nothing."""
 
 
 def _color_from_depth() -> Float64:
@@ -102,3 +107,21 @@ def moving_pictures(picture: UInt8, count: int) -> list[UInt8]:
         moved[:, left : left + bar_px] = (255, 220, 40)
         pictures.append(moved)
     return pictures
+
+
+def grained(picture: UInt8) -> UInt8:
+    """The picture with the grain of a sensor, about as hard to compress as a lit room."""
+    grain = np.random.default_rng(GRAIN_SEED).normal(0.0, GRAIN, picture.shape[:2])
+    return np.clip(np.rint(picture + grain[..., None]), 0, 255).astype(np.uint8)
+
+
+def trembling(depth_mm: UInt16, count: int) -> list[UInt16]:
+    """Depth images of one view, each with noise of its own and holes where nothing came back."""
+    random = np.random.default_rng(GRAIN_SEED)
+    images = []
+    for _ in range(count):
+        noise_mm = random.normal(0.0, 1.0, depth_mm.shape) * (DEPTH_NOISE * depth_mm)
+        seen = (depth_mm > 0) & (random.random(depth_mm.shape) >= HOLES)
+        noisy = np.clip(np.rint(depth_mm + noise_mm), 1, np.iinfo(np.uint16).max)
+        images.append(np.where(seen, noisy, 0).astype(np.uint16))
+    return images

@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 
 from mvista_cameras.emulator.camera import QUEUE, EmulatedCamera
 from mvista_cameras.emulator.scene import COLOR_FROM_DEPTH
-from mvista_cameras.records import MM_PER_M, Stream, StreamProfile, SyncConfig
+from mvista_cameras.records import Stream, StreamProfile, SyncConfig
+from mvista_core.records import MM_PER_M
 from mvista_core.timing import NS_PER_S
 
 OBSensorType = Enum("OBSensorType", ["COLOR_SENSOR", "DEPTH_SENSOR"])
 OBStreamType = Enum("OBStreamType", ["COLOR_STREAM"])
 OBFormat = Enum("OBFormat", ["RGB", "BGR", "MJPG", "YUYV", "Y16"])
-OBConvertFormat = Enum("OBConvertFormat", ["MJPG_TO_RGB888", "YUYV_TO_RGB888"])
 OBMultiDeviceSyncMode = Enum("OBMultiDeviceSyncMode", ["STANDALONE", "PRIMARY", "SECONDARY"])
 OBFrameAggregateOutputMode = Enum(
     "OBFrameAggregateOutputMode", ["ANY_SITUATION", "FULL_FRAME_REQUIRE"]
 )
 OBCameraDistortionModel = Enum("OBCameraDistortionModel", ["NONE", "BROWN_CONRADY_K6"])
+TRANSFER_PADDING = 3
 _STREAMS: dict[Enum, Stream] = {
     OBSensorType.COLOR_SENSOR: Stream.COLOR,
     OBSensorType.DEPTH_SENSOR: Stream.DEPTH,
@@ -45,7 +46,6 @@ class EmulatedSdk:
         self.Context = partial(Context, self.cameras)
         self.Pipeline, self.Config, self.OBError = Pipeline, Config, OBError
         self.OBSensorType, self.OBStreamType, self.OBFormat = OBSensorType, OBStreamType, OBFormat
-        self.OBConvertFormat, self.FormatConvertFilter = OBConvertFormat, FormatConvertFilter
         self.OBMultiDeviceSyncMode = OBMultiDeviceSyncMode
         self.OBFrameAggregateOutputMode = OBFrameAggregateOutputMode
 
@@ -265,21 +265,23 @@ class Pipeline:
     def _frame(self, stream: Stream, index: int) -> Frame:
         profile = next(p for p in self._profiles if p.stream is stream)
         camera, lens = self._camera, profile.intrinsics
-        depth = stream is Stream.DEPTH
-        pixels = camera.depth_mm(lens) if depth else camera.picture(lens, index)
         captured_ns = camera.captured_ns(index, profile.get_fps(), stream)
-        size = pixels.shape[:2]
-        if depth and camera.depth_size is not None:
-            size = camera.depth_size[::-1]
-            pixels = np.zeros(size, np.uint16)
-        whole = pixels.nbytes // 2 if depth and camera.cut_depth else pixels.nbytes
+        size: tuple[int, ...] = (lens.height_px, lens.width_px)
+        if stream is Stream.DEPTH:
+            pixels = camera.depth_mm(lens, index)
+            if camera.depth_size is not None:
+                size = camera.depth_size[::-1]
+                pixels = np.zeros(size, np.uint16)
+            data = pixels.reshape(-1).view(np.uint8)
+            data = data[: data.size // 2] if camera.cut_depth else data
+        elif profile.get_format() is OBFormat.MJPG:
+            # A USB camera hands out the buffer of the transfer: zeros may follow the picture.
+            jpeg = camera.jpeg(lens, index, captured_ns) + bytes(TRANSFER_PADDING)
+            data = np.frombuffer(jpeg, dtype=np.uint8)
+        else:
+            data = camera.picture(lens, index).reshape(-1)
         return Frame(
-            pixels.reshape(-1).view(np.uint8)[:whole],
-            size,
-            profile,
-            camera.device_us(captured_ns),
-            camera.global_us(captured_ns),
-            camera.undecodable and not depth,
+            data, size, profile, camera.device_us(captured_ns), camera.global_us(captured_ns)
         )
 
 
@@ -306,11 +308,9 @@ class Frame:
         profile: VideoStreamProfile,
         device_us: int,
         global_us: int,
-        undecodable: bool = False,
     ) -> None:
         self._data, self._size, self._profile = data, size, profile
         self._device_us, self._global_us = device_us, global_us
-        self.undecodable = undecodable
 
     def get_data(self) -> NDArray[np.uint8]:
         return self._data
@@ -333,18 +333,5 @@ class Frame:
     def as_depth_frame(self) -> Frame:
         return self
 
-    def as_video_frame(self) -> Frame:
-        return self
-
     def get_depth_scale(self) -> float:
         return 1.0
-
-
-class FormatConvertFilter:
-    """Decodes what crosses the cable; None for an image that was damaged on its way."""
-
-    def set_format_convert_format(self, kind: Enum) -> None:
-        assert kind in OBConvertFormat
-
-    def process(self, frame: Frame) -> Frame | None:
-        return None if frame.undecodable else frame

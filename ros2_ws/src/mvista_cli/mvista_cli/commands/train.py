@@ -6,12 +6,14 @@ Every run is seeded and resumes where it stopped.
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
 from mvista_world.config import FUSION, preset
+from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
 from mvista_world.training.request import TrainingRequest
@@ -23,13 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("build/data"), help="collected episodes")
     parser.add_argument("--out", type=Path, default=Path("build/train"), help="working folder")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument(
-        "--without",
-        choices=FUSION,
-        action="append",
-        default=[],
-        help="generator and pack: leave this fusion module out of every block (an ablation)",
-    )
     parser.add_argument("--steps", type=int, help="length of the run (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=TrainingRequest.seed)
     parser.add_argument("--threads", type=int, default=TrainingRequest.threads)
@@ -41,17 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("models/checkpoints/tiny"),
         help="where pack writes and priors reads",
     )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="codec and generator: a checkpoint folder to go on from instead of random weights",
-    )
+    parser.add_argument("--start", type=Path, help="codec, generator: a checkpoint to go on from")
+    recipe = "generator: as the shipped model was trained, or by the paper's letter"
+    parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
+    extras = ", ".join(field.name for field in fields(Extras))
+    without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"
+    parser.add_argument("--without", default="", help=without)
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
 
 def run(args: argparse.Namespace) -> int:
+    without = [name for name in args.without.split(",") if name]
     asked = TrainingRequest(
-        preset(args.preset, args.without),
+        preset(args.preset, [name for name in without if name in FUSION]),
         args.data,
         args.out,
         args.checkpoint,
@@ -62,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         not args.restart,
         args.threads,
         args.start,
+        args.recipe,
+        tuple(name for name in without if name not in FUSION),
     )
     run_recipe(args.network, asked)
     return 0

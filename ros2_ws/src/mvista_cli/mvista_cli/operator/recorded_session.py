@@ -48,9 +48,9 @@ class RecordedTime(ManualClock):
     def _pass(self, camera: RecordedCamera, index: int) -> None:
         shot, frame_id = camera.shot(index), optical_frame(camera.name)
         self.buffer.add_info(camera.name, shot.intrinsics)
-        color = image_to_bytes(shot.color, "rgb8", shot.stamp_ns, frame_id)
+        color = image_to_bytes(shot.pixels(), "rgb8", shot.stamp_ns, frame_id)
         self.buffer.add_color(camera.name, color)
-        depth = image_to_bytes(shot.depth_mm, "16UC1", shot.stamp_ns, frame_id)
+        depth = image_to_bytes(shot.registered_depth_mm(), "16UC1", shot.stamp_ns, frame_id)
         self.buffer.add_depth(camera.name, depth)
 
 

@@ -53,7 +53,7 @@ def serve(wanted: WatchRequest) -> None:
             f"rig '{rig.name}' is measured from {rig.base_frame}, the arm stands on "
             f"{wanted.arm}_base; name the arm of the rig: --arm {fits}"
         )
-    _join(wanted.domain)
+    join_domain(wanted.domain)
     # Imported here so that a refused call does not wait for them.
     from mvista_description.urdf import cell_urdf
     from mvista_watch.cost import Cost
@@ -92,7 +92,7 @@ def _check(wanted: WatchRequest) -> None:
         raise ConfigError(f"--domain is {wanted.domain}; allowed: {DOMAINS[0]} to {DOMAINS[1]}")
 
 
-def _join(domain: int | None) -> None:
+def join_domain(domain: int | None) -> None:
     """The environment in which ROS finds the graph, with buffers fit for images."""
     if domain is not None:
         os.environ["ROS_DOMAIN_ID"] = str(domain)

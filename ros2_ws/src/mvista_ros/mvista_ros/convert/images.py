@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from mvista_core.errors import ObservationError
-from mvista_core.records import CameraFrame, Float32, Intrinsics, UInt8, lens_fault
+from mvista_core.records import MM_PER_M, CameraFrame, Float32, Intrinsics, UInt8, lens_fault
 from mvista_ros.convert.image_bytes import DEPTH_ENCODINGS, Layout, check_layout, pixels_of
 from mvista_ros.convert.stamps import header, stamp_to_ns
 
-_MM_PER_M = 1000.0
 RGB_ENCODINGS = ("rgb8", "bgr8")
 DISTORTION_MODELS = ("plumb_bob", "rational_polynomial", "")
 MOST_COEFFICIENTS = 8
-"""Of `mvista_cameras.lens` and of OpenCV's order; "equidistant" and others bend otherwise."""
+"""Of `mvista_core.lens` and of OpenCV's order; "equidistant" and others bend otherwise."""
 
 
 def color_to_msg(color: UInt8, stamp_ns: int, frame_id: str) -> Image:
@@ -39,7 +38,7 @@ def depth_to_msg(depth_m: Float32, stamp_ns: int, frame_id: str) -> Image:
 
 def depth_to_mm(depth_m: Float32) -> NDArray[np.uint16]:
     """Metres [...] to whole millimetres; what 16 bits cannot hold becomes 0, never wraps."""
-    millimetres = np.rint(np.asarray(depth_m) * np.float32(_MM_PER_M))
+    millimetres = np.rint(np.asarray(depth_m) * np.float32(MM_PER_M))
     representable = (millimetres > 0) & (millimetres <= 65535)
     return np.where(representable, millimetres, 0).astype("<u2")
 
@@ -59,7 +58,7 @@ def depth_from_msg(message: Image) -> Float32:
     Raises:
         ObservationError: another encoding, or fewer bytes than height times step.
     """
-    return _pixels(message, DEPTH_ENCODINGS).astype(np.float32) / np.float32(_MM_PER_M)
+    return _pixels(message, DEPTH_ENCODINGS).astype(np.float32) / np.float32(MM_PER_M)
 
 
 def check_color_msg(message: Image) -> None:

@@ -17,12 +17,11 @@ from mvista_cameras.emulator.scene import (
     FEMTO_BOLT_DEPTH,
     Scene,
 )
-from mvista_cameras.lens import distort, pixel_rays, undistort
-from mvista_cameras.records import StreamCalibration
-from mvista_cameras.registration import Registration
 from mvista_core.errors import CameraError, ObservationError
 from mvista_core.geometry import invert, pose_from
+from mvista_core.lens import distort, pixel_rays, undistort
 from mvista_core.records import Intrinsics
+from mvista_core.registration import Registration, StreamCalibration
 
 COLOR = scaled_to(FEMTO_BOLT_COLOR, 640, 360)
 DEPTH = scaled_to(FEMTO_BOLT_DEPTH, 320, 288)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_cameras.lens import distort, pixel_rays
-from mvista_cameras.records import MM_PER_M, StreamCalibration, UInt16
 from mvista_core.errors import CameraError, ObservationError
-from mvista_core.records import Float32, Intrinsics
+from mvista_core.lens import distort, pixel_rays
+from mvista_core.records import MM_PER_M, Float32, Float64, Intrinsics, UInt16
 
 Index = NDArray[np.int64]
 
@@ -27,6 +27,54 @@ _RANGE_MM = (200.0, 1000.0, 6000.0)
 """Depths at which a depth pixel must come to lie in the colour image to be used at all."""
 _PITCH_SLACK = 1.03
 """Neighbours on a sloping surface lie a little farther apart than on a facing one."""
+
+
+@dataclass(frozen=True, eq=False)
+class StreamCalibration:
+    """Factory calibration of the colour and the depth stream of one camera, as they run.
+
+    `color_from_depth` [4, 4] in metres maps points of the depth camera's optical frame (z forward,
+    x right, y down) into the colour camera's.
+    """
+
+    color: Intrinsics
+    depth: Intrinsics
+    color_from_depth: Float64
+
+    @classmethod
+    def aligned(cls, color: Intrinsics) -> StreamCalibration:
+        """Of a camera whose depth comes registered to its colour."""
+        return cls(color, color, np.eye(4))
+
+    def same_as(self, other: StreamCalibration | None) -> bool:
+        """Whether both say the same."""
+        return (
+            other is not None
+            and (self.color, self.depth) == (other.color, other.depth)
+            and np.array_equal(self.color_from_depth, other.color_from_depth)
+        )
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether a depth image is registered to colour as it comes."""
+        return self.depth == self.color and np.array_equal(self.color_from_depth, np.eye(4))
+
+    @cached_property
+    def registration(self) -> Registration:
+        """Made when first asked for (about a second); one thread at a time may use it.
+
+        Raises:
+            CameraError: the calibration puts no depth pixel into the colour image.
+        """
+        return Registration(self)
+
+    def register(self, depth_mm: UInt16) -> UInt16:
+        """Depth [h, w] of the depth camera to depth [H, W] of the colour camera, 0 = unseen.
+
+        Raises:
+            ObservationError: the image is not of the calibrated size.
+        """
+        return depth_mm if self.is_aligned else self.registration.register(depth_mm)
 
 
 @dataclass(frozen=True)
