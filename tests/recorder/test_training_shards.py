@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 
 from mvista_core.arm import load_arm
 from mvista_core.episode_shape import TINY
@@ -17,10 +18,12 @@ from mvista_core.registration import Registration, StreamCalibration
 from mvista_core.rig import load_rig
 from mvista_core.timing import NS_PER_S, ManualClock
 from mvista_recorder import schemas
+from mvista_recorder.bag_export import convert_to_bag
 from mvista_recorder.camera_feed import FRAMES, depth_frame
 from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.episode_writer import EpisodeWriter
 from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, CameraChannels
+from mvista_recorder.many import in_parallel
 from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
 from mvista_ros.convert.jpeg import encode_jpeg
 from mvista_ros.convert.stamps import optical_frame
@@ -205,3 +208,27 @@ def test_only_what_is_labelled_and_of_one_rig_is_taken(
         chosen_episodes([made[0], other])
     with pytest.raises(EpisodeError, match="labelled failure"):
         chosen_episodes([made[0]], ["failure"])
+
+
+def test_a_bag_has_registered_depth_for_any_viewer(
+    made: tuple[Path, Path, Images], tmp_path: Path
+) -> None:
+    folder, _, images = made
+    (_, (good, line)), *_ = in_parallel(convert_to_bag, [(folder, tmp_path)], 1)
+    assert good, line
+    seen = 0
+    with AnyReader([tmp_path / folder.name]) as bag:
+        topics = [c for c in bag.connections if c.topic == "/cam1/depth/image_raw"]
+        for _, _, data in bag.messages(topics):
+            message = bag.deserialize(data, topics[0].msgtype)
+            stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+            seen += 1
+            if seen > 3:
+                continue
+            wanted = Registration(CALIBRATION).register(images["cam1", stamp_ns - 1_000_000][1])
+            assert message.encoding == "16UC1"
+            assert np.array_equal(message.data.view(np.uint16).reshape(360, 640), wanted)
+        names = {connection.topic for connection in bag.connections}
+    assert seen == IMAGES and "/cam1/color/image_raw/compressed" in names
+    assert not any("native" in name for name in names)
+    assert convert_to_bag((folder, tmp_path))[1].endswith("made before")
