@@ -29,8 +29,10 @@ READS_THE_WALL_CLOCK = {
     "mvista_executor": "stamps of set-points, and the age of a plan and of feedback by its stamps",
     "mvista_piper": "stamps of joint states",
     "mvista_planning": "how old what was seen is, by its stamps",
+    "mvista_recorder": "when a message was heard, and the name of an episode",
     "mvista_ros": "stamps of diagnostics, and how old a frame is",
     "mvista_sim": "stamps of frames and joint states",
+    "mvista_teleop": "stamps of set-points, and how old a pose is by its stamp",
     "mvista_world": "the stamp of a rollout",
 }
 """Packages that may ask for `now_ns()`, and for which stamps."""

@@ -128,6 +128,24 @@ class TapError(ObservationError):
     code = 41
 
 
+class LeaderError(MvistaError):
+    """The leader arm gives no pose to follow: it was not moved yet, or it cannot be told."""
+
+    code = 45
+
+
+class LeaderLostError(LeaderError):
+    """The leader arm is gone: its bus, its answers, or its set-points in the middle of a motion."""
+
+    code = 46
+
+
+class FarApartError(LeaderError):
+    """Leader and follower stand too far apart to be coupled."""
+
+    code = 47
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 
@@ -225,3 +243,27 @@ class UnavailableError(MvistaError):
     """A node's service or action does not answer: it is not running, or on another domain."""
 
     code = 80
+
+
+class EpisodeError(MvistaError):
+    """A recorded episode cannot be read as it stands: torn, altered, or no episode at all."""
+
+    code = 90
+
+
+class RecordingError(MvistaError):
+    """The recorder refuses what it was told, or cannot write; what it has written is kept."""
+
+    code = 91
+
+
+class StreamError(RecordingError):
+    """A stream that is to be recorded is missing, slow, stale, or of another size than it was."""
+
+    code = 92
+
+
+class DiskSpaceError(RecordingError):
+    """Less of the disk is free than the recorder leaves to others, or nothing is."""
+
+    code = 93

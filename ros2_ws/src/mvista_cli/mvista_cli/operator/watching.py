@@ -53,13 +53,14 @@ def serve(wanted: WatchRequest) -> None:
             f"rig '{rig.name}' is measured from {rig.base_frame}, the arm stands on "
             f"{wanted.arm}_base; name the arm of the rig: --arm {fits}"
         )
-    _join(wanted.domain)
+    join_domain(wanted.domain)
     # Imported here so that a refused call does not wait for them.
     from mvista_description.urdf import cell_urdf
+    from mvista_watch.cell_topics_node import Cell
     from mvista_watch.cost import Cost
     from mvista_watch.drawing import Drawing
     from mvista_watch.page import Page
-    from mvista_watch.watch_node import Cell, watch
+    from mvista_watch.watch_node import watch
 
     clock, came_or_went = SystemClock(), threading.Event()
     cell = Cell(wanted.namespace.strip("/"), wanted.arm, arm, rig)
@@ -92,7 +93,7 @@ def _check(wanted: WatchRequest) -> None:
         raise ConfigError(f"--domain is {wanted.domain}; allowed: {DOMAINS[0]} to {DOMAINS[1]}")
 
 
-def _join(domain: int | None) -> None:
+def join_domain(domain: int | None) -> None:
     """The environment in which ROS finds the graph, with buffers fit for images."""
     if domain is not None:
         os.environ["ROS_DOMAIN_ID"] = str(domain)

@@ -1,0 +1,150 @@
+"""From a camera's images to the messages of an episode."""
+
+from __future__ import annotations
+
+import threading
+
+from mvista_core.jpeg import jpeg_size
+from mvista_core.ports import Clock
+from mvista_core.records import (
+    CameraCalibration,
+    Float64,
+    Intrinsics,
+    RigCalibration,
+    UInt8,
+    UInt16,
+    lens_shift_px,
+)
+from mvista_core.registration import StreamCalibration
+from mvista_recorder import schemas
+from mvista_recorder.depth_png import depth_to_transport
+from mvista_recorder.layout import (
+    COLOR_FORMAT,
+    DEPTH_FORMAT,
+    TF,
+    TF_STATIC,
+    CameraChannels,
+    Topic,
+)
+from mvista_recorder.recorder import Recorder
+from mvista_ros.convert.jpeg import encode_jpeg
+from mvista_ros.convert.stamps import optical_frame
+
+JPEG_QUALITY = 95
+"""Of cameras that give pixels; those that give a JPEG keep theirs."""
+LENS_SHIFT_LIMIT = 0.02
+"""Of the image's width: a lens that bends rays farther from the rig's is another lens."""
+FRAMES = Topic(TF_STATIC, TF, latched=True)
+
+
+class StaticFrames:
+    """`/tf_static` of an episode: where cameras stand, and their depth sensors in them."""
+
+    def __init__(self, rig: RigCalibration, recorder: Recorder, clock: Clock) -> None:
+        self._recorder, self._clock = recorder, clock
+        self._lock = threading.Lock()
+        self._poses: dict[tuple[str, str], Float64] = {
+            (rig.base_frame, optical_frame(camera.name)): camera.base_from_camera
+            for camera in rig.cameras
+        }
+
+    def tell(self, camera: str, color_from_depth: Float64) -> None:
+        """One camera's depth sensor became known."""
+        with self._lock:
+            self._poses[optical_frame(camera), depth_frame(camera)] = color_from_depth
+            stamp_ns = self._clock.now_ns()
+            data = schemas.transforms_to_bytes(self._poses, stamp_ns)
+        self._recorder.hear(FRAMES, stamp_ns, data)
+
+
+class CameraFeed:
+    """One camera's images, each told when it comes. Colour and depth may come apart."""
+
+    def __init__(self, camera: CameraCalibration, recorder: Recorder, frames: StaticFrames) -> None:
+        self.name = camera.name
+        self._rig_lenses = (camera.intrinsics, *camera.other_intrinsics)
+        self._recorder, self._frames = recorder, frames
+        self._topics = CameraChannels.of(camera.name)
+        self._calibration: StreamCalibration | None = None
+        self._color_info = self._depth_info = b""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it is known how its images are to be read."""
+        return self._calibration is not None
+
+    def calibrate(self, calibration: StreamCalibration) -> None:
+        """How the images to come are to be read; a repetition costs nothing."""
+        if calibration.same_as(self._calibration):
+            return
+        self._calibration = calibration
+        self._color_info = schemas.lens_to_bytes(calibration.color, 0, optical_frame(self.name))
+        self._depth_info = schemas.lens_to_bytes(calibration.depth, 0, depth_frame(self.name))
+        self._frames.tell(self.name, calibration.color_from_depth)
+        self._recorder.blame(
+            self._topics.color, lens_fault_by_rig(calibration.color, self._rig_lenses)
+        )
+
+    def color(
+        self,
+        jpeg: bytes,
+        stamp_ns: int,
+        sequence: int = 0,
+        lost: int = 0,
+        residual_ns: int | None = None,
+    ) -> None:
+        """A colour image; `residual_ns` is how far the camera's clock strays, where it is known.
+
+        Raises:
+            ObservationError: the JPEG is cut short.
+        """
+        topic, size_px = self._topics.color, jpeg_size(jpeg)
+        data = schemas.picture_to_bytes(COLOR_FORMAT, jpeg, stamp_ns, optical_frame(self.name))
+        self._recorder.hear(topic, stamp_ns, data, sequence, lost, size_px, jpeg, residual_ns)
+        self._recorder.hear(
+            self._topics.color_info, stamp_ns, schemas.restamped(self._color_info, stamp_ns)
+        )
+
+    def color_pixels(self, pixels: UInt8, stamp_ns: int) -> None:
+        """A colour image RGB [H, W, 3] of a camera that gives no JPEG."""
+        self.color(encode_jpeg(pixels, JPEG_QUALITY), stamp_ns)
+
+    def depth(self, depth_mm: UInt16, stamp_ns: int, sequence: int = 0, lost: int = 0) -> None:
+        """A depth image as the calibration says.
+
+        Raises:
+            EpisodeError: no depth image.
+        """
+        data = depth_to_transport(depth_mm)
+        message = schemas.picture_to_bytes(DEPTH_FORMAT, data, stamp_ns, depth_frame(self.name))
+        self._recorder.hear(self._topics.depth, stamp_ns, message, sequence, lost)
+        self._recorder.hear(
+            self._topics.depth_info, stamp_ns, schemas.restamped(self._depth_info, stamp_ns)
+        )
+
+    def drop_color(self) -> None:
+        """A colour image could not be taken."""
+        self._recorder.drop(self._topics.color)
+
+    def drop_depth(self) -> None:
+        """A depth image could not be taken."""
+        self._recorder.drop(self._topics.depth)
+
+
+def depth_frame(camera: str) -> str:
+    """Name of a depth sensor's optical frame."""
+    return f"{camera}_depth_optical_frame"
+
+
+def lens_fault_by_rig(lens: Intrinsics, known: tuple[Intrinsics, ...]) -> str:
+    """What a camera's own lens has against the rig's, in words; "" where they agree."""
+    same_size = [k for k in known if (k.width_px, k.height_px) == (lens.width_px, lens.height_px)]
+    if not same_size:
+        return ""
+    shift_px = min(lens_shift_px(lens, other) for other in same_size)
+    if shift_px <= LENS_SHIFT_LIMIT * lens.width_px:
+        return ""
+    return (
+        f"has a lens {shift_px:.1f} px off the rig's: the rig is of another camera or out of date; "
+        "calibrate anew"
+    )

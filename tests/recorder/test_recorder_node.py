@@ -1,0 +1,199 @@
+"""The recorder's node among real publishers: taps, topics, services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState as JointStateMsg
+
+from mvista_core.capture import Capture
+from mvista_core.errors import InstructionError, StreamError
+from mvista_core.records import Intrinsics, JointState
+from mvista_core.registration import StreamCalibration
+from mvista_core.rig import load_rig, save_rig
+from mvista_core.tap import Tap
+from mvista_core.tap_wire import tap_path
+from mvista_core.timing import NS_PER_S, SystemClock
+from mvista_recorder import schemas
+from mvista_recorder.depth_png import depth_from_transport
+from mvista_recorder.episode_reader import EpisodeReader
+from mvista_recorder.layout import TF_STATIC, CameraChannels, episode_folders
+from mvista_recorder.manifest import load_manifest
+from mvista_recorder.recorder_node import RecorderNode
+from mvista_recorder.repair import faults
+from mvista_ros import qos
+from mvista_ros.actions import call_service
+from mvista_ros.camera_publisher import CameraPublisher
+from mvista_ros.convert import joint_state_to_msg
+from mvista_ros.convert.jpeg import decode_jpeg, encode_jpeg
+from tests.recorder.made import ARM, RIG
+from tests.recorder.test_recorder import wait_until
+from tests.ros.conftest import domain_id, spinning
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+__all__ = ["domain_id", "spinning"]
+
+COLOR = Intrinsics(48, 36, 40.0, 40.0, 23.5, 17.5)
+DEPTH = Intrinsics(32, 24, 30.0, 30.0, 15.5, 11.5)
+RATE_HZ = 10.0
+WAIT_S = 20.0
+
+
+class Cell(Node):
+    """One camera with a tap, one with topics, an arm; each told what time it is by one timer."""
+
+    def __init__(self) -> None:
+        super().__init__("small_cell")
+        offset = np.eye(4)
+        offset[0, 3] = 0.03
+        self.calibration = StreamCalibration(COLOR, DEPTH, offset)
+        self.tap = Tap(tap_path("cam0"), "cam0")
+        self.camera = CameraPublisher(self, "cam1")
+        self.joints = self.create_publisher(JointStateMsg, "piper/joint_states", qos.SENSOR_OUT)
+        self.rng, self.clock, self.count = np.random.default_rng(0), SystemClock(), 0
+        self.depths: dict[int, np.ndarray] = {}
+        self.jpegs: dict[int, bytes] = {}
+        self.create_timer(1 / RATE_HZ, self._tick)
+
+    def _tick(self) -> None:
+        now_ns = self.clock.now_ns()
+        self.count += 1
+        pixels = self.rng.integers(0, 255, (COLOR.height_px, COLOR.width_px, 3), dtype=np.uint8)
+        native = self.rng.integers(0, 3000, (DEPTH.height_px, DEPTH.width_px)).astype(np.uint16)
+        self.jpegs[now_ns], self.depths[now_ns] = encode_jpeg(pixels), native
+        self.tap.offer(
+            Capture(
+                "cam0",
+                self.count,
+                now_ns,
+                now_ns,
+                self.jpegs[now_ns],
+                native,
+                self.calibration,
+                decode_jpeg,
+                1_000_000,
+            )
+        )
+        frame = Capture.of_pixels("cam1", pixels, np.zeros((36, 48), np.uint16), COLOR, now_ns)
+        self.camera.publish(frame.frame())
+        names = tuple(f"joint{k}" for k in range(1, 8))
+        state = JointState(names, np.arange(7.0), np.zeros(7), now_ns)
+        self.joints.publish(joint_state_to_msg(state))
+
+
+@pytest.fixture
+def rig_file(tmp_path: Path) -> Path:
+    rig = load_rig(RIG)
+    cameras = tuple(replace(camera, intrinsics=COLOR) for camera in rig.cameras[:2])
+    save_rig(replace(rig, cameras=cameras), tmp_path / "rig.yaml")
+    return tmp_path / "rig.yaml"
+
+
+@pytest.fixture
+def cell(
+    spinning: Callable[[Node], Node],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    domain_id: int,
+) -> Iterator[Cell]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir(mode=0o700)
+    made = Cell()
+    spinning(made)
+    yield made
+    made.tap.close()
+
+
+@pytest.fixture
+def recorder(
+    cell: Cell,
+    spinning: Callable[[Node], Node],
+    rig_file: Path,
+    tmp_path: Path,
+) -> Iterator[RecorderNode]:
+    values = {
+        "root": str(tmp_path / "root"),
+        "rig_file": str(rig_file),
+        "arm_file": str(ARM),
+        "camera_rate_hz": RATE_HZ / 2,
+        "joint_rate_hz": RATE_HZ / 2,
+        "least_free_gib": 0.01,
+    }
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    node = RecorderNode(parameter_overrides=overrides)
+    spinning(node)
+    yield node
+    node.stop()
+
+
+def asked(cell: Cell, kind: type, name: str, **fields: object) -> object:
+    client = cell.create_client(kind, f"recorder/{name}")
+    return call_service(client, kind.Request(**fields), SystemClock(), WAIT_S)
+
+
+def test_a_tap_topics_and_joints_become_one_episode(cell: Cell, recorder: RecorderNode) -> None:
+    refused = asked(cell, StartEpisode, "start", instruction="")
+    assert refused.outcome.code == InstructionError.code
+    wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
+    started = asked(cell, StartEpisode, "start", instruction="open the drawer")
+    assert started.outcome.code == 0, started.outcome.message
+    color = CameraChannels.of("cam0").color.name
+    wait_until(
+        lambda: all(s.count >= 8 for s in recorder.recorder.state().streams if s.wanted_hz), WAIT_S
+    )
+    ended = asked(cell, EndEpisode, "end", label=EndEpisode.Request.UNLABELLED)
+    assert (ended.outcome.code, ended.episode) == (0, started.episode)
+    labelled = asked(cell, LabelEpisode, "label", label="success")
+    assert labelled.outcome.code == 0
+    (folder,) = episode_folders(recorder.recorder.settings.root)
+    assert faults(folder) == [] and load_manifest(folder).label == "success"
+
+    reader = EpisodeReader(folder)
+    found = list(reader.messages())
+    jpegs = [schemas.picture_from_bytes(m.data) for m in found if m.topic == color]
+    assert len(jpegs) >= 8
+    assert all(bytes(p.data) == cell.jpegs[p.stamp_ns] for p in jpegs), "the camera's own bytes"
+    for message in found:
+        if message.topic == CameraChannels.of("cam0").depth.name:
+            depth = depth_from_transport(schemas.picture_from_bytes(message.data).data)
+            assert np.array_equal(depth, cell.depths[message.capture_ns])
+    streams = reader.manifest.streams
+    assert streams[CameraChannels.of("cam1").color.name].count >= 8, "from its topics"
+    frames = [schemas.read(m.data, m.type) for m in found if m.topic == TF_STATIC]
+    children = {transform.child_frame_id for transform in frames[-1].transforms}
+    assert {"cam0_color_optical_frame", "cam0_depth_optical_frame"} <= children
+    residuals = reader.manifest.sync["clock_residual_ms"]
+    assert residuals[color]["max_ms"] == 1.0
+    assert len(reader.joints("/piper/joint_states")) >= 8
+
+
+def test_a_camera_with_another_lens_is_refused(cell: Cell, recorder: RecorderNode) -> None:
+    other = replace(COLOR, fx_px=60.0, fy_px=60.0)
+    cell.calibration = replace(cell.calibration, color=other)
+    wait_until(lambda: any("lens" in line for line in recorder.recorder.state().troubles), WAIT_S)
+    refused = asked(cell, StartEpisode, "start", instruction="open the drawer")
+    assert refused.outcome.code == StreamError.code and "calibrate anew" in refused.outcome.message
+    assert not recorder.recorder.settings.root.exists()
+
+
+def test_a_camera_that_stops_is_told_and_the_rest_goes_on(
+    cell: Cell, recorder: RecorderNode
+) -> None:
+    wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
+    assert asked(cell, StartEpisode, "start", instruction="x").outcome.code == 0
+    cell.tap.close()
+    wait_until(lambda: "silent" in recorder.recorder.state().said, WAIT_S)
+    clock = SystemClock()
+    clock.sleep_until(clock.monotonic_ns() + NS_PER_S // 2)
+    assert asked(cell, EndEpisode, "end", label="failure").outcome.code == 0
+    (folder,) = episode_folders(recorder.recorder.settings.root)
+    manifest = load_manifest(folder)
+    assert any("cam0" in event and "silent" in event for event in manifest.events)
+    assert faults(folder) == []
