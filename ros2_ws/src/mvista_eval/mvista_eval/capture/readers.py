@@ -36,6 +36,7 @@ from mvista_eval.process_usage import usage_of
 from mvista_eval.statistics import Quantiles
 from mvista_ros import qos
 from mvista_ros.convert.image_bytes import image_from_bytes
+from mvista_ros.listening import Listening
 from mvista_ros.observation import CameraTopics
 from mvista_ros.spinning import spinning
 
@@ -54,7 +55,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True)
-class Phase:
+class ReadingCost:
     """One way of reading the cameras, and what it cost them.
 
     By capture: on a machine that is busy with other things a camera takes fewer of them.
@@ -108,7 +109,7 @@ def _phase(
     name: str,
     way: Callable[[], AbstractContextManager[Arrivals]],
     seconds: float,
-) -> Phase:
+) -> ReadingCost:
     clock = SystemClock()
     with way() as arrivals:
         let_run(supervisor, SETTLE_S, clock)
@@ -119,7 +120,7 @@ def _phase(
     # Readers have counted what they lost when they have ended.
     age_ms = Quantiles.of(np.array(ages_ms)) if ages_ms else None
     cpu_ms = 1e3 * used_s / max(captures, 1)
-    return Phase(name, captures, cpu_ms, len(ages_ms), arrivals.lost, age_ms)
+    return ReadingCost(name, captures, cpu_ms, len(ages_ms), arrivals.lost, age_ms)
 
 
 def _sequence(paths: Sequence[Path]) -> int:
@@ -182,13 +183,14 @@ def _topics(cameras: Sequence[str], domain_id: int) -> Iterator[Arrivals]:
         arrivals.ages_ms.append((clock.now_ns() - image_from_bytes(data).stamp_ns) / 1e6)
 
     with spinning(partial(Node, "reader"), domain_id) as node:
+        listening = Listening(node, clock)
         for names in map(CameraTopics.of, cameras):
             for topic in (names.color, names.depth):
-                node.create_subscription(Image, f"/{topic}", take, qos.SENSOR_ALL_IN, raw=True)
+                listening.listen(Image, f"/{topic}", take, qos.SENSOR_ALL_IN, raw=True)
         yield arrivals
 
 
-def _told(phases: Sequence[Phase], asked: dict[str, Any]) -> Measured:
+def _told(phases: Sequence[ReadingCost], asked: dict[str, Any]) -> Measured:
     cost = {phase.readers: phase for phase in phases}
     full = cost[TOPICS].cpu_ms_per_capture
     parts = {name: 100 * phase.cpu_ms_per_capture / full for name, phase in cost.items()}
