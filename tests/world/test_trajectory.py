@@ -10,6 +10,7 @@ import torch
 
 from mvista_world.action_head import read_latent
 from mvista_world.flow import denoising_error, known_latents, noised
+from mvista_world.generator import Conditions
 from mvista_world.latent_optimisation import Evidence, Optimised, motion_weight, optimise_latent
 from mvista_world.trajectory import TrajectoryVae
 from tests.world.tiny import (
@@ -137,8 +138,7 @@ def test_eq_11_to_the_letter_sums_squares_over_all_noise_levels() -> None:
     x0 = given.latents.expand(n, -1, -1, -1, -1)
     noise = torch.randn(x0.shape, generator=rng)
     unknown = ~known_latents(given.clean, CONFIG.transformer.patch, x0.shape[2:])
-    many = [part.expand(n, -1, -1) for part in (given.words, given.cameras, start)]
-    told = Conditions(*many)
+    told = Conditions(given.words, given.cameras, start).expand(n)
     with torch.no_grad():
         velocity = generator(noised(x0, noise, t, ~unknown), t, given.clean, told).velocity
         squares = ((velocity - (noise - x0)) ** 2 * unknown).sum() / n

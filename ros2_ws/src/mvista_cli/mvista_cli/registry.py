@@ -69,6 +69,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),
     _verb("dataset info", "counts, shapes and sizes of a data set or of episodes"),
+    _verb("dataset convert", "episodes as data for training, or as bags to look at"),
     _verb("dataset validate", "are episodes what was recorded, byte for byte"),
     _verb("dataset repair", "new episodes of all that can be trusted in torn ones"),
 )
