@@ -74,7 +74,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     }
     values = option_values(CALIBRATE_OPTIONS, chosen, str(share_root()))
     # Nobody has to watch, and the images are small: what is shown by default is for 4K and an eye.
-    graph = with_parameters(CALIBRATE, "sim", frame_rate_hz=10.0, move_s=0.5)
+    graph = with_parameters(CALIBRATE, "sim", frame_rate_hz=5.0, move_s=0.5)
     with Supervisor(graph, values, folder) as supervisor:
         supervisor.wait_ready(120.0)
         domain_id = supervisor.domain_id
