@@ -8,6 +8,7 @@ follower share one, the leader's own frames move the follower, and this node onl
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ NO_GATE = (
 STATE_PERIOD_S = 0.1
 STOP_S = 1.0
 LOOK_S = 0.02
+MOST_WAITING = 3
 TICK_S = 0.002
 """A topic of 200 Hz is looked at so often: an executor's wait costs more than ten such looks, and
 is later on a busy machine."""
@@ -113,6 +115,7 @@ class TeleopNode(HouseNode):
         self._lock = threading.Lock()
         self._sent = self._stepped_ns = self._looked_ns = 0
         self._told: tuple[object, ...] = ()
+        self._waiting: deque[JointState] = deque(maxlen=MOST_WAITING)
         # A joint's set-point has no frame: its field says which pose of the leader it is made from.
         self._pose_stamp = ""
         leader, follower = settings.leader, settings.follower
@@ -158,10 +161,11 @@ class TeleopNode(HouseNode):
     def _tick(self) -> None:
         """Forward what has come of the leader; while nothing does, repeat what is held."""
         try:
-            poses = self._poses.take()
+            self._waiting.extend(self._poses.take())
             with self._lock:
-                for pose in poses:
-                    self._forward(pose)
+                # One a tick: the driver's end of the topic keeps the newest command only.
+                if self._waiting:
+                    self._forward(self._waiting.popleft())
                 if self.system_clock.monotonic_ns() - self._stepped_ns >= self._repeat_ns:
                     self._step()
         except BaseException as error:
