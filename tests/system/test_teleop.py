@@ -136,9 +136,13 @@ class Running:
 
     def moves(self, seconds: float) -> bool:
         """Whether set-points on the follower's bus change within so long."""
-        first = len(self.spied.stamps_ns)
+        spied, began_ns = self.spied, CLOCK.now_ns()
         pause(seconds)
-        return len(set(self.spied.joints_rad[first:])) > 1
+        ended_ns = CLOCK.now_ns()
+        # This process may read late; the kernel's stamps are not. The driver never falls silent.
+        assert until(lambda: bool(spied.stamps_ns) and spied.stamps_ns[-1] >= ended_ns)
+        first, last = np.searchsorted(spied.stamps_ns, [began_ns, ended_ns])
+        return len(set(spied.joints_rad[first:last])) > 1
 
     def assert_no_jump(self) -> None:
         count = len(self.spied.stamps_ns)

@@ -21,6 +21,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import CancelledError
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
+from mvista_core.ticker import Ticker
 from mvista_executor import rivals
 from mvista_executor.command_loop import CommandLoop
 from mvista_executor.goal_queue import GoalQueue
@@ -29,7 +30,6 @@ from mvista_executor.intake import JointIntake
 from mvista_executor.planning_process import PlanningProcess
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.teller import CommandMessage, Teller, Topics
-from mvista_executor.ticker import Ticker
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg

@@ -60,7 +60,7 @@ class _Heard:
 
 
 class Coupling:
-    """One leader and one follower. Not thread-safe: all calls belong to one thread."""
+    """One leader and one follower. Not thread-safe: all calls belong to one thread, or one lock."""
 
     def __init__(
         self, arm: ArmModel, mapping: Mapping, settings: CouplingSettings, now_ns: int

@@ -192,7 +192,6 @@ def _measured(
     desk: TeleopDesk,
     seconds: float,
 ) -> Measured:
-    unknown = 1.0 - found.latency_ms.count / max(found.leader_set_points, 1)
     lost = sum(state == TeleopState.LOST for state in desk.states)
     lines = [
         f"latency (ms), leader's 0x157 to follower's 0x157, by the kernel's stamps of the "
@@ -208,7 +207,7 @@ def _measured(
     figures = [
         Figure("latency, p50 (ms)", found.latency_ms.p50, 5.0),
         Figure("latency, p99 (ms)", found.latency_ms.p99, 10.0),
-        Figure("share of set-points whose latency is not known", unknown, 0.05),
+        Figure("share of set-points whose latency is not known", found.unknown_share, 0.05),
         Figure("steps over limit x period", float(found.steps_over), 0.0),
         Figure("set-points a second on the follower's bus, off 200", found.rate_error, 0.01),
         Figure("driver, cores while the leader moves", moving[DRIVER], ALLOWED_DRIVER_CORES),

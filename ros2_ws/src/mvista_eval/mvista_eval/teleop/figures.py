@@ -35,6 +35,8 @@ class TeleopFigures:
     """Of the time the leader moved, and of steps at all times."""
 
     latency_ms: Quantiles
+    unknown_share: float
+    """Of the set-points that can be traced, those that did not come within 0.2 s."""
     leader_set_points: int
     follower_set_points: int
     moving_s: float
@@ -57,24 +59,33 @@ def latencies_ms(
 ) -> list[float]:
     """From a leader's 0x157 to the first 0x157 on the follower's bus that was made from it.
 
-    A command is found on the bus by its joints; those of a repeated pose are no new set-point.
+    A command is found on the bus by its joints.
     """
+    traced = traceable(commands)
     firsts: dict[tuple[int, ...], HeardCommand] = {}
-    before = -1
-    waiting = iter(commands)
+    waiting = iter(traced)
     command = next(waiting, None)
     found = []
     for stamp_ns, key in zip(stamps_ns, millidegrees(joints_rad), strict=True):
         while command is not None and command.stamp_ns <= stamp_ns:
-            if command.leader_ns != before:
-                firsts[command.millidegrees] = command
-            before = command.leader_ns
+            firsts[command.millidegrees] = command
             command = next(waiting, None)
         made_from = firsts.pop(key, None)
         # The same pose may come again, seconds later.
         if made_from is not None and stamp_ns - made_from.stamp_ns < LATEST_NS:
             found.append((stamp_ns - made_from.leader_ns) * 1e-6)
     return found
+
+
+def traceable(commands: list[HeardCommand]) -> list[HeardCommand]:
+    """The first command of each pose of the leader, if it is another set-point than the one before:
+    where a hand is about to rest, some are not."""
+    pairs = zip(commands, commands[1:], strict=False)
+    return [
+        after
+        for before, after in pairs
+        if after.leader_ns != before.leader_ns and after.millidegrees != before.millidegrees
+    ]
 
 
 def motions(stamps_ns: Stamps) -> list[tuple[int, int]]:
@@ -118,6 +129,7 @@ def figures_of(
     latency = np.array(latencies_ms(commands, follower[0].tolist(), follower[1]))
     return TeleopFigures(
         Quantiles.of(latency),
+        1.0 - len(latency) / max(len(traceable(commands)), 1),
         len(leader[0]),
         sent,
         moving_s,

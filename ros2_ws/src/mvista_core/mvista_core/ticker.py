@@ -1,4 +1,4 @@
-"""Calls the stream at absolute deadlines, from a thread of its own."""
+"""Calls what has deadlines at a fixed period, from a thread of its own."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
+from mvista_core.ticker import Ticker
 from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
-from mvista_executor.ticker import Ticker
 
 PERIOD_S = 0.005
 PERIOD_NS = 5_000_000
