@@ -32,6 +32,7 @@ READS_THE_WALL_CLOCK = {
     "mvista_recorder": "when a message was heard, and the name of an episode",
     "mvista_ros": "stamps of diagnostics, and how old a frame is",
     "mvista_sim": "stamps of frames and joint states",
+    "mvista_teleop": "stamps of set-points, and how old a pose is by its stamp",
     "mvista_world": "the stamp of a rollout",
 }
 """Packages that may ask for `now_ns()`, and for which stamps."""

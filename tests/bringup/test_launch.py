@@ -1,15 +1,12 @@
-"""The launch files and the tables say the same, and everything they name exists."""
+"""The launch files start what the tables say, with every combination of arguments."""
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,99 +15,25 @@ import pytest
 import yaml
 
 from mvista_bringup import paths, preflight
-from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
-from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
-from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
-from mvista_bringup.graph.sim import (
-    EMULATED_DEMO,
-    EMULATED_DEMO_OPTIONS,
-    SIM_DEMO,
-    SIM_DEMO_OPTIONS,
-)
 from mvista_bringup.graph.spec import (
     DDS_PROFILE,
     CellUrdf,
-    Entry,
-    NodeSpec,
     ProcessSpec,
     RvizConfig,
     Spec,
     Template,
     active_rows,
     every_row,
-    started_rows,
 )
-from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.paths import launch_file, share_root
-from mvista_core.errors import ConfigError, UnavailableError
+from mvista_core.errors import UnavailableError
 from mvista_core.process import LAUNCHER
-from mvista_core.rig import load_rig, save_rig
 from mvista_description import urdf
+from tests.bringup.launches import GRAPHS, LAUNCHES, ROOT, SHIPPED_RIG, Launch, launch_id
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"
-FROM_APT = {"robot_state_publisher", "rviz2", "rqt_robot_monitor"}
-"""Not on the Python index: only an apt ROS has them, and only `ros2 launch` starts them."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A launch file, its table, and further choices of those arguments that take any text."""
-
-    file: str
-    graph: tuple[Entry, ...]
-    options: tuple[RunOption, ...]
-    texts: tuple[dict[str, str], ...]
-
-    def values(self, chosen: Mapping[str, str]) -> dict[str, str]:
-        return option_values(self.options, chosen, str(share_root()))
-
-    def combinations(self) -> Iterator[dict[str, str]]:
-        """Every combination of the arguments that have choices, the texts in turn."""
-        switches = [option for option in self.options if option.choices]
-        texts = itertools.cycle(self.texts)
-        for values in itertools.product(*(option.choices for option in switches)):
-            yield {**{o.name: v for o, v in zip(switches, values, strict=True)}, **next(texts)}
-
-
-LAUNCHES = (
-    Launch("sim_demo.launch.py", SIM_DEMO, SIM_DEMO_OPTIONS, ({}, {"seed": "7"})),
-    Launch(
-        "real_robot.launch.py",
-        REAL_ROBOT,
-        REAL_ROBOT_OPTIONS,
-        (
-            {"can_serial": "0017"},
-            {"second_arm": "right", "second_can_channel": "can1", "namespace": "cell_a"},
-            {"instruction": "open the drawer", "seed": "4"},
-            {"arm": "left", "rig": "left_cell", "second_arm": "right", "namespace": "lab/cell_b"},
-        ),
-    ),
-    Launch("monitor.launch.py", MONITOR, MONITOR_OPTIONS, ({}, {"namespace": "cell_a"})),
-    Launch(
-        "calibrate.launch.py",
-        CALIBRATE,
-        CALIBRATE_OPTIONS,
-        ({}, {"arm": "left", "session": "sessions/monday", "namespace": "cell_a"}),
-    ),
-)
-GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE)
-SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
-CAMERAS = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml").names
-ROWS = [
-    pytest.param(row, id=f"{row.full_name}-{number}")
-    for number, row in enumerate(every_row(GRAPHS, SHIPPED_RIG))
-]
-
-
-def _package_dir(package: str) -> Path:
-    return ROOT / "ros2_ws" / "src" / package
-
-
-def _id(value: Any) -> str:
-    return value.file if isinstance(value, Launch) else ",".join(value.values()) or "defaults"
 
 
 class Described:
@@ -192,7 +115,7 @@ def a_share(share: Path) -> Path:
     return share
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=_id)
+@pytest.mark.parametrize("launch", LAUNCHES, ids=launch_id)
 def test_the_arguments_are_the_options(launch: Launch, describe: type[Described]) -> None:
     arguments = describe(launch.file).of("DeclareLaunchArgument")
     assert [(a.name, a.default_value) for a in arguments] == [
@@ -202,7 +125,7 @@ def test_the_arguments_are_the_options(launch: Launch, describe: type[Described]
         assert all(choice in argument.description for choice in option.choices)
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=_id)
+@pytest.mark.parametrize("launch", LAUNCHES, ids=launch_id)
 def test_what_is_started_is_what_the_table_says(launch: Launch, describe: type[Described]) -> None:
     """With every combination of the arguments that have choices."""
     described = describe(launch.file)
@@ -259,7 +182,7 @@ def _check_parameter(shown: Any, value: Any, values: Mapping[str, str], where: s
     assert shown == wanted and type(shown) is type(wanted), where
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=_id)
+@pytest.mark.parametrize("launch", LAUNCHES, ids=launch_id)
 def test_the_environment_of_every_process(launch: Launch, describe: type[Described]) -> None:
     begun = describe(launch.file).begun({})
     variables = {e.name: e.value for e in begun if type(e).__name__ == "SetEnvironmentVariable"}
@@ -302,203 +225,3 @@ def test_a_required_process_that_ends_ends_the_launch_with_its_last_words(
     with pytest.raises(UnavailableError, match=reason):
         driver.on_exit(event, SimpleNamespace(is_shutdown=False))
     assert said_last[0][1].startswith("mvista: /piper/driver ended (exit 2): IdentityError")
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_every_row_names_what_exists(row: Spec) -> None:
-    bringup = (_package_dir("mvista_bringup") / "package.xml").read_text(encoding="utf-8")
-    # Above it: the launch files are started without it, and name it only to carry out a task.
-    assert (
-        row.package in ("mvista_bringup", "mvista_cli")
-        or f">{row.package}</exec_depend>" in bringup
-    )
-    if isinstance(row, NodeSpec) and row.apt:
-        assert row.package in FROM_APT
-        return
-    source = _package_dir(row.package)
-    module = row.module if isinstance(row, ProcessSpec) else row.executable
-    setup = (source / "setup.py").read_text(encoding="utf-8")
-    assert f"{row.executable} = {row.package}.programs:{row.executable}" in setup
-    programs = (source / row.package / "programs.py").read_text(encoding="utf-8")
-    assert f'{row.executable} = executable("{row.package}.{module}")' in programs
-    assert (source / row.package / f"{module}.py").is_file()
-    assert f"<name>{row.package}</name>" in (source / "package.xml").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("row", [r for r in ROWS if isinstance(r.values[0], NodeSpec)])
-def test_every_parameter_is_declared_by_its_node(row: NodeSpec) -> None:
-    if row.apt:
-        assert {name for name, _ in row.parameters} <= {"robot_description", "frame_prefix"}
-        return
-    code = "".join(
-        path.read_text(encoding="utf-8")
-        # A node's parameters may be a shared record's too: of an observation, of an execution.
-        for package in (row.package, "mvista_ros", "mvista_core")
-        for path in (_package_dir(package) / package).glob("*.py")
-    )
-    declared = set(
-        re.findall(r"^    (\w+): [^=\n]+ = (?:parameter|_setting)\(", code, re.MULTILINE)
-    )
-    named = {name for name, _ in row.parameters}
-    if row.parameter_file:
-        document = yaml.safe_load((share_root() / row.parameter_file).read_text(encoding="utf-8"))
-        named |= set(document["/**"]["ros__parameters"])
-    assert named <= declared
-
-
-@pytest.mark.parametrize("launch", LAUNCHES, ids=_id)
-def test_every_file_a_template_names_exists(launch: Launch) -> None:
-    values = launch.values({})
-    templates: list[Template] = []
-    for row in every_row(launch.graph, values):
-        given = [value for _, value in row.parameters] if isinstance(row, NodeSpec) else []
-        templates += [v for v in (*given, *row.arguments) if isinstance(v, Template)]
-        templates += [t for v in given if isinstance(v, CellUrdf) for _, t in v.arguments]
-        templates += [v.shipped for v in row.arguments if isinstance(v, RvizConfig)]
-    paths = [Path(str(t.resolve(values))) for t in templates if "{share}/config" in t.text]
-    assert paths and all(path.exists() for path in paths), paths
-
-
-@pytest.mark.parametrize("launch", LAUNCHES, ids=_id)
-def test_every_option_is_used_and_every_name_is_unique(launch: Launch) -> None:
-    for chosen in launch.combinations():
-        names = [row.full_name for row in active_rows(launch.graph, launch.values(chosen))]
-        assert len(set(names)) == len(names), chosen
-    used = {condition.option for row in launch.graph for condition in row.when}
-    used |= {"namespace", *re.findall(r"\{(\w+)\}", repr(launch.graph))}
-    assert {option.name for option in launch.options} <= used
-
-
-def test_the_rehearsal_needs_no_hardware_and_the_robot_no_simulator() -> None:
-    real, rehearsal = (
-        started_rows(REAL_ROBOT, LAUNCHES[1].values({"hardware": hardware}))
-        for hardware in ("real", "emulated")
-    )
-    assert {row.package for row in real} & {"mvista_sim"} == set()
-    assert "mvista_cameras" not in {row.package for row in rehearsal}
-    for rows, interface in ((real, None), (rehearsal, "udp_multicast")):
-        (driver,) = [row for row in rows if row.full_name == "/piper/driver"]
-        assert isinstance(driver, NodeSpec)
-        told = dict(driver.parameters)
-        assert told.get("interface") == interface
-        assert ("enable_at_start" in told) is (interface is not None), "an operator enables an arm"
-
-
-def test_cameras_open_one_after_the_other_the_primary_last() -> None:
-    rows = [r for r in started_rows(REAL_ROBOT, LAUNCHES[1].values({})) if r.name == "camera"]
-    told = [dict(row.parameters) for row in rows if isinstance(row, NodeSpec)]
-    delays = {str(p["sync_role"]): float(str(p["start_delay_s"])) for p in told}
-    assert sorted(float(str(p["start_delay_s"])) for p in told) == [0.0, 2.0, 4.0, 6.0]
-    assert delays["primary"] == 6.0
-    assert [row.full_name for row in rows] == [f"/{name}/camera" for name in CAMERAS]
-
-
-@pytest.mark.parametrize("sync", ["hub", "free"])
-def test_a_rig_of_three_starts_three(sync: str, tmp_path: Path) -> None:
-    """Under the rig's own names; RViz is led to their intrinsics too."""
-    names = ("left", "top", "wrist")
-    rig = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
-    cameras = [replace(camera, name=name) for camera, name in zip(rig.cameras, names, strict=False)]
-    (tmp_path / "config" / "rigs").mkdir(parents=True)
-    save_rig(replace(rig, cameras=tuple(cameras)), tmp_path / "config" / "rigs" / "three.yaml")
-    chosen = {"rig": "three", "camera_sync": sync, "rviz": "true"}
-    values = option_values(REAL_ROBOT_OPTIONS, chosen, str(tmp_path))
-    active = [row for row in active_rows(REAL_ROBOT, values) if isinstance(row, NodeSpec)]
-    told = {row.namespace: dict(row.parameters) for row in active if row.name == "camera"}
-    assert list(told) == [f"/{name}" for name in names]
-    assert sorted(float(str(p["start_delay_s"])) for p in told.values()) == [0.0, 2.0, 4.0]
-    assert (told["/left"]["start_delay_s"] == 4.0) is (sync == "hub"), "the primary is the last"
-    (rviz,) = [row for row in active if row.package == "rviz2"]
-    assert [source for source, _ in rviz.remappings] == [
-        f"/{name}/depth/camera_info" for name in names
-    ]
-
-
-def test_a_rig_that_cannot_be_read_starts_no_camera() -> None:
-    """The pre-flight says what is wrong with the file; RViz is still looked for."""
-    values = LAUNCHES[1].values({"rig": "nowhere", "rviz": "true"})
-    active = active_rows(REAL_ROBOT, values)
-    assert "mvista_cameras" not in {row.package for row in active}
-    assert "rviz2" in {row.package for row in active}
-
-
-def test_unknown_options_and_wrong_values_are_refused_together() -> None:
-    with pytest.raises(ConfigError, match=r"speed: no such argument.*seed.*; hardware: 'imagin"):
-        option_values(REAL_ROBOT_OPTIONS, {"speed": "1", "hardware": "imaginary"}, "/share")
-    with pytest.raises(ConfigError, match="whole number"):
-        Template("{seed}", int).resolve({"seed": "many"})
-    with pytest.raises(ConfigError, match="no option 'rig'"):
-        Template("{rig}").resolve({})
-    assert {o.name for o in EMULATED_DEMO_OPTIONS} > {o.name for o in SIM_DEMO_OPTIONS}
-
-
-# ---- config/rviz/mvista4d.rviz ----------------------------------------------------------------
-
-SHOWN_BY_RVIZ = {
-    "DepthCloud", "Grid", "Image", "Marker", "MarkerArray", "Path", "PointCloud2", "RobotModel",
-    "TF",
-}  # fmt: skip
-"""Displays of rviz_default_plugins; Group is rviz_common's."""
-
-
-def _displays() -> list[dict[str, Any]]:
-    path = share_root() / "config" / "rviz" / "mvista4d.rviz"
-    manager = yaml.safe_load(path.read_text(encoding="utf-8"))["Visualization Manager"]
-    rig = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
-    assert manager["Global Options"]["Fixed Frame"] == rig.base_frame
-    found: list[dict[str, Any]] = []
-    waiting = list(manager["Displays"])
-    while waiting:
-        display = waiting.pop(0)
-        waiting += display.get("Displays", [])
-        if display["Class"] != "rviz_common/Group":
-            found.append(display)
-    return found
-
-
-def test_rviz_shows_all_that_was_asked_for() -> None:
-    kinds = {display["Class"].removeprefix("rviz_default_plugins/") for display in _displays()}
-    assert kinds == SHOWN_BY_RVIZ
-
-
-def test_rviz_reads_images_with_best_effort_and_what_stays_with_transient_local() -> None:
-    for display in _displays():
-        topic = display.get("Topic") or display.get("Description Topic", {})
-        if display["Class"].endswith("/Image"):
-            assert topic["Reliability Policy"] == "Best Effort", display["Name"]
-        elif display["Class"].endswith(("/Path", "/MarkerArray", "/PointCloud2", "/RobotModel")):
-            assert topic["Durability Policy"] == "Transient Local", display["Name"]
-        elif display["Class"].endswith("/DepthCloud"):
-            assert display["Reliability Policy"] == "Best effort"
-
-
-def test_the_robot_models_are_those_that_are_published() -> None:
-    values = LAUNCHES[1].values({"rviz": "true"})
-    rows = [r for r in active_rows(REAL_ROBOT, values) if r.package == "robot_state_publisher"]
-    published = {
-        (
-            f"{row.namespace}/robot_description",
-            str(dict(row.parameters)["frame_prefix"]).rstrip("/"),
-        )
-        for row in rows
-        if isinstance(row, NodeSpec)
-    }
-    shown = {
-        (display["Description Topic"]["Value"], display["TF Prefix"])
-        for display in _displays()
-        if display["Class"].endswith("/RobotModel")
-    }
-    assert shown == published
-
-
-def test_live_clouds_find_the_intrinsics() -> None:
-    """An RViz that cannot be told the topic takes the depth image's: it is led to the colour's."""
-    rows = active_rows(MONITOR, LAUNCHES[2].values({}))
-    (rviz,) = [row for row in rows if row.package == "rviz2"]
-    assert isinstance(rviz, NodeSpec)
-    led = dict(rviz.remappings)
-    clouds = [d for d in _displays() if d["Class"].endswith("/DepthCloud")]
-    assert len(clouds) == len(CAMERAS)
-    for cloud in clouds:
-        info = cloud["Depth Map Topic"].replace("image_raw", "camera_info")
-        assert led[info] == cloud["CameraInfo Topic"]

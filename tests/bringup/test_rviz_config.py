@@ -10,7 +10,11 @@ import pytest
 import yaml
 
 from mvista_bringup import rviz_config
+from mvista_bringup.graph.monitor import MONITOR
+from mvista_bringup.graph.robot import REAL_ROBOT
+from mvista_bringup.graph.spec import NodeSpec, active_rows
 from mvista_bringup.paths import config_file
+from tests.bringup.launches import CAMERAS, MONITORED, RIG, ROBOT
 
 SHIPPED = config_file("rviz", "mvista4d.rviz")
 NAMES = yaml.safe_load((Path(__file__).parent / "rviz_names.yaml").read_text(encoding="utf-8"))
@@ -23,6 +27,11 @@ CELLS = {
     "a namespace": ("piper", rviz_config.SHIPPED_CAMERAS, "lab/cell_a"),
     "all of it": ("right", ("front", "wrist", "left", "right", "top"), "lab"),
 }
+SHOWN_BY_RVIZ = {
+    "DepthCloud", "Grid", "Image", "Marker", "MarkerArray", "Path", "PointCloud2", "RobotModel",
+    "TF",
+}  # fmt: skip
+"""Displays of rviz_default_plugins; Group is rviz_common's."""
 EARLIEST = {"CameraInfo Topic"}
 """Names that RViz has not always had, and for whose absence the launch has a way out."""
 
@@ -38,6 +47,12 @@ def _texts(value: Any) -> Iterator[str]:
 def _written(target: Path, arm: str, cameras: tuple[str, ...], namespace: str) -> Any:
     path = rviz_config.written(SHIPPED, target, arm, cameras, namespace)
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _shown() -> list[dict[str, Any]]:
+    """The shipped file's displays."""
+    found = _displays(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
+    return [display for display in found if display["Class"] != "rviz_common/Group"]
 
 
 def test_the_shipped_cell_gets_the_shipped_file(tmp_path: Path) -> None:
@@ -159,3 +174,56 @@ def test_a_wrong_name_would_be_found(display: str, key: str, value: Any) -> None
     """Names of ROS 1, and those that RViz itself spells in two ways."""
     listed = [{"Class": f"rviz_default_plugins/{display}", "Name": "x", key: value}]
     assert list(_unknown_classes(listed, _as_of(NAMES["displays"], "jazzy"), "display"))
+
+
+def test_rviz_shows_all_that_was_asked_for() -> None:
+    kinds = {display["Class"].removeprefix("rviz_default_plugins/") for display in _shown()}
+    assert kinds == SHOWN_BY_RVIZ
+
+
+def test_all_of_it_is_drawn_in_the_rigs_base_frame() -> None:
+    manager = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == RIG.base_frame
+
+
+def test_rviz_reads_images_with_best_effort_and_what_stays_with_transient_local() -> None:
+    for display in _shown():
+        topic = display.get("Topic") or display.get("Description Topic", {})
+        if display["Class"].endswith("/Image"):
+            assert topic["Reliability Policy"] == "Best Effort", display["Name"]
+        elif display["Class"].endswith(("/Path", "/MarkerArray", "/PointCloud2", "/RobotModel")):
+            assert topic["Durability Policy"] == "Transient Local", display["Name"]
+        elif display["Class"].endswith("/DepthCloud"):
+            assert display["Reliability Policy"] == "Best effort"
+
+
+def test_the_robot_models_are_those_that_are_published() -> None:
+    values = ROBOT.values({"rviz": "true"})
+    rows = [r for r in active_rows(REAL_ROBOT, values) if r.package == "robot_state_publisher"]
+    published = {
+        (
+            f"{row.namespace}/robot_description",
+            str(dict(row.parameters)["frame_prefix"]).rstrip("/"),
+        )
+        for row in rows
+        if isinstance(row, NodeSpec)
+    }
+    shown = {
+        (display["Description Topic"]["Value"], display["TF Prefix"])
+        for display in _shown()
+        if display["Class"].endswith("/RobotModel")
+    }
+    assert shown == published
+
+
+def test_live_clouds_find_the_intrinsics() -> None:
+    """An RViz that cannot be told the topic takes the depth image's: it is led to the colour's."""
+    rows = active_rows(MONITOR, MONITORED.values({}))
+    (rviz,) = [row for row in rows if row.package == "rviz2"]
+    assert isinstance(rviz, NodeSpec)
+    led = dict(rviz.remappings)
+    clouds = [d for d in _shown() if d["Class"].endswith("/DepthCloud")]
+    assert len(clouds) == len(CAMERAS)
+    for cloud in clouds:
+        info = cloud["Depth Map Topic"].replace("image_raw", "camera_info")
+        assert led[info] == cloud["CameraInfo Topic"]

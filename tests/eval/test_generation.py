@@ -8,17 +8,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mvista_cli import cli
 from mvista_core.errors import ConfigError
 from mvista_core.records import Rollout
-from mvista_eval import generation
-from mvista_eval.generation import ALL_VIEWS, FIGURES, ViewScore
+from mvista_eval.cell import rig_file
+from mvista_eval.generation.answers import ANSWERS, REPROJECTED, STILL
+from mvista_eval.generation.pictures import write_sheets
+from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, WHOLE, compare, of_the_film
+from mvista_eval.generation.table import GenerationRequest, fvd_of, measure, rows_of
+from mvista_eval.generation.trials import AS_NEAREST, FILM, FilmedScene, ViewScore
+from mvista_eval.generation.viewpoints import (
+    STANDARD,
+    beside_trained,
+    moved_to,
+    nearest_camera,
+    parse_viewpoint,
+)
+from mvista_world.cameras import look_at_point, spherical
 from tests.world.tiny import CONFIG, RIG, write_checkpoint
 
 pytestmark = pytest.mark.slow
 
-PSNR, SSIM, ABS_REL, RMSE, DELTA1, VALID, CHAMFER, EMD = range(len(FIGURES))
+PSNR, SSIM, ABS_REL, RMSE, DELTA1, VALID, CHAMFER, EMD, *_ = range(len(FIGURES))
 
 
 def filmed() -> Rollout:
@@ -40,8 +53,13 @@ def filmed() -> Rollout:
     )
 
 
-def scores_of(imagined: Rollout) -> dict[str, tuple[float, ...]]:
-    return {score.view: score.values for score in generation.compare(imagined, filmed())}
+SEEN = np.zeros((2, CONFIG.window.height_px, CONFIG.window.width_px), bool)
+SEEN[:, 4:20, 8:40] = True
+
+
+def scores_of(imagined: Rollout, part: str = WHOLE) -> dict[str, tuple[float, ...]]:
+    found = compare(imagined, filmed(), SEEN)
+    return {view: values for (view, named), values in found.items() if named == part}
 
 
 def test_what_is_imagined_exactly_is_right_in_every_figure() -> None:
@@ -68,21 +86,100 @@ def test_an_error_counts_in_its_own_view_and_after_the_first_frame_only() -> Non
     assert scores[ALL_VIEWS][ABS_REL] == pytest.approx(0.05, rel=1e-4)
 
 
+def test_an_error_counts_in_its_own_part_only() -> None:
+    truth = filmed()
+    depth_m = truth.depth_m.copy()
+    depth_m[:, :, ~SEEN[0]] *= 1.1
+    wrong = replace(truth, depth_m=depth_m)
+    found = compare(wrong, truth, SEEN)
+    abs_rel = {part: values[ABS_REL] for (view, part), values in found.items() if view == "cam1"}
+    for seen, not_seen in (("seen", "not seen"), ("first frame, seen", "first frame, not seen")):
+        assert abs_rel[seen] == 0.0
+        assert abs_rel[not_seen] == pytest.approx(0.1, rel=1e-4)
+    assert 0.0 < abs_rel[WHOLE] < 0.1
+    # Frames of noise have nearly nothing but motion.
+    assert abs_rel["moving"] == pytest.approx(abs_rel[WHOLE], rel=0.02)
+
+
 def test_a_view_without_points_has_no_distance_and_does_not_count() -> None:
     truth = filmed()
     depth_m = truth.depth_m.copy()
     depth_m[0] = 0.0
     values = scores_of(replace(truth, depth_m=depth_m))[truth.cameras[0]]
     assert np.isnan(values[CHAMFER]) and np.isnan(values[ABS_REL]) and values[VALID] == 0.0
-    whole = ViewScore("cam1", tuple(float(i) for i in range(len(FIGURES))))
-    (row,) = generation.rows_of([whole, ViewScore("cam1", values), whole])
-    assert row.count[CHAMFER] == 2 and row.mean[CHAMFER] == CHAMFER
-    assert row.standard_error[CHAMFER] == 0.0
+    whole = ViewScore(
+        "rig", "imagined", "cam1", WHOLE, tuple(float(i) for i in range(len(FIGURES)))
+    )
+    (row,) = rows_of([whole, replace(whole, values=values), whole])
+    found = row.figure("chamfer_m")
+    assert (found.value, found.count, found.low) == (CHAMFER, 2, CHAMFER)
+
+
+def test_the_film_itself_has_the_floors_of_sampling_and_of_pixels() -> None:
+    floors = dict(zip(FIGURES, of_the_film(filmed()), strict=True))
+    assert floors["emd_m"] > 0.0 and floors["chamfer_m"] == 0.0
+    # Depths of noise agree nowhere.
+    assert floors["cross_view_m"] > 0.01
+
+
+def test_fvd_is_between_features_of_answers_and_of_films() -> None:
+    rng = np.random.default_rng(0)
+    blank = (np.nan,) * len(FIGURES)
+    scores = [
+        ViewScore("rig", name, "cam1", WHOLE, blank, tuple(shift + rng.normal(size=3)))
+        for name, shift in (("imagined", 5.0), ("autoencoder", 0.0), (FILM, 0.0))
+        for _ in range(30)
+    ]
+    found = fvd_of(scores)["rig"]
+    assert set(found) == {"imagined", "autoencoder"}
+    assert found["imagined"] == pytest.approx(75.0, rel=0.3) and found["autoencoder"] < 5.0
+
+
+def test_an_asked_camera_stands_where_it_was_asked_and_the_trained_one_is_filmed_beside() -> None:
+    viewpoint = parse_viewpoint("44,30,0.9")
+    rig = moved_to(RIG, "cam2", viewpoint)
+    centre = look_at_point(np.stack([c.base_from_camera for c in RIG.cameras]))
+    yaw, pitch, roll, rho = spherical(rig.camera("cam2").base_from_camera, centre)
+    asked = (np.deg2rad(44.0), np.deg2rad(30.0), 0.0, 0.9)
+    np.testing.assert_allclose((yaw, pitch, roll, rho), asked, atol=1e-6)
+    assert rig.content_hash != RIG.content_hash and rig.camera("cam1") is RIG.camera("cam1")
+    wide, films = beside_trained(rig, RIG, ("cam1", "cam2"))
+    assert films == {"cam1": "cam1", "cam2": "trained_cam2"}
+    assert wide.names == (*RIG.names, "trained_cam2")
+    cameras = [RIG.camera(name) for name in ("cam1", "cam2", "cam0")]
+    assert nearest_camera(rig.camera("cam2"), cameras, centre) == "cam2"
+    # Never itself: for a trained camera it is the next one.
+    assert nearest_camera(RIG.camera("cam2"), cameras, centre) == "cam1"
+
+
+def test_the_standard_table_begins_at_the_trained_camera() -> None:
+    wide, films = beside_trained(moved_to(RIG, "cam2", STANDARD[0]), RIG, CONFIG.cameras)
+    assert wide.names == RIG.names and films["cam2"] == "cam2"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("44,46", "three numbers"),
+        ("44,46,a", "three numbers"),
+        ("44,90,0.7", "pitch 90 is not in 5..85"),
+        ("200,46,0.7", "azimuth 200"),
+        ("44,46,nan", "distance nan"),
+    ],
+)
+def test_a_camera_that_cannot_be_asked_for_is_refused_with_what_can(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_viewpoint(text)
+
+
+def test_a_camera_where_another_stands_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'cam1' of rig 'sim_cell' stands there already"):
+        moved_to(RIG, "cam2", parse_viewpoint("-22,46,0.74"))
 
 
 def test_one_scene_has_no_spread_and_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 2"):
-        generation.measure(Path("none"), "touch_cube", 1, 0, False)
+        measure(GenerationRequest("touch_cube", 1, 0, Path("none"), Path("none")))
 
 
 def test_the_help_says_why_there_is_no_fvd(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,13 +188,33 @@ def test_the_help_says_why_there_is_no_fvd(capsys: pytest.CaptureFixture[str]) -
     assert "Kinetics-400" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_the_command_measures_a_checkpoint(tmp_path: Path) -> None:
     folder, table = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "table.json"
     words = ["eval", "generation", "--task", "open_drawer", "--episodes", "2", "--json", str(table)]
-    assert cli.main([*words, "--checkpoint", str(folder)]) == 0
+    assert cli.main([*words, "--checkpoint", str(folder), "--camera", "44,30,0.9"]) == 0
     document = json.loads(table.read_text())
     assert (document["first_seed"], document["episodes"]) == (10_000, 2)
-    assert [row["view"] for row in document["rows"]] == [*CONFIG.cameras, ALL_VIEWS]
-    for row in document["rows"]:
-        assert row["count"][PSNR] == 2 and 0.0 < row["mean"][PSNR] < 60.0
+    assert document["fvd"].startswith("not computed: weights missing")
+    rows = {(row["answer"], row["view"], row["part"]): row for row in document["rows"]}
+    assert {row["camera"] for row in document["rows"]} == {"azimuth 44, pitch 30, 0.9 m"}
+    assert {answer for answer, *_ in rows} == {*ANSWERS, AS_NEAREST, FILM}
+    for answer in ANSWERS:
+        mean, low, high, count = rows[answer, "cam2", WHOLE]["psnr_db"]
+        assert count == 2 and low <= mean <= high and 0.0 < mean < 100.0
+        assert rows[answer, ALL_VIEWS, WHOLE]["emd_m"][0] > 0.0
+    # The film of the first frame is the truth, and so is its reprojection where it is seen.
+    assert rows[STILL, "cam2", FIRST]["psnr_db"][0] == "inf"
+    seen = rows[REPROJECTED, "cam2", "first frame, seen"]
+    not_seen = rows[REPROJECTED, "cam2", "first frame, not seen"]
+    assert 3 * seen["abs_rel"][0] < not_seen["abs_rel"][0] and seen["abs_rel"][0] < 0.01
+    assert seen["psnr_db"][0] > 20.0
+
+
+def test_sheets_show_every_view_of_a_scene(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    scene = FilmedScene("open_drawer", 10_000, folder, False, rig_file())
+    paths = write_sheets([scene], tmp_path / "pictures")
+    assert [path.stem.rpartition("_")[2] for path in paths] == list(CONFIG.cameras)
+    for path in paths:
+        image = np.asarray(Image.open(path))
+        assert image.shape[2] == 3 and image.std() > 20

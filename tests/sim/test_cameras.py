@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvista_core.arm import ArmModel
 from mvista_core.errors import RigError
+from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame, Float64, RigCalibration
 from mvista_sim.cameras import TofNoise
 from mvista_sim.cell import SimCell
+from mvista_sim.episodes import cropped
+from mvista_sim.sensors import Sensor
 from mvista_sim.tasks import CUBE_HALF_M
 
+WINDOW = ModelWindow(128, 80, 2)
 CAMERAS = ("cam0", "cam1", "cam2", "cam3")
 
 
@@ -133,3 +138,78 @@ def test_noise_grows_with_the_square_of_the_distance() -> None:
         flat = np.full((200, 200), z, dtype=np.float32)
         spread = (noise.apply(flat, rng) - flat).std()
         assert spread == pytest.approx(0.001 + 0.004 * z * z, rel=0.05)
+
+
+def test_surfaces_seen_from_the_side_are_lost_and_others_kept() -> None:
+    """A plane's depth falls by z / f * tan(angle) from one row to the next."""
+    rng, focal = np.random.default_rng(0), 187.0
+    for angle_deg, least, most in ((60.0, 0.0, 0.0), (80.0, 0.1, 0.9), (85.5, 0.5, 1.0)):
+        depth = np.ones((40, 40), dtype=np.float32)
+        for row in range(1, 40):
+            depth[row] = depth[row - 1] * (1.0 + np.tan(np.deg2rad(angle_deg)) / focal)
+        noise = TofNoise(grazing_deg=70.0, focal_px=focal, flying_m=1.0)
+        lost = (noise.apply(depth, rng) == 0)[:-1].mean()
+        assert least <= lost <= most
+
+
+def test_flying_pixels_lie_between_the_surfaces_beside_a_step() -> None:
+    depth = np.full((60, 60), 0.6, dtype=np.float32)
+    depth[:, 30:] = 1.0
+    flying = TofNoise(flying_share=0.5).apply(depth, np.random.default_rng(0))
+    between = (flying > 0.601) & (flying < 0.999)
+    assert 0.4 < between[:, 29:31].mean() < 0.6
+    assert not between[:, :29].any() and not between[:, 31:].any()
+
+
+def test_two_cameras_show_one_scene_in_other_colours_and_the_same_shapes(cell: SimCell) -> None:
+    ideal = cell.latest("cam1")
+    units = [Sensor.drawn(np.random.default_rng(seed), 187.0) for seed in (1, 2)]
+    seen = [unit.frame(ideal, np.random.default_rng(3)) for unit in units]
+    ratio = [frame.color.astype(float).mean(axis=(0, 1)) for frame in (ideal, *seen)]
+    for unit, mean in zip(units, ratio[1:], strict=True):
+        assert mean / ratio[0] == pytest.approx(unit.gain, rel=0.05)
+    assert not np.allclose(units[0].gain, units[1].gain)
+    for frame in seen:
+        both = (frame.depth_m > 0) & (ideal.depth_m < 1.5)
+        assert both.mean() > 0.3
+        assert np.median(np.abs(frame.depth_m - ideal.depth_m)[both]) < 0.01
+    assert np.array_equal(
+        units[0].noiseless().frame(ideal, np.random.default_rng(0)).depth_m, ideal.depth_m
+    )
+
+
+def test_an_emptied_view_has_neither_arm_nor_objects(cell: SimCell) -> None:
+    full, empty = cell.latest("cam1"), cell.emptied("cam1")
+    nearer = full.depth_m < empty.depth_m - 0.01
+    assert 0.02 < nearer.mean() < 0.4
+    assert not (full.depth_m > empty.depth_m + 0.01).any()
+
+
+def test_a_reused_context_draws_what_a_new_one_draws(arm: ArmModel, rig: RigCalibration) -> None:
+    reused = SimCell(arm, rig)
+    reused.latest("cam0")
+    for task, seed in (("open_drawer", 3), ("put_orange", 4), ("touch_cube", 5)):
+        reused.reset(task, seed)
+        fresh = SimCell(arm, rig)
+        fresh.reset(task, seed)
+        for camera in ("cam1", "cam3"):
+            ours, theirs = reused.latest(camera), fresh.latest(camera)
+            np.testing.assert_array_equal(ours.color, theirs.color)
+            np.testing.assert_array_equal(ours.depth_m, theirs.depth_m)
+        fresh.close()
+    reused.close()
+
+
+def test_a_rig_of_another_image_size_is_drawn_at_that_size(
+    arm: ArmModel, rig: RigCalibration
+) -> None:
+    cell = SimCell(arm, rig)
+    whole = cell.latest("cam0")
+    cell.reset("touch_cube", 0, rig=cropped(rig, WINDOW))
+    part = cell.latest("cam0")
+    ours, theirs = WINDOW.frame(part), WINDOW.frame(whole)
+    assert part.color.shape == (160, 256, 3) and ours.intrinsics == theirs.intrinsics
+    # The same rays through another frustum: a pixel on an edge may fall to the other side.
+    assert np.mean(np.abs(ours.depth_m - theirs.depth_m) > 2e-3) < 0.01
+    assert np.mean(np.abs(ours.color.astype(int) - theirs.color) > 8) < 0.01
+    cell.close()

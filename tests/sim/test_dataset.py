@@ -12,10 +12,14 @@ import pytest
 
 from mvista_bringup.paths import config_file
 from mvista_cli import cli
+from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError
+from mvista_core.geometry import invert
+from mvista_core.imaging import ModelWindow
+from mvista_core.rig import load_rig
 from mvista_sim import dataset as collecting
-from mvista_sim.cell import SimCell
 from mvista_sim.dataset import Collection, collect
+from mvista_sim.episodes import EpisodeMaker
 from mvista_world.training.data import load_shard, templates
 
 pytestmark = pytest.mark.slow
@@ -37,13 +41,12 @@ class _Here:
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collecting, "ProcessPoolExecutor", _Here)
-    monkeypatch.setattr(collecting, "SHARD_EPISODES", 2)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Collection:
     rig, arm = config_file("rigs", "sim_cell.yaml"), config_file("arms", "piper.yaml")
-    return Collection("touch_cube", 3, tmp_path / "touch", rig, arm, workers=1)
+    return Collection("touch_cube", 3, tmp_path / "touch", rig, arm, workers=1, shard_episodes=2)
 
 
 def manifest(job: Collection) -> dict[str, Any]:
@@ -62,6 +65,12 @@ def test_a_collection_is_what_training_reads(
     assert shard.depth_mm.shape == (2, 4, 9, 64, 96) and shard.depth_mm.dtype == np.uint16
     assert shard.actions.shape == (2, 1, 96, 7)
     assert all(words[0].startswith("touch the ") for words in shard.instructions)
+    rig = load_rig(job.rig)
+    intrinsics, poses = shard.cameras(rig, TINY.window)
+    for view, camera in enumerate(rig.cameras):
+        lens = TINY.window.intrinsics(camera.intrinsics)
+        assert intrinsics[0, view].tolist() == [lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px]
+        np.testing.assert_array_equal(poses[1, view], camera.base_from_camera)
     assert templates([job.out]) == ("touch the {red|green|blue|yellow} cube",)
     assert (manifest(job)["episodes"], manifest(job)["dropped"]) == (3, 0)
     assert cli.main(["dataset", "info", str(job.out)]) == 0
@@ -93,16 +102,16 @@ def test_grounding_scenes_hold_a_plan_for_every_word(job: Collection) -> None:
 
 
 def test_a_failed_episode_is_counted(job: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    attempt = collecting._episode
+    attempt = EpisodeMaker.make
 
-    def fails_first(cell: SimCell, job: Collection, seed: int) -> Any:
-        return None if seed == job.first_seed else attempt(cell, job, seed)
+    def fails_first(maker: EpisodeMaker, task: str, seed: int) -> Any:
+        return None if seed == job.first_seed else attempt(maker, task, seed)
 
-    monkeypatch.setattr(collecting, "_episode", fails_first)
+    monkeypatch.setattr(EpisodeMaker, "make", fails_first)
     job = dataclasses.replace(job, grounding=True)
     collect(job)
     assert (manifest(job)["episodes"], manifest(job)["dropped"]) == (2, 1)
-    monkeypatch.setattr(collecting, "_episode", lambda *args: None)
+    monkeypatch.setattr(EpisodeMaker, "make", lambda *args: None)
     with pytest.raises(ConfigError, match="all 2 scenes from seed"):
         collect(dataclasses.replace(job, out=job.out.with_name("none")))
 
@@ -115,7 +124,16 @@ def test_a_folder_holds_one_collection(job: Collection) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"episodes": 0}, {"workers": 0}, {"first_seed": -1}, {"task": "fold_towel"}]
+    "change",
+    [
+        {"episodes": 0},
+        {"workers": 0},
+        {"first_seed": -1},
+        {"task": "fold_towel"},
+        {"drawn_cameras": 6},
+        {"held_out": True},
+        {"shape": dataclasses.replace(TINY, action_rate_hz=10.0)},
+    ],
 )
 def test_a_collection_that_makes_no_sense_is_refused(job: Collection, change: Any) -> None:
     with pytest.raises(ConfigError):
@@ -130,3 +148,64 @@ def test_info_refuses_a_damaged_set(job: Collection, capsys: pytest.CaptureFixtu
     (job.out / "shard-00000.npz").write_bytes(b"half a file")
     assert cli.main(["dataset", "info", str(job.out)]) == 2
     assert "shard-00000.npz cannot be read" in capsys.readouterr().err
+
+
+DRAWN = dataclasses.replace(TINY, window=ModelWindow(128, 80, 2))
+
+
+def drawn(job: Collection, name: str, **changes: Any) -> Collection:
+    """Grounding scenes of drawn cameras: quick, and drawn as executed episodes are."""
+    settings = {"shape": DRAWN, "drawn_cameras": 3, "grounding": True, **changes}
+    return dataclasses.replace(job, out=job.out.with_name(name), **settings)
+
+
+def test_drawn_cameras_see_what_their_poses_and_lenses_say(job: Collection) -> None:
+    """Every episode's stills, back-projected by its true cameras, put the table at height 0."""
+    one = drawn(job, "drawn")
+    collect(one)
+    with np.load(one.out / "shard-00000.npz") as shard:
+        arrays = {key: shard[key] for key in shard.files}
+    assert arrays["color"].shape == (2, 3, 80, 128, 3)
+    assert not np.allclose(arrays["base_from_camera"][0], arrays["base_from_camera"][1])
+    for episode in range(2):
+        for view in range(3):
+            fx, fy, cx, cy = arrays["intrinsics"][episode, view]
+            pose = arrays["true_base_from_camera"][episode, view]
+            told = arrays["base_from_camera"][episode, view]
+            assert 0 < np.linalg.norm((invert(pose) @ told)[:3, 3]) < 0.01
+            depth_m = arrays["still_depth_mm"][episode, view] / 1000.0
+            v, u = np.mgrid[:80, :128]
+            points = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(depth_m)]) * depth_m
+            height_m = np.einsum("i,ihw->hw", pose[2, :3], points) + pose[2, 3]
+            # Whatever is not table is floor or pedestal; the table fills most of the picture.
+            assert np.quantile(np.abs(height_m), 0.3) < 2e-3
+
+
+def test_the_same_seeds_give_the_same_bytes_in_any_number_of_processes(
+    job: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = drawn(job, "one", grounding=False, drawn_cameras=2)
+    collect(one)
+    monkeypatch.undo()  # real processes
+    two = drawn(job, "two", grounding=False, drawn_cameras=2, workers=2)
+    collect(two)
+    for name in ("shard-00000.npz", "shard-00001.npz"):
+        with np.load(one.out / name) as ours, np.load(two.out / name) as theirs:
+            assert set(ours.files) == set(theirs.files)
+            for key in ours.files:
+                np.testing.assert_array_equal(ours[key], theirs[key], err_msg=key)
+
+
+def test_info_shows_where_cameras_stood(
+    job: Collection, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    one = drawn(job, "shown", held_out=True, first_seed=10_000)
+    collect(one)
+    sheet = tmp_path / "sheet.png"
+    assert cli.main(["dataset", "info", str(one.out), "--sheet", str(sheet)]) == 0
+    said = capsys.readouterr().out
+    assert "9 cameras by azimuth" in said and "told poses are wrong by 0." in said
+    assert sheet.stat().st_size > 10_000
+    assert manifest(one)["camera_range"]["far_m"] == 1.0 and manifest(one)["held_out"]
+    with pytest.raises(ConfigError, match="another collection.*held_out"):
+        collect(dataclasses.replace(one, held_out=False))

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvista_core.errors import RigError
 from mvista_core.geometry import look_at
-from mvista_world.cameras import EMBEDDING_DIM, camera_embedding, look_at_point, spherical
+from mvista_world.cameras import (
+    EMBEDDING_DIM,
+    camera_embedding,
+    check_cameras,
+    look_at_point,
+    spherical,
+    window_cameras,
+)
+from mvista_world.config import tiny
+from mvista_world.views import ViewCameras
 from tests.world.tiny import RIG
 
 coordinate = st.floats(-2.0, 2.0)
@@ -67,3 +78,64 @@ def test_roll_is_the_turn_about_the_optical_axis() -> None:
     before, after = spherical(pose, np.zeros(3)), spherical(turned, np.zeros(3))
     np.testing.assert_allclose(np.delete(before, 2), np.delete(after, 2), atol=1e-12)
     assert abs(abs(after[2] - before[2]) - 0.3) < 1e-9
+
+
+def spoiled(change: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two good cameras of the rig, the second with one fault."""
+    poses, k = window_cameras(RIG.cameras[:2], tiny().window)
+    if change == "mirrored":
+        poses[1, :3, 0] *= -1
+    elif change == "stretched":
+        poses[1, :3, :3] *= 1.001
+    elif change == "no number":
+        poses[1, 0, 3] = np.nan
+    elif change == "last row":
+        poses[1, 3, 3] = 2.0
+    elif change == "identical":
+        poses[1, :3, 3] = poses[0, :3, 3] + 1e-4
+    elif change == "flipped lens":
+        k[1, 0, 0] *= -1
+    elif change == "skewed lens":
+        k[1, 0, 1] = 1.0
+    elif change == "of the whole image":
+        k[1] = RIG.cameras[1].intrinsics.matrix
+    return poses, k
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("mirrored", "'cam1': base_from_camera mirrors; it needs .* determinant \\+1"),
+        ("stretched", "'cam1': base_from_camera is not rigid"),
+        ("no number", "'cam1': base_from_camera is not rigid"),
+        ("last row", "'cam1': base_from_camera is not rigid"),
+        ("identical", "'cam0' and 'cam1' stand 0.173 mm apart; two views need 1 mm"),
+        ("flipped lens", "'cam1': K is not .* with fx, fy > 0"),
+        ("skewed lens", "'cam1': K is not"),
+        ("of the whole image", r"'cam1': the centre \(.*\) px of K .* window of 96x64"),
+    ],
+)
+def test_cameras_that_span_no_views_are_refused(change: str, message: str) -> None:
+    window = tiny().window
+    check_cameras(RIG.names, *window_cameras(RIG.cameras, window), window)
+    with pytest.raises(RigError, match=message):
+        check_cameras(("cam0", "cam1"), *spoiled(change), window)
+
+
+def test_intrinsics_of_the_token_grid_see_the_same_rays() -> None:
+    config = tiny()
+    poses, k = window_cameras(RIG.cameras, config.window)
+    cameras = ViewCameras.of(poses[None], k[None], config)
+    rows, columns = config.token_grid
+    # The corners of the window are the corners of the grid: half a pixel beyond the centres.
+    for pixel, token in (
+        ([-0.5, -0.5, 1.0], [-0.5, -0.5, 1.0]),
+        ([config.window.width_px - 0.5, 20.0, 1.0], [columns - 0.5, 20.5 * rows / 64 - 0.5, 1.0]),
+    ):
+        rays = np.linalg.solve(k, np.array(pixel)[:, None])
+        seen = np.linalg.solve(cameras.intrinsics[0].numpy(), np.array(token)[:, None])
+        np.testing.assert_allclose(seen, rays, atol=1e-9)
+    picked = cameras.pick(0, [[2, 0], [1, 3]])
+    assert picked.views == 2 and picked.embedding.dtype.is_floating_point
+    np.testing.assert_array_equal(picked.base_from_camera[1, 1], poses[3])
+    np.testing.assert_array_equal(picked.embedding[0, 0], camera_embedding(poses)[2])

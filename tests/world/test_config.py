@@ -68,7 +68,14 @@ def test_presets_are_valid_and_survive_json(name: str, tmp_path: Path) -> None:
 def test_the_shipped_checkpoint_states_what_the_preset_states() -> None:
     """Whoever has not loaded it yet (the collector, a node's defaults) reads the preset."""
     config, _ = load_config(ROOT / "models/checkpoints/tiny/config.json")
-    assert config == tiny() and config.episode == TINY
+    # It was trained before there was in-block fusion, and its results are of before mode 2.
+    assert config == replace(
+        tiny(),
+        cross_modality=None,
+        cross_view=None,
+        sampler=replace(tiny().sampler, mode=1),
+    )
+    assert config.episode == TINY
     assert config.cameras == CAMERAS and len(CAMERAS) <= config.max_views
     assert config.optimisation.steps_from("head") < config.optimisation.steps_from("random")
     assert set(CAMERAS) <= set(load_rig(ROOT / "config/rigs/sim_cell.yaml").names)

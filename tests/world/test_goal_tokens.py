@@ -21,15 +21,15 @@ def test_the_goal_token_holds_the_last_tip_and_lies_in_the_colour_half() -> None
         tiny(),
     )
     rng = np.random.default_rng(0)
-    actions = np.zeros((5, 2, 96, 7), dtype=np.float32)
-    actions[:, :, -1] = arm.home + rng.uniform(-0.3, 0.3, (5, 2, 7)) * [1, 1, 1, 1, 1, 1, 0]
-    found = goal_tokens(actions, rig, arm, config)
-    assert found.shape == (5, 2, len(rig.cameras))
-    for index, camera in enumerate(rig.cameras):
-        k = config.window.intrinsics(camera.intrinsics).matrix
-        for scene, word in np.ndindex(5, 2):
-            tip = arm.base_from_tip(actions[scene, word, -1])[:3, 3]
-            u, v = project(transform_points(invert(camera.base_from_camera), tip), k)
+    last = arm.home + rng.uniform(-0.3, 0.3, (10, 7)) * [1, 1, 1, 1, 1, 1, 0]
+    tips = arm.tip_positions(last)
+    for camera in rig.cameras:
+        lens = config.window.intrinsics(camera.intrinsics)
+        told = np.tile([lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px], (10, 1))
+        poses = np.tile(camera.base_from_camera, (10, 1, 1))
+        found = goal_tokens(tips, told, poses, config)
+        for tip, token in zip(tips, found, strict=True):
+            u, v = project(transform_points(invert(camera.base_from_camera), tip), lens.matrix)
             column = int(np.clip(u // CELL_PX, 0, COLUMNS - 1))
             row = int(np.clip(v // CELL_PX, 0, ROWS - 1))
-            assert found[scene, word, index] == row * 2 * COLUMNS + column
+            assert token == row * 2 * COLUMNS + column

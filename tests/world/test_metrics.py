@@ -88,6 +88,51 @@ def test_emd_subsamples_deterministically() -> None:
     assert metrics.emd_m(a, b, samples=64) > 0
 
 
+@given(seed=st.integers(0, 1000), count=st.integers(2, 200), samples=st.integers(1, 64))
+def test_distances_of_clouds_are_symmetric_none_to_themselves_and_at_most_a_shift(
+    seed: int, count: int, samples: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    a, b, shift = rng.random((count, 3)), rng.random((count + 7, 3)), rng.normal(size=3)
+    for distance in (
+        metrics.chamfer_m,
+        lambda one, other: metrics.emd_m(one, other, samples=samples),
+    ):
+        assert distance(a, a) == pytest.approx(0.0, abs=1e-12)
+        assert distance(a, b) == pytest.approx(distance(b, a))
+        # Moving both changes nothing; moving one costs no more than the way.
+        assert distance(a + shift, b + shift) == pytest.approx(distance(a, b))
+        assert distance(a + shift, a) <= np.linalg.norm(shift) + 1e-9
+    # The best match of a cloud and its copy elsewhere is the translation itself.
+    assert metrics.emd_m(a + shift, a, samples=samples) == pytest.approx(np.linalg.norm(shift))
+
+
+def test_the_floor_of_emd_is_what_sampling_one_surface_costs() -> None:
+    rng = np.random.default_rng(0)
+    plane = np.column_stack([rng.random((4000, 2)), np.zeros(4000)])
+    floor = metrics.emd_floor_m(plane, samples=128)
+    other = np.column_stack([rng.random((4000, 2)), np.zeros(4000)])
+    assert floor == pytest.approx(metrics.emd_m(plane, other, samples=128), rel=0.3)
+    assert metrics.emd_floor_m(plane, samples=512) < floor
+    assert math.isnan(metrics.emd_floor_m(plane[:100], samples=64))
+
+
+def test_ssim_is_the_mean_of_its_definition_at_single_windows() -> None:
+    """Wang et al. 2004, written out with loops at a few pixels of an 11x11 image's only window."""
+    x, y = noise_image(5, (11, 11, 3)), noise_image(6, (11, 11, 3))
+    line = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    window = np.outer(line, line) / line.sum() ** 2
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    scores = []
+    for channel in range(3):
+        a, b = x[..., channel].astype(float), y[..., channel].astype(float)
+        ma, mb = (window * a).sum(), (window * b).sum()
+        va, vb = (window * (a - ma) ** 2).sum(), (window * (b - mb) ** 2).sum()
+        cov = (window * (a - ma) * (b - mb)).sum()
+        scores.append((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+    assert metrics.ssim(x, y) == pytest.approx(np.mean(scores), rel=1e-9)
+
+
 def test_refuses_shapes_that_do_not_match() -> None:
     with pytest.raises(ValueError, match="one non-empty shape"):
         metrics.psnr(noise_image(0), noise_image(0)[:5])

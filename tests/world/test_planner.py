@@ -18,6 +18,8 @@ from mvista_core.errors import (
 )
 from mvista_core.records import Rollout
 from mvista_core.timing import ManualClock
+from mvista_world.choices import MethodChoices
+from mvista_world.config import INITIALISATIONS
 from mvista_world.planner import KEPT_ROLLOUTS, WorldModelPlanner, load_planner
 from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner
 from tests.world.tiny import ARM, CONFIG, RIG, TEMPLATES, make_observation, write_checkpoint
@@ -74,7 +76,7 @@ def test_the_same_seed_imagines_the_same_and_another_something_else(
     assert not np.array_equal(first.color, other.color)
 
 
-@pytest.mark.parametrize("initialisation", ["head", "random"])
+@pytest.mark.parametrize("initialisation", INITIALISATIONS)
 def test_a_plan_covers_the_horizon_within_the_arms_range(
     planner: WorldModelPlanner, initialisation: str
 ) -> None:
@@ -152,7 +154,6 @@ def test_an_unknown_instruction_lists_the_templates(planner: WorldModelPlanner) 
 @pytest.mark.parametrize(
     ("targets", "error", "message"),
     [
-        (["cam0", "cam2", "cam3"], ConfigError, "4 views asked for.*at most 3"),
         (["cam0", "cam0"], ConfigError, "named twice"),
         (["cam1"], ConfigError, "named twice"),
         (["cam9"], RigError, "no camera 'cam9'"),
@@ -168,6 +169,29 @@ def test_views_that_cannot_be_imagined_are_refused(
 def test_a_source_without_a_frame_is_refused(planner: WorldModelPlanner) -> None:
     with pytest.raises(ObservationError, match="no frame of camera 'cam2'"):
         planner.imagine(make_observation("open the drawer"), "cam2", [], 0, go_on)
+
+
+def test_the_null_start_is_the_null_token_itself(planner: WorldModelPlanner) -> None:
+    """App. A: a placeholder that is optimised; without steps every rollout gets its motion."""
+    first, second = imagine(planner), imagine(planner, 6)
+    plans = [planner.infer_actions(r.rollout_id, "null", 0, go_on) for r in (first, second)]
+    np.testing.assert_array_equal(plans[0].prior.positions, plans[1].prior.positions)
+    moved = planner.infer_actions(first.rollout_id, "null", 2, go_on)
+    assert not np.array_equal(moved.prior.positions, plans[0].prior.positions)
+
+
+def test_eq_11_to_the_letter_is_told_the_requests_words_and_weighs_nothing(
+    checkpoint: Path, planner: WorldModelPlanner
+) -> None:
+    """Of ours, words are drawn from all templates and the moving parts weigh more."""
+    choices = MethodChoices(literal_eq11=True)
+    literal = load_planner(checkpoint, RIG, ARM, ManualClock(7), choices=choices)
+    ours, written = (
+        p.infer_actions(imagine(p).rollout_id, "head", 3, go_on) for p in (planner, literal)
+    )
+    # Sums over tens of thousands of latents, where ours are means.
+    assert written.losses.min() > 100.0 * ours.losses.max()
+    assert not np.array_equal(written.prior.positions, ours.prior.positions)
 
 
 def test_only_the_newest_rollouts_are_held(planner: WorldModelPlanner) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mvista_core.errors import RolloutError
+from mvista_core.errors import InstructionError, RolloutError
 from mvista_core.records import Rollout
 from mvista_core.timing import ManualClock
 from mvista_world.probe import PlannerProbe, load_probe
@@ -75,3 +77,40 @@ def test_errors_are_finite_and_depend_on_what_is_told(probe: PlannerProbe) -> No
     assert not np.array_equal(told, nothing)
     with pytest.raises(RolloutError, match="nowhere"):
         probe.explained("nowhere", None, (0.5,))
+
+
+def test_what_the_codec_makes_of_a_film_is_its_own_picture_of_the_same_scene(
+    probe: PlannerProbe,
+) -> None:
+    film = filmed(probe)
+    back = probe.recoded(film.rollout_id)
+    assert back.color.shape == film.color.shape and back.cameras == film.cameras
+    assert not np.array_equal(back.color, film.color)
+    np.testing.assert_array_equal(back.color, probe.recoded(film.rollout_id).color)
+
+
+def test_a_retold_rollout_is_the_same_future_under_other_words(probe: PlannerProbe) -> None:
+    film = filmed(probe)
+    again = probe.retold(film.rollout_id, "Touch the red cube.")
+    other = probe.retold(film.rollout_id, "touch the green cube")
+    plans = [probe.infer_actions(held, "head", 0, go_on).prior for held in (film.rollout_id, again)]
+    np.testing.assert_array_equal(plans[0].positions, plans[1].positions)
+    told = probe.infer_actions(other, "head", 0, go_on).prior
+    assert not np.array_equal(told.positions, plans[0].positions)
+    with pytest.raises(InstructionError):
+        probe.retold(film.rollout_id, "touch the moon")
+
+
+def test_a_hidden_rollout_is_not_read(probe: PlannerProbe) -> None:
+    """Two films of one first frame give one plan at t = 1, and two where they are seen."""
+    film = filmed(probe)
+    views = [[OBSERVATION.frame(name)] * CONFIG.frame_count for name in VIEWS]
+    dark = replace(views[0][0], color=255 - views[0][0].color)
+    views[0] = [views[0][0], *[dark] * (CONFIG.frame_count - 1)]
+    views[1] = [replace(views[1][0], color=255 - views[1][0].color)] * CONFIG.frame_count
+    other = probe.adopt(views, OBSERVATION.joints, "touch the red cube")
+    ids = (film.rollout_id, other.rollout_id)
+    hidden = [probe.read_hidden(held).positions for held in ids]
+    seen = [probe.infer_actions(held, "head", 0, go_on).prior.positions for held in ids]
+    np.testing.assert_array_equal(hidden[0], hidden[1])
+    assert not np.array_equal(seen[0], seen[1])

@@ -9,7 +9,7 @@ from mvista_core.records import Float32, UInt8
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.decode import decode_actions, decode_views, within_range
-from mvista_world.encode import encode_source, encode_views, to_pixels
+from mvista_world.encode import encode_source, encode_views, source_mask, to_pixels
 from mvista_world.layout import from_grid, to_grid
 from mvista_world.trajectory import TrajectoryVae
 from tests.world.tiny import ARM, CONFIG, make_observation
@@ -59,13 +59,14 @@ def test_only_the_sources_first_frame_is_given() -> None:
     codec = StackedCodec(CONFIG.codec).eval()
     frame = CONFIG.window.frame(make_observation("").frame("cam1"))
     given = encode_source(codec, frame, 3, CONFIG, COMPUTE)
-    maps = from_grid(given.latents, 3)[0]
+    maps = from_grid(given, 3)[0]
     assert maps[0, :, :, 0].abs().max() > 0
     maps[0, :, :, 0] = 0.0
     assert maps.abs().max() == 0
     rows, columns = CONFIG.token_grid
-    assert given.clean.sum() == rows * 2 * columns
-    assert len(given.clean) == 3 * CONFIG.latent_frames * rows * 2 * columns
+    clean = source_mask(3, CONFIG, COMPUTE)
+    assert clean.sum() == rows * 2 * columns
+    assert len(clean) == 3 * CONFIG.latent_frames * rows * 2 * columns
 
 
 def test_decoded_actions_begin_at_the_arm_and_stay_in_its_range() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from mvista_core.arm import load_arm
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame, JointState, Observation, RigCalibration
 from mvista_core.rig import load_rig
+from mvista_world.cameras import window_cameras
 from mvista_world.codec import StackedCodec
 from mvista_world.config import (
     CodecConfig,
+    CrossModalityConfig,
+    CrossViewConfig,
     ModelConfig,
     OptimisationConfig,
     SamplerConfig,
@@ -30,6 +34,7 @@ from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.layout import clean_mask
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.trajectory import TrajectoryVae
+from mvista_world.views import ViewCameras
 
 CONFIG_FOLDER = Path(__file__).parents[2] / "config"
 RIG = load_rig(CONFIG_FOLDER / "rigs/sim_cell.yaml")
@@ -42,6 +47,8 @@ CONFIG = ModelConfig(
     frame_count=5,
     codec=CodecConfig(latent_channels=8, width=8),
     transformer=TransformerConfig(2, 2, 16, 48, 32),
+    cross_modality=CrossModalityConfig(8, 2),
+    cross_view=CrossViewConfig(8, 2),
     text=TextConfig(hidden=16, layers=1, heads=2, max_tokens=6),
     trajectory=TrajectoryConfig(
         action_count=32, action_rate_hz=10.0, stages=2, channels=4, width=8
@@ -73,11 +80,16 @@ def make_conditions(batch: int, views: int, seed: int = 1) -> Conditions:
     text = torch.randn(batch, CONFIG.text.max_tokens, CONFIG.text.hidden, generator=rng)
     text[:, -2:] = 0.0
     z = CONFIG.trajectory
-    return Conditions(
-        text,
-        torch.randn(batch, views, 13, generator=rng),
-        torch.randn(batch, z.tokens, z.channels, generator=rng),
-    )
+    told = torch.randn(batch, views, 13, generator=rng)
+    cameras = replace(make_cameras(batch, views), embedding=told)
+    return Conditions(text, cameras, torch.randn(batch, z.tokens, z.channels, generator=rng))
+
+
+def make_cameras(batch: int, views: int) -> ViewCameras:
+    """The rig's cameras, another first one in each sample."""
+    poses, intrinsics = window_cameras(RIG.cameras, CONFIG.window)
+    order = [[(first + k) % len(poses) for k in range(views)] for first in range(batch)]
+    return ViewCameras.of(poses[None], intrinsics[None], CONFIG).pick(0, order)
 
 
 def make_latents(batch: int, views: int, modalities: int = 2, seed: int = 2) -> torch.Tensor:

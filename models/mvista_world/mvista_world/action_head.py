@@ -6,6 +6,8 @@ readings are averaged over draws.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from mvista_world.config import OptimisationConfig
@@ -29,11 +31,7 @@ def read_latent(
     # What was given stays clean here as in imagination: it holds no motion to be read.
     known = known_latents(clean, generator.config.transformer.patch, rollout.shape[2:])
     x = noised(rollout.expand(n, -1, -1, -1, -1), noise, times, known)
-    repeated = Conditions(
-        conditions.text.expand(n, -1, -1),
-        conditions.cameras.expand(n, -1, -1),
-        generator.null(n),
-    )
+    repeated = replace(conditions, style=generator.null(1)).expand(n)
     # Errors of single draws are independent, since their noise is: their mean is nearer.
     hidden = generator(x, times, clean, repeated).hidden
     return generator.head(hidden).float().mean(dim=0, keepdim=True)

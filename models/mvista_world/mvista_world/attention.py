@@ -1,17 +1,48 @@
-"""Attention for WanAttention modules on a CPU in bf16: explicit softmax(q k) v.
+"""What attention modules share: diffusers' WanAttention, norms, a start at zero.
 
-At a few hundred tokens this is faster than the fused kernel, whose bf16 backward is slow; the
-projections, norms and weights are the module's own.
+`ExplicitAttention` is for a CPU in bf16: at a few hundred tokens softmax(q k) v written out is
+faster than the fused kernel, whose bf16 backward is slow; the projections, norms and weights are
+the module's own.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
-from diffusers.models.transformers.transformer_wan import WanAttention
+from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import nn
 from torch.nn import functional as F
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
+Z = TypeVar("Z", nn.Linear, nn.Conv1d)
+
+
+def cross_attention(dim: int, heads: int) -> WanAttention:
+    """diffusers' attention module between sequences of width `dim`, with its default processor."""
+    return WanAttention(
+        dim,
+        heads,
+        dim // heads,
+        cross_attention_dim_head=dim // heads,
+        processor=WanAttnProcessor(),
+    )
+
+
+def zeroed(layer: Z) -> Z:
+    """The layer at zero: what is added to the backbone has no effect before it is trained."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def layer_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    """The module's layer norm in x's own precision (autocast would go through float32 copies)."""
+    with torch.autocast(x.device.type, enabled=False):
+        weight = None if norm.weight is None else norm.weight.to(x.dtype)
+        bias = None if norm.bias is None else norm.bias.to(x.dtype)
+        return F.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
 
 def rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,95 @@
-"""Cameras as the generator sees them: Eq. 6 (look-at point) and Eq. 7 (13-D spherical token)."""
+"""Cameras as the generator sees them: Eq. 6 (look-at point) and Eq. 7 (13-D spherical token).
+
+And which cameras it can be told at all: `check_cameras`, asked before anything is computed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_core.errors import RigError
+from mvista_core.geometry import is_pose
+from mvista_core.imaging import ModelWindow
+from mvista_core.records import CameraCalibration, Float64
+
 FREQUENCIES = 2
 EMBEDDING_DIM = 3 * 2 * FREQUENCIES + 1
+LEAST_BASELINE_M = 0.001
+"""Two views nearer to each other are one: they span no epipolar line."""
+
+
+def window_cameras(
+    cameras: Iterable[CameraCalibration], window: ModelWindow
+) -> tuple[Float64, Float64]:
+    """base_from_camera [V, 4, 4] and K [V, 3, 3] of the model's window (pixels) of cameras.
+
+    Raises:
+        ObservationError: an image is smaller than the window.
+    """
+    pairs = [(c.base_from_camera, window.intrinsics(c.intrinsics).matrix) for c in cameras]
+    poses, matrices = zip(*pairs, strict=True)
+    return np.stack(poses), np.stack(matrices)
+
+
+def camera_matrices(intrinsics: NDArray[np.floating]) -> Float64:
+    """K [..., 3, 3] of (fx, fy, cx, cy) [..., 4]."""
+    k = np.zeros((*intrinsics.shape[:-1], 3, 3))
+    k[..., 0, 0], k[..., 1, 1] = intrinsics[..., 0], intrinsics[..., 1]
+    k[..., :2, 2], k[..., 2, 2] = intrinsics[..., 2:], 1.0
+    return k
+
+
+def check_cameras(
+    names: Sequence[str],
+    base_from_camera: NDArray[np.floating],
+    intrinsics: NDArray[np.floating],
+    window: ModelWindow,
+) -> None:
+    """Refuse views that no generator can be told: poses [V, 4, 4] and K [V, 3, 3] of the window.
+
+    Raises:
+        RigError: a pose that is not rigid or mirrors, two cameras in one place, a K that is no
+            pinhole's or does not fit the window.
+    """
+    for name, pose, k in zip(names, base_from_camera, intrinsics, strict=True):
+        _check_pose(name, pose)
+        _check_pinhole(name, k, window)
+    centres = np.asarray(base_from_camera, dtype=np.float64)[:, :3, 3]
+    for i, name in enumerate(names):
+        for other, centre in zip(names[:i], centres[:i], strict=True):
+            apart_m = float(np.linalg.norm(centres[i] - centre))
+            if apart_m < LEAST_BASELINE_M:
+                raise RigError(
+                    f"cameras '{other}' and '{name}' stand {apart_m * 1e3:.3g} mm apart; two views "
+                    f"need {LEAST_BASELINE_M * 1e3:g} mm at least: see base_from_camera"
+                )
+
+
+def _check_pose(name: str, pose: NDArray[np.floating]) -> None:
+    if is_pose(pose):
+        return
+    mirrored = np.linalg.det(pose[:3, :3]) < 0
+    raise RigError(
+        f"camera '{name}': base_from_camera {'mirrors' if mirrored else 'is not rigid'}; it needs "
+        "an orthonormal rotation of determinant +1 and the last row 0 0 0 1"
+    )
+
+
+def _check_pinhole(name: str, k: NDArray[np.floating], window: ModelWindow) -> None:
+    fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
+    pinhole = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if not (np.isfinite(k).all() and np.array_equal(k, pinhole) and fx > 0 and fy > 0):
+        raise RigError(
+            f"camera '{name}': K is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0"
+        )
+    if not (0 <= cx < window.width_px and 0 <= cy < window.height_px):
+        raise RigError(
+            f"camera '{name}': the centre ({cx:.4g}, {cy:.4g}) px of K lies outside the model's "
+            f"window of {window.width_px}x{window.height_px}; is K of another resolution?"
+        )
 
 
 def look_at_point(base_from_camera: NDArray[np.floating]) -> NDArray[np.float64]:

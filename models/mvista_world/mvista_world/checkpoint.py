@@ -15,6 +15,7 @@ from torch import nn
 
 from mvista_core import weights
 from mvista_core.errors import ConfigError, WeightsError
+from mvista_world.choices import MethodChoices
 from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig, load_config
@@ -45,8 +46,11 @@ class Checkpoint:
     compute: Compute
 
 
-def load_checkpoint(folder: Path, compute: Compute | None = None) -> Checkpoint:
-    """Verify and load a checkpoint folder; `compute` None chooses by what the processor can.
+def load_checkpoint(
+    folder: Path, compute: Compute | None = None, choices: MethodChoices | None = None
+) -> Checkpoint:
+    """Verify and load a checkpoint folder; `compute` None chooses by what the processor can,
+    `choices` None leaves the method to its config.
 
     Raises:
         WeightsError: missing, truncated or altered files, or one that does not fit its config.
@@ -54,6 +58,7 @@ def load_checkpoint(folder: Path, compute: Compute | None = None) -> Checkpoint:
     """
     sha = weights.verify(folder)
     config, templates = load_config(folder / "config.json")
+    config = (choices or MethodChoices()).applied_to(config)
     has_refiner = (folder / REFINER_FILES[0]).is_file()
     refiner = load_refiner(folder) if has_refiner else None
     compute = compute or choose()

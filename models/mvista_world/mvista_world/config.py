@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 
-INITIALISATIONS = ("head", "random")
-"""Where Eq. 11 may start: at the action head's reading, or at N(0, 1) as in the paper."""
+C = TypeVar("C")
+INITIALISATIONS = ("head", "random", "null")
+"""Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
+token as in App. A."""
+VIEW_MODES = (1, 2)
 CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
@@ -59,6 +63,32 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
+class CrossModalityConfig:
+    """Local cross-modality attention (Eq. 3-5). The paper gives no numbers: all are our choice.
+
+    `window` is k of the k x k neighbourhood (r = k // 2), `width` the reduced one of App. A.
+    """
+
+    width: int = 32
+    heads: int = 2
+    window: int = 3
+
+
+@dataclass(frozen=True)
+class CrossViewConfig:
+    """Deformable cross-view attention (Eq. 8). The paper gives no numbers: all are our choice.
+
+    `samples` is K on each epipolar line, `max_offset` Eq. 8's bound in token-grid pixels. `width`
+    is reduced as that of cross-modality attention.
+    """
+
+    width: int = 32
+    heads: int = 2
+    samples: int = 4
+    max_offset: float = 1.0
+
+
+@dataclass(frozen=True)
 class TextConfig:
     """The instruction encoder; `kind` "bert" is trained with the model, "umt5" is Wan's own."""
 
@@ -95,10 +125,17 @@ class TrajectoryConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Euler solver of the probability flow (our choice: steps and shift)."""
+    """Euler solver of the probability flow (our choice: steps and shift).
+
+    `mode` is the paper's (Sec. 5.1): 1 imagines all views in one run; 2, its default, imagines
+    `reference_views` first (the source among them; how many is our choice), then the others with
+    those frozen.
+    """
 
     steps: int = 10
     shift: float = 3.0
+    mode: int = 2
+    reference_views: int = 2
 
 
 @dataclass(frozen=True)
@@ -108,7 +145,9 @@ class OptimisationConfig:
     Below `t_low` the noised rollout shows its motion by itself and z hardly matters. From the
     head's reading, which is near, steps are small (`head_learning_rate`). `still_weight` is the
     weight of latents where the rollout does not move, against 1 where all pixels do.
-    `head_steps` and `random_steps` are how many are taken from either start (the paper's: 100).
+    `head_steps` and `random_steps` are how many are taken from the head's reading and from the
+    other starts (the paper's: 100). `literal` takes Eq. 11 as it is written instead: the request's
+    own words, t over all of [0, 1], both norms as plain sums of squares, no weight of motion.
     """
 
     learning_rate: float = 0.1
@@ -123,6 +162,7 @@ class OptimisationConfig:
     head_t_high: float = 0.7
     head_steps: int = 15
     random_steps: int = 100
+    literal: bool = False
 
     def steps_from(self, initialisation: str) -> int:
         """How many steps are taken from one of `INITIALISATIONS` where nobody says."""
@@ -134,6 +174,8 @@ class ModelConfig:
     """One preset: everything that shapes tensors or the method.
 
     `cameras` are the views of a request that names none: the source, then the imagined ones.
+    `cross_modality` and `cross_view` None leave the module out of every block (the paper's
+    "w/o Mod" and "w/o view"); the shipped checkpoint was trained without either.
     """
 
     name: str
@@ -146,6 +188,8 @@ class ModelConfig:
     depth: DepthConfig = field(default_factory=DepthConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    cross_modality: CrossModalityConfig | None = field(default_factory=CrossModalityConfig)
+    cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
@@ -219,13 +263,41 @@ def validate(config: ModelConfig) -> None:
             f"action_count {config.trajectory.action_count} is not a multiple of "
             f"{2**config.trajectory.stages} (2^stages)"
         )
+    if config.sampler.mode not in VIEW_MODES or config.sampler.reference_views < 1:
+        raise ConfigError(
+            f"{config.sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more"
+        )
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
+    _validate_fusion(config.cross_modality, config.cross_view)
+
+
+def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig | None) -> None:
+    for name, module in (("cross_modality", modality), ("cross_view", view)):
+        if module is None:
+            continue
+        if module.heads < 1 or module.width < 1 or module.width % module.heads:
+            raise ConfigError(
+                f"{name}: width {module.width} is not a multiple of {module.heads} heads"
+            )
+    if modality is not None and (modality.window < 1 or modality.window % 2 == 0):
+        raise ConfigError(f"cross_modality: window {modality.window} is not odd and 1 or more")
+    if view is not None and (view.samples < 1 or not view.max_offset >= 0):
+        raise ConfigError(
+            f"cross_view: {view.samples} samples of max_offset {view.max_offset}; at least 1 "
+            "sample is needed, and no negative offset"
+        )
 
 
 def tiny() -> ModelConfig:
     """The shipped checkpoint: runs on two CPU cores."""
     return ModelConfig("tiny")
+
+
+def tiny_views() -> ModelConfig:
+    """`tiny` for cameras anywhere: a window of 16x10 latent cells (8x5 tokens), so that an epipolar
+    line crosses more cells than it has samples."""
+    return ModelConfig("tiny_views", window=ModelWindow(128, 80, 2))
 
 
 def wan22_ti2v_5b() -> ModelConfig:
@@ -237,12 +309,14 @@ def wan22_ti2v_5b() -> ModelConfig:
         frame_period_s=0.2,
         codec=CodecConfig("wan", 48, 16, 4, 160),
         transformer=TransformerConfig(30, 24, 128, 14336, 256),
+        cross_modality=CrossModalityConfig(256, 8),
+        cross_view=CrossViewConfig(256, 8, 8),
         text=TextConfig("umt5", 4096, 24, 64, 512),
         sampler=SamplerConfig(40, 5.0),
     )
 
 
-PRESETS = {"tiny": tiny, "wan22_ti2v_5b": wan22_ti2v_5b}
+PRESETS = {"tiny": tiny, "tiny_views": tiny_views, "wan22_ti2v_5b": wan22_ti2v_5b}
 
 
 def preset(name: str) -> ModelConfig:
@@ -256,6 +330,10 @@ def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> No
     """Write the config and the instruction templates it was trained on as JSON."""
     document = {"model": dataclasses.asdict(config), "templates": list(templates)}
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _optional(kind: type[C], values: Mapping[str, Any] | None) -> C | None:
+    return None if values is None else kind(**values)
 
 
 def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
@@ -281,9 +359,13 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             transformer=TransformerConfig(
                 **{**model["transformer"], "patch": tuple(model["transformer"]["patch"])}
             ),
+            # Checkpoints of before these were stated have neither module.
+            cross_modality=_optional(CrossModalityConfig, model.get("cross_modality")),
+            cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             text=TextConfig(**model["text"]),
             trajectory=TrajectoryConfig(**model["trajectory"]),
-            sampler=SamplerConfig(**model["sampler"]),
+            # Checkpoints of before modes were stated have their results from mode 1.
+            sampler=SamplerConfig(**{"mode": 1, **model["sampler"]}),
             optimisation=OptimisationConfig(**model["optimisation"]),
         )
         return config, tuple(document["templates"])

@@ -1,15 +1,52 @@
-"""Imagination: the Euler solver of the probability flow (Eq. 2), with known tokens (App. A)."""
+"""Imagination: the Euler solver of the probability flow (Eq. 2), with known tokens (App. A), in as
+many sampling runs as the views of a request take (Sec. 5.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
+from mvista_world.config import SamplerConfig
 from mvista_world.flow import known_latents, shifted
 from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.layout import clean_mask
+from mvista_world.view_passes import ViewPass, put_views, take_views
 
 Step = Callable[[float], bool]
+
+
+def solve_views(
+    generator: MultiViewGenerator,
+    given: torch.Tensor,
+    noise: torch.Tensor,
+    passes: Sequence[ViewPass],
+    told: Sequence[Conditions],
+    sampler: SamplerConfig,
+    on_step: Callable[[int, float], bool],
+) -> torch.Tensor:
+    """All views, run by run; `given`, `noise` and what is returned are [B, C, T, V*h, M*w].
+
+    `told` are the conditions of each run's views; `on_step(run, fraction)` hears how far it is.
+    What a run before has imagined is given to the next, and comes out of it the same to the bit.
+    """
+    views = given.shape[3] // generator.config.latent_size[0]
+    latents = given
+    for k, (run, conditions) in enumerate(zip(passes, told, strict=True)):
+        known = run.known(generator.config.latent_frames)
+        part = solve(
+            generator,
+            take_views(latents, views, run.views),
+            clean_mask(known, generator.config.token_grid).to(given.device),
+            conditions,
+            take_views(noise, views, run.views),
+            sampler.steps,
+            sampler.shift,
+            partial(on_step, k),
+        )
+        latents = put_views(latents, views, run.views, part)
+    return latents
 
 
 @torch.no_grad()

@@ -5,8 +5,6 @@ What is given (the source view's first frame) is told from what is to be imagine
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,14 +15,6 @@ from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
 from mvista_world.layout import clean_mask, to_grid
-
-
-@dataclass(frozen=True)
-class Given:
-    """latents [1, C, T', V*h, 2*w], zero where nothing is given; clean bool [L], what is given."""
-
-    latents: torch.Tensor
-    clean: torch.Tensor
 
 
 def to_pixels(color: UInt8, depth_m: NDArray[np.floating], config: ModelConfig) -> torch.Tensor:
@@ -53,13 +43,14 @@ def encode_views(
 
 def encode_source(
     codec: VideoCodec, frame: CameraFrame, views: int, config: ModelConfig, compute: Compute
-) -> Given:
-    """One frame, a model window, in the first view's first latent frame of `views` views."""
+) -> torch.Tensor:
+    """One frame, a model window, in the first view's first latent frame of `views` views: latents
+    [1, C, T', V*h, 2*w], zero where nothing is given."""
     first = encode_views(codec, frame.color[None, None], frame.depth_m[None, None], config, compute)
     shape = (1, views, 2, first.shape[2], config.latent_frames, *first.shape[4:])
     given = torch.zeros(shape, device=compute.device)
     given[:, 0, :, :, 0] = first[0, :, :, 0]
-    return Given(to_grid(given), source_mask(views, config, compute))
+    return to_grid(given)
 
 
 def source_mask(views: int, config: ModelConfig, compute: Compute) -> torch.Tensor:

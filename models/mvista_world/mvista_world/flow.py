@@ -51,7 +51,7 @@ def denoising_error(
     known = known_latents(clean, generator.config.transformer.patch, x0.shape[2:])
     prediction = generator(noised(x0, noise, t, known), t, clean, conditions)
     # The straight path from data to noise has velocity noise - x0 at every t (Eq. 2).
-    error = (prediction.velocity.float() - (noise - x0)) ** 2
+    error = (prediction.velocity.to(x0.dtype) - (noise - x0)) ** 2
     if weight is not None:
         error = error * weight
     # Given tokens are not predicted; their error would reward copying the input.

@@ -1,40 +1,50 @@
 """The multi-view RGB-D generator: diffusers' WanTransformer3DModel and what the paper adds to it.
 
-Added per token: modality token, camera token. Added per block: the fusion slot before
-self-attention, style cross-attention after text cross-attention. Added once: the pooled
+Added per token: modality token, camera token. Added per block (`block`): fusion of modalities and
+views before self-attention, style cross-attention after the block. Added once: the pooled
 instruction in the modulation and the latent-consistency head. Everything added starts at zero, so
-one RGB view gives the backbone's own output.
+the backbone's own output is where training starts.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import (
-    WanAttention,
-    WanAttnProcessor,
-    WanTransformerBlock,
-)
+from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import nn
-from torch.nn import functional as F
 
-from mvista_world.attention import ExplicitAttention, Rotary
+from mvista_core.errors import ConfigError
+from mvista_world.attention import ExplicitAttention, cross_attention, layer_norm, zeroed
+from mvista_world.block import BlockInputs, KnownTokens, MultiViewBlock
 from mvista_world.config import ModelConfig
 from mvista_world.layout import token_owner
-from mvista_world.modality import FusionSlot, TokenIdentity
+from mvista_world.modality import TokenIdentity
+from mvista_world.views import TokenGrid, ViewCameras, token_geometry
 
 TIME_SCALE = 1000.0
+FUSION = ("cross_modality", "cross_view")
+"""Modules of a block that weights to start from may lack: at zero they add nothing."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the generator is told: text [B, n, text_dim], cameras [B, V, 13], style [B, S, C]."""
+    """What the generator is told: text [B, n, text_dim], cameras of the views, style [B, S, C]."""
 
     text: torch.Tensor
-    cameras: torch.Tensor
+    cameras: ViewCameras
     style: torch.Tensor
+
+    def expand(self, samples: int) -> Conditions:
+        """Those of one sample for `samples` of them."""
+        return Conditions(
+            self.text.expand(samples, -1, -1),
+            self.cameras.expand(samples),
+            self.style.expand(samples, -1, -1),
+        )
 
 
 @dataclass(frozen=True)
@@ -43,31 +53,6 @@ class Prediction:
 
     velocity: torch.Tensor
     hidden: torch.Tensor
-
-
-def cross_attention(dim: int, heads: int) -> WanAttention:
-    """diffusers' attention module between sequences of width `dim`, with its default processor."""
-    return WanAttention(
-        dim,
-        heads,
-        dim // heads,
-        cross_attention_dim_head=dim // heads,
-        processor=WanAttnProcessor(),
-    )
-
-
-class StyleAttention(nn.Module):
-    """Cross-attention to the S style tokens (Sec. 4.3); zero-initialised output."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(dim)
-        self.attention = cross_attention(dim, heads)
-        nn.init.zeros_(self.attention.to_out[0].weight)
-        nn.init.zeros_(self.attention.to_out[0].bias)
-
-    def forward(self, tokens: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        return tokens + self.attention(layer_norm(self.norm, tokens), style, None, None)
 
 
 class ConsistencyHead(nn.Module):
@@ -99,34 +84,20 @@ class MultiViewGenerator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        t, trajectory = config.transformer, config.trajectory
-        dim, heads = config.inner_dim, t.num_attention_heads
-        self.backbone = WanTransformer3DModel(
-            patch_size=t.patch,
-            num_attention_heads=heads,
-            attention_head_dim=t.attention_head_dim,
-            in_channels=config.codec.latent_channels,
-            out_channels=config.codec.latent_channels,
-            text_dim=config.text.hidden,
-            freq_dim=t.freq_dim,
-            ffn_dim=t.ffn_dim,
-            num_layers=t.num_layers,
-            qk_norm=t.qk_norm,
-        )
+        trajectory = config.trajectory
+        dim, heads = config.inner_dim, config.transformer.num_attention_heads
+        self.backbone = make_backbone(config)
         # All that is added starts without effect (zero outputs): training departs from what the
         # backbone can do, and weights of Wan2.2 load as they are.
         self.identity = TokenIdentity(dim)
-        self.fusion = nn.ModuleList([FusionSlot() for _ in range(t.num_layers)])
         self.style_in = nn.Linear(trajectory.channels, dim)
         # z's tokens are ordered in time, which attention by itself does not see.
         self.style_position = nn.Parameter(torch.randn(trajectory.tokens, dim) * 0.02)
-        self.style = nn.ModuleList([StyleAttention(dim, heads) for _ in range(t.num_layers)])
         # Learned, not zeros: "nothing is told" must differ from the mean trajectory.
         self.null_style = nn.Parameter(torch.zeros(trajectory.tokens, trajectory.channels))
-        self.instruction_gate = nn.Linear(dim, 6 * dim)
-        nn.init.zeros_(self.instruction_gate.weight)
-        nn.init.zeros_(self.instruction_gate.bias)
+        self.instruction_gate = zeroed(nn.Linear(dim, 6 * dim))
         self.head = ConsistencyHead(dim, heads, trajectory.tokens, trajectory.channels)
+        self.register_load_state_dict_pre_hook(_style_into_blocks)
 
     def use_explicit_attention(self) -> None:
         """Switch every attention module to the CPU processor (same weights, same result)."""
@@ -134,9 +105,29 @@ class MultiViewGenerator(nn.Module):
             if isinstance(module, WanAttention):
                 module.processor = ExplicitAttention()
 
+    def close_instruction_gate(self) -> None:
+        """Take the pooled instruction out of the modulation, in training too: it stays at zero."""
+        nn.init.zeros_(self.instruction_gate.weight)
+        nn.init.zeros_(self.instruction_gate.bias)
+        self.instruction_gate.requires_grad_(False)
+
     def null(self, batch: int) -> torch.Tensor:
         """The null trajectory token as style [B, S, C]."""
         return self.null_style.expand(batch, -1, -1)
+
+    def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Load weights to train on from; a module of `FUSION` that they lack stays at zero.
+
+        Raises:
+            RuntimeError: any other key is missing, or one is unknown or of another shape.
+        """
+        lacking = [name for name in FUSION if not any(f".{name}." in key for key in weights)]
+        fresh = {
+            key: value
+            for key, value in self.state_dict().items()
+            if any(f".{name}." in key for name in lacking)
+        }
+        self.load_state_dict({**weights, **fresh})
 
     def forward(
         self, x: torch.Tensor, t: torch.Tensor, clean: torch.Tensor, conditions: Conditions
@@ -148,30 +139,48 @@ class MultiViewGenerator(nn.Module):
             t: noise level [B] in [0, 1] of the unknown tokens.
             clean: bool [L] or [B, L]; known tokens, whose time is zero.
             conditions: text, cameras, style.
+
+        Raises:
+            ConfigError: x is no grid of the views that the cameras are of.
         """
-        backbone = self.backbone
-        views = conditions.cameras.shape[1]
+        backbone, cameras = self.backbone, conditions.cameras
+        # Weights say in which numbers: bf16 ones take what they are given in float32.
+        number = backbone.patch_embedding.weight.dtype
         rotary = backbone.rope(x)
-        grid = backbone.patch_embedding(x)
-        tokens = grid.flatten(2).transpose(1, 2).contiguous()
-        view, modality = self._owners(views, grid.shape[2:])
-        tokens = self.identity(tokens, view, modality, conditions.cameras)
+        volume = backbone.patch_embedding(x.to(number))
+        grid = self._grid(cameras.views, volume.shape[2:])
+        tokens = volume.flatten(2).transpose(1, 2).contiguous()
+        tokens = self.identity(tokens, *self._owners(grid), cameras.embedding.to(number))
+        temb, modulation, text = self._embed(t, conditions.text.to(number))
+        style = self.style_in(conditions.style.to(number)) + self.style_position
         known = KnownTokens(clean)
-        temb, modulation, text = self._embed(t, conditions.text)
-        style = self.style_in(conditions.style) + self.style_position
-        # Sec. 4.1-4.2 fuse before self-attention; style (Sec. 4.3) is heard after the words.
-        for block, fuse, attend in zip(backbone.blocks, self.fusion, self.style, strict=True):
-            tokens = run_block(block, fuse(tokens), text, modulation, known, rotary)
-            tokens = attend(tokens, style)
+        geometry = token_geometry(cameras, grid, self.config.cross_modality, self.config.cross_view)
+        told = BlockInputs(text, modulation, rotary, style, known, geometry)
+        keep_nothing = backbone.gradient_checkpointing and torch.is_grad_enabled()
+        for block in backbone.blocks:
+            if keep_nothing:
+                tokens = backbone._gradient_checkpointing_func(block, tokens, told)
+            else:
+                tokens = block(tokens, told)
         hidden = layer_norm(backbone.norm_out, tokens)
         shift, scale = (backbone.scale_shift_table[:, None] + temb[:, :, None]).unbind(2)
         velocity = backbone.proj_out(known.affine(hidden, scale, shift))
-        return Prediction(self._unpatchify(velocity, grid.shape[2:]), hidden)
+        return Prediction(self._unpatchify(velocity, volume.shape[2:]), hidden)
 
-    def _owners(self, views: int, grid: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
-        frames, height, width = grid
-        _, columns = self.config.token_grid
-        view, modality, _ = token_owner(views, width // columns, frames, height // views, columns)
+    def _grid(self, views: int, volume: torch.Size) -> TokenGrid:
+        frames, height, width = volume
+        rows, columns = self.config.token_grid
+        if height != views * rows or width % columns:
+            raise ConfigError(
+                f"{height}x{width} tokens are not {views} views of {rows}x{columns} each, maps "
+                "side by side: latents and cameras are of other views, or of another model's window"
+            )
+        return TokenGrid(views, width // columns, frames, rows, columns)
+
+    def _owners(self, grid: TokenGrid) -> tuple[torch.Tensor, torch.Tensor]:
+        view, modality, _ = token_owner(
+            grid.views, grid.modalities, grid.frames, grid.rows, grid.columns
+        )
         device = self.null_style.device
         return view.to(device), modality.to(device)
 
@@ -199,66 +208,33 @@ class MultiViewGenerator(nn.Module):
         return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-class KnownTokens:
-    """Which tokens are given, and so have time zero: per-token modulation from two times only.
-
-    diffusers expands the modulation to [B, L, 6, d]; there are just two distinct rows, so they
-    are broadcast instead. When the given tokens are the leading ones (the first frame of the
-    source view) two slices do.
-    """
-
-    def __init__(self, clean: torch.Tensor) -> None:
-        count = int(clean.sum()) if clean.ndim == 1 else -1
-        self.leading = count if clean.ndim == 1 and bool(clean[:count].all()) else None
-        self.mask = clean.unsqueeze(-1) if clean.ndim == 2 else clean[None, :, None]
-
-    def affine(self, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        """x [B, L, d] * (1 + scale) + shift; scale, shift [B, 2, d] for the times (t, 0)."""
-        scale, shift = (1 + scale).to(x.dtype), shift.to(x.dtype)
-        if self.leading is None:
-            return torch.addcmul(self._choose(shift), x, self._choose(scale))
-        k = self.leading
-        given = torch.addcmul(shift[:, 1:2], x[:, :k], scale[:, 1:2])
-        return torch.cat([given, torch.addcmul(shift[:, 0:1], x[:, k:], scale[:, 0:1])], dim=1)
-
-    def gate(self, x: torch.Tensor, update: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-        """x + update * gate, all [B, L, d] but gate [B, 2, d]."""
-        gate, update = gate.to(x.dtype), update.to(x.dtype)
-        if self.leading is None:
-            return torch.addcmul(x, update, self._choose(gate))
-        k = self.leading
-        given = torch.addcmul(x[:, :k], update[:, :k], gate[:, 1:2])
-        rest = torch.addcmul(x[:, k:], update[:, k:], gate[:, 0:1])
-        return torch.cat([given, rest], dim=1)
-
-    def _choose(self, pair: torch.Tensor) -> torch.Tensor:
-        return torch.where(self.mask, pair[:, 1:2], pair[:, 0:1])
+def make_backbone(config: ModelConfig) -> WanTransformer3DModel:
+    """diffusers' model and keys, its blocks `MultiViewBlock`s."""
+    t = config.transformer
+    # Without blocks of its own first: at full size they would be 10 GB for nothing.
+    backbone = WanTransformer3DModel(
+        patch_size=t.patch,
+        num_attention_heads=t.num_attention_heads,
+        attention_head_dim=t.attention_head_dim,
+        in_channels=config.codec.latent_channels,
+        out_channels=config.codec.latent_channels,
+        text_dim=config.text.hidden,
+        freq_dim=t.freq_dim,
+        ffn_dim=t.ffn_dim,
+        num_layers=0,
+        qk_norm=t.qk_norm,
+    )
+    backbone.blocks = nn.ModuleList([MultiViewBlock(config) for _ in range(t.num_layers)])
+    backbone.register_to_config(num_layers=t.num_layers)
+    # What diffusers compiles by the block, and keeps on one device.
+    backbone._repeated_blocks = backbone._no_split_modules = [MultiViewBlock.__name__]
+    return backbone
 
 
-def layer_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
-    """The module's layer norm in x's own precision (autocast would go through float32 copies)."""
-    with torch.autocast(x.device.type, enabled=False):
-        weight = None if norm.weight is None else norm.weight.to(x.dtype)
-        bias = None if norm.bias is None else norm.bias.to(x.dtype)
-        return F.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
-
-
-def run_block(
-    block: WanTransformerBlock,
-    tokens: torch.Tensor,
-    text: torch.Tensor,
-    modulation: torch.Tensor,
-    known: KnownTokens,
-    rotary: Rotary,
-) -> torch.Tensor:
-    """WanTransformerBlock with two distinct times instead of one modulation per token.
-
-    The same numbers as the block's own forward on the expanded [B, L, 6, d] tensor, without it.
-    """
-    table = block.scale_shift_table.unsqueeze(1) + modulation.float()
-    shift, scale, gate, shift_2, scale_2, gate_2 = table.unbind(2)
-    normed = known.affine(layer_norm(block.norm1, tokens), scale, shift)
-    tokens = known.gate(tokens, block.attn1(normed, None, None, rotary), gate)
-    tokens = tokens + block.attn2(layer_norm(block.norm2, tokens), text, None, None)
-    normed = known.affine(layer_norm(block.norm3, tokens), scale_2, shift_2)
-    return known.gate(tokens, block.ffn(normed), gate_2)
+def _style_into_blocks(
+    module: nn.Module, weights: dict[str, torch.Tensor], prefix: str, *_: object
+) -> None:
+    """Weights saved up to 0.1.0 have each block's style attention beside the backbone."""
+    beside = re.compile(re.escape(prefix) + r"style\.(\d+)\.")
+    for key in [key for key in weights if beside.match(key)]:
+        weights[beside.sub(rf"{prefix}backbone.blocks.\1.style.", key)] = weights.pop(key)

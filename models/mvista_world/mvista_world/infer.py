@@ -32,14 +32,15 @@ def infer_latent(
     rng: torch.Generator,
     on_step: Callable[[float], bool],
 ) -> Inferred:
-    """z* from the head's reading ("head") or from N(0, 1) ("random"); `told` is the null style.
+    """z* from one of `INITIALISATIONS`; `told` is the null style.
 
     The head is read in either case: how far z* strayed from it is what the gate looks at.
     """
     head = read_latent(generator, evidence.latents, evidence.clean, told, config, rng)
     start, learning_rate = head, config.head_learning_rate
     if initialisation != INITIALISATIONS[0]:
-        start = torch.randn(head.shape, generator=rng).to(head.device)
+        random = initialisation == INITIALISATIONS[1]
+        start = torch.randn(head.shape, generator=rng).to(head.device) if random else told.style
         learning_rate = config.learning_rate
     found = optimise_latent(generator, evidence, start, steps, learning_rate, config, rng, on_step)
     return Inferred(head, found.z, found.losses)

@@ -42,6 +42,6 @@ def token_owner(
 def clean_mask(
     known: torch.Tensor, token_grid: tuple[int, int], modalities: int = 2
 ) -> torch.Tensor:
-    """Token mask [L] of what is given, from `known` [V, T_latent] (view, latent frame)."""
-    view, _, frame = token_owner(known.shape[0], modalities, known.shape[1], *token_grid)
-    return known[view, frame]
+    """Token mask [..., L] of what is given, from `known` [..., V, T'] (view, latent frame)."""
+    view, _, frame = token_owner(known.shape[-2], modalities, known.shape[-1], *token_grid)
+    return known[..., view, frame]

@@ -1,7 +1,9 @@
 """How good is an imagined rollout? Image, depth and geometry metrics, conventions written down.
 
-FVD is left out: it needs the Kinetics-400 I3D weights, which this repository does not carry, and
-any other feature network would give numbers that compare with nobody's.
+The paper (Sec. 5.1, "Metrics") names PSNR, SSIM, FVD, AbsRel, RMSE, delta1, Chamfer and earth
+mover's distance and gives no formula: those below are each measure's usual one. Its tables scale
+SSIM, AbsRel, RMSE, CD and EMD by 100, and delta1 as well (captions of Tables 1, 7 and 10); values
+here are in SI units and shares. FVD is in `fvd.py`: it needs weights that are not here.
 """
 
 from __future__ import annotations
@@ -114,17 +116,37 @@ def emd_m(
 
     Exact assignment (Hungarian) between `samples` points drawn from each without replacement
     (fewer when a cloud is smaller), so the value depends on `samples` and has a floor of about
-    the sampling distance: compare only values of equal `samples`.
+    the sampling distance (`emd_floor_m`): compare only values of equal `samples`. It is
+    symmetric, and 0 for a cloud and itself.
 
     Raises:
         ValueError: a cloud is empty or not [N, 3].
     """
     ours, theirs = _cloud(predicted_m), _cloud(target_m)
-    # Exact assignment is cubic in the points: a sample, the same one for the same clouds.
-    rng = np.random.default_rng(seed)
+    # Exact assignment is cubic in the points: a sample, drawn alike from either cloud.
     count = min(samples, len(ours), len(theirs))
-    ours = ours[rng.permutation(len(ours))[:count]]
-    theirs = theirs[rng.permutation(len(theirs))[:count]]
+    ours, theirs = (
+        cloud[np.random.default_rng(seed).permutation(len(cloud))[:count]]
+        for cloud in (ours, theirs)
+    )
+    return _matched_m(ours, theirs)
+
+
+def emd_floor_m(points_m: NDArray[np.floating], samples: int = 512, seed: int = 0) -> float:
+    """`emd_m` of two disjoint samples of one cloud: what sampling alone costs; NaN if too small.
+
+    Raises:
+        ValueError: the cloud is empty or not [N, 3].
+    """
+    cloud = _cloud(points_m)
+    if len(cloud) < 2 * samples:
+        return float("nan")
+    drawn = cloud[np.random.default_rng(seed).permutation(len(cloud))[: 2 * samples]]
+    return _matched_m(drawn[:samples], drawn[samples:])
+
+
+def _matched_m(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+    """Mean distance of the best one-to-one match of clouds [N, 3] of one size."""
     cost = np.linalg.norm(ours[:, None] - theirs[None], axis=-1)
     rows, columns = linear_sum_assignment(cost)
     return float(cost[rows, columns].mean())

@@ -30,25 +30,28 @@ from mvista_core.records import (
     Rollout,
     UInt8,
 )
-from mvista_world.cameras import camera_embedding
+from mvista_world.cameras import check_cameras, window_cameras
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
+from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
 from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, decode_views, within_range
-from mvista_world.denoise import solve
+from mvista_world.denoise import solve_views
 from mvista_world.encode import encode_source, source_mask
 from mvista_world.generator import Conditions
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.refine import refine
+from mvista_world.view_passes import passes, take_views
+from mvista_world.views import ViewCameras
 
 KEPT_ROLLOUTS = 4
 
 
 @dataclass(frozen=True)
 class HeldRollout:
-    """A rollout as it stays with the generator: its latents, which of them were given (`clean`),
-    and what it was imagined from."""
+    """A rollout as it stays with the generator: latents of the views that are explained, which of
+    them were given (`clean`), and what they were imagined from."""
 
     rollout: Rollout
     latents: torch.Tensor
@@ -75,9 +78,10 @@ class WorldModelPlanner:
         known = [words for template in self.templates for words in instructions.expand(template)]
         with torch.no_grad():
             self._words = checkpoint.text(known)
-        poses = np.stack([camera.base_from_camera for camera in rig.cameras])
         # Eq. 6 over the whole rig, so that a camera's token does not depend on who else is asked.
-        self._embeddings = dict(zip(rig.names, camera_embedding(poses), strict=True))
+        poses, intrinsics = window_cameras(rig.cameras, self.config.window)
+        cameras = ViewCameras.of(poses[None], intrinsics[None], self.config)
+        self._cameras = cameras.to(self.compute.device)
 
     def imagine(
         self,
@@ -87,7 +91,7 @@ class WorldModelPlanner:
         seed: int,
         progress: Progress,
     ) -> Rollout:
-        """Text-only imagination of the source and target views (mode 1).
+        """Text-only imagination of the source and target views, in the mode of `config.sampler`.
 
         Raises:
             InstructionError, ObservationError, RigError, ConfigError, CancelledError.
@@ -101,17 +105,15 @@ class WorldModelPlanner:
         instruction = instructions.check(observation.instruction, self.templates)
         names = self._views(source_camera, target_cameras)
         frame = self.config.window.frame(observation.frame(source_camera))
-        conditions = self._conditions(instruction, names)
-        return self._imagine(
-            frame, names, conditions, instruction, observation.joints, seed, progress
-        )
+        return self._imagine(frame, names, instruction, observation.joints, seed, progress)
 
     def infer_actions(
         self, rollout_id: str, initialisation: str, steps: int, progress: Progress
     ) -> InferredPlan:
-        """z* by Eq. 11 from the action head ("head") or from N(0, 1) ("random"), decoded, refined.
+        """z* by Eq. 11 from one of `INITIALISATIONS`, decoded, refined.
 
-        Zero steps decodes the start itself.
+        Zero steps decodes the start itself. Of a rollout of more views than the generator was
+        trained on, as many as it was trained on are explained, the source first.
 
         Raises:
             RolloutError: the rollout is not held here. ConfigError: unknown initialisation.
@@ -147,41 +149,54 @@ class WorldModelPlanner:
         self,
         frame: CameraFrame,
         names: Sequence[str],
-        conditions: Conditions,
         instruction: str,
         joints: JointState,
         seed: int,
         progress: Progress,
+        style: torch.Tensor | None = None,
     ) -> Rollout:
-        """Solve from noise and keep the latents, to be explained with the null style."""
+        """Solve from noise, told `style` or (None) the null style, and keep the latents, to be
+        explained with the null style."""
         _proceed(progress, "encode", 0.0)
         checkpoint, config, compute = self._checkpoint, self.config, self.compute
         given = encode_source(checkpoint.codec, frame, len(names), config, compute)
         # Drawn on the processor wherever the networks are: a seed is one imagination everywhere.
-        noise = torch.randn(given.latents.shape, generator=torch.Generator().manual_seed(seed))
+        noise = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))
+        runs = passes(len(names), config.sampler, config.max_views)
+        told = [self._conditions(instruction, [names[v] for v in run.views]) for run in runs]
+        if style is not None:
+            told = [replace(conditions, style=style) for conditions in told]
+
+        def on_step(run: int, fraction: float) -> bool:
+            if run == 0:
+                return _proceed(progress, "imagine", fraction)
+            return _proceed(progress, "complete", (run - 1 + fraction) / (len(runs) - 1))
+
         with torch.no_grad(), compute.autocast():
-            latents = solve(
+            latents = solve_views(
                 checkpoint.generator,
-                given.latents,
-                given.clean,
-                conditions,
+                given,
                 noise.to(compute.device),
-                config.sampler.steps,
-                config.sampler.shift,
-                lambda fraction: _proceed(progress, "imagine", fraction),
+                runs,
+                told,
+                config.sampler,
+                on_step,
             )
         _proceed(progress, "decode", 0.0)
         color, depth_m = decode_views(checkpoint.codec, latents, len(names), config, compute)
         rollout = self._record(color, depth_m, names, instruction, seed)
-        self._hold(rollout, latents, self._conditions(instruction, names), joints)
+        self._hold(rollout, latents, joints)
         _proceed(progress, "decode", 1.0)
         return rollout
 
-    def _hold(
-        self, rollout: Rollout, latents: torch.Tensor, conditions: Conditions, joints: JointState
-    ) -> None:
+    def _hold(self, rollout: Rollout, latents: torch.Tensor, joints: JointState) -> None:
         """Keep a rollout for `infer_actions`; the oldest beyond `KEPT_ROLLOUTS` is dropped."""
-        clean = source_mask(len(rollout.cameras), self.config, self.compute)
+        names = rollout.cameras
+        # The generator explains no more views at once than it was trained on.
+        explained = names[: self.config.max_views]
+        clean = source_mask(len(explained), self.config, self.compute)
+        latents = take_views(latents, len(names), range(len(explained)))
+        conditions = self._conditions(rollout.instruction, explained)
         self._held[rollout.rollout_id] = HeldRollout(rollout, latents, clean, conditions, joints)
         while len(self._held) > KEPT_ROLLOUTS:
             self._held.popitem(last=False)
@@ -197,13 +212,15 @@ class WorldModelPlanner:
 
     def _evidence(self, held: HeldRollout) -> Evidence:
         rollout = held.rollout
-        weight = motion_weight(rollout.color, rollout.depth_m, self.config)
+        views = self.config.max_views
+        weight = motion_weight(rollout.color[:views], rollout.depth_m[:views], self.config)
+        literal = self.config.optimisation.literal
         return Evidence(
             held.latents,
             held.clean,
             held.conditions.cameras,
-            self._words,
-            weight.to(self.compute.device),
+            held.conditions.text if literal else self._words,
+            (torch.ones(1) if literal else weight).to(self.compute.device),
         )
 
     def _trajectory(
@@ -224,25 +241,23 @@ class WorldModelPlanner:
 
     def _views(self, source: str, targets: Sequence[str]) -> list[str]:
         names = [source, *targets]
+        passes(len(names), self.config.sampler, self.config.max_views)
         for name in names:
             self._rig.camera(name)
         if len(set(names)) != len(names):
             raise ConfigError(f"a view is named twice: source '{source}', targets {list(targets)}")
-        if len(names) > self.config.max_views:
-            raise ConfigError(
-                f"{len(names)} views asked for; this model was trained on at most "
-                f"{self.config.max_views}"
-            )
+        window = self.config.window
+        check_cameras(names, *window_cameras(map(self._rig.camera, names), window), window)
         return names
 
     def _conditions(self, instruction: str, names: Sequence[str]) -> Conditions:
         """Words and cameras of a request, with the null style: the motion is not known."""
         checkpoint = self._checkpoint
-        cameras = torch.from_numpy(np.stack([self._embeddings[name] for name in names]))[None]
+        cameras = self._cameras.pick(0, [[self._rig.names.index(name) for name in names]])
         with torch.no_grad():
             text = checkpoint.text([instruction])
         null = checkpoint.generator.null(1).detach()
-        return Conditions(text, cameras.to(self.compute.device), null)
+        return Conditions(text, cameras, null)
 
     def _record(
         self,
@@ -280,10 +295,12 @@ def load_planner(
     arm: ArmModel,
     clock: Clock,
     compute: Compute | None = None,
+    choices: MethodChoices | None = None,
 ) -> WorldModelPlanner:
-    """Verify and load a checkpoint folder; `compute` None chooses by what the processor can.
+    """Verify and load a checkpoint folder; `compute` None chooses by what the processor can,
+    `choices` None is the checkpoint's own method.
 
     Raises:
         WeightsError: missing, truncated or altered files. ConfigError: a config that does not fit.
     """
-    return WorldModelPlanner(load_checkpoint(checkpoint, compute), rig, arm, clock)
+    return WorldModelPlanner(load_checkpoint(checkpoint, compute, choices), rig, arm, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,15 @@ from mvista_core.records import (
     Float32,
     Float64,
     JointState,
+    Provenance,
     RigCalibration,
     Rollout,
 )
+from mvista_world.action_head import read_latent
 from mvista_world.checkpoint import load_checkpoint
+from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
+from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
 from mvista_world.layout import to_grid
@@ -47,9 +52,9 @@ class PlannerProbe(WorldModelPlanner):
         learn from imagined clouds.
         """
         names = self._views(frame.camera, target_cameras)
-        told = self._conditions(instructions.check(instruction, self.templates), names)
-        told = replace(told, style=self._style(actions))
-        return self._imagine(frame, names, told, instruction, joints, seed, lambda *_: True)
+        words = instructions.check(instruction, self.templates)
+        style = self._style(actions)
+        return self._imagine(frame, names, words, joints, seed, lambda *_: True, style)
 
     def adopt(
         self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
@@ -62,10 +67,50 @@ class PlannerProbe(WorldModelPlanner):
         depth_m = np.stack([np.stack([f.depth_m for f in view]) for view in windows])
         codec = self._checkpoint.codec
         latents = to_grid(encode_views(codec, color, depth_m, self.config, self.compute)[None])
-        rollout = self._record(color, depth_m, names, instruction, 0)
-        conditions = self._conditions(instructions.check(instruction, self.templates), names)
-        self._hold(rollout, latents, conditions, joints)
+        words = instructions.check(instruction, self.templates)
+        rollout = self._record(color, depth_m, names, words, 0)
+        self._hold(rollout, latents, joints)
         return rollout
+
+    def recoded(self, rollout_id: str) -> Rollout:
+        """decode(encode(pictures)) of a rollout taken by `adopt`: the autoencoder's own ceiling.
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        held = self._find(rollout_id)
+        rollout, codec = held.rollout, self._checkpoint.codec
+        views = len(rollout.cameras)
+        color, depth_m = decode_views(codec, held.latents, views, self.config, self.compute)
+        return replace(rollout, color=color, depth_m=depth_m.astype(np.float32))
+
+    def retold(self, rollout_id: str, instruction: str) -> str:
+        """Hold the same rollout once more, to be explained with other words; returns its id.
+
+        Raises:
+            RolloutError: the rollout is not held here. InstructionError: no template.
+        """
+        held = self._find(rollout_id)
+        wanted = instructions.check(instruction, self.templates)
+        told = replace(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
+        self._hold(told, held.latents, held.joints)
+        return told.rollout_id
+
+    def read_hidden(self, rollout_id: str) -> ActionTrajectory:
+        """What the action head reads where the rollout is all noise (t = 1): of the words and the
+        given first frame alone, a policy without imagination.
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        held = self._find(rollout_id)
+        blind = replace(self.config.optimisation, head_t_low=1.0, head_t_high=1.0)
+        rng = torch.Generator().manual_seed(held.rollout.seed + 1)
+        generator = self._checkpoint.generator
+        with self.compute.autocast():
+            z = read_latent(generator, held.latents, held.clean, held.conditions, blind, rng)
+        provenance = Provenance("hidden", self.weights_sha256, held.rollout.seed)
+        return self._trajectory(z, held.joints, provenance)
 
     def reconstruct(self, actions: ActionTrajectory, joints: JointState) -> ActionTrajectory:
         """decode(encode(actions)): the ceiling that the trajectory latent sets."""
@@ -109,6 +154,7 @@ def load_probe(
     arm: ArmModel,
     clock: Clock,
     compute: Compute | None = None,
+    choices: MethodChoices | None = None,
 ) -> PlannerProbe:
     """As `load_planner`, and with its errors."""
-    return PlannerProbe(load_checkpoint(checkpoint, compute), rig, arm, clock)
+    return PlannerProbe(load_checkpoint(checkpoint, compute, choices), rig, arm, clock)

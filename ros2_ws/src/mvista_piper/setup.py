@@ -23,6 +23,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "leader_node = mvista_piper.programs:leader_node",
             "piper_node = mvista_piper.programs:piper_node",
             "piper_emulator = mvista_piper.programs:piper_emulator",
         ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -12,17 +14,20 @@ from safetensors.torch import load_file
 
 from mvista_core import weights
 from mvista_core.arm import ArmModel
-from mvista_core.geometry import invert, project, transform_points
-from mvista_core.records import Float64, RigCalibration
-from mvista_world.cameras import camera_embedding
+from mvista_core.camera_range import gaps_deg, sees_a_neighbour
+from mvista_core.errors import ConfigError
+from mvista_core.records import Float64
+from mvista_world.cameras import camera_matrices, look_at_point
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.layout import clean_mask, to_grid
 from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
+from mvista_world.training.masking import draw_known
 from mvista_world.training.request import GROUNDING, VIDEO_SHARES, TrainingRequest
 from mvista_world.trajectory import TrajectoryVae, drawn
+from mvista_world.views import ViewCameras
 
 HELD_OUT = 32
 """Last episodes of each data set, which no step sees."""
@@ -30,25 +35,30 @@ HELD_OUT = 32
 
 @dataclass(frozen=True)
 class Sources:
-    """Latents to train on (each video data set with its share of the steps), the frozen TCN-VAE,
-    and the cameras they were seen by (Eq. 7)."""
+    """Latents to train on (each video data set with its share of the steps) with the cameras they
+    were seen by, the frozen TCN-VAE, and where the tip ends, base frame: [N, K, 3] of each set.
+    `grounding` is None where no step needs it."""
 
     video: tuple[data.LatentSet, ...]
     shares: Float64
-    grounding: data.LatentSet
+    grounding: data.LatentSet | None
     trajectory: TrajectoryVae
-    cameras: np.ndarray
-    background: torch.Tensor
-    video_goals: tuple[NDArray[np.int64], ...]
-    grounding_goals: NDArray[np.int64]
+    video_tips_m: tuple[Float64, ...]
+    grounding_tips_m: Float64 | None
+
+    @property
+    def episodes(self) -> int:
+        """How many executed episodes there are to draw from."""
+        return sum(len(chosen) for chosen in self.video)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """x0 [B, C, T, V*h, 2*w], clean [L], weights like x0, instructions, cameras; z [B, S, C]: mode
-    of q(z | a), what the head shall read; style [B, S, C]: a sample of it, what the generator is
-    told, so that it knows a neighbourhood of each z and Eq. 11 may start from N(0, 1);
-    goal [B]: the first-frame token of the source view's colour map that the tip ends in."""
+    """x0 [B, C, T, V*h, 2*w], clean [L] or [B, L], weights like x0, instructions, each sample's own
+    cameras as told; z [B, S, C]: mode of q(z | a), what the head shall read; style [B, S, C]: a
+    sample of it, what the generator is told, so that it knows a neighbourhood of each z and Eq. 11
+    may start from N(0, 1); goal [B]: the first-frame token of the source view's colour map that
+    the tip ends in."""
 
     x0: torch.Tensor
     weight: torch.Tensor
@@ -56,12 +66,15 @@ class Batch:
     z: torch.Tensor
     style: torch.Tensor
     instructions: list[str]
-    cameras: torch.Tensor
+    cameras: ViewCameras
     goal: torch.Tensor
 
 
-def load_sources(asked: TrainingRequest, compute: Compute) -> Sources:
-    """Frozen autoencoders, and every data set's latents, the last of each held out."""
+def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True) -> Sources:
+    """Frozen autoencoders, and every data set's latents, the last of each held out.
+
+    `grounded` False reads no grounding scenes: not every recipe has them.
+    """
     config, out = asked.config, asked.out
     autoencoder = StackedCodec(config.codec).channels_last()
     autoencoder.load_state_dict(load_file(out / "codec.safetensors"))
@@ -72,56 +85,63 @@ def load_sources(asked: TrainingRequest, compute: Compute) -> Sources:
 
     def latents(name: str) -> data.LatentSet:
         folders = [asked.data / name]
-        whole = data.load_latents(folders, out / "latents", autoencoder, config, sha, compute)
+        cache = out / "latents"
+        whole = data.load_latents(folders, cache, autoencoder, config, sha, compute, asked.rig)
         return whole.split(HELD_OUT)[0]
 
     video = {folder.name: latents(folder.name) for folder in asked.video_folders()}
-    return make_sources(video, latents(GROUNDING), vae, asked.rig, asked.arm, config)
+    grounding = latents(GROUNDING) if grounded else None
+    return make_sources(video, grounding, vae, asked.arm)
 
 
 def make_sources(
     video: Mapping[str, data.LatentSet],
-    grounding: data.LatentSet,
+    grounding: data.LatentSet | None,
     trajectory: TrajectoryVae,
-    rig: RigCalibration,
     arm: ArmModel,
-    config: ModelConfig,
 ) -> Sources:
-    """Precompute shares, camera embeddings (Eq. 7), background latents and goal tokens.
-
-    `video` is by name, as in `VIDEO_SHARES`.
-    """
+    """Precompute shares and where the tip ends. `video` is by name, as in `VIDEO_SHARES`."""
     sets, shares = list(video.values()), [VIDEO_SHARES[name] for name in video]
-    cameras = camera_embedding(np.stack([c.base_from_camera for c in rig.cameras]))
-    # Every task has the same table and cameras: one data set says what is always there.
-    background = torch.from_numpy(sets[0].latents[:256].astype(np.float32)).mean(dim=(0, 4))
     return Sources(
         tuple(sets),
         np.array(shares) / sum(shares),
         grounding,
         trajectory.eval(),
-        cameras,
-        background,
-        tuple(goal_tokens(s.actions, rig, arm, config) for s in sets),
-        goal_tokens(grounding.actions, rig, arm, config),
+        tuple(_last_tips(one.actions, arm) for one in sets),
+        None if grounding is None else _last_tips(grounding.actions, arm),
     )
 
 
+def _last_tips(actions: NDArray[np.float32], arm: ArmModel) -> Float64:
+    """Where the tip ends, base frame: [N, K, L, J] -> [N, K, 3]."""
+    last = actions[:, :, -1].astype(np.float64)
+    return arm.tip_positions(last.reshape(-1, last.shape[-1])).reshape(*last.shape[:2], 3)
+
+
 def goal_tokens(
-    actions: NDArray[np.float32], rig: RigCalibration, arm: ArmModel, config: ModelConfig
+    tips_m: Float64, intrinsics: Float64, base_from_camera: Float64, config: ModelConfig
 ) -> NDArray[np.int64]:
-    """Index [N, K, camera] of the token that holds the last tip position, clipped to the window."""
-    last = actions[:, :, -1].reshape(-1, actions.shape[-1])
-    tips = np.array([arm.base_from_tip(row)[:3, 3] for row in last])
+    """Index [B] of the token that holds a point [B, 3] in a camera, clipped to the window.
+
+    intrinsics [B, 4] are the window's, base_from_camera [B, 4, 4].
+    """
     cell_px = config.codec.spatial_stride * config.transformer.patch[1]
-    rows, columns = config.window.height_px // cell_px, config.window.width_px // cell_px
-    found = []
-    for camera in rig.cameras:
-        k = config.window.intrinsics(camera.intrinsics).matrix
-        pixels = project(transform_points(invert(camera.base_from_camera), tips), k)
-        cell = np.clip(pixels // cell_px, 0, [columns - 1, rows - 1]).astype(np.int64)
-        found.append(cell[:, 1] * 2 * columns + cell[:, 0])
-    return np.stack(found, axis=-1).reshape(*actions.shape[:2], len(rig.cameras))
+    rows, columns = config.token_grid
+    rotation, centre = base_from_camera[:, :3, :3], base_from_camera[:, :3, 3]
+    x, y, z = np.einsum("bji,bj->bi", rotation, tips_m - centre).T
+    fx, fy, cx, cy = intrinsics.T
+    # A tip behind a camera ends in no token; the edge that it is nearest to is meant then.
+    z = np.maximum(z, 1e-3)
+    column = np.clip((fx * x / z + cx) // cell_px, 0, columns - 1)
+    row = np.clip((fy * y / z + cy) // cell_px, 0, rows - 1)
+    return np.asarray(row * 2 * columns + column, np.int64)
+
+
+class _Seen(TypedDict):
+    """Those fields of `Batch` that follow from cameras."""
+
+    cameras: ViewCameras
+    goal: torch.Tensor
 
 
 def draw_batch(
@@ -134,7 +154,7 @@ def draw_batch(
     if kind == "one":
         return _video_batch(sources, config, training, training.one_batch, 1, rng)
     # Two or three views a step (Sec. 5.1): a model of any number has seen more than one number.
-    views = int(rng.choice([2, 3, 3]))
+    views = int(rng.choice(training.view_counts))
     return _video_batch(sources, config, training, training.many_batch, views, rng)
 
 
@@ -150,16 +170,14 @@ def _video_batch(
     which = int(rng.choice(len(sources.shares), p=sources.shares))
     chosen = sources.video[which]
     index = rng.integers(len(chosen), size=size)
-    order = np.argsort(rng.random((size, len(sources.cameras))), axis=1)[:, :views]
-    latents = torch.from_numpy(chosen.latents[index[:, None], order].astype(np.float32))
-    background = sources.background[torch.from_numpy(order)].unsqueeze(4)
+    order = draw_views(chosen.base_from_camera[index], views, rng)
+    each = index[:, None], order
+    latents = torch.from_numpy(chosen.latents[each].astype(np.float32))
+    background = torch.from_numpy(chosen.background[each].astype(np.float32)).unsqueeze(4)
     # Where a latent is what it always is there is nothing to learn: the arm is a few in a hundred.
-    weight = 1.0 + 3.0 * (latents - background).abs().clamp(max=2.0)
-    known = torch.zeros(views, config.latent_frames, dtype=torch.bool)
-    known[0, 0] = True
-    if rng.random() < training.full_source:
-        # App. A's masking: a variable number of the source's frames is given, not the first only.
-        known[0] |= torch.from_numpy(rng.random(config.latent_frames) < rng.random())
+    unusual = (latents - background).abs().clamp(max=2.0)
+    weight = 1.0 + 3.0 * unusual if training.extras.motion_weight else torch.ones_like(latents)
+    known = draw_known(rng, size, views, config.latent_frames, training)
     z, style = encode_actions(sources.trajectory, torch.from_numpy(chosen.actions[index, 0]))
     return Batch(
         to_grid(latents),
@@ -168,8 +186,7 @@ def _video_batch(
         z,
         style,
         [chosen.instructions[i][0] for i in index],
-        torch.from_numpy(sources.cameras[order]),
-        torch.from_numpy(sources.video_goals[which][index, 0, order[:, 0]]),
+        **_seen_by(chosen, each, sources.video_tips_m[which][index, 0], config),
     )
 
 
@@ -177,12 +194,15 @@ def _grounding_batch(
     sources: Sources, config: ModelConfig, size: int, rng: np.random.Generator
 ) -> Batch:
     """Every instruction of each scene side by side: what differs then is the words alone."""
-    scenes = sources.grounding
+    scenes, tips_m = sources.grounding, sources.grounding_tips_m
+    if scenes is None or tips_m is None:
+        raise ConfigError("grounding steps need the data set 'grounding', which was not read")
     words = scenes.actions.shape[1]
     index = np.repeat(rng.integers(len(scenes), size=size // words), words)
     word = np.tile(np.arange(words), size // words)
-    camera = np.repeat(rng.integers(len(sources.cameras), size=size // words), words)[:, None]
-    latents = torch.from_numpy(scenes.latents[index[:, None], camera].astype(np.float32))
+    drawn = rng.integers(scenes.latents.shape[1], size=size // words)
+    each = index[:, None], np.repeat(drawn, words)[:, None]
+    latents = torch.from_numpy(scenes.latents[each].astype(np.float32))
     grid = to_grid(latents)
     known = torch.ones(1, 1, dtype=torch.bool)
     z, style = encode_actions(sources.trajectory, torch.from_numpy(scenes.actions[index, word]))
@@ -193,9 +213,46 @@ def _grounding_batch(
         z,
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
-        torch.from_numpy(sources.cameras[camera]),
-        torch.from_numpy(sources.grounding_goals[index, word, camera[:, 0]]),
+        **_seen_by(scenes, each, tips_m[index, word], config),
     )
+
+
+def draw_views(
+    base_from_camera: Float64, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """`count` views of each sample's cameras [B, V, 4, 4], the source first: indices [B, count].
+
+    Each has another of them within App. A's angle, wherever the cameras allow that.
+    """
+    available = base_from_camera.shape[1]
+    if count > available:
+        raise ConfigError(f"{count} views asked for, the episodes have {available}")
+    orders = np.array(list(permutations(range(available), count)))
+    drawn = []
+    for poses in base_from_camera:
+        gaps = gaps_deg(poses, look_at_point(poses))
+        pairs = gaps[orders[:, :, None], orders[:, None, :]]
+        allowed = np.flatnonzero(sees_a_neighbour(pairs).all(axis=1))
+        drawn.append(orders[rng.choice(allowed if len(allowed) else len(orders))])
+    return np.stack(drawn)
+
+
+def _seen_by(
+    chosen: data.LatentSet,
+    each: tuple[NDArray[np.int64], NDArray[np.int64]],
+    tips_m: Float64,
+    config: ModelConfig,
+) -> _Seen:
+    """The cameras of a batch's views `each` [B, V], and the tokens of tips [B, 3] in the first."""
+    index, views = each
+    # Eq. 6 over all cameras of an episode, as the planner takes it over its whole rig: a camera's
+    # token does not depend on who else is asked for.
+    lenses, poses = chosen.intrinsics[index[:, 0]], chosen.base_from_camera[index[:, 0]]
+    rigs = ViewCameras.of(poses, camera_matrices(lenses), config)
+    sample = np.arange(len(views))[:, None]
+    first = sample[:, 0], views[:, 0]
+    goal = goal_tokens(tips_m, lenses[first], poses[first], config)
+    return {"cameras": rigs.pick(sample, views), "goal": torch.from_numpy(goal)}
 
 
 @torch.no_grad()

@@ -43,34 +43,52 @@ def run(asked: TrainingRequest) -> None:
         train_codec(folders, asked.out, asked.config, training, asked.resume, compute=compute)
         return
     codec = StackedCodec(asked.config.codec)
-    data.start_from(codec, asked.start / "codec.safetensors")
+    data.start_from(codec.load_state_dict, asked.start / "codec.safetensors")
     asked.out.mkdir(parents=True, exist_ok=True)
     _export(codec, asked.out)
 
 
-def _pixels(folders: Sequence[Path], limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Colour and depth of episodes from every folder, [N, V, T, ...], at most `limit` in all."""
+@dataclasses.dataclass(frozen=True)
+class _Episodes:
+    """Colour and depth [N, V, T, ...], and what is almost always there in each view: stills
+    [N, V, 1, ...], which broadcast where all episodes have the same cameras."""
+
+    color: np.ndarray
+    depth: np.ndarray
+    still_color: np.ndarray
+    still_depth: np.ndarray
+
+
+def _episodes(folders: Sequence[Path], limit: int) -> _Episodes:
+    """Of every folder alike, at most `limit` in all."""
     share = limit // len(folders)
-    color, depth = [], []
+    parts: list[_Episodes] = []
     for folder in folders:
         taken = 0
         for path in data.shard_paths([folder]):
             shard = data.load_shard(path)
-            color.append(shard.color[: share - taken])
-            depth.append(shard.depth_mm[: share - taken])
-            taken += len(color[-1])
+            few = slice(0, share - taken)
+            still = _stills(shard)
+            parts.append(
+                _Episodes(shard.color[few], shard.depth_mm[few], still[0][few], still[1][few])
+            )
+            taken += len(parts[-1].color)
             if taken >= share:
                 break
-    return np.concatenate(color), np.concatenate(depth)
+    names = [field.name for field in dataclasses.fields(_Episodes)]
+    return _Episodes(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
-def _backgrounds(color: np.ndarray, depth: np.ndarray, config: ModelConfig) -> torch.Tensor:
-    """Median image per camera and modality [V, 2, 3, 1, H, W]: what is almost always there."""
+def _stills(shard: data.Shard) -> tuple[np.ndarray, np.ndarray]:
+    """Each view [N, V, 1, ...] without arm and objects; medians where none were filmed."""
+    if shard.still_color is not None and shard.still_depth_mm is not None:
+        return shard.still_color, shard.still_depth_mm
     # Whatever moves is elsewhere in most episodes, and the median does not see it.
-    few = slice(0, 64)
-    middle_color = np.median(color[few, :, ::4], axis=(0, 2)).astype(np.uint8)[:, None]
-    middle_depth = np.median(depth[few, :, ::4], axis=(0, 2)).astype(np.uint16)[:, None]
-    return data.to_pixels(middle_color, middle_depth, config)
+    medians = []
+    for images in (shard.color, shard.depth_mm):
+        middle = np.median(images[:, :, ::4], axis=(0, 2)).astype(images.dtype)[:, None]
+        medians.append(np.broadcast_to(middle, (len(images), *middle.shape)))
+    return medians[0], medians[1]
 
 
 def train_codec(
@@ -91,8 +109,8 @@ def train_codec(
     compute = compute or choose()
     codec = StackedCodec(config.codec).channels_last()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
-    color, depth = _pixels(folders, limit)
-    background = _backgrounds(color, depth, config)
+    shown = _episodes(folders, limit)
+    color, depth = shown.color, shown.depth
     cut = len(color) - 16
 
     def loss_at(step: int) -> StepLoss:
@@ -100,7 +118,8 @@ def train_codec(
         index = data.batch(cut, training.batch, training.seed, step)
         camera = rng.integers(color.shape[1], size=len(index))
         video = data.to_pixels(color[index, camera], depth[index, camera], config)
-        loss = _loss(codec, video, background[camera], training, compute)
+        stills = shown.still_color[index, camera], shown.still_depth[index, camera]
+        loss = _loss(codec, video, data.to_pixels(*stills, config), training, compute)
         return StepLoss(loss, {"loss": loss})
 
     schedule = Schedule(training.learning_rate, training.steps)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import nn
 
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, RigError
+from mvista_core.imaging import ModelWindow
+from mvista_core.records import RigCalibration
 from mvista_world import encode
+from mvista_world.cameras import camera_matrices, check_cameras
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
@@ -28,12 +30,41 @@ class Shard:
 
     color uint8 [N, V, T, H, W, 3]; depth_mm uint16 [N, V, T, H, W]; actions [N, K, L, J] and
     instructions [N][K], where K > 1 only for grounding scenes (several instructions of one scene).
+    Of each view: intrinsics [N, V, 4] (fx, fy, cx, cy of the window, px), base_from_camera as told
+    [N, V, 4, 4], and the same view without arm and objects, still_color [N, V, 1, H, W, 3] and
+    still_depth_mm [N, V, 1, H, W]; None in shards of before these were stored.
     """
 
     color: NDArray[np.uint8]
     depth_mm: NDArray[np.uint16]
     actions: NDArray[np.float32]
     instructions: tuple[tuple[str, ...], ...]
+    intrinsics: NDArray[np.float64] | None = None
+    base_from_camera: NDArray[np.float64] | None = None
+    still_color: NDArray[np.uint8] | None = None
+    still_depth_mm: NDArray[np.uint16] | None = None
+
+    def cameras(
+        self, rig: RigCalibration, window: ModelWindow
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Intrinsics [N, V, 4] and poses [N, V, 4, 4]: its own, or `rig`'s for every episode.
+
+        Raises:
+            ConfigError: it states none, and has other than the rig's number of views.
+        """
+        if self.intrinsics is not None and self.base_from_camera is not None:
+            return self.intrinsics, self.base_from_camera
+        count, views = self.color.shape[:2]
+        if views != len(rig.cameras):
+            raise ConfigError(
+                f"episodes of {views} views that do not state their cameras, and rig "
+                f"'{rig.name}' has {len(rig.cameras)}; give theirs with --rig, or collect again "
+                "with `mvista dataset collect`"
+            )
+        lenses = [window.intrinsics(camera.intrinsics) for camera in rig.cameras]
+        k = np.array([[lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px] for lens in lenses])
+        poses = np.stack([camera.base_from_camera for camera in rig.cameras])
+        return np.tile(k, (count, 1, 1)), np.tile(poses, (count, 1, 1, 1))
 
 
 def shard_paths(folders: Sequence[Path]) -> list[Path]:
@@ -51,12 +82,30 @@ def load_shard(path: Path) -> Shard:
     with np.load(path) as data:
         color, depth, actions = data["color"], data["depth_mm"], data["actions"]
         words = data["instruction"] if "instruction" in data else data["instructions"]
-        if color.ndim == 5:
-            color, depth = color[:, :, None], depth[:, :, None]
-        if actions.ndim == 3:
-            actions, words = actions[:, None], words[:, None]
+        of_views = {key: data[key] for key in ("intrinsics", "base_from_camera") if key in data}
+        for key in ("still_color", "still_depth_mm"):
+            if key in data:
+                of_views[key] = data[key][:, :, None]
+    if color.ndim == 5:
+        color, depth = color[:, :, None], depth[:, :, None]
+    if actions.ndim == 3:
+        actions, words = actions[:, None], words[:, None]
     rows = tuple(tuple(str(word) for word in row) for row in words)
-    return Shard(color, depth, actions.astype(np.float32), rows)
+    return Shard(color, depth, actions.astype(np.float32), rows, **of_views)
+
+
+def require_one_rig(path: Path) -> None:
+    """Refuse a shard whose episodes have cameras of their own, for what knows one rig only.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    with np.load(path) as data:
+        if "base_from_camera" in data and np.ptp(data["base_from_camera"], axis=0).max() > 0:
+            raise ConfigError(
+                f"{path}: its cameras differ from episode to episode, and the refiner takes "
+                "episodes of one rig; `mvista dataset collect` without --drawn-cameras makes them"
+            )
 
 
 def templates(folders: Sequence[Path]) -> tuple[str, ...]:
@@ -94,12 +143,17 @@ def encode_episodes(
 
 @dataclass(frozen=True)
 class LatentSet:
-    """Everything the generator trains on: latents float16 [N, V, 2, C, T', h, w],
-    actions float32 [N, K, L, J], instructions [N][K]."""
+    """Everything the generator trains on: latents float16 [N, V, 2, C, T', h, w], actions float32
+    [N, K, L, J], instructions [N][K], intrinsics [N, V, 4] and base_from_camera [N, V, 4, 4] as in
+    `Shard`, and background float16 [N, V, 2, C, h, w]: the latents of each view without arm and
+    objects."""
 
     latents: NDArray[np.float16]
     actions: NDArray[np.float32]
     instructions: tuple[tuple[str, ...], ...]
+    intrinsics: NDArray[np.float64]
+    base_from_camera: NDArray[np.float64]
+    background: NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -107,10 +161,10 @@ class LatentSet:
     def split(self, held_out: int) -> tuple[LatentSet, LatentSet]:
         """(all but the last `held_out`, the last `held_out`)."""
         cut = len(self) - held_out
-        return (
-            LatentSet(self.latents[:cut], self.actions[:cut], self.instructions[:cut]),
-            LatentSet(self.latents[cut:], self.actions[cut:], self.instructions[cut:]),
-        )
+        return self._part(slice(0, cut)), self._part(slice(cut, None))
+
+    def _part(self, rows: slice) -> LatentSet:
+        return LatentSet(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def load_latents(
@@ -120,23 +174,82 @@ def load_latents(
     config: ModelConfig,
     codec_sha: str,
     compute: Compute,
+    rig: RigCalibration,
 ) -> LatentSet:
-    """Latents of every shard, encoded on first use and cached per shard and autoencoder."""
+    """Latents of every shard, encoded on first use and cached per shard and autoencoder.
+
+    `rig` is whose cameras shards show that do not state their own.
+
+    Raises:
+        ConfigError: no shard, one of another window, or cameras that are not known.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    parts: list[NDArray[np.float16]] = []
-    actions: list[NDArray[np.float32]] = []
-    words: list[tuple[str, ...]] = []
+    parts: list[LatentSet] = []
     for path in shard_paths(folders):
         shard = load_shard(path)
+        _require_window(shard, path, config.window)
         # Named by the autoencoder's sum too: latents of another one must not be found.
         stored = cache / f"{path.parent.name}-{path.stem}-{codec_sha[:12]}.npy"
         if not stored.is_file():
             encoded = encode_episodes(codec, shard.color, shard.depth_mm, config, compute)
             np.save(stored, encoded.numpy().astype(np.float16))
-        parts.append(np.load(stored))
-        actions.append(shard.actions)
-        words.extend(shard.instructions)
-    return LatentSet(np.concatenate(parts), np.concatenate(actions), tuple(words))
+        latents = np.load(stored)
+        background = _background(shard, latents, stored, codec, config, compute)
+        cameras = shard.cameras(rig, config.window)
+        _require_cameras(*cameras, path, config.window)
+        parts.append(LatentSet(latents, shard.actions, shard.instructions, *cameras, background))
+    words = tuple(row for part in parts for row in part.instructions)
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(LatentSet)
+        if field.name != "instructions"
+    }
+    return LatentSet(**arrays, instructions=words)
+
+
+def _require_window(shard: Shard, path: Path, window: ModelWindow) -> None:
+    height, width = shard.color.shape[3:5]
+    if (height, width) != (window.height_px, window.width_px):
+        raise ConfigError(
+            f"{path} holds pictures of {width}x{height}, the model's window is "
+            f"{window.width_px}x{window.height_px}; `mvista dataset collect --preset` and "
+            "`mvista train --preset` have to be alike"
+        )
+
+
+def _require_cameras(
+    intrinsics: NDArray[np.float64],
+    base_from_camera: NDArray[np.float64],
+    path: Path,
+    window: ModelWindow,
+) -> None:
+    """Refuse cameras that no generator can be told, before anything is learnt of them."""
+    names = [f"view {v}" for v in range(intrinsics.shape[1])]
+    for episode, (lenses, poses) in enumerate(zip(intrinsics, base_from_camera, strict=True)):
+        try:
+            check_cameras(names, poses, camera_matrices(lenses), window)
+        except (RigError, ConfigError) as error:
+            raise ConfigError(f"{path}, episode {episode}: {error}") from None
+
+
+def _background(
+    shard: Shard,
+    latents: NDArray[np.float16],
+    stored: Path,
+    codec: VideoCodec,
+    config: ModelConfig,
+    compute: Compute,
+) -> NDArray[np.float16]:
+    """[N, V, 2, C, h, w]: of its stills, or what its episodes have in common where it has none."""
+    if shard.still_color is None or shard.still_depth_mm is None:
+        common = latents.astype(np.float32).mean(axis=(0, 4))
+        return np.broadcast_to(common.astype(np.float16), (len(latents), *common.shape))
+    of_stills = stored.with_name(f"{stored.stem}-still.npy")
+    if not of_stills.is_file():
+        stills = shard.still_color, shard.still_depth_mm
+        encoded = encode_episodes(codec, *stills, config, compute)
+        np.save(of_stills, encoded[..., 0, :, :].numpy().astype(np.float16))
+    return np.asarray(np.load(of_stills), np.float16)
 
 
 def batch(count: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
@@ -147,13 +260,13 @@ def batch(count: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
     return order[k * size : (k + 1) * size]
 
 
-def start_from(module: nn.Module, path: Path) -> None:
-    """Load a checkpoint's weights to go on from.
+def start_from(load: Callable[[dict[str, torch.Tensor]], object], path: Path) -> None:
+    """Hand a checkpoint's weights to `load` (a network's `load_state_dict`), to go on from.
 
     Raises:
         ConfigError: they are of another shape, or not there.
     """
     try:
-        module.load_state_dict(load_file(path))
+        load(load_file(path))
     except (RuntimeError, OSError) as error:
         raise ConfigError(f"cannot start from {path}: {error}; see --start") from None

@@ -23,7 +23,12 @@ from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import data
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
-from mvista_world.training.curriculum import WARM_UNTIL, GeneratorTraining, kind_of
+from mvista_world.training.curriculum import (
+    WARM_UNTIL,
+    GeneratorTraining,
+    kind_of,
+    training_of,
+)
 from mvista_world.training.loop import Run, Schedule, StepLoss, train
 from mvista_world.training.request import TrainingRequest
 
@@ -38,6 +43,10 @@ class Networks(nn.Module):
         self.text = text
         self.goal = nn.Linear(generator.config.inner_dim, 1)
 
+    def forward(self, batch: Batch, training: GeneratorTraining, null_share: float) -> StepLoss:
+        """The losses of one step: called as a module, so that DDP and FSDP see every weight."""
+        return losses(self, batch, training, null_share)
+
 
 def run(asked: TrainingRequest) -> None:
     """Train on cached latents, from random weights or from a checkpoint's.
@@ -46,13 +55,17 @@ def run(asked: TrainingRequest) -> None:
     """
     compute = choose_for_training(asked.threads)
     torch.manual_seed(asked.seed)
-    training = asked.applied_to(GeneratorTraining())
+    training = asked.applied_to(training_of(asked.recipe, asked.without))
     networks = new_networks(asked, compute)
     if asked.start is not None:
-        training = dataclasses.replace(training, ground_until=WARM_UNTIL, one_until=WARM_UNTIL)
-        data.start_from(networks.generator, asked.start / "generator.safetensors")
-        data.start_from(networks.text, asked.start / "text.safetensors")
-    sources = load_sources(asked, compute)
+        training = dataclasses.replace(
+            training,
+            ground_until=min(training.ground_until, WARM_UNTIL),
+            one_until=min(training.one_until, WARM_UNTIL),
+        )
+        data.start_from(networks.generator.start_from, asked.start / "generator.safetensors")
+        data.start_from(networks.text.load_state_dict, asked.start / "text.safetensors")
+    sources = load_sources(asked, compute, training.extras.grounding)
     train_generator(networks, sources, asked.out, training, asked.resume, compute)
 
 
@@ -75,27 +88,35 @@ def train_generator(
     resume: bool,
     compute: Compute,
 ) -> None:
-    """Writes `out/generator.safetensors` and `out/text.safetensors` (the moving average) at every
-    state, so that a run may be stopped at any time. Resumes weights, optimiser, average, data
-    order and noise."""
+    """Writes `out/generator.safetensors` and `out/text.safetensors` (the moving average, where the
+    recipe keeps one) at every state, so that a run may be stopped at any time. Resumes weights,
+    optimiser, average, data order and noise.
+
+    Raises:
+        ConfigError: a state of another run; a length that hides no trajectory (`epoch_steps`).
+    """
+    epoch_steps = training.epoch_steps(sources.episodes)
     out.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(cpu=compute.on_processor, mixed_precision=compute.mixed_precision)
     config: ModelConfig = networks.generator.config
+    if not training.extras.instruction_gate:
+        networks.generator.close_instruction_gate()
     optimiser = torch.optim.AdamW(
-        networks.parameters(), lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        networks.parameters(), lr=training.learning_rate, betas=training.betas, weight_decay=0.01
     )
-    # The last weights shake with the last batches; their average is what ships.
-    average = EMAModel(networks.parameters(), decay=training.ema)
+    average = None
+    if training.extras.average:
+        average = EMAModel(networks.parameters(), decay=training.ema)
     prepared, optimiser = accelerator.prepare(networks, optimiser)
 
     def loss_at(step: int) -> StepLoss:
         batch = draw_batch(kind_of(step, training), sources, config, training, step)
         with accelerator.autocast():
-            loss = losses(prepared, batch, training, training.null_share(step))
-        views = batch.cameras.shape[1]
+            loss = prepared(batch, training, training.null_share(step, epoch_steps))
+        views = batch.cameras.views
         return StepLoss(loss.total, {f"{views}v-{key}": v for key, v in loss.shown.items()})
 
-    schedule = Schedule(training.learning_rate, training.steps)
+    schedule = Schedule(training.learning_rate, training.steps, training.warmup, training.decay)
     this_run = Run.of("generator", training, schedule.at, out, config)
     train(
         this_run,
@@ -110,24 +131,26 @@ def train_generator(
     export(networks, average, out)
 
 
-def export(networks: nn.Module, average: EMAModel, out: Path) -> None:
-    """The shipped files of generator and instruction encoder: the averaged weights."""
-    average.store(networks.parameters())
-    average.copy_to(networks.parameters())
+def export(networks: nn.Module, average: EMAModel | None, out: Path) -> None:
+    """The shipped files of generator and instruction encoder: the averaged weights, if any are."""
+    if average is not None:
+        average.store(networks.parameters())
+        average.copy_to(networks.parameters())
     for name in ("generator", "text"):
         module = networks.get_submodule(name)
         tensors = {k: v.contiguous() for k, v in module.state_dict().items()}
         partial = out / f"{name}.partial"
         save_file(tensors, partial)
         partial.replace(out / f"{name}.safetensors")
-    average.restore(networks.parameters())
+    if average is not None:
+        average.restore(networks.parameters())
 
 
 def losses(
     networks: Networks, batch: Batch, training: GeneratorTraining, null_share: float
 ) -> StepLoss:
     """Everything given: the head's reading of a first frame; else flow matching and the head."""
-    if bool(batch.clean.all()):
+    if training.extras.grounding and bool(batch.clean.all()):
         return _grounding_loss(networks, batch, training)
     return _flow_loss(networks, batch, training, null_share)
 
@@ -138,6 +161,8 @@ def _grounding_loss(networks: Networks, batch: Batch, training: GeneratorTrainin
     told = Conditions(networks.text(batch.instructions), batch.cameras, generator.null(size))
     hidden = generator(batch.x0, torch.zeros(size), batch.clean, told).hidden
     error = (generator.head(hidden).float() - batch.z).pow(2).mean()
+    if not training.extras.goal_probe:
+        return StepLoss(error, {"total": error, "grounding": error})
     logits = _goal_logits(networks, hidden)
     goal = F.cross_entropy(logits, batch.goal)
     right = (logits.argmax(1) == batch.goal).float().mean()
@@ -149,15 +174,18 @@ def _flow_loss(
     networks: Networks, batch: Batch, training: GeneratorTraining, null_share: float
 ) -> StepLoss:
     """Eq. 2 and L_traj (Sec. 4.3); samples told their trajectory and others share a batch."""
-    generator, size = networks.generator, len(batch.x0)
+    generator, size, extras = networks.generator, len(batch.x0), training.extras
     # Trajectory dropout (App. A): without it there is no text-only imagination.
     null = torch.rand(size) < null_share
     t = shifted(torch.rand(size), generator.config.sampler.shift)
-    # Text-only imagination decides its motion at high noise: half of its samples are there.
-    late = null & (torch.rand(size) < 0.5)
-    t = torch.where(late, 0.8 + 0.2 * torch.rand(size), t)
+    if extras.late_null:
+        # Text-only imagination decides its motion at high noise: half of its samples are there.
+        late = null & (torch.rand(size) < 0.5)
+        t = torch.where(late, 0.8 + 0.2 * torch.rand(size), t)
     style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.style)
-    words = _misled(batch.instructions, ~null | (t < training.shown_below), training.misled)
+    words = batch.instructions
+    if extras.misled:
+        words = _misled(words, ~null | (t < training.shown_below), training.misled)
     told = Conditions(networks.text(words), batch.cameras, style)
     error, prediction = denoising_error(
         generator, batch.x0, torch.randn_like(batch.x0), t, batch.clean, told, batch.weight
@@ -165,20 +193,21 @@ def _flow_loss(
     # L_traj keeps the generator from ignoring z; on null samples the same head learns to read a
     # motion that it was not told, which is +ActionInit.
     head = (generator.head(prediction.hidden).float() - batch.z).pow(2).mean(dim=(1, 2))
-    factor = torch.where(null, training.head_on_null, training.consistency)
-    goal = F.cross_entropy(_goal_logits(networks, prediction.hidden), batch.goal)
-    total = error.mean() + (factor * head).mean() + training.goal * goal
+    on_null = training.head_on_null if extras.head_on_null else 0.0
+    factor = torch.where(null, on_null, training.consistency)
+    total = error.mean() + (factor * head).mean()
+    shown = {}
+    if extras.goal_probe:
+        shown["goal"] = F.cross_entropy(_goal_logits(networks, prediction.hidden), batch.goal)
+        total = total + training.goal * shown["goal"]
     read = head.detach()
-    return StepLoss(
-        total,
-        {
-            "total": total,
-            "goal": goal,
-            "velocity": error.detach().mean(),
-            "head_null": (read * null).sum() / null.sum().clamp(min=1),
-            "head_told": (read * ~null).sum() / (~null).sum().clamp(min=1),
-        },
-    )
+    shown |= {
+        "total": total,
+        "velocity": error.detach().mean(),
+        "head_null": (read * null).sum() / null.sum().clamp(min=1),
+        "head_told": (read * ~null).sum() / (~null).sum().clamp(min=1),
+    }
+    return StepLoss(total, shown)
 
 
 def _misled(instructions: list[str], known: torch.Tensor, share: float) -> list[str]:

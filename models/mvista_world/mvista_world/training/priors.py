@@ -110,6 +110,7 @@ def _episodes(folders: Sequence[Path], settings: PriorSettings) -> Iterator[tupl
     for folder in folders:
         position = taken = 0
         for path in data.shard_paths([folder]):
+            data.require_one_rig(path)
             shard = data.load_shard(path)
             with np.load(path) as stored:
                 initial = stored["initial"]

@@ -38,9 +38,14 @@ def run(network: str, asked: TrainingRequest) -> None:
     """Train one network, or `pack` what was trained into a checkpoint folder.
 
     Raises:
-        ConfigError: a network that is not in the table; what a recipe cannot work with.
+        ConfigError: a network that is not in the table; what a recipe cannot work with; a choice
+            that this network does not offer.
     """
     named = {recipe.network: recipe for recipe in RECIPES}
     if network not in named:
         raise ConfigError(f"no network '{network}'; there are {sorted(named)}")
+    if network != "generator" and (asked.recipe != TrainingRequest.recipe or asked.without):
+        raise ConfigError(
+            f"network '{network}' has one recipe; --recipe and --without are of 'generator'"
+        )
     named[network].run(asked)

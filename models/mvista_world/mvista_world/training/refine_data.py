@@ -19,6 +19,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.records import Float32, Float64, RigCalibration, UInt8
 from mvista_world.fusion import PointCloud, back_project_views, in_box
 from mvista_world.refine import RefineConfig, local_clouds, tip_poses
+from mvista_world.training.data import require_one_rig
 
 JOINT_SPREAD = np.array([0.06, 0.05, 0.05, 0.10, 0.08, 0.15, 0.0])
 """Relative sizes (rad) of the random bends of joints 1..6: wrists err more than shoulders."""
@@ -80,7 +81,8 @@ def load_episodes(data_dirs: Sequence[Path]) -> EpisodeSet:
     """Read `shard-*.npz` of several directories into memory.
 
     Raises:
-        ConfigError: no shard, a missing array, or frames that do not divide the actions.
+        ConfigError: no shard, a missing array, cameras that differ from episode to episode, or
+            frames that do not divide the actions.
     """
     color, depth_mm, actions, initial = [], [], [], []
     for directory in data_dirs:
@@ -88,6 +90,7 @@ def load_episodes(data_dirs: Sequence[Path]) -> EpisodeSet:
         if not shards:
             raise ConfigError(f"no shard-00000.npz in {directory}; collect episodes first")
         for path in shards:
+            require_one_rig(path)
             with np.load(path) as shard:
                 missing = {"color", "depth_mm", "actions", "initial"} - set(shard.files)
                 if missing:

@@ -35,7 +35,8 @@ class TrainingRequest:
     """Folders, model and length of one run of `mvista train`.
 
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
-    `steps` None leaves the length to the recipe.
+    `steps` None leaves the length to the recipe. `recipe` and `without` are the generator's alone
+    (`curriculum.TRAINING`, `curriculum.Extras`).
     """
 
     config: ModelConfig
@@ -49,6 +50,8 @@ class TrainingRequest:
     resume: bool = True
     threads: int = 2
     start: Path | None = None
+    recipe: str = "tiny"
+    without: tuple[str, ...] = ()
 
     def video_folders(self) -> list[Path]:
         """The video data sets that are there, in the order of `VIDEO_SHARES`.

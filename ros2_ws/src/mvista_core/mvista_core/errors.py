@@ -128,6 +128,24 @@ class TapError(ObservationError):
     code = 41
 
 
+class LeaderError(MvistaError):
+    """The leader arm gives no pose to follow: it was not moved yet, or it cannot be told."""
+
+    code = 45
+
+
+class LeaderLostError(LeaderError):
+    """The leader arm is gone: its bus, its answers, or its set-points in the middle of a motion."""
+
+    code = 46
+
+
+class FarApartError(LeaderError):
+    """Leader and follower stand too far apart to be coupled."""
+
+    code = 47
+
+
 class RolloutError(MvistaError):
     """The rollout asked for is not held by this planner (expired, or another process)."""
 

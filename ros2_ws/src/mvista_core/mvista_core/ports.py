@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from mvista_core.errors import MvistaError
 from mvista_core.records import (
     CameraFrame,
     InferredPlan,
@@ -54,6 +55,19 @@ class Arm(Protocol):
 
     def hold(self) -> None:
         """Stop smoothly and keep the position."""
+
+
+class Leader(Protocol):
+    """What a hand moves and a follower mirrors: an arm, or a simulated one. It is never moved."""
+
+    def pose(self) -> JointState | None:
+        """Where it stood when it last said so, stamped by capture; None while that is unknown."""
+
+    def trouble(self) -> MvistaError | None:
+        """Why its pose cannot be counted on now; None while it moves or rests.
+
+        `LeaderError`: it was not moved yet. `LeaderLostError`: it, or its bus, is gone.
+        """
 
 
 class Planner(Protocol):

@@ -28,8 +28,8 @@ from mvista_core.ports import Clock
 from mvista_core.registration import StreamCalibration
 from mvista_core.tap_wire import (
     PREFIX,
+    FrameKind,
     Greeting,
-    Kind,
     Prefix,
     check_head,
     make_private,
@@ -316,11 +316,11 @@ class TapReader:
     def _wait(self, seconds: float) -> None:
         self._clock.sleep_until(self._clock.monotonic_ns() + seconds_to_ns(seconds))
 
-    def _understood(self, kind: Kind, head: bytes, body: memoryview) -> Capture | None:
+    def _understood(self, kind: FrameKind, head: bytes, body: memoryview) -> Capture | None:
         """The capture in a frame; None for a calibration, which is kept."""
-        if kind is Kind.REFUSAL:
+        if kind is FrameKind.REFUSAL:
             raise TapError(head.decode(errors="replace"))
-        if kind is Kind.CALIBRATION:
+        if kind is FrameKind.CALIBRATION:
             greeting = parse_greeting(head)
             if self._greeting is None or greeting.session != self._greeting.session:
                 self.runs, self._last = self.runs + 1, None
@@ -351,7 +351,7 @@ class _Frames:
         """Whether it stands within a frame."""
         return self._prefix is not None or self._have > 0
 
-    def read(self, left_s: Callable[[], float]) -> tuple[Kind, bytes, memoryview] | None:
+    def read(self, left_s: Callable[[], float]) -> tuple[FrameKind, bytes, memoryview] | None:
         """(kind, head, body) of the next frame; None where it is not whole in the time left.
 
         Raises:
@@ -434,4 +434,4 @@ def _listening(path: Path) -> socket.socket:
 def _refuse(connection: socket.socket, words: str) -> None:
     with suppress(OSError), connection:
         connection.settimeout(0)
-        connection.sendall(pack(Kind.REFUSAL, words.encode()))
+        connection.sendall(pack(FrameKind.REFUSAL, words.encode()))

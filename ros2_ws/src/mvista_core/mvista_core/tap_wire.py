@@ -36,7 +36,7 @@ LONGEST_PATH = 107
 _CAMERA = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame holds."""
 
     CALIBRATION = 1
@@ -48,7 +48,7 @@ class Kind(IntEnum):
 class Prefix:
     """What comes before a frame, checked."""
 
-    kind: Kind
+    kind: FrameKind
     head_bytes: int
     body_bytes: int
     checksum: int
@@ -118,7 +118,7 @@ def make_private(folder: Path) -> None:
             )
 
 
-def pack(kind: Kind, head: bytes, body_bytes: int = 0) -> bytes:
+def pack(kind: FrameKind, head: bytes, body_bytes: int = 0) -> bytes:
     """Prefix and head of a frame; its body follows them."""
     return PREFIX.pack(MAGIC, VERSION, kind, len(head), body_bytes, zlib.crc32(head)) + head
 
@@ -133,7 +133,7 @@ def pack_greeting(greeting: Greeting) -> bytes:
         "depth": lens_document(calibration.depth),
         "color_from_depth": calibration.color_from_depth.tolist(),
     }
-    return pack(Kind.CALIBRATION, json.dumps(document).encode())
+    return pack(FrameKind.CALIBRATION, json.dumps(document).encode())
 
 
 def pack_capture(capture: Capture) -> tuple[bytes, bytes, memoryview]:
@@ -147,7 +147,7 @@ def pack_capture(capture: Capture) -> tuple[bytes, bytes, memoryview]:
         len(capture.jpeg),
         *depth.shape,
     )
-    prefix = pack(Kind.CAPTURE, head, len(capture.jpeg) + depth.nbytes)
+    prefix = pack(FrameKind.CAPTURE, head, len(capture.jpeg) + depth.nbytes)
     return prefix, capture.jpeg, memoryview(depth).cast("B")
 
 
@@ -161,13 +161,13 @@ def parse_prefix(data: bytes) -> Prefix:
             f"the camera's process speaks version {version}, this one {VERSION}: start both from "
             "one installation"
         )
-    known = kind in {member.value for member in Kind}
+    known = kind in {member.value for member in FrameKind}
     if not known or head_bytes > LARGEST_HEAD or body_bytes > LARGEST_BODY:
         raise TapError(
             f"a frame of kind {kind} with {head_bytes} and {body_bytes} bytes; allowed: kinds "
-            f"{[member.value for member in Kind]}, {LARGEST_HEAD} and {LARGEST_BODY} bytes"
+            f"{[member.value for member in FrameKind]}, {LARGEST_HEAD} and {LARGEST_BODY} bytes"
         )
-    return Prefix(Kind(kind), head_bytes, body_bytes, checksum)
+    return Prefix(FrameKind(kind), head_bytes, body_bytes, checksum)
 
 
 def check_head(prefix: Prefix, head: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mvista_core.errors import ConfigError
+from mvista_eval.dataset_cameras import cameras_of
 from mvista_sim.dataset import MANIFEST
 
 MEBIBYTE = 1 << 20
@@ -34,6 +35,9 @@ def describe(folder: Path) -> tuple[str, dict[str, object]]:
         f"  rig {manifest['rig']} {str(manifest['rig_hash'])[:12]}, cameras {manifest['cameras']}",
         f"  instructions {manifest['templates']}",
     ]
+    cameras = cameras_of(shards)
+    if cameras is not None:
+        lines += cameras.lines()
     per_episode = {key: kind for key, kind in (shapes[0] if shapes else {}).items() if kind[1]}
     for key, (dtype, shape) in per_episode.items():
         lines.append(f"  {key}: {dtype} {list(shape[1:])} per episode")

@@ -26,7 +26,7 @@ from typing import Any, Generic, TypeVar
 from tqdm import tqdm
 
 from mvista_bringup.paths import output_dir
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, WeightsError
 from mvista_core.machine import describe
 
 J = TypeVar("J")
@@ -173,6 +173,18 @@ def _sum(text: str) -> str:
 def sum_of_files(*paths: Path) -> str:
     """One sum over the content of files: a setting such as a rig or an arm."""
     return _sum("".join(_sum(path.read_text(encoding="utf-8")) for path in paths))
+
+
+def sum_of_bytes(path: Path) -> str:
+    """One sum over a file that is no text, such as weights.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
 
 
 @cache

@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from mvista_core.ports import Clock
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from mvista_piper.driver import PiperDriver
 
 LONGEST_WAIT_S = 0.01
+
+
+class Reader(Protocol):
+    """What receives frames and does something at every tick: a driver, or a leader's reader."""
+
+    @property
+    def bus_lost(self) -> bool:
+        """Whether the bus could not be read when last tried."""
+
+    def tick(self) -> None: ...
+
+    def receive(self, timeout_s: float) -> bool:
+        """Take one frame, waiting at most so long for it; False when none came."""
 
 
 class ArmThread:
     """Runs one driver. Whoever else calls it does so holding `turn`."""
 
     def __init__(
-        self, driver: PiperDriver, clock: Clock, period_s: float, ticked: Callable[[], None]
+        self, driver: Reader, clock: Clock, period_s: float, ticked: Callable[[], None]
     ) -> None:
         """`ticked` is called on the thread after each tick, holding `turn`."""
         self.turn = threading.RLock()
@@ -38,6 +51,14 @@ class ArmThread:
         self._ended.clear()
         self._failure = None
         self._thread.start()
+
+    def bring_to_rest(self, timeout_s: float) -> None:
+        """Let nobody move the arm any more, and wait at most so long until it has braked."""
+        with self.turn:
+            self._driver.deactivate()
+        until_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
+        while self.alive and self._driver.braking and self._clock.monotonic_ns() < until_ns:
+            self._clock.sleep_until(self._clock.monotonic_ns() + self._period_ns)
 
     def stop(self, timeout_s: float) -> None:
         """End after the present frame."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import can
+from can.typechecking import CanFilter
 
 from mvista_core.errors import BusLostError, ConfigError
 from mvista_piper.adapters import SYSFS, find_channel, list_adapters
 from mvista_piper.emulator.loopback import LoopbackBus
-from mvista_piper.settings import PiperSettings
+from mvista_piper.settings import BusSettings
 
 BITRATE = 1_000_000
+_ID_BITS = 11
 
 
-def resolve_channel(settings: PiperSettings, sysfs: Path = SYSFS) -> str:
+def resolve_channel(settings: BusSettings, sysfs: Path = SYSFS) -> str:
     """The channel to open: as named, or looked up by the adapter's serial.
 
     Raises:
@@ -41,8 +43,33 @@ def resolve_channel(settings: PiperSettings, sysfs: Path = SYSFS) -> str:
     return found
 
 
-def open_bus(settings: PiperSettings, sysfs: Path = SYSFS) -> can.BusABC:
-    """The bus of one arm: classic CAN, own frames not received.
+def filters_without(skipped: frozenset[int]) -> list[CanFilter] | None:
+    """python-can's filters that let all pass but these 11-bit ids; None: all. The kernel applies
+    them: what nobody reads costs no process anything."""
+    if not skipped:
+        return None
+    every_29_bit_id = CanFilter(can_id=0, can_mask=0, extended=True)
+    return [every_29_bit_id, *_blocks_without(skipped, 0, _ID_BITS)]
+
+
+def _blocks_without(skipped: frozenset[int], first: int, bits: int) -> list[CanFilter]:
+    """The largest aligned blocks of the 2 ** `bits` ids from `first` on that hold none of these."""
+    if not any(first <= can_id < first + (1 << bits) for can_id in skipped):
+        mask = ((1 << _ID_BITS) - 1) & ~((1 << bits) - 1)
+        return [CanFilter(can_id=first, can_mask=mask, extended=False)]
+    if not bits:
+        return []
+    half = 1 << (bits - 1)
+    return [
+        *_blocks_without(skipped, first, bits - 1),
+        *_blocks_without(skipped, first + half, bits - 1),
+    ]
+
+
+def open_bus(
+    settings: BusSettings, skipped: frozenset[int] = frozenset(), sysfs: Path = SYSFS
+) -> can.BusABC:
+    """The bus of one arm: classic CAN, own frames not received, nor those with an id of `skipped`.
 
     Raises:
         ConfigError: the channel cannot be told. BusLostError: it cannot be opened.
@@ -50,8 +77,13 @@ def open_bus(settings: PiperSettings, sysfs: Path = SYSFS) -> can.BusABC:
     channel = resolve_channel(settings, sysfs)
     try:
         if settings.interface == "udp_multicast":
-            return LoopbackBus(channel, settings.udp_port)
-        return can.Bus(interface=settings.interface, channel=channel, receive_own_messages=False)
+            return LoopbackBus(channel, settings.udp_port, skipped=skipped)
+        return can.Bus(
+            interface=settings.interface,
+            channel=channel,
+            receive_own_messages=False,
+            can_filters=filters_without(skipped),
+        )
     except (can.CanError, OSError) as error:
         raise BusLostError(
             f"cannot open {settings.interface} channel '{channel}': {error}; bring it up with "

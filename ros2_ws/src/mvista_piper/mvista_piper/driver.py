@@ -21,16 +21,16 @@ from mvista_core.errors import (
     StaleFeedbackError,
 )
 from mvista_core.ports import Clock
-from mvista_core.records import JointCommand, JointState
-from mvista_core.timing import seconds_to_ns
+from mvista_core.records import Float64, JointCommand, JointState
 from mvista_piper import health
-from mvista_piper.enabling import Enabling, send_pose
+from mvista_piper.enabling import Enabling
 from mvista_piper.feedback import Feedback
 from mvista_piper.identity import ArmIdentity
 from mvista_piper.limits import check_arm_file
 from mvista_piper.link import PiperLink
 from mvista_piper.search import Search
-from mvista_piper.setpoints import SetPoints, check_limits, per_joint, positions_of
+from mvista_piper.sender import SetPointSender
+from mvista_piper.setpoints import check_limits, positions_of
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, DriverStatus, Mode
 
@@ -50,24 +50,23 @@ class PiperDriver:
         check_arm_file(arm)
         self.arm = arm
         self._link, self._settings, self._clock = link, settings, clock
-        self._names = arm.joint_names
         stale_s, slow_stale_s = settings.stale_after_s, settings.slow_stale_after_s
         self._feedback = Feedback(
             arm.joint_names, stale_s, slow_stale_s, settings.motors_within_rad
         )
         self._on_state: Callable[[JointState], None] = lambda state: None
+        # While there is no sender: that of an enabled arm knows whether somebody commands.
         self._mode: Mode = Mode.CLOSED
+        self._sender: SetPointSender | None = None
         self._reason: MvistaError | None = ArmNotReadyError(CLOSED)
         self._identity: ArmIdentity | None = None
         self._enabling: Enabling | None = None
-        self._set_points: SetPoints | None = None
         self._meter = health.FrameMeter(clock.monotonic_ns())
         self._searching = self._new_search()
-        self._commanded_ns = self._ticked_ns = self._said_ns = self._opened = 0
+        self._said_ns = self._opened = 0
         self._refused = self._foreign_before = self._runs_before = 0
         self._lost: tuple[int, BusLostError] | None = None
         self._rearming = False
-        self._braking = False
         self._active = True
 
     # Frames
@@ -143,24 +142,18 @@ class PiperDriver:
     def _send(self, command: JointCommand) -> None:
         self._check_active()
         now_ns = self._clock.monotonic_ns()
-        if self._set_points is None or self._mode not in ARMED:
+        if self._sender is None:
             self._refuse_unarmed(command)
         # Faults are looked for in `tick`, at the same rate; here only what the set-point needs.
         measured = self._feedback.positions(now_ns)
-        if measured is None or self._set_points is None:
+        if measured is None:
             raise StaleFeedbackError(f"no pose: {self._feedback.stale(now_ns)}")
-        try:
-            positions = self._set_points.accept(command, measured, now_ns)
-        except MvistaError:
-            self.hold()
-            raise
-        send_pose(self._link, positions, self._settings)
-        self._mode, self._braking, self._commanded_ns = Mode.TRACKING, False, now_ns
+        self._sender.send(command, measured, now_ns)
 
     def hold(self) -> None:
         """Brake within the acceleration limits (`tick` does it) and keep the position."""
-        if self._mode is Mode.TRACKING:
-            self._mode, self._braking = Mode.HOLDING, True
+        if self._sender is not None:
+            self._sender.hold()
 
     def refuse(self) -> None:
         """A set-point of one who may not send any is not taken: counted, and the arm holds."""
@@ -170,7 +163,8 @@ class PiperDriver:
     @property
     def mode(self) -> Mode:
         """What the driver does now."""
-        return self._mode
+        sender = self._sender
+        return self._mode if sender is None else sender.mode
 
     @property
     def reason(self) -> MvistaError | None:
@@ -191,7 +185,8 @@ class PiperDriver:
     @property
     def braking(self) -> bool:
         """Whether the smooth stop of `hold` is still under way."""
-        return self._braking
+        sender = self._sender
+        return sender is not None and sender.braking
 
     # The operator
     def activate(self) -> None:
@@ -217,8 +212,7 @@ class PiperDriver:
             arm is not identified, has a fault, or stands outside its limits.
         """
         self._check_active()
-        if self._mode in ARMED or self._mode is Mode.ENABLING:
-            raise BusyError(f"the arm is {self._mode.value}; nothing to enable")
+        self._check_not_enabled("nothing to enable")
         if self._mode is not Mode.READY or self._identity is None:
             raise ArmNotReadyError(f"cannot enable: {self._mode.value}; {self._reason}")
         now_ns = self._clock.monotonic_ns()
@@ -239,8 +233,7 @@ class PiperDriver:
             ArmNotReadyError: the driver is inactive.
         """
         self._check_active()
-        if self._mode in ARMED or self._mode is Mode.ENABLING:
-            raise BusyError(f"the arm is {self._mode.value}; there is no fault to clear")
+        self._check_not_enabled("there is no fault to clear")
         self.open()
         # After `open`, whose new search forgets it.
         self._rearming = True
@@ -262,8 +255,7 @@ class PiperDriver:
             BusyError: the arm is enabled. ArmNotReadyError: the bus is closed.
         """
         self._check_open()
-        if self._mode in ARMED or self._mode is Mode.ENABLING:
-            raise BusyError(f"the arm is {self._mode.value}; roles change only while it is not")
+        self._check_not_enabled("roles change only while it is not")
         self._link.make_follower()
         self._feedback.forget(self._clock.monotonic_ns())
         self._search()
@@ -272,7 +264,7 @@ class PiperDriver:
         """Everything an operator wants to see."""
         now_ns = self._clock.monotonic_ns()
         return DriverStatus(
-            self._mode,
+            self.mode,
             self._reason,
             self._identity,
             self._feedback.status(now_ns),
@@ -289,12 +281,11 @@ class PiperDriver:
         """Once per command period: look for faults, go on with what is under way."""
         now_ns = self._clock.monotonic_ns()
         self._meter.update(self._link.counters.received, self._feedback, now_ns)
-        self._forgive_a_stall(now_ns)
-        if self._mode in ARMED:
-            self._check_armed(now_ns)
+        if self._sender is not None:
+            self._check_armed(self._sender.held, now_ns)
         # Asked again: a fault that was just found has ended it, and then nothing is sent.
-        if self._mode in ARMED:
-            self._keep_holding(now_ns)
+        if self._sender is not None:
+            self._sender.tick(now_ns)
         elif self._mode is Mode.ENABLING:
             self._step_enabling(now_ns)
         elif self._mode in (Mode.SEARCHING, Mode.REFUSED):
@@ -303,20 +294,12 @@ class PiperDriver:
         elif self._mode is Mode.READY and self._feedback.stale(now_ns):
             self._search()
 
-    def _forgive_a_stall(self, now_ns: int) -> None:
-        """Commands may be waiting for a process that was not run: two periods to take them."""
-        settings, before_ns = self._settings, self._ticked_ns
-        self._ticked_ns = now_ns
-        if now_ns - before_ns > seconds_to_ns(settings.longest_step_s):
-            grace_s = settings.command_timeout_s - 2 * settings.period_s
-            self._commanded_ns = max(self._commanded_ns, now_ns - seconds_to_ns(grace_s))
-
     def _search(self) -> None:
         self._mode, self._identity = Mode.SEARCHING, None
         self._reason = StaleFeedbackError("nothing was heard of the arm yet")
         self._searching = self._new_search()
-        self._set_points = self._enabling = None
-        self._rearming = self._braking = False
+        self._sender = self._enabling = None
+        self._rearming = False
 
     def _new_search(self) -> Search:
         now_ns = self._clock.monotonic_ns()
@@ -361,59 +344,25 @@ class PiperDriver:
             self._fail(error)
             return
         if done and self._identity is not None:
-            settings = self._settings
-            within = per_joint(self._names, settings.engage_within_rad, settings.engage_within_m)
-            self._set_points = SetPoints(
-                self._identity.limits, settings.period_s, settings.longest_step_s, within
-            )
-            send_pose(self._link, self._set_points.start(measured.positions, now_ns), settings)
-            self._enabling = None
+            limits, settings = self._identity.limits, self._settings
+            self._enabling, self._reason = None, None
             self._runs_before = self._feedback.runs[0]
-            self._mode, self._reason = Mode.HOLDING, None
-
-    def _keep_holding(self, now_ns: int) -> None:
-        assert self._set_points is not None
-        silent_ns = now_ns - self._commanded_ns
-        if self._mode is Mode.TRACKING:
-            if silent_ns <= seconds_to_ns(self._settings.command_timeout_s):
-                return
-            # No brake: the set-point has stood still for so long that one would move it again.
-            self._begin_hold()
-        if self._braking:
-            positions = self._set_points.brake(now_ns)
-            if positions is not None:
-                send_pose(self._link, positions, self._settings)
-                return
-            self._begin_hold()
-        # Sent again, since a set-point is several frames and one that was lost would stay lost.
-        refresh_ns = seconds_to_ns(self._settings.hold_refresh_s)
-        if now_ns - self._set_points.last.sent_ns >= refresh_ns:
-            send_pose(self._link, self._set_points.last.positions, self._settings)
-            self._set_points.repeated(now_ns)
-
-    def _begin_hold(self) -> None:
-        if self._set_points is not None:
-            self._set_points.release()
-        self._mode, self._braking = Mode.HOLDING, False
+            self._sender = SetPointSender(self._link, limits, settings, measured.positions, now_ns)
 
     # Faults
-    def _check_armed(self, now_ns: int) -> None:
+    def _check_armed(self, held: Float64, now_ns: int) -> None:
+        feedback, settings = self._feedback, self._settings
+        before = health.Before(self._foreign_before, self._runs_before)
+        after_s, beyond_rad = settings.frozen_after_s, settings.frozen_beyond_rad
         try:
             self._check_bus()
-            fault = self._find_fault(now_ns)
+            fault = health.find_fault(
+                feedback, self._link.counters, before, now_ns
+            ) or health.find_frozen(feedback, held, after_s, beyond_rad, now_ns)
         except MvistaError as error:
             fault = error
         if fault is not None:
             self._fail(fault)
-
-    def _find_fault(self, now_ns: int) -> MvistaError | None:
-        feedback, settings = self._feedback, self._settings
-        before = health.Before(self._foreign_before, self._runs_before)
-        fault = health.find_fault(feedback, self._link.counters, before, now_ns)
-        if fault is None and self._set_points is not None:
-            held, after_s = self._set_points.last.positions, settings.frozen_after_s
-            fault = health.find_frozen(feedback, held, after_s, settings.frozen_beyond_rad, now_ns)
-        return fault
 
     def _check_bus(self) -> None:
         fault = self._bus_error or health.find_bus_fault(
@@ -425,8 +374,7 @@ class PiperDriver:
     def _fail(self, reason: MvistaError) -> None:
         """Send nothing more: the arm holds its last set-point until the operator re-arms."""
         self._mode, self._reason = Mode.FAULT, reason
-        self._enabling = None
-        self._braking = False
+        self._sender = self._enabling = None
 
     def _check_active(self) -> None:
         if not self._active:
@@ -436,10 +384,14 @@ class PiperDriver:
         if self._mode is Mode.CLOSED:
             raise ArmNotReadyError(CLOSED)
 
+    def _check_not_enabled(self, words: str) -> None:
+        if self.mode in ARMED or self.mode is Mode.ENABLING:
+            raise BusyError(f"the arm is {self.mode.value}; {words}")
+
     def _refuse_unarmed(self, command: JointCommand) -> NoReturn:
         """Say first what is wrong with the command itself, then why the arm would not take it."""
         limits = self._identity.limits if self._identity else None
-        wanted = positions_of(command, self._names, self.arm.home)
+        wanted = positions_of(command, self.arm.joint_names, self.arm.home)
         if limits is not None:
             check_limits(wanted, limits)
         if self._mode is Mode.ENABLING:

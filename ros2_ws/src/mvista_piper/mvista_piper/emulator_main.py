@@ -17,6 +17,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
 from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
 from mvista_piper.emulator.control import ORDER_NAMES, Order
+from mvista_piper.emulator.hand import read_hand
 from mvista_piper.emulator.loopback import DEFAULT_GROUP, DEFAULT_PORT, LoopbackBus
 from mvista_piper.emulator.server import EmulatorServer, tell
 from mvista_piper.emulator.settings import FIRMWARE, REST_RAD
@@ -40,6 +41,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--joints", help="six joint angles in rad, comma-separated; default: rest")
     parser.add_argument("--home", metavar="ARM_FILE", help="start at the home pose of an arm file")
     parser.add_argument("--gripper", type=float, default=0.0, help="opening in m; %(default)s")
+    parser.add_argument("--leader", action="store_true", help="in a person's hand, as after 0x470")
+    parser.add_argument(
+        "--hand", metavar="FILE", help="the motion of that hand; see emulator/hand.py"
+    )
     parser.add_argument("--enabled", action="store_true", help="motors on, holding")
     parser.add_argument("--firmware", default=FIRMWARE, help="%(default)s")
     parser.add_argument(
@@ -74,6 +79,9 @@ def make_arm(arguments: argparse.Namespace) -> EmulatedPiper:
         joints_rad or REST_RAD, gripper_m, arguments.enabled, arguments.firmware
     )
     arm = EmulatedPiper(settings)
+    arm.faults.leader = arguments.leader or bool(arguments.hand)
+    if arguments.hand:
+        arm.controller.hand = read_hand(arguments.hand)
     for text in arguments.fault:
         Order.parse(text).apply(arm)
     return arm
@@ -88,7 +96,8 @@ def serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with LoopbackBus(arguments.channel, arguments.port, obeys_adapter_faults=False) as bus:
-        _refuse_company(bus)
+        if not arm.faults.leader:  # a leader may share the bus of its follower
+            _refuse_company(bus)
         print("ready", flush=True)
         EmulatorServer(arm, bus).run(stop)
 

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from mvista_core.process import executable
 
+leader_node = executable("mvista_piper.leader_node")
 piper_node = executable("mvista_piper.piper_node")
 piper_emulator = executable("mvista_piper.emulator_main")

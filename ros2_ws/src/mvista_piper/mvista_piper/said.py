@@ -131,6 +131,19 @@ def decode(can_id: int, data: bytes) -> Any:
     return DECODERS[can_id](data)
 
 
+def decode_set_point(can_id: int, data: bytes) -> Values:
+    """The joints (rad) of a set-point (0x155-0x157), or the gripper's opening (m, 0x159); data [8].
+
+    Raises:
+        NotParsedError: it holds none.
+    """
+    if len(data) != _DATA_BYTES:
+        raise NotParsedError(f"{len(data)} bytes, {_DATA_BYTES} needed")
+    if can_id == protocol.GRIPPER:
+        return (protocol.GripperCommand.unpack(data).opening_m,)
+    return protocol.unpack_angles(data)
+
+
 def _status(data: bytes) -> SaidStatus:
     said = protocol.ArmStatus.unpack(data)
     for value, known, name in (

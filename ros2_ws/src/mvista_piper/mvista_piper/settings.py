@@ -21,8 +21,8 @@ def _setting(
 
 
 @dataclass(frozen=True)
-class PiperSettings:
-    """How the arm is reached, when it counts as lost, and what a set-point may ask."""
+class BusSettings:
+    """How the bus of an arm is reached."""
 
     interface: str = _setting(
         "socketcan", "python-can interface: socketcan, udp_multicast, virtual"
@@ -30,6 +30,16 @@ class PiperSettings:
     channel: str = _setting("", "Channel, e.g. can0 or a multicast group; empty: by adapter_serial")
     adapter_serial: str = _setting("", "Serial of the USB-CAN adapter that the arm hangs on")
     udp_port: int = _setting(43113, "Port of the udp_multicast interface", 1024, 65535)
+
+    def __post_init__(self) -> None:
+        if self.interface not in INTERFACES:
+            raise ConfigError(f"interface is '{self.interface}'; allowed: {', '.join(INTERFACES)}")
+
+
+@dataclass(frozen=True)
+class PiperSettings(BusSettings):
+    """How the arm is reached, when it counts as lost, and what a set-point may ask."""
+
     enable_at_start: bool = _setting(
         False, "Enable the motors once the arm is identified and the node is active"
     )
@@ -70,7 +80,7 @@ class PiperSettings:
         0.1, "by more than this, is a fault: frozen feedback, or a blocked joint", 0.01, 1.0
     )
     min_frame_rate_hz: float = _setting(
-        2500.0, "Fewer frames per second than this: warning (3,040 are sent)", 0.0, 3040.0
+        2000.0, "Fewer frames per second than this: warning (2,440 are read)", 0.0, 3040.0
     )
     identity_timeout_s: float = _setting(2.0, "Time for the arm to say what it is", 0.2, 30.0)
     enable_timeout_s: float = _setting(5.0, "Time for all six motors to enable", 0.5, 30.0)
@@ -81,8 +91,7 @@ class PiperSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.interface not in INTERFACES:
-            raise ConfigError(f"interface is '{self.interface}'; allowed: {', '.join(INTERFACES)}")
+        super().__post_init__()
         if not self.period_s <= self.longest_step_s < self.command_timeout_s:
             raise ConfigError(
                 f"needs 1/command_rate_hz <= longest_step_s < command_timeout_s, got "
@@ -93,3 +102,31 @@ class PiperSettings:
     def period_s(self) -> float:
         """Seconds between two set-points."""
         return 1.0 / self.command_rate_hz
+
+
+@dataclass(frozen=True)
+class LeaderSettings(BusSettings):
+    """How a leader's bus is reached, and when the leader counts as resting, or as lost."""
+
+    listen_only: bool = _setting(
+        False, "Send nothing: leader and follower share the bus; the follower is told as well"
+    )
+    question_period_s: float = _setting(
+        0.5,
+        "The leader is asked for its firmware (0x4AF) so often: it answers at rest too",
+        0.1,
+        5.0,
+    )
+    answer_timeout_s: float = _setting(
+        1.6, "No frame of the leader for so long: lost; over two questions' time", 0.3, 20.0
+    )
+    rest_after_s: float = _setting(0.05, "No set-point for so long: the leader rests", 0.01, 0.5)
+    reopen_s: float = _setting(1.0, "A bus that was lost is opened anew so often", 0.1, 30.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.answer_timeout_s <= 2 * self.question_period_s:
+            raise ConfigError(
+                f"answer_timeout_s is {self.answer_timeout_s}; it must be over 2 x "
+                f"question_period_s ({self.question_period_s}), or one lost frame loses the leader"
+            )

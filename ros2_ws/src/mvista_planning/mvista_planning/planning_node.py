@@ -34,6 +34,7 @@ from mvista_ros.convert import (
 from mvista_ros.convert.joints import doubles
 from mvista_ros.observation import ObservationSource
 from mvista_ros.parameters import declare
+from mvista_world.choices import MethodChoices
 from mvista_world.compute import choose
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 from mvista_world.planner import load_planner
@@ -85,7 +86,10 @@ class PlanningNode(HouseNode):
 
     def _load(self) -> ExclusivePlanner:
         arm, folder = load_arm(self._settings.arm_file), self._settings.checkpoint
-        planner = load_planner(Path(folder), self._rig, arm, self.system_clock, self._compute)
+        choices = MethodChoices(self._settings.view_mode or None)
+        planner = load_planner(
+            Path(folder), self._rig, arm, self.system_clock, self._compute, choices
+        )
         self.get_logger().info(f"weights {planner.weights_sha256} from {folder}; {self._compute}")
         return ExclusivePlanner(planner)
 

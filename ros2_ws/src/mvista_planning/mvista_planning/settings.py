@@ -17,12 +17,15 @@ class PlanningParameters(ObservationLimits):
     rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: cameras and their poses")
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
     joint_topic: str = parameter("piper/joint_states", "Measured joints of the arm")
-    initialisation: str = parameter("head", "Start of a goal that names none: head or random")
+    initialisation: str = parameter("head", "Start of a goal that names none: head, random, null")
     steps: int = parameter(
         OptimisationConfig.head_steps, "Optimisation steps of a goal that names no start", 0, 1000
     )
     playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
     voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
+    view_mode: int = parameter(
+        0, "1: all views in one run; 2: some first, the rest with those frozen; 0: as trained", 0, 2
+    )
     precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")
     threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
     niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)

@@ -36,7 +36,7 @@ class TaskParameters:
         CAMERAS[1:], "The views imagined beside it", live=True
     )
     arm: str = parameter("piper", "Namespace of the arm that executes")
-    initialisation: str = parameter("head", "Start of the optimisation: head or random")
+    initialisation: str = parameter("head", "Start of the optimisation: head, random or null")
     steps: int = parameter(OptimisationConfig.head_steps, "Optimisation steps", 0, 1000)
     confirm: bool = parameter(
         False, "Whether every plan waits for the service `confirm`", live=True

@@ -32,7 +32,7 @@ LOOK_PERIOD_S = 0.1
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How actions are inferred: initialisation "head" or "random", and how many steps."""
+    """How actions are inferred: initialisation "head", "random" or "null", and how many steps."""
 
     initialisation: str
     steps: int

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -25,7 +26,7 @@ from mvista_core.records import (
 from mvista_core.timing import NS_PER_S
 from mvista_sim import experts, tasks
 from mvista_sim.cameras import CellRenderer, TofNoise
-from mvista_sim.scene import TIMESTEP_S, build_model
+from mvista_sim.scene import ALL_GROUPS, STILL_GROUP, TIMESTEP_S, build_model
 from mvista_sim.set_point import LimitedSetPoint
 from mvista_sim.tasks import SceneLayout
 
@@ -45,33 +46,55 @@ class TaskResult:
 
 
 class SimCell:
-    """One arm, one table, four cameras."""
+    """One arm, one table, the cameras of a rig."""
 
     def __init__(
-        self, arm: ArmModel, rig: RigCalibration, noise: TofNoise | None = None, start_ns: int = 0
+        self,
+        arm: ArmModel,
+        rig: RigCalibration,
+        noise: TofNoise | None = None,
+        start_ns: int = 0,
+        sleeping: bool = False,
     ) -> None:
+        """`sleeping` leaves out the physics of what lies still, until something touches it."""
         self.arm = arm
         self.rig = rig
         self._noise = noise or TofNoise()
         self._start_ns = start_ns
+        self._sleeping = sleeping
         self._renderer: CellRenderer | None = None
         self.reset("touch_cube", 0)
 
-    def reset(self, task: str, seed: int, instruction: str | None = None) -> str:
+    def reset(
+        self,
+        task: str,
+        seed: int,
+        instruction: str | None = None,
+        rig: RigCalibration | None = None,
+        clutter: int = tasks.CLUTTER,
+    ) -> str:
         """Lay a scene out and put the arm at its start; returns the instruction.
+
+        With `rig` other cameras hang there from now on; `clutter` is `tasks.make_layout`'s.
 
         Raises:
             ConfigError: no such task, or a negative seed. InstructionError: not one of the task's.
             Either way the present scene stays as it is.
         """
-        layout = tasks.make_layout(task, seed)
+        layout = tasks.make_layout(task, seed, clutter)
         wanted = tasks.check_instruction(task, instruction or layout.default_instruction)
         self.layout: SceneLayout = layout
         self.instruction = wanted
+        self.rig = rig or self.rig
         self.model = build_model(self.layout, self.arm, self.rig)
+        if self._sleeping:
+            self.model.opt.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP.value
         self.data = mujoco.MjData(self.model)
         self._rng = np.random.default_rng((seed, 7))
-        self._close_renderer()
+        if self._renderer is not None and self._renderer.fits(self.rig):
+            self._renderer.show(self.model, self.rig)
+        else:
+            self._close_renderer()
         self._index()
         start = self.arm.home.copy()
         start[:6] += self.layout.start_offset_rad
@@ -93,10 +116,17 @@ class SimCell:
 
     def latest(self, camera: str) -> CameraFrame:
         """Render one camera now."""
+        return self._frame(camera, ALL_GROUPS)
+
+    def emptied(self, camera: str) -> CameraFrame:
+        """Render one camera as if neither arm nor objects were there."""
+        return self._frame(camera, (STILL_GROUP,))
+
+    def _frame(self, camera: str, groups: Sequence[int]) -> CameraFrame:
         self.rig.camera(camera)
         if self._renderer is None:
             self._renderer = CellRenderer(self.model, self.rig, self._noise)
-        return self._renderer.frame(self.data, camera, self.now_ns(), self._rng)
+        return self._renderer.frame(self.data, camera, self.now_ns(), self._rng, groups)
 
     # Arm
     def state(self) -> JointState:
@@ -214,18 +244,19 @@ class SimCell:
     ) -> list[list[CameraFrame]]:
         """Execute 15 Hz targets by a C2 spline at 200 Hz; frames [T][V] at the given times."""
         start = self.state().ordered(actions.joint_names)
+        joints = [self.arm.joint_names.index(name) for name in actions.joint_names]
         times = np.concatenate([[0.0], actions.times_s])
-        rows = np.vstack([start, actions.positions])
-        curve = CubicSpline(times, rows, bc_type="clamped")
+        instants = np.arange(round(actions.times_s[-1] * CONTROL_HZ) + 1) / CONTROL_HZ
+        curve = CubicSpline(times, np.vstack([start, actions.positions]), bc_type="clamped")
+        targets = np.clip(curve(instants), self.arm.lower[joints], self.arm.upper[joints])
         due = [] if frame_times_s is None else list(frame_times_s)
         frames: list[list[CameraFrame]] = []
-        for k in range(round(actions.times_s[-1] * CONTROL_HZ) + 1):
-            now = k / CONTROL_HZ
+        for now, target in zip(instants, targets, strict=True):
             while due and due[0] <= now + 1e-9:
                 frames.append([self.latest(name) for name in self.cameras()])
                 due.pop(0)
-            target, speed = curve(now), curve(now, 1)
-            self.send(JointCommand(actions.joint_names, target, speed, self.now_ns()))
+            for joint, position in zip(joints, target, strict=True):
+                self._set_point.aim(joint, position)
             self.advance(1.0 / CONTROL_HZ)
         return frames
 
@@ -303,6 +334,8 @@ class SimCell:
         }
 
     def _note_contacts(self) -> None:
+        if not self._cube_geoms:
+            return
         pairs = self.data.contact.geom
         by_hand = self._is_hand[pairs]
         if not by_hand.any():

@@ -1,13 +1,17 @@
 """Collects training episodes from the cell: shards of NumPy arrays and a manifest.
 
-`shard-00000.npz` holds 50 episodes: color uint8 [N, V, T, H, W, 3], depth_mm uint16
-[N, V, T, H, W], actions float32 [N, L, J], initial float32 [N, J], seed, instruction; the sizes
-are `episode_shape.TINY`'s. Images are the model's window of real 320x180 renders. Every episode's
-motion has a style of its own, drawn from its seed. Episodes the expert fails are dropped and
-counted.
+`shard-00000.npz` holds 50 episodes of V views, T frames, L actions and J joints:
+
+    color uint8 [N, V, T, H, W, 3], depth_mm uint16 [N, V, T, H, W]     the model's window
+    still_color, still_depth_mm [N, V, H, W(, 3)]      the same views without arm and objects
+    intrinsics float64 [N, V, 4]      fx, fy, cx, cy of the window, px
+    base_from_camera, true_base_from_camera float64 [N, V, 4, 4]        as told, and as they are
+    actions float32 [N, L, J], initial float32 [N, J], style float32 [N, 4] (`MotionStyle.numbers`)
+    seed [N], instruction [N]
 
 With `grounding`, nothing is executed: first frames only (no time axis) and the expert's actions for
-every instruction of the scene, actions [N, K, L, J] and instructions [N, K].
+every instruction of the scene, actions [N, K, L, J] and instructions [N, K]. Episodes the expert
+fails are dropped and counted. What an episode is, says `episodes`.
 
 Seeds: episode i is `FIRST_SEED + i`; evaluation uses 10000 and up, below `FIRST_SEED`.
 
@@ -19,8 +23,9 @@ tried: what is missing from it was dropped, and the manifest says how many.
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -29,28 +34,26 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
-from mvista_core import instructions
 from mvista_core.arm import load_arm
-from mvista_core.episode_shape import TINY
-from mvista_core.errors import ConfigError, MvistaError
-from mvista_core.records import CameraFrame
+from mvista_core.camera_range import TRAINED
+from mvista_core.episode_shape import TINY, EpisodeShape
+from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig
-from mvista_sim.cell import SimCell
-from mvista_sim.experts import MotionStyle
+from mvista_sim.episodes import EpisodeKind, EpisodeMaker
+from mvista_sim.rigs import MOST_CAMERAS
 from mvista_sim.tasks import TEMPLATES
 
 FIRST_SEED = 1_000_000
 SHARD_EPISODES = 50
 MANIFEST = "manifest.json"
-
-Arrays = dict[str, NDArray[np.generic]]
+SCHEMA = 2
+"""Of the shards: 1, which says nothing, had neither cameras nor stills nor styles."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """What to collect and where to."""
+    """What to collect and where to; see `EpisodeKind` for `grounding` to `held_out`."""
 
     task: str
     episodes: int
@@ -60,15 +63,36 @@ class Collection:
     grounding: bool = False
     first_seed: int = FIRST_SEED
     workers: int = 2
+    shape: EpisodeShape = TINY
+    drawn_cameras: int = 0
+    held_out: bool = False
+    shard_episodes: int = SHARD_EPISODES
 
     def __post_init__(self) -> None:
         if self.task not in TEMPLATES:
             raise ConfigError(f"no task '{self.task}'; there are {sorted(TEMPLATES)}")
-        if self.episodes < 1 or self.workers < 1 or self.first_seed < 0:
+        if min(self.episodes, self.workers, self.shard_episodes) < 1 or self.first_seed < 0:
             raise ConfigError(
                 f"{self.episodes} episodes from seed {self.first_seed} by {self.workers} workers: "
                 "at least 1 episode and 1 worker, seeds count from 0"
             )
+        if not 0 <= self.drawn_cameras <= MOST_CAMERAS:
+            raise ConfigError(
+                f"{self.drawn_cameras} drawn cameras; allowed: 1 to {MOST_CAMERAS}, or 0 for the "
+                "rig's own"
+            )
+        if self.held_out and not self.drawn_cameras:
+            raise ConfigError("held-out cameras are drawn ones: say how many, 1 or more")
+        if self.shape.action_times_s.tolist() != TINY.action_times_s.tolist():
+            raise ConfigError(
+                f"{self.shape.action_count} actions at {self.shape.action_rate_hz} Hz; the experts "
+                f"give {TINY.action_count} at {TINY.action_rate_hz} Hz, see episode_shape.TINY"
+            )
+
+    @property
+    def kind(self) -> EpisodeKind:
+        """What its episodes share."""
+        return EpisodeKind(self.shape, self.grounding, self.drawn_cameras, self.held_out)
 
 
 def collect(job: Collection) -> None:
@@ -79,15 +103,25 @@ def collect(job: Collection) -> None:
     """
     _refuse_mixture(job)
     job.out.mkdir(parents=True, exist_ok=True)
-    count = -(-job.episodes // SHARD_EPISODES)
+    count = -(-job.episodes // job.shard_episodes)
     missing = [k for k in range(count) if not _is_complete(job, k)]
     _write_manifest(job)
+    spent_s, tried = 0.0, 0
     # GL contexts do not survive a fork.
-    with ProcessPoolExecutor(job.workers, mp_context=get_context("spawn")) as pool:
-        for done, _ in enumerate(pool.map(_write_shard, [job] * len(missing), missing), start=1):
-            sys.stdout.write(f"{job.out.name}: {count - len(missing) + done}/{count} shards\n")
+    with ProcessPoolExecutor(job.workers, get_context("spawn"), _draw_on_one_thread) as pool:
+        for done, shard_s in enumerate(pool.map(_write_shard, [job] * len(missing), missing), 1):
+            spent_s, tried = spent_s + shard_s, tried + len(_seeds(job, missing[done - 1]))
+            sys.stdout.write(
+                f"{job.out.name}: {count - len(missing) + done}/{count} shards, "
+                f"{spent_s / tried:.2f} CPU s an episode\n"
+            )
             sys.stdout.flush()
     _write_manifest(job)
+
+
+def _draw_on_one_thread() -> None:
+    """Mesa's software renderer would start a thread per core in every process."""
+    os.environ.setdefault("LP_NUM_THREADS", "0")
 
 
 def _refuse_mixture(job: Collection) -> None:
@@ -106,23 +140,31 @@ def _refuse_mixture(job: Collection) -> None:
 
 def _identity(job: Collection) -> dict[str, object]:
     """What all shards of one folder share."""
+    window = job.shape.window
     return {
+        "schema": SCHEMA,
         "task": job.task,
         "grounding": job.grounding,
         "first_seed": job.first_seed,
-        "rig_hash": load_rig(job.rig).content_hash,
+        "shard_episodes": job.shard_episodes,
+        "rig_hash": "" if job.drawn_cameras else load_rig(job.rig).content_hash,
+        "drawn_cameras": job.drawn_cameras,
+        "held_out": job.held_out,
+        "camera_range": json.loads(json.dumps(TRAINED.document())) if job.drawn_cameras else None,
+        "window": [window.width_px, window.height_px, window.reduce],
+        "frame_times_s": job.shape.frame_times_s.tolist(),
     }
 
 
 def _seeds(job: Collection, index: int) -> range:
-    first = job.first_seed + index * SHARD_EPISODES
-    return range(first, min(first + SHARD_EPISODES, job.first_seed + job.episodes))
+    first = job.first_seed + index * job.shard_episodes
+    return range(first, min(first + job.shard_episodes, job.first_seed + job.episodes))
 
 
 def _attempted(path: Path) -> int:
-    """How many seeds a shard tried; early shards do not say, and were whole."""
+    """How many seeds a shard tried."""
     with np.load(path) as shard:
-        return int(shard["attempted"]) if "attempted" in shard else SHARD_EPISODES
+        return int(shard["attempted"])
 
 
 def _is_complete(job: Collection, index: int) -> bool:
@@ -134,11 +176,13 @@ def _shard_path(job: Collection, index: int) -> Path:
     return job.out / f"shard-{index:05d}.npz"
 
 
-def _write_shard(job: Collection, index: int) -> None:
-    cell = SimCell(load_arm(job.arm), load_rig(job.rig))
+def _write_shard(job: Collection, index: int) -> float:
+    """Make one shard; returns the CPU seconds it took."""
+    started_s = time.process_time()
+    maker = EpisodeMaker(load_arm(job.arm), load_rig(job.rig), job.kind)
     seeds = _seeds(job, index)
-    rows = [row for seed in seeds if (row := _episode(cell, job, seed)) is not None]
-    cell.close()
+    rows = [row for seed in seeds if (row := maker.make(job.task, seed)) is not None]
+    maker.close()
     if not rows:
         raise ConfigError(
             f"the expert failed in all {len(seeds)} scenes from seed {seeds[0]} of {job.task}; "
@@ -150,52 +194,7 @@ def _write_shard(job: Collection, index: int) -> None:
     partial = path.with_name(f".{path.name}")
     np.savez(partial, attempted=np.array(len(seeds)), **arrays)
     partial.rename(path)
-
-
-def _episode(cell: SimCell, job: Collection, seed: int) -> Arrays | None:
-    """One episode's arrays, or None when the expert fails."""
-    cell.reset(job.task, seed)
-    initial = cell.state().positions.astype(np.float32)
-    try:
-        if job.grounding:
-            return {**_grounding(cell, job.task), "initial": initial, "seed": np.array(seed)}
-        actions = cell.expert(style=MotionStyle.drawn(np.random.default_rng(seed)))
-    except MvistaError:
-        return None
-    frames = cell.run_actions(actions, TINY.frame_times_s)
-    if not cell.evaluate().success:
-        return None
-    color, depth_mm = _images(frames)
-    return {
-        "color": color.transpose(1, 0, 2, 3, 4),
-        "depth_mm": depth_mm.transpose(1, 0, 2, 3),
-        "actions": actions.positions.astype(np.float32),
-        "initial": initial,
-        "seed": np.array(seed),
-        "instruction": np.array(cell.instruction),
-    }
-
-
-def _grounding(cell: SimCell, task: str) -> Arrays:
-    words = instructions.expand(TEMPLATES[task])
-    plans = np.stack([cell.expert(word).positions for word in words]).astype(np.float32)
-    color, depth_mm = _images([[cell.latest(name) for name in cell.cameras()]])
-    return {
-        "color": color[0],
-        "depth_mm": depth_mm[0],
-        "actions": plans,
-        "instructions": np.array(words),
-    }
-
-
-def _images(
-    frames: Sequence[Sequence[CameraFrame]],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Windows of frames [T][V]: color [T, V, H, W, 3], depth in millimetres [T, V, H, W]."""
-    windows = [[TINY.window.frame(frame) for frame in row] for row in frames]
-    color = np.stack([np.stack([f.color for f in row]) for row in windows])
-    depth = np.stack([np.stack([f.depth_m for f in row]) for row in windows])
-    return color, np.round(depth * 1000.0).astype(np.uint16)
+    return time.process_time() - started_s
 
 
 def _write_manifest(job: Collection) -> None:
@@ -211,10 +210,8 @@ def _write_manifest(job: Collection) -> None:
         "templates": [TEMPLATES[job.task]],
         "episodes": kept,
         "dropped": attempted - kept,
-        "rig": rig.name,
-        "cameras": list(rig.names),
-        "window": [TINY.window.width_px, TINY.window.height_px, TINY.window.reduce],
-        "frame_times_s": TINY.frame_times_s.tolist(),
+        "rig": f"{job.drawn_cameras} cameras an episode" if job.drawn_cameras else rig.name,
+        "cameras": [f"cam{k}" for k in range(job.drawn_cameras)] or list(rig.names),
         "joint_names": list(load_arm(job.arm).joint_names),
         "mujoco": mujoco.__version__,
         "numpy": np.__version__,

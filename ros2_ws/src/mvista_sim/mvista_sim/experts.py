@@ -25,6 +25,8 @@ from mvista_sim.tasks import SceneLayout
 
 SMOOTHING_ACTIONS = 3.0
 START_S = 0.35
+NARROW = 0.4
+"""Of a style's sideways shift, in tasks where the hand has to come down between things."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class MotionStyle:
     shift_m: tuple[float, float] = (0.0, 0.0)
     lift_m: float = 0.0
     delay_s: float = 0.0
+
+    @property
+    def numbers(self) -> Float64:
+        """shift x and y, lift (m) and delay (s), [4]."""
+        return np.array([*self.shift_m, self.lift_m, self.delay_s])
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> MotionStyle:
@@ -146,8 +153,10 @@ def _open(layout: SceneLayout, style: MotionStyle) -> list[Waypoint]:
     low = tasks.DRAWER_HEIGHT_M / 2 - 0.016
     pulled = gap + out * 0.105
     late = 0.5 * style.delay_s
+    # More to the side, and the way down would lead through the bar.
+    above = gap + NARROW * np.array(style.shift_m)
     return [
-        Waypoint(2.0 + late, (gap[0], gap[1], low + 0.09 + style.lift_m)),
+        Waypoint(2.0 + late, (above[0], above[1], low + 0.09 + style.lift_m)),
         Waypoint(3.2 + late, (gap[0], gap[1], low)),
         Waypoint(3.6 + late, (gap[0], gap[1], low)),
         Waypoint(5.6, (pulled[0], pulled[1], low)),
@@ -159,14 +168,15 @@ def _put(layout: SceneLayout, style: MotionStyle) -> list[Waypoint]:
     orange, bowl = layout.named("orange"), layout.named("bowl")
     wide, shut = 0.069, 0.045
     grasp = tasks.ORANGE_RADIUS_M - 0.004
-    # The whole 6.4 s are needed: the height alone varies.
-    high, low = 0.1 + 0.25 * style.lift_m, 0.08
+    # The whole 6.4 s are needed: height and way vary, and the time of the way down a little.
+    high, low, late = 0.1 + 0.25 * style.lift_m, 0.08, 0.25 * style.delay_s
+    above = (orange.x_m + NARROW * style.shift_m[0], orange.y_m + NARROW * style.shift_m[1], high)
     return [
-        Waypoint(1.5, (orange.x_m, orange.y_m, high), wide),
-        Waypoint(2.5, (orange.x_m, orange.y_m, grasp), wide),
-        Waypoint(2.65, (orange.x_m, orange.y_m, grasp), wide),
-        Waypoint(3.0, (orange.x_m, orange.y_m, grasp), shut),
-        Waypoint(3.9, (orange.x_m, orange.y_m, high), shut),
+        Waypoint(1.5 + late, above, wide),
+        Waypoint(2.5 + late, (orange.x_m, orange.y_m, grasp), wide),
+        Waypoint(2.65 + late, (orange.x_m, orange.y_m, grasp), wide),
+        Waypoint(3.0 + late, (orange.x_m, orange.y_m, grasp), shut),
+        Waypoint(3.9 + late, (orange.x_m, orange.y_m, high), shut),
         Waypoint(4.9, (bowl.x_m, bowl.y_m, low), shut),
         Waypoint(5.1, (bowl.x_m, bowl.y_m, low), shut),
         Waypoint(5.5, (bowl.x_m, bowl.y_m, low), wide),

@@ -27,6 +27,9 @@ EXTENT_M, CENTRE = 1.8302666192761077, "0.25 0 -0.185"
 """Of the cell as MuJoCo measures it, written down: near and far plane, fog, shadows and the free
 camera are multiples of it, and something parked far away would move them all. The near plane lies
 at 0.037 m, the far one at 14.6 m, whatever is in the cell."""
+STILL_GROUP, ARM_GROUP, OBJECT_GROUP = 0, 1, 2
+ALL_GROUPS = (STILL_GROUP, ARM_GROUP, OBJECT_GROUP)
+"""Of geoms: what always stands there, the arm, and what a task puts on the table."""
 CONTACT = 'solref="0.008 1" solimp="0.95 0.99 0.001"'
 
 
@@ -49,6 +52,10 @@ def scene_xml(layout: SceneLayout, arm: ArmModel, rig: RigCalibration) -> str:
     <headlight ambient="0.45 0.45 0.45" diffuse="0.45 0.45 0.45" specular="0 0 0"/>
     <map znear="0.02" zfar="8"/>
   </visual>
+  <default>
+    <default class="arm"><geom group="{ARM_GROUP}"/></default>
+    <default class="object"><geom group="{OBJECT_GROUP}"/></default>
+  </default>
   <worldbody>
     <light pos="0.2 0.4 2" dir="0.05 -0.15 -1" diffuse="0.35 0.35 0.35" specular="0 0 0"
            castshadow="false"/>
@@ -57,7 +64,7 @@ def scene_xml(layout: SceneLayout, arm: ArmModel, rig: RigCalibration) -> str:
           friction="1 0.01 0.001"/>
     <geom name="pedestal" type="cylinder" pos="0 0 0.04" size="0.06 0.045" rgba="0.3 0.3 0.32 1"
           contype="0" conaffinity="0"/>
-    <body name="base" gravcomp="1">{arm_bodies(arm)}</body>
+    <body name="base" childclass="arm" gravcomp="1">{arm_bodies(arm)}</body>
     {objects}
     {_cameras(rig)}
   </worldbody>
@@ -101,7 +108,8 @@ def _object(item: Placed) -> str:
 def _free(item: Placed, height_m: float, geoms: str, damping: str = "") -> str:
     return (
         f'<body name="{item.name}" pos="{item.x_m} {item.y_m} {height_m}" '
-        f'euler="0 0 {item.yaw_rad}"><joint name="{item.name}" type="free" {damping}/>'
+        f'euler="0 0 {item.yaw_rad}" childclass="object">'
+        f'<joint name="{item.name}" type="free" {damping}/>'
         f"{geoms}</body>"
     )
 
@@ -170,7 +178,8 @@ def _drawer(item: Placed) -> str:
         'rgba="0.15 0.15 0.17 1" mass="0.03" friction="1.2 0.02 0.001"/></body>'
     )
     return (
-        f'<body name="drawer" pos="{item.x_m} {item.y_m} 0" euler="0 0 {item.yaw_rad}">'
+        f'<body name="drawer" pos="{item.x_m} {item.y_m} 0" euler="0 0 {item.yaw_rad}" '
+        'childclass="object">'
         f"{walls}{drawer}</body>"
     )
 

@@ -1,7 +1,7 @@
 """The three tasks: what stands on the table for a seed, and when the task is done.
 
-A scene is a function of (task, seed) alone; the colour that is asked for changes nothing in it.
-Lengths in metres in the arm's base frame.
+A scene is a function of (task, seed, clutter) alone; the colour that is asked for changes nothing
+in it. Lengths in metres in the arm's base frame.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ BOWL_HEIGHT_M = 0.035
 DRAWER_DEPTH_M, DRAWER_WIDTH_M, DRAWER_HEIGHT_M = 0.12, 0.15, 0.075
 HANDLE_OFFSET_M = 0.042
 DRAWER_OPENED_M = 0.05
+CLUTTER = 2
+"""Most distractors of a scene where nobody asks for more."""
 DISTRACTOR_COLORS = ("0.45 0.32 0.22 1", "0.55 0.55 0.55 1", "0.5 0.25 0.55 1", "0.93 0.93 0.9 1")
 
 
@@ -80,8 +82,8 @@ def task_of(instruction: str) -> str:
     return next(t for t, text in TEMPLATES.items() if wanted in instructions.expand(text))
 
 
-def make_layout(task: str, seed: int) -> SceneLayout:
-    """The scene of one task and seed.
+def make_layout(task: str, seed: int, clutter: int = CLUTTER) -> SceneLayout:
+    """The scene of one task and seed, with at most `clutter` distractors.
 
     Raises:
         ConfigError: no such task, or a negative seed.
@@ -102,7 +104,7 @@ def make_layout(task: str, seed: int) -> SceneLayout:
     else:
         objects = _orange_and_bowl(rng)
         asked = TEMPLATES[task]
-    objects += _distractors(rng, objects)
+    objects += _distractors(rng, objects, clutter)
     return SceneLayout(task, seed, tuple(objects), asked, offset)
 
 
@@ -129,9 +131,9 @@ def _orange_and_bowl(rng: np.random.Generator) -> list[Placed]:
     ]
 
 
-def _distractors(rng: np.random.Generator, others: list[Placed]) -> list[Placed]:
+def _distractors(rng: np.random.Generator, others: list[Placed], most: int) -> list[Placed]:
     placed: list[Placed] = []
-    for i in range(int(rng.integers(0, 3))):
+    for i in range(int(rng.integers(0, most + 1))):
         for _ in range(60):
             x, y = float(rng.uniform(0.24, 0.46)), float(rng.uniform(-0.22, 0.22))
             clear = all(np.hypot(x - o.x_m, y - o.y_m) > _reach(o) for o in others + placed)

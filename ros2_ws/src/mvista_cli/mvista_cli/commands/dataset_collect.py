@@ -24,12 +24,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--preset", default="tiny", help="of the model: its window and frame times")
+    parser.add_argument(
+        "--drawn-cameras",
+        type=int,
+        default=0,
+        metavar="N",
+        help="N cameras drawn for every episode, with sensors of their own (default: sim_cell's)",
+    )
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="draw places that training never sees, for evaluation",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup import paths
     from mvista_eval.dataset import describe
     from mvista_sim.dataset import Collection, collect
+    from mvista_world.config import preset
 
     name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
     job = Collection(
@@ -41,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
         args.grounding,
         args.first_seed,
         args.workers,
+        preset(args.preset).episode,
+        args.drawn_cameras,
+        args.held_out,
     )
     collect(job)
     sys.stdout.write(describe(job.out)[0] + "\n")

@@ -9,14 +9,16 @@ from pathlib import Path
 from mvista_bringup import paths
 from mvista_sim.tasks import TEMPLATES
 
-WITHOUT_FVD = (
-    "FVD, which the paper also gives, is not measured: it needs the weights of an I3D trained on "
-    "Kinetics-400, which are not here, and another network's numbers would compare with nobody's."
+EPILOG = (
+    "LPIPS is not computed: no library here brings its weights. FVD, which the paper also gives, "
+    "is computed where --i3d names the weights of an I3D trained on Kinetics-400, which are not "
+    "here; another network's numbers would compare with nobody's."
 )
+STANDARD = "standard"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = WITHOUT_FVD
+    parser.epilog = EPILOG
     parser.add_argument("--task", choices=sorted(TEMPLATES), default="touch_cube")
     parser.add_argument("--episodes", type=int, default=16, help="scenes")
     parser.add_argument("--seed", type=int, default=10_000, help="first held-out seed")
@@ -26,6 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tell the filmed motion too, instead of the words alone: its errors are of pictures, "
         "not of another motion that the words allow",
     )
+    parser.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="AZIMUTH,PITCH,DISTANCE",
+        help="ask for the first imagined view from here instead (degrees, degrees, m round the "
+        f"rig's look-at point); more than once for a table; '{STANDARD}': the trained camera, "
+        "azimuth 0, 44 and 90, pitch 30, distance 1 m",
+    )
+    parser.add_argument(
+        "--rig",
+        type=Path,
+        default=paths.config_file("rigs", "sim_cell.yaml"),
+        help="a rig file whose cameras are asked for, by the checkpoint's names",
+    )
+    parser.add_argument("--i3d", type=Path, help="TorchScript I3D of the FVD tools, for FVD")
+    parser.add_argument("--pictures", type=Path, help="write film strips of the first scene here")
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
     parser.add_argument("--json", type=Path, help="write the table here")
@@ -33,11 +52,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import write_json
-    from mvista_eval.generation import lines_of, measure
-
-    rows, document = measure(
-        args.checkpoint, args.task, args.episodes, args.seed, args.told, args.fresh
+    from mvista_eval.generation.pictures import write_sheets
+    from mvista_eval.generation.table import (
+        GenerationRequest,
+        lines_of,
+        measure,
+        pose_lines,
+        scenes,
     )
-    sys.stdout.write("\n".join(lines_of(rows)) + "\n")
+    from mvista_eval.generation.viewpoints import STANDARD as standard_viewpoints
+    from mvista_eval.generation.viewpoints import parse_viewpoint
+
+    viewpoints = [
+        viewpoint
+        for text in args.camera
+        for viewpoint in (standard_viewpoints if text == STANDARD else (parse_viewpoint(text),))
+    ]
+    asked = GenerationRequest(
+        args.task, args.episodes, args.seed, args.checkpoint, args.rig, tuple(viewpoints),
+        args.told, args.i3d,
+    )  # fmt: skip
+    rows, document = measure(asked, args.fresh)
+    lines = pose_lines(rows) if viewpoints else lines_of(rows)
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(f"LPIPS {document['lpips']}\nFVD {document['fvd']}\n")
     write_json(args.json, document)
+    if args.pictures is not None:
+        for path in write_sheets(scenes(asked)[:: args.episodes], args.pictures):
+            sys.stdout.write(f"{path}\n")
     return 0

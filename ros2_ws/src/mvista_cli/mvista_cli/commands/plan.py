@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mvista_bringup import paths
 from mvista_sim.tasks import TEMPLATES
-from mvista_world.config import INITIALISATIONS, OptimisationConfig
+from mvista_world.choices import MethodChoices
+from mvista_world.config import INITIALISATIONS, VIEW_MODES, OptimisationConfig
 
 STEPS = {start: OptimisationConfig().steps_from(start) for start in INITIALISATIONS}
 
@@ -26,6 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", choices=INITIALISATIONS, default=INITIALISATIONS[0])
     usual = ", ".join(f"{steps} ({start})" for start, steps in STEPS.items())
     parser.add_argument("--steps", type=int, help=f"of Eq. 11; default: {usual}")
+    parser.add_argument(
+        "--mode",
+        type=int,
+        choices=VIEW_MODES,
+        help="1: all views in one run; 2: some first, then the others with those frozen "
+        "(default: the checkpoint's)",
+    )
+    parser.add_argument(
+        "--literal",
+        action="store_true",
+        help="Eq. 11 as the paper writes it: the request's own words, no weight of motion, "
+        "all noise levels",
+    )
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--json", type=Path, help="write the plan here")
 
@@ -37,7 +51,14 @@ def run(args: argparse.Namespace) -> int:
     targets = tuple(name for name in args.targets.split(",") if name)
     document = planned(
         PlanRequest(
-            args.task, args.instruction, args.seed, args.source, targets, args.init, args.steps
+            args.task,
+            args.instruction,
+            args.seed,
+            args.source,
+            targets,
+            args.init,
+            args.steps,
+            MethodChoices(args.mode, args.literal),
         ),
         args.checkpoint,
     )

@@ -6,12 +6,14 @@ Every run is seeded and resumes where it stopped.
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
 from mvista_world.config import preset
+from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
 from mvista_world.training.request import TrainingRequest
@@ -34,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("models/checkpoints/tiny"),
         help="where pack writes and priors reads",
     )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="codec and generator: a checkpoint folder to go on from instead of random weights",
-    )
+    parser.add_argument("--start", type=Path, help="codec, generator: a checkpoint to go on from")
+    recipe = "generator: as the shipped model was trained, or by the paper's letter"
+    parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
+    switches = ", ".join(field.name for field in fields(Extras))
+    parser.add_argument("--without", default="", help=f"generator: comma-separated, {switches}")
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
 
@@ -55,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         not args.restart,
         args.threads,
         args.start,
+        args.recipe,
+        tuple(name for name in args.without.split(",") if name),
     )
     run_recipe(args.network, asked)
     return 0

@@ -15,43 +15,14 @@ import numpy as np
 from mvista_bringup import paths
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import ConfigError
-from mvista_core.ports import Clock
 from mvista_core.records import ActionTrajectory, InferredPlan, Observation, RigCalibration
 from mvista_core.rig import load_rig
-from mvista_core.timing import SystemClock, ns_to_seconds
+from mvista_core.timing import SystemClock
+from mvista_eval.stage_times import PlanStage, StageTimes
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
+from mvista_world.choices import MethodChoices
 from mvista_world.planner import WorldModelPlanner, load_planner
-
-
-@dataclass(frozen=True)
-class PlanStage:
-    """One stage of the planner and how long it took."""
-
-    name: str
-    seconds: float
-
-
-class StageTimes:
-    """A `Progress` that notes when each stage begins and says so on standard error."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._begun: list[tuple[str, int]] = []
-
-    def __call__(self, stage: str, fraction: float) -> bool:
-        if not self._begun or self._begun[-1][0] != stage:
-            self._begun.append((stage, self._clock.monotonic_ns()))
-            sys.stderr.write(f"{stage} ...\n")
-        return True
-
-    def stages(self) -> tuple[PlanStage, ...]:
-        """What was seen so far; the last stage ends now."""
-        ends = [at_ns for _, at_ns in self._begun[1:]] + [self._clock.monotonic_ns()]
-        return tuple(
-            PlanStage(name, ns_to_seconds(end_ns - at_ns))
-            for (name, at_ns), end_ns in zip(self._begun, ends, strict=True)
-        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +39,7 @@ class PlanRequest:
     targets: tuple[str, ...]
     initialisation: str
     steps: int | None = None
+    choices: MethodChoices | None = None
 
 
 def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
@@ -82,16 +54,22 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     rig = load_rig(paths.config_file("rigs", "sim_cell.yaml"))
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     clock = SystemClock()
-    planner = load_planner(checkpoint, rig, arm, clock)
+    planner = load_planner(checkpoint, rig, arm, clock, choices=wanted.choices)
     source, *targets = planner.config.cameras
     wanted = replace(
         wanted, source=wanted.source or source, targets=wanted.targets or tuple(targets)
     )
     observation = observe(arm, rig, wanted.task, wanted.seed, wanted.instruction)
-    times = StageTimes(clock)
+    times = StageTimes(clock, sys.stderr.write)
     plan = _plan(planner, observation, wanted, times)
     document = as_document(plan, observation, wanted, times.stages(), arm)
-    return {**document, "networks": str(planner.compute)}
+    method = planner.config
+    return {
+        **document,
+        "view_mode": method.sampler.mode,
+        "literal_eq11": method.optimisation.literal,
+        "networks": str(planner.compute),
+    }
 
 
 def observe(
@@ -168,7 +146,10 @@ def as_text(document: dict[str, Any]) -> str:
         [
             f"plan {document['plan_id']}: {document['instruction']} (seed {document['seed']})",
             f"  networks in {document['networks']}",
-            *(f"  {stage['name']:12s} {stage['seconds']:7.2f} s" for stage in stages),
+            *(
+                f"  {stage['name']:12s} {stage['seconds']:7.2f} s, CPU {stage['cpu_s']:.2f} s"
+                for stage in stages
+            ),
             f"  loss {curve}",
             f"  head disagreement {document['head_disagreement_rad']:.4f} rad",
             f"  final tip at {document['final_tip_mm']} mm in the base frame",

@@ -19,7 +19,7 @@ BUS_OFF_ERROR_ID = 0x40
 """`CAN_ERR_BUSOFF` of linux/can/error.h: the error frame that announces it."""
 TRANSMIT_QUEUE = 10
 _STATE = struct.Struct(">BxHxxxx")
-_OFF, _REFUSE = 1, 2
+_OFF, _REFUSE, _UNPLUGGED = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,22 @@ class AdapterState:
     bus_off: bool = False
     refuse_sends: bool = False
     sends_per_s: int = 0
+    unplugged: bool = False
 
     @classmethod
     def of(cls, faults: Faults) -> AdapterState:
-        return cls(faults.bus_off, faults.refuse_sends, faults.sends_per_s)
+        return cls(faults.bus_off, faults.refuse_sends, faults.sends_per_s, faults.unplugged)
 
     def pack(self) -> bytes:
         """Eight bytes for the private frame that tells it to other processes."""
         flags = (_OFF if self.bus_off else 0) | (_REFUSE if self.refuse_sends else 0)
+        flags |= _UNPLUGGED if self.unplugged else 0
         return _STATE.pack(flags, self.sends_per_s)
 
     @classmethod
     def unpack(cls, data: bytes) -> AdapterState:
         flags, rate = _STATE.unpack(data)
-        return cls(bool(flags & _OFF), bool(flags & _REFUSE), rate)
+        return cls(bool(flags & _OFF), bool(flags & _REFUSE), rate, bool(flags & _UNPLUGGED))
 
 
 class Adapter:
@@ -69,9 +71,10 @@ class Adapter:
         """Whether a frame reaches the wire; False: it lies in the queue of a dead controller.
 
         Raises:
-            can.CanOperationError: ENOBUFS.
+            can.CanOperationError: ENOBUFS, ENETDOWN.
         """
         state = self._state
+        self.check_plugged()
         if state.bus_off and self._queued < TRANSMIT_QUEUE:
             self._queued += 1
             return False
@@ -80,6 +83,11 @@ class Adapter:
                 "Failed to transmit: [Errno 105] No buffer space available", errno.ENOBUFS
             )
         return True
+
+    def check_plugged(self) -> None:
+        """Raises can.CanOperationError: ENETDOWN, as reading and sending on Linux do then."""
+        if self._state.unplugged:
+            raise can.CanOperationError("[Errno 100] Network is down", errno.ENETDOWN)
 
     def _too_many(self, now_ns: int) -> bool:
         if not self._state.sends_per_s:

@@ -3,8 +3,9 @@
 29-bit ids, while the Piper has 11-bit ids only. 0x1F500000: the emulator says how the hosts'
 adapters behave; 0x1F500001: an order to it; 0x1F500002: its answer. An order is `name=value`: a
 fault of `Faults`; `joint1`..`joint6` (rad) and `gripper` (m), put there at once; `hand1`..`hand6`
-(rad), a leader's joint led there; `clear`, all faults off. On the wire: byte 0 the order's number,
-byte 1 of the answer 1 for "done", bytes 4 to 7 the value as a float32.
+(rad) and `hand_gripper` (m), a leader's joint led there; `hand_play`, a leader's hand begins its
+motion from the start (0: it rests); `clear`, all faults off. On the wire: byte 0 the order's
+number, byte 1 of the answer 1 for "done", bytes 4 to 7 the value as a float32.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ ADAPTER_ID, ORDER_ID, ANSWER_ID = 0x1F500000, 0x1F500001, 0x1F500002
 PRIVATE_IDS = frozenset({ADAPTER_ID, ORDER_ID, ANSWER_ID})
 
 _PLACES = (*(f"joint{i + 1}" for i in range(MOTORS)), "gripper")
-_HANDS = tuple(f"hand{i + 1}" for i in range(MOTORS))
-ORDER_NAMES = (*FAULT_NAMES, *_PLACES, *_HANDS, "clear")
+_HANDS = (*(f"hand{i + 1}" for i in range(MOTORS)), "hand_gripper")
+_PLAY = "hand_play"
+ORDER_NAMES = (*FAULT_NAMES, *_PLACES, *_HANDS, _PLAY, "clear")
 _FRAME = struct.Struct(">BBxxf")
 
 
@@ -84,6 +86,8 @@ class Order:
             arm.controller.place(_PLACES.index(self.name), self.value)
         elif self.name in _HANDS:
             arm.controller.guide(_HANDS.index(self.name), self.value)
+        elif self.name == _PLAY:
+            arm.controller.play(bool(self.value))
         else:
             # float32 on the wire: a share of 0.05 comes as 0.05000000075.
             arm.faults.set(self.name, round(self.value, 6))

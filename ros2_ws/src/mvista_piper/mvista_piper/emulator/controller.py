@@ -13,6 +13,7 @@ from math import radians
 from mvista_piper import protocol
 from mvista_piper.emulator.dynamics import Axis, Joints
 from mvista_piper.emulator.faults import Faults
+from mvista_piper.emulator.hand import HandMotion
 from mvista_piper.emulator.settings import (
     GRIPPER_ACCELERATION_M_S2,
     GRIPPER_SPEED_M_S,
@@ -64,7 +65,9 @@ class Controller:
         self._enables_to_ignore = 0
         self._targets = [deque([q], _TARGETS_KEPT) for q in settings.joints_rad]
         self._set_points = list(settings.joints_rad)
-        self._hand_rad: list[float] | None = None
+        self._hand: list[float] | None = None
+        self.hand: HandMotion | None = None
+        self._played_s: float | None = None
 
     # What it says of itself
     @property
@@ -174,7 +177,7 @@ class Controller:
         if command.role == protocol.LEADER:
             self.leader, self.ctrl_mode = True, int(CtrlMode.LEADER)
         elif command.role == protocol.FOLLOWER:
-            self.leader, self.faults.leader, self._hand_rad = False, False, None
+            self.leader, self.faults.leader, self._hand = False, False, None
             self.ctrl_mode = int(CtrlMode.STANDBY)
             for motor in range(MOTORS):
                 self._hold_here(motor)
@@ -188,12 +191,16 @@ class Controller:
         self.over_limit = [False] * MOTORS
 
     # Motion
-    def guide(self, motor: int, position_rad: float) -> None:
-        """A person leads one joint (0 to 5) of a leader there."""
-        if self._hand_rad is None:
-            self._hand_rad = self.joints.positions
-        axis = self.joints.axes[motor]
-        self._hand_rad[motor] = max(axis.lower, min(axis.upper, position_rad))
+    def guide(self, motor: int, position: float) -> None:
+        """A person leads one joint (0 to 5, rad) of a leader there, or its gripper (6, m)."""
+        if self._hand is None:
+            self._hand = [*self.joints.positions, self.gripper.position]
+        axis = (*self.joints.axes, self.gripper)[motor]
+        self._hand[motor] = max(axis.lower, min(axis.upper, position))
+
+    def play(self, on: bool) -> None:
+        """The hand of a leader begins its motion from the start, or rests where it is."""
+        self._played_s = 0.0 if on and self.hand is not None else None
 
     def place(self, motor: int, position: float) -> None:
         """Put one joint (0 to 5, rad) or the gripper (6, m) elsewhere at once, by hand."""
@@ -211,6 +218,9 @@ class Controller:
         self.joints.feel_gravity()
         pursue = self.follows_set_points
         held = bool(self.collided or self.faults.hot_motor)
+        if self.leader:
+            self._lead(period_s)
+            return
         for motor in range(MOTORS):
             self._drive_motor(motor, pursue, held, period_s)
         if self.gripper_enabled and not self.stopped:
@@ -221,9 +231,7 @@ class Controller:
     def _drive_motor(self, motor: int, pursue: bool, held: bool, period_s: float) -> None:
         axis = self.joints.axes[motor]
         history = self._targets[motor]
-        if self.leader:
-            self._be_led(axis, motor, period_s)
-        elif not self.enabled[motor]:
+        if not self.enabled[motor]:
             self.joints.fall(motor, period_s)
         elif self.stopped:
             self.joints.sink(motor, period_s)
@@ -241,11 +249,23 @@ class Controller:
         # What was not driven to a set-point has none to go back to afterwards.
         self._hold_here(motor)
 
-    def _be_led(self, axis: Axis, motor: int, period_s: float) -> None:
-        if self._hand_rad is None:
-            axis.brake(period_s)
+    def _lead(self, period_s: float) -> None:
+        """One period of an arm in a person's hand."""
+        axes = (*self.joints.axes, self.gripper)
+        if self._played_s is not None and self.hand is not None:
+            self._played_s += period_s
+            for axis, position in zip(axes, self.hand.at(self._played_s), strict=True):
+                axis.carry(position, period_s)
+        elif self._hand is not None:
+            for axis, position in zip(axes, self._hand, strict=True):
+                axis.track(position, 0.0, 1.0, period_s)
         else:
-            axis.track(self._hand_rad[motor], 0.0, 1.0, period_s)
+            for axis in axes:
+                axis.brake(period_s)
+        # What was not driven to a set-point has none to go back to afterwards.
+        self.gripper_target_m = self.gripper.position
+        for motor in range(MOTORS):
+            self._hold_here(motor)
 
     def _track(self, motor: int, period_s: float) -> None:
         history, target, speed_rad_s = self._targets[motor], self._set_points[motor], 0.0

@@ -59,6 +59,12 @@ class Axis:
             closing = sqrt(2.0 * deceleration * (closing - 0.5 * knee))
         self._steer(target_velocity + copysign(closing, error), speed_share, period_s)
 
+    def carry(self, position: float, period_s: float) -> None:
+        """Carried there by a hand within one period; an end of travel stops it."""
+        position = max(self.lower, min(self.upper, position))
+        self.position, self.velocity = position, (position - self.position) / period_s
+        self.acceleration = 0.0
+
     def brake(self, period_s: float) -> None:
         """One period of the hardest allowed stop."""
         self._steer(0.0, 1.0, period_s)

@@ -25,6 +25,7 @@ class Faults:
     drop_seed: int = _fault(0, 65535, "Seed of the frames that are lost")
     silent: bool = _fault(False, 1, "The arm sends nothing; it still hears")
     bus_off: bool = _fault(False, 1, "The host's controller is off the bus: nothing passes")
+    unplugged: bool = _fault(False, 1, "The host's adapter is out of its socket: ENETDOWN")
     refuse_sends: bool = _fault(False, 1, "The host's transmit queue is full: ENOBUFS")
     sends_per_s: int = _fault(0, 65535, "The host's adapter takes this many frames a second")
     hot_motor: int = _fault(0, MOTORS, "This motor is too hot: bits 1 and 3, the arm holds")

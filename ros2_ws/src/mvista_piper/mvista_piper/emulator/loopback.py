@@ -43,7 +43,8 @@ def _template() -> tuple[bytes, bytes, bytes]:
 
 
 _HEAD, _MIDDLE, _TAIL = _template()
-_MIDDLE_AT = len(_HEAD) + 2
+_ID_AT = len(_HEAD)
+_MIDDLE_AT = _ID_AT + 2
 _DATA_AT = _MIDDLE_AT + len(_MIDDLE)
 _LENGTH = _DATA_AT + 8 + len(_TAIL)
 
@@ -62,8 +63,11 @@ class LoopbackBus(can.BusABC):
         port: int = DEFAULT_PORT,
         obeys_adapter_faults: bool = True,
         clock: Clock | None = None,
+        skipped: frozenset[int] = frozenset(),
     ) -> None:
         """Join the multicast group `channel` (IPv4). The emulator itself obeys no adapter faults.
+
+        Frames with an id of `skipped` are not received, as a filter of the kernel's would have it.
 
         Raises:
             ConfigError: no multicast address. can.CanInitializationError: the group cannot be
@@ -79,6 +83,7 @@ class LoopbackBus(can.BusABC):
         self.channel_info = f"loopback multicast {channel}:{port}"
         self.adapter = Adapter()
         self._obeys = obeys_adapter_faults
+        self._skipped = frozenset(_ID.pack(can_id) for can_id in skipped)
         self._clock = clock or SystemClock()
         try:
             self._in = _receiver(channel, port)
@@ -132,9 +137,11 @@ class LoopbackBus(can.BusABC):
             while True:
                 received = self._next_datagram(timeout)
                 if received is None:
+                    self.adapter.check_plugged()
                     return None, False
                 message = _decode(*received)
                 if not message.is_extended_id:
+                    self.adapter.check_plugged()
                     return (None if self.adapter.state.bus_off else message), False
                 if self._obeys and message.arbitration_id == ADAPTER_ID:
                     if self.adapter.change(AdapterState.unpack(bytes(message.data))):
@@ -156,6 +163,8 @@ class LoopbackBus(can.BusABC):
                 timeout = 0.0
                 continue
             if address == self._own_address:
+                continue
+            if raw[_ID_AT:_MIDDLE_AT] in self._skipped and raw.startswith(_HEAD):
                 continue
             seconds, nanoseconds = _STAMP.unpack(extra[0][2])
             return raw, seconds + nanoseconds * 1e-9

@@ -98,6 +98,7 @@ class WireBus(can.BusABC):
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
         if self._is_shutdown:
             raise can.CanOperationError("Cannot operate on a closed bus")
+        self.adapter.check_plugged()
         try:
             if timeout == 0:
                 return self._arrived.get_nowait(), False

@@ -1,0 +1,29 @@
+"""What whoever loads a checkpoint may choose instead of what its config says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mvista_world.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class MethodChoices:
+    """`view_mode` is one of `VIEW_MODES`, None for the checkpoint's own; `literal_eq11` as in
+    `OptimisationConfig.literal`."""
+
+    view_mode: int | None = None
+    literal_eq11: bool = False
+
+    def applied_to(self, config: ModelConfig) -> ModelConfig:
+        """The config with what was chosen.
+
+        Raises:
+            ConfigError: no such mode.
+        """
+        sampler, optimisation = config.sampler, config.optimisation
+        if self.view_mode is not None:
+            sampler = replace(sampler, mode=self.view_mode)
+        if self.literal_eq11:
+            optimisation = replace(optimisation, literal=True)
+        return replace(config, sampler=sampler, optimisation=optimisation)

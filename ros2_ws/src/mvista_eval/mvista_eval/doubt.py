@@ -1,0 +1,192 @@
+"""Which numbers tell a wrong future from a right one: `mvista eval gate`.
+
+Futures that are right, and three that are wrong on purpose: told other words, swapped for another
+scene's, and asked from a camera out of the trained range. Limits come of right futures of seeds of
+their own; what they refuse is counted on others.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvista_core.errors import ConfigError
+from mvista_core.machine import describe
+from mvista_core.records import CameraFrame, Observation, Rollout
+from mvista_eval.cell import cell_settings, quiet
+from mvista_eval.follow.trials import TASK, other_words
+from mvista_eval.generation.trials import loaded
+from mvista_eval.generation.viewpoints import STANDARD, moved_to
+from mvista_eval.statistics import Interval, median_interval, wilson
+from mvista_eval.success.trials import planner_and_cell
+from mvista_eval.trials import Study, run_study
+from mvista_sim.cell import SimCell, SimClock
+from mvista_world.config import INITIALISATIONS
+from mvista_world.plausibility import Doubts, doubts_of
+from mvista_world.probe import PlannerProbe
+
+RIGHT, WORDS, SWAPPED, CAMERA = "right", "wrong words", "swapped future", "camera out of range"
+FARTHER = 500_000
+"""From a scene's seed to that of the scene whose future is put in its place."""
+OUT_OF_RANGE = STANDARD[3:]
+"""Azimuth 90, pitch 30, distance 1 m: in turn, by seed."""
+WIDENED = 1.5
+"""A limit is so many times the worst right value of the limits' own seeds."""
+LEAST_OUTSIDE_M = 0.02
+NUMBERS = tuple(field.name for field in fields(Doubts))
+
+
+@dataclass(frozen=True)
+class DoubtScene:
+    """One trial."""
+
+    seed: int
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class DoubtedFuture:
+    """A future of one scene, right or wrong in one way, and its `Doubts` in the order of
+    `NUMBERS`."""
+
+    seed: int
+    case: str
+    numbers: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """How many futures of one kind the limits refuse, by any number and by each; `low` and `high`
+    bound the share by any (Wilson, 95 %)."""
+
+    case: str
+    count: int
+    refused: int
+    low: float
+    high: float
+    refused_by: tuple[int, ...]
+    medians: tuple[Interval, ...]
+
+    def __str__(self) -> str:
+        each = ", ".join(
+            f"{name} {count} ({median.value:.4f})"
+            for name, count, median in zip(NUMBERS, self.refused_by, self.medians, strict=True)
+        )
+        return (
+            f"{self.case:20s} refused {self.refused:2d}/{self.count} = "
+            f"{self.refused / self.count:4.0%} [{self.low:.0%}, {self.high:.0%}]; by (median): "
+            f"{each}"
+        )
+
+
+def measure(
+    checkpoint: Path, episodes: int, first_seed: int, limits_seed: int, fresh: bool = False
+) -> tuple[list[GateRow], dict[str, Any]]:
+    """A row for each case, over seeds that the limits have not seen, and the same as a document.
+
+    Raises:
+        ConfigError: no scene, a negative seed, or seeds that overlap.
+        WeightsError: the checkpoint is not whole.
+    """
+    if episodes < 1 or min(first_seed, limits_seed) < 0:
+        raise ConfigError(
+            f"--episodes {episodes} --seed {first_seed} --limits-seed {limits_seed}: at least 1 "
+            "episode, seeds from 0"
+        )
+    if abs(first_seed - limits_seed) < episodes:
+        raise ConfigError(
+            f"seeds from {first_seed} and from {limits_seed} overlap in {episodes} episodes; "
+            "limits must not be judged by the scenes that set them"
+        )
+    settings = cell_settings(checkpoint)
+    seeds = [begin + k for begin in (limits_seed, first_seed) for k in range(episodes)]
+    found = run_study(
+        Study("gate", doubt_scene, DoubtedFuture, settings),
+        [DoubtScene(seed, checkpoint) for seed in seeds],
+        fresh=fresh,
+    )
+    set_by = set(seeds[:episodes])
+    limits = limits_of([one for one in found if one.seed in set_by])
+    rows = rows_of([one for one in found if one.seed not in set_by], limits)
+    return rows, {
+        "task": TASK,
+        "first_seed": first_seed,
+        "limits_seed": limits_seed,
+        "episodes": episodes,
+        "weights_sha256": settings["weights"],
+        "machine": describe(),
+        "python": platform.python_version(),
+        "limits": dict(limits),
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def limits_of(found: Sequence[DoubtedFuture]) -> dict[str, float]:
+    """For each number, the largest value that is not refused."""
+    right = np.array([one.numbers for one in found if one.case == RIGHT])
+    limits = dict(zip(NUMBERS, (WIDENED * np.nanmax(right, axis=0)).tolist(), strict=True))
+    # A hand that never left its workspace would leave a limit of nothing at all.
+    limits["outside_m"] = max(limits["outside_m"], LEAST_OUTSIDE_M)
+    return limits
+
+
+def rows_of(found: Sequence[DoubtedFuture], limits: Mapping[str, float]) -> list[GateRow]:
+    """One row a case; a number that is NaN says nothing."""
+    allowed = np.array([limits[name] for name in NUMBERS])
+    rows = []
+    for case in dict.fromkeys(one.case for one in found):
+        numbers = np.array([one.numbers for one in found if one.case == case])
+        beyond = numbers > allowed
+        refused = int(beyond.any(axis=1).sum())
+        low, high = wilson(refused, len(numbers))
+        by = tuple(int(count) for count in beyond.sum(axis=0))
+        medians = tuple(median_interval(column.tolist()) for column in numbers.T)
+        rows.append(GateRow(case, len(numbers), refused, low, high, by, medians))
+    return rows
+
+
+def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
+    """One scene's right future and the wrong ones."""
+    cell, planner, arm = planner_and_cell(asked.checkpoint)
+    own = cell.reset(TASK, asked.seed)
+    observation = _observe(cell, planner, own)
+    seen = observation.frame(planner.config.cameras[0])
+
+    right = _imagine(planner, observation, asked.seed)
+    told_other = planner.retold(right.rollout_id, other_words(own, asked.seed))
+    words = {RIGHT: planner.read_hidden(right.rollout_id), WORDS: planner.read_hidden(told_other)}
+
+    def doubted(case: str, by: PlannerProbe, held: str, rollout: Rollout) -> DoubtedFuture:
+        shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).prior
+        told = words.get(case, words[RIGHT])
+        found = doubts_of(rollout, seen, shown, told, arm, planner.config.window)
+        return DoubtedFuture(asked.seed, case, tuple(asdict(found).values()))
+
+    rows = [
+        doubted(RIGHT, planner, right.rollout_id, right),
+        doubted(WORDS, planner, told_other, right),
+    ]
+    viewpoint = OUT_OF_RANGE[asked.seed % len(OUT_OF_RANGE)]
+    rig = moved_to(cell.rig, planner.config.cameras[1], viewpoint)
+    elsewhere = PlannerProbe(loaded(asked.checkpoint), rig, arm, SimClock(cell))
+    moved = replace(observation, rig_hash=rig.content_hash)
+    asked_there = _imagine(elsewhere, moved, asked.seed)
+    rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id, asked_there))
+    cell.reset(TASK, asked.seed + FARTHER, own)
+    swapped = _imagine(planner, _observe(cell, planner, own), asked.seed)
+    return [*rows, doubted(SWAPPED, planner, swapped.rollout_id, swapped)]
+
+
+def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
+    frames: tuple[CameraFrame, ...] = tuple(cell.latest(name) for name in planner.config.cameras)
+    return Observation(frames, cell.state(), cell.rig.content_hash, words)
+
+
+def _imagine(planner: PlannerProbe, observation: Observation, seed: int) -> Rollout:
+    source, *targets = planner.config.cameras
+    return planner.imagine(observation, source, targets, seed, quiet)

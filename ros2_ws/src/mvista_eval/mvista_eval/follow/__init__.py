@@ -1,0 +1,1 @@
+"""Does the plan follow the future that was imagined, or the words?"""

@@ -1,0 +1,1 @@
+"""What is imagined against what is filmed, beside the answers that need no world model."""

@@ -1,0 +1,1 @@
+"""Teleoperation, measured on two emulated arms."""

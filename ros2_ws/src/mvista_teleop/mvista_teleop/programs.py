@@ -1,0 +1,7 @@
+"""The programs of this package; each imports what it runs only when it is called."""
+
+from __future__ import annotations
+
+from mvista_core.process import executable
+
+teleop_node = executable("mvista_teleop.teleop_node")

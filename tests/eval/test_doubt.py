@@ -1,0 +1,76 @@
+"""`mvista eval gate`: limits, what they refuse, and one scene of the shipped checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvista_bringup import paths
+from mvista_core.errors import ConfigError
+from mvista_eval.doubt import (
+    CAMERA,
+    LEAST_OUTSIDE_M,
+    NUMBERS,
+    RIGHT,
+    SWAPPED,
+    WIDENED,
+    WORDS,
+    DoubtedFuture,
+    DoubtScene,
+    doubt_scene,
+    limits_of,
+    measure,
+    rows_of,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def future(case: str, *numbers: float) -> DoubtedFuture:
+    return DoubtedFuture(0, case, numbers)
+
+
+def test_limits_are_the_worst_right_value_widened_and_wrong_ones_do_not_move_them() -> None:
+    found = [
+        future(RIGHT, 0.01, 0.002, 0.0, 0.03, np.nan),
+        future(RIGHT, 0.02, 0.001, 0.0, 0.01, 0.04),
+        future(WORDS, 9.0, 9.0, 9.0, 9.0, 9.0),
+    ]
+    limits = limits_of(found)
+    assert limits["goal_gap_m"] == pytest.approx(0.02 * WIDENED)
+    assert limits["targets_first_abs_rel"] == pytest.approx(0.04 * WIDENED)
+    assert limits["outside_m"] == LEAST_OUTSIDE_M
+
+
+def test_a_future_is_refused_by_any_number_beyond_its_limit_and_never_by_none() -> None:
+    limits = dict.fromkeys(NUMBERS, 1.0)
+    found = [
+        future(RIGHT, 1.0, 1.0, 1.0, 1.0, np.nan),
+        future(WORDS, 2.0, 0.0, 0.0, 2.0, 0.0),
+        future(WORDS, 2.0, 0.0, 0.0, 0.0, 0.0),
+        future(WORDS, 0.0, 0.0, 0.0, 0.0, np.nan),
+    ]
+    rows = {row.case: row for row in rows_of(found, limits)}
+    assert (rows[RIGHT].refused, rows[RIGHT].count) == (0, 1)
+    assert (rows[WORDS].refused, rows[WORDS].count) == (2, 3)
+    assert rows[WORDS].refused_by == (2, 0, 0, 1, 0)
+    assert rows[WORDS].low < 2 / 3 < rows[WORDS].high
+
+
+def test_limits_are_not_judged_by_the_scenes_that_set_them() -> None:
+    with pytest.raises(ConfigError, match="overlap"):
+        measure(Path("none"), 10, 100, 105)
+    with pytest.raises(ConfigError, match="at least 1"):
+        measure(Path("none"), 0, 100, 500)
+
+
+def test_each_wrong_future_of_a_scene_is_doubted_by_its_own_number() -> None:
+    rows = doubt_scene(DoubtScene(10_000, paths.checkpoint_dir()))
+    found = {row.case: dict(zip(NUMBERS, row.numbers, strict=True)) for row in rows}
+    right = found[RIGHT]
+    assert found[WORDS]["goal_gap_m"] > right["goal_gap_m"] + 0.03
+    assert found[SWAPPED]["source_first_rms"] > 1.5 * right["source_first_rms"]
+    assert found[CAMERA]["targets_first_abs_rel"] > 2.0 * right["targets_first_abs_rel"]
+    assert all(np.isfinite(row.numbers).all() for row in rows)
