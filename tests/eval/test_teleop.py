@@ -7,7 +7,7 @@ import pytest
 
 from mvista_bringup.paths import config_file
 from mvista_core.arm import load_arm
-from mvista_eval.teleop.figures import Command, figures_of, millidegrees
+from mvista_eval.teleop.figures import HeardCommand, figures_of, millidegrees
 from mvista_eval.teleop.hand import PHASE_S, hand_motion
 
 ARM = load_arm(config_file("arms", "piper.yaml"))
@@ -21,7 +21,7 @@ def buses(latency_ms: float, speed: float = 0.5, lost: slice = slice(0, 0)):
     joints[:, 0] = speed * np.arange(400) * 0.005
     kept = np.delete(np.arange(400), lost)
     commands = [
-        Command(key, int(at + MS), int(at))
+        HeardCommand(key, int(at + MS), int(at))
         for at, key in zip(stamps, millidegrees(joints), strict=True)
     ]
     follower = (stamps + int(latency_ms * MS))[kept], joints[kept]

@@ -19,7 +19,7 @@ from mvista_piper.emulator.control import Order
 from mvista_piper.emulator.faults import Faults
 from mvista_piper.emulator.hand import HandMotion, read_hand
 from mvista_piper.emulator.wire import EmulatedWire
-from mvista_piper.leader import Condition, PiperLeader
+from mvista_piper.leader import LeaderCondition, PiperLeader
 from mvista_piper.link import PiperLink
 from mvista_piper.settings import LeaderSettings
 from tests.piper.cell import PERIOD_S, PIPER, POWERED
@@ -77,13 +77,13 @@ def test_its_pose_is_unknown_until_it_moves_then_told_at_200_hz_with_gripper(
     lead: Lead,
 ) -> None:
     lead.run(1.0)
-    assert lead.reader.pose() is None and lead.reader.condition is Condition.UNKNOWN
+    assert lead.reader.pose() is None and lead.reader.condition is LeaderCondition.UNKNOWN
     trouble = lead.reader.trouble()
     assert isinstance(trouble, LeaderError) and "move the leader a little" in str(trouble)
     lead.play()
     lead.run(1.0)
     assert 190 <= len(lead.poses) <= 200
-    assert lead.reader.condition is Condition.MOVING and lead.reader.trouble() is None
+    assert lead.reader.condition is LeaderCondition.MOVING and lead.reader.trouble() is None
     pose = lead.poses[-1]
     np.testing.assert_allclose(pose.positions[:6], lead.arm.joints_rad, atol=6e-3)
     assert pose.positions[6] == pytest.approx(lead.arm.gripper_m, abs=2e-3)
@@ -97,7 +97,7 @@ def test_a_leader_at_rest_sends_nothing_and_is_not_lost(lead: Lead) -> None:
     count = len(lead.poses)
     lead.run(20.0)
     assert len(lead.poses) == count, "a leader at rest sends no set-point"
-    assert lead.reader.condition is Condition.RESTING and lead.reader.pose() is not None
+    assert lead.reader.condition is LeaderCondition.RESTING and lead.reader.pose() is not None
     assert 38 <= lead.asked <= 50, "0x4AF at 2 Hz"
 
 
@@ -106,15 +106,15 @@ def test_a_leader_that_no_longer_answers_is_lost_and_its_pose_with_it(lead: Lead
     lead.run(3.2)
     lead.arm.faults.silent = True
     lead.run(1.8)
-    assert lead.reader.condition is Condition.LOST
+    assert lead.reader.condition is LeaderCondition.LOST
     assert "does not answer (0x4AF) any more" in str(lead.reader.trouble())
     lead.arm.faults.silent = False
     lead.run(1.0)
     # Somebody may have moved it meanwhile.
-    assert lead.reader.condition is Condition.UNKNOWN and lead.reader.pose() is None
+    assert lead.reader.condition is LeaderCondition.UNKNOWN and lead.reader.pose() is None
     lead.play()
     lead.run(0.1)
-    assert lead.reader.condition is Condition.MOVING
+    assert lead.reader.condition is LeaderCondition.MOVING
 
 
 @pytest.mark.parametrize("fault", ["unplugged", "bus_off"])
@@ -125,15 +125,15 @@ def test_an_adapter_that_goes_is_lost_at_once_and_comes_back_without_a_pose(
     lead.run(0.5)
     lead.arm.faults.set(fault, 1)
     lead.run(0.02)
-    assert lead.reader.condition is Condition.LOST
+    assert lead.reader.condition is LeaderCondition.LOST
     assert isinstance(lead.reader.trouble(), LeaderLostError)
     lead.run(3.0)
-    assert lead.reader.condition is Condition.LOST
+    assert lead.reader.condition is LeaderCondition.LOST
     lead.arm.faults.clear()
     lead.arm.faults.leader = True
     lead.play(False)
     lead.run(2.5)
-    assert lead.reader.condition is Condition.UNKNOWN and lead.reader.pose() is None
+    assert lead.reader.condition is LeaderCondition.UNKNOWN and lead.reader.pose() is None
 
 
 def test_garbage_is_dropped_counted_and_moves_no_pose(lead: Lead) -> None:
@@ -161,7 +161,7 @@ def test_listening_only_sends_nothing(lead: Lead) -> None:
     silent.play()
     silent.run(4.0)
     assert silent.reader.counters.sent == 0 and not silent.asked
-    assert silent.reader.condition is Condition.RESTING
+    assert silent.reader.condition is LeaderCondition.RESTING
     silent.reader.close()
 
 

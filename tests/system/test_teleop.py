@@ -81,9 +81,9 @@ class Desk(TeleopDesk):
 
 def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> bool:
     end_ns = CLOCK.monotonic_ns() + seconds_to_ns(seconds)
-    while not condition() and CLOCK.monotonic_ns() < end_ns:
+    while not (found := condition()) and CLOCK.monotonic_ns() < end_ns:
         pause(0.02)
-    return condition()
+    return found
 
 
 def pause(seconds: float) -> None:
@@ -98,6 +98,7 @@ class Running:
     ) -> None:
         self.supervisor, self.desk, self.spied = supervisor, desk, spied
         self._leader_port = leader_port
+        self.moved = False
 
     def tell(self, *orders: str) -> None:
         """Orders to the leader's emulator."""
@@ -116,13 +117,22 @@ class Running:
 
     def follow(self) -> None:
         """Move the leader a little and back, engage, and wait for the follower."""
+        self.moved = True
         self.tell("hand1=0.03")
-        pause(0.5)
+        pause(2.0)  # by then it has come home from wherever it was
         self.tell("hand1=0.0")
         assert until(lambda: self.desk.state in (ALIGNED, LOST)), self.desk.said
         pause(1.0)
         assert until(lambda: self.desk.call("engage").success), self.desk.said
         assert until(lambda: self.desk.state == FOLLOWING), self.desk.said
+
+    def play(self) -> None:
+        """Following, the leader is led through its motion from the start, which is at home."""
+        if self.desk.state != FOLLOWING:
+            self.tell("hand_play=0")
+            self.follow()
+        self.tell("hand_play=1")
+        assert self.moves(2.0), (self.desk.state, self.desk.said)
 
     def moves(self, seconds: float) -> bool:
         """Whether set-points on the follower's bus change within so long."""
@@ -162,12 +172,11 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_it_waits_for_the_leader_to_move_then_follows(graph: Running) -> None:
     desk = graph.desk
-    assert until(lambda: "move the leader a little" in desk.said), desk.said
-    refused = desk.call("engage")
-    assert not refused.success and "move the leader a little" in refused.message
-    graph.follow()
-    graph.tell("hand_play=1")
-    assert graph.moves(2.0)
+    if not graph.moved:  # a second try finds it where the first one left it
+        assert until(lambda: "move the leader a little" in desk.said), desk.said
+        refused = desk.call("engage")
+        assert not refused.success and "move the leader a little" in refused.message
+    graph.play()
     pause(2.0)
     apart = np.abs(np.array(desk.follower[-1]) - np.array(desk.leader[-1]))
     assert apart[:6].max() < 0.25, "the follower is where the leader is, some milliseconds late"
@@ -176,16 +185,14 @@ def test_it_waits_for_the_leader_to_move_then_follows(graph: Running) -> None:
 
 def test_garbage_of_the_leader_makes_no_jump(graph: Running) -> None:
     graph.garbage(300)
+    graph.tell("hand_play=0")
     graph.assert_no_jump()
     assert graph.desk.state in (FOLLOWING, TeleopState.PAUSED, LOST)
 
 
 def test_an_unplugged_leader_in_motion_is_a_hold_until_the_operator_engages(graph: Running) -> None:
     desk = graph.desk
-    if desk.state != FOLLOWING:
-        graph.follow()
-    graph.tell("hand_play=1")
-    assert graph.moves(1.5)
+    graph.play()
     graph.tell("unplugged=1")
     assert until(lambda: desk.state == LOST), desk.state
     pause(0.5)
@@ -208,8 +215,7 @@ def test_a_leader_at_rest_for_20_s_is_not_lost(graph: Running) -> None:
 
 
 def test_killed_it_leaves_the_follower_to_its_driver_which_holds(graph: Running) -> None:
-    graph.tell("hand_play=1")
-    assert graph.moves(1.5)
+    graph.play()
     values = {"share": str(paths.share_root())}
     names = [row.full_name for row in started_rows(TELEOP, graph.supervisor._values | values)]
     os.kill(graph.supervisor.pids[names.index("/teleop")], signal.SIGKILL)

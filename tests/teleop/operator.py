@@ -11,7 +11,7 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import LeaderLostError, MvistaError
 from mvista_core.records import Float64
 from mvista_core.timing import seconds_to_ns
-from mvista_teleop.coupling import ENGAGED, Coupling, Phase
+from mvista_teleop.coupling import ENGAGED, Coupling, CouplingPhase
 from mvista_teleop.mapping import GripperMapping, Mapping
 from mvista_teleop.pursuit import Moving
 from mvista_teleop.settings import CouplingSettings
@@ -47,7 +47,7 @@ class Desk:
         self.refused: list[MvistaError] = []
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> CouplingPhase:
         return self.coupling.phase
 
     def tick(self, elapsed_s: float = 0.005) -> Moving | None:
@@ -105,7 +105,7 @@ class Desk:
         assert self.engage(), self.refused
         for _ in range(2000):
             self.tick()
-            if self.phase is Phase.FOLLOWING:
+            if self.phase is CouplingPhase.FOLLOWING:
                 return
         raise AssertionError(f"not following: {self.phase}, {self.coupling.reason}")
 

@@ -165,12 +165,15 @@ def test_hooks_of_a_block_fire_and_what_they_return_is_used() -> None:
     assert (evaluate(generator, conditions) - before).abs().max() > 1e-3
 
 
-def test_weights_in_bf16_give_the_same_to_their_precision() -> None:
+def test_bf16_weights_or_arithmetic_give_the_same_to_its_precision() -> None:
     generator, conditions = make_generator(), make_conditions(2, 3)
     exact = evaluate(generator, conditions)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = evaluate(generator, conditions)
     rounded = evaluate(generator.to(torch.bfloat16), conditions)
-    assert rounded.dtype == torch.bfloat16
-    assert (rounded.float() - exact).abs().max() < 0.05 * exact.abs().max()
+    for found in (mixed, rounded):
+        assert found.dtype == torch.bfloat16
+        assert (found.float() - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 def test_latents_of_other_views_than_the_cameras_are_refused() -> None:

@@ -15,6 +15,8 @@ from mvista_core.rig import load_rig
 from mvista_world.config import (
     CAMERAS,
     PRESETS,
+    CrossModalityConfig,
+    CrossViewConfig,
     DepthConfig,
     TransformerConfig,
     load_config,
@@ -39,6 +41,17 @@ ROOT = Path(__file__).parents[2]
             {"trajectory": replace(CONFIG.trajectory, action_count=30)},
             r"action_count 30 is not a multiple of 4 \(2\^stages\)",
         ),
+        (
+            {"cross_modality": CrossModalityConfig(width=33)},
+            "cross_modality: width 33 is not a multiple of 2 heads",
+        ),
+        (
+            {"cross_modality": CrossModalityConfig(window=4)},
+            "cross_modality: window 4 is not odd",
+        ),
+        ({"cross_view": CrossViewConfig(heads=0)}, "cross_view: width 32 is not a multiple of 0"),
+        ({"cross_view": CrossViewConfig(samples=0)}, "cross_view: 0 samples .* at least 1 sample"),
+        ({"cross_view": CrossViewConfig(max_offset=-1.0)}, "max_offset -1.0; .* no negative"),
         ({"depth": DepthConfig(1.0, 0.5)}, "needs 0 < near_m < far_m"),
         ({"depth": DepthConfig(0.0, 0.5)}, "needs 0 < near_m < far_m"),
         (
@@ -84,6 +97,16 @@ def test_the_shipped_checkpoint_states_what_the_preset_states() -> None:
 def test_an_unknown_preset_lists_the_presets() -> None:
     with pytest.raises(ConfigError, match=r"no model preset 'huge'.*tiny.*wan22_ti2v_5b"):
         preset("huge")
+
+
+def test_a_preset_without_fusion_states_so_in_its_file(tmp_path: Path) -> None:
+    assert tiny().cross_modality is not None and tiny().cross_view is not None
+    config = preset("tiny", ["cross_view"])
+    assert config == replace(tiny(), cross_view=None)
+    save_config(config, TEMPLATES, tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json")[0].cross_view is None
+    with pytest.raises(ConfigError, match=r"no fusion module \['cross_time'\].*cross_modality"):
+        preset("tiny", ["cross_time"])
 
 
 @pytest.mark.parametrize("damage", ["unknown field", "missing field", "not json", "no file"])

@@ -27,6 +27,9 @@ CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
 JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
+FUSION = ("cross_modality", "cross_view")
+"""Fields of the modules that join modalities and views in every block. Each may be absent (None),
+and weights to start from may lack it: at zero it adds nothing."""
 ROPE_LIMIT = 1024
 
 
@@ -319,11 +322,15 @@ def wan22_ti2v_5b() -> ModelConfig:
 PRESETS = {"tiny": tiny, "tiny_views": tiny_views, "wan22_ti2v_5b": wan22_ti2v_5b}
 
 
-def preset(name: str) -> ModelConfig:
-    """A preset by name; `ConfigError` lists the names there are."""
+def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
+    """A preset by name, `without` some of `FUSION`; `ConfigError` lists the names there are."""
     if name not in PRESETS:
         raise ConfigError(f"no model preset '{name}'; there are {sorted(PRESETS)}")
-    return PRESETS[name]()
+    unknown = sorted(set(without) - set(FUSION))
+    if unknown:
+        raise ConfigError(f"no fusion module {unknown}; what can be left out is {list(FUSION)}")
+    absent: dict[str, Any] = dict.fromkeys(without)
+    return dataclasses.replace(PRESETS[name](), **absent)
 
 
 def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> None:

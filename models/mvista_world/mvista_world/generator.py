@@ -20,14 +20,12 @@ from torch import nn
 from mvista_core.errors import ConfigError
 from mvista_world.attention import ExplicitAttention, cross_attention, layer_norm, zeroed
 from mvista_world.block import BlockInputs, KnownTokens, MultiViewBlock
-from mvista_world.config import ModelConfig
+from mvista_world.config import FUSION, ModelConfig
 from mvista_world.layout import token_owner
 from mvista_world.modality import TokenIdentity
 from mvista_world.views import TokenGrid, ViewCameras, token_geometry
 
 TIME_SCALE = 1000.0
-FUSION = ("cross_modality", "cross_view")
-"""Modules of a block that weights to start from may lack: at zero they add nothing."""
 
 
 @dataclass(frozen=True)

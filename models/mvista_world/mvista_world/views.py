@@ -16,7 +16,7 @@ from mvista_world.epipolar import EpipolarSamples, epipolar_samples
 
 Index = int | Sequence[Sequence[int]] | NDArray[np.integer] | torch.Tensor
 KEPT_GEOMETRIES = 8
-"""Rigs whose geometry is kept: a plan asks for two (one rollout, several draws of it)."""
+"""Records of cameras whose geometry is kept: a plan has three (rollout, head, Eq. 11)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,7 +41,7 @@ from mvista_ros.convert import (
 from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
 from mvista_ros.writers import SoleWriter
-from mvista_teleop.coupling import COUPLED, ENGAGED, Coupling, Phase
+from mvista_teleop.coupling import COUPLED, ENGAGED, Coupling, CouplingPhase
 from mvista_teleop.mapping import GripperMapping, Mapping
 from mvista_teleop.settings import CouplingSettings
 
@@ -310,7 +310,7 @@ class TeleopNode(HouseNode):
         level = Level.OK
         if reason is not None:
             said = f"{said}: [{reason.code}] {reason}"
-            level = Level.ERROR if coupling.phase is Phase.LOST else Level.WARN
+            level = Level.ERROR if coupling.phase is CouplingPhase.LOST else Level.WARN
         elif coupling.saturated and coupling.phase in COUPLED:
             said = f"{said}; the leader is beyond the follower's limits: {coupling.saturated}"
             level = Level.WARN

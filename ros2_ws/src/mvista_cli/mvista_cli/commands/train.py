@@ -12,7 +12,7 @@ from pathlib import Path
 from mvista_bringup import paths
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
-from mvista_world.config import preset
+from mvista_world.config import FUSION, preset
 from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
@@ -39,14 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, help="codec, generator: a checkpoint to go on from")
     recipe = "generator: as the shipped model was trained, or by the paper's letter"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
-    switches = ", ".join(field.name for field in fields(Extras))
-    parser.add_argument("--without", default="", help=f"generator: comma-separated, {switches}")
+    extras = ", ".join(field.name for field in fields(Extras))
+    without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"
+    parser.add_argument("--without", default="", help=without)
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
 
 def run(args: argparse.Namespace) -> int:
+    without = [name for name in args.without.split(",") if name]
     asked = TrainingRequest(
-        preset(args.preset),
+        preset(args.preset, [name for name in without if name in FUSION]),
         args.data,
         args.out,
         args.checkpoint,
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         args.threads,
         args.start,
         args.recipe,
-        tuple(name for name in args.without.split(",") if name),
+        tuple(name for name in without if name not in FUSION),
     )
     run_recipe(args.network, asked)
     return 0

@@ -29,7 +29,7 @@ from mvista_eval.figures import Figure, Measured
 from mvista_eval.graph import Moment
 from mvista_eval.live import let_run
 from mvista_eval.process_usage import usage_of_session
-from mvista_eval.teleop.figures import Command, Stamps, TeleopFigures, figures_of, millidegrees
+from mvista_eval.teleop.figures import HeardCommand, Stamps, TeleopFigures, figures_of, millidegrees
 from mvista_eval.teleop.hand import hand_motion, phase_s, phases
 from mvista_piper.emulator.control import Order
 from mvista_piper.emulator.loopback import LoopbackBus
@@ -53,7 +53,7 @@ class TeleopDesk(Node):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__("bench_teleop", **arguments)
-        self.commands: list[Command] = []
+        self.commands: list[HeardCommand] = []
         self.states: list[int] = []
         self.said = ""
         listening = Listening(self, SystemClock())
@@ -79,7 +79,7 @@ class TeleopDesk(Node):
         command, made_from = joint_command_from_msg(message), message.header.frame_id
         if made_from.isdigit():
             joints = millidegrees(command.positions[None, :6])[0]
-            self.commands.append(Command(joints, command.stamp_ns, int(made_from)))
+            self.commands.append(HeardCommand(joints, command.stamp_ns, int(made_from)))
 
     def _on_state(self, message: TeleopState) -> None:
         self.states.append(message.state)

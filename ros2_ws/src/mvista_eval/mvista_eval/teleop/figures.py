@@ -21,7 +21,7 @@ Stamps = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Command:
+class HeardCommand:
     """One `joint_command`: the joints [6] as they are rounded on the wire, its stamp, and that of
     the leader's pose it was made from (ns)."""
 
@@ -52,12 +52,14 @@ def millidegrees(joints_rad: Float64) -> list[tuple[int, ...]]:
     return [tuple(row) for row in np.rint(np.rad2deg(joints_rad) * 1000.0).astype(int).tolist()]
 
 
-def latencies_ms(commands: list[Command], stamps_ns: list[int], joints_rad: Float64) -> list[float]:
+def latencies_ms(
+    commands: list[HeardCommand], stamps_ns: list[int], joints_rad: Float64
+) -> list[float]:
     """From a leader's 0x157 to the first 0x157 on the follower's bus that was made from it.
 
     A command is found on the bus by its joints; those of a repeated pose are no new set-point.
     """
-    firsts: dict[tuple[int, ...], Command] = {}
+    firsts: dict[tuple[int, ...], HeardCommand] = {}
     before = -1
     waiting = iter(commands)
     command = next(waiting, None)
@@ -106,7 +108,7 @@ def step_shares(stamps_ns: Stamps, joints_rad: Float64, max_velocity: Float64) -
 def figures_of(
     leader: tuple[Stamps, Float64],
     follower: tuple[Stamps, Float64],
-    commands: list[Command],
+    commands: list[HeardCommand],
     max_velocity: Float64,
 ) -> TeleopFigures:
     """Of both buses (stamps [N] in ns, joints [N, 6]) and the commands between them."""
