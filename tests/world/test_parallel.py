@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,8 +88,10 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
     loss = one(slice(None))
     loss.backward()
     wanted = {"loss": loss.detach(), **gradients(one)}
+    # The networks are imported once, in a process that has not computed anything, and forked there.
+    multiprocessing.set_forkserver_preload([__name__])
     torch.multiprocessing.start_processes(
-        as_one_of_two, (str(tmp_path),), PROCESSES, start_method="spawn"
+        as_one_of_two, (str(tmp_path),), PROCESSES, start_method="forkserver"
     )
     for name in ("ddp", "fsdp"):
         found = torch.load(tmp_path / f"{name}.pt")
