@@ -211,10 +211,10 @@ def _scaled(name: str, found: Interval) -> str:
     """A figure in the paper's scale."""
     if math.isnan(found.value):
         return "-"
-    factor, digits = (1.0, 2) if name == "psnr_db" else (100.0, 2)
+    factor = 1.0 if name == "psnr_db" else 100.0
     half = factor * (found.high - found.value)
-    text = f"{factor * found.value:.{digits}f}"
-    return text if math.isnan(half) else f"{text} ±{half:.{digits}f}"
+    text = f"{factor * found.value:.2f}"
+    return text if math.isnan(half) else f"{text} ±{half:.2f}"
 
 
 def _as_document(row: GenerationRow) -> dict[str, Any]:
