@@ -21,6 +21,7 @@ from mvista_core.ports import Clock
 from mvista_core.records import UInt8, UInt16
 from mvista_core.registration import Registration
 from mvista_core.timing import seconds_to_ns
+from mvista_ros.convert.jpeg import decode_jpeg
 from tests.cameras.emulated import SmallCamera
 
 LOOK_S = 0.02
@@ -49,11 +50,11 @@ def _set_faults(body: SmallCamera) -> None:
 
 
 def _count() -> None:
-    decode, register = femto_bolt.decode_jpeg, Registration.register
+    register = Registration.register
 
     def counted_decode(data: bytes) -> UInt8:
         COUNTS["decoded"] += 1
-        return decode(data)
+        return decode_jpeg(data)
 
     def counted_register(self: Registration, depth_mm: UInt16) -> UInt16:
         COUNTS["registered"] += 1

@@ -23,7 +23,7 @@ from mvista_bringup.supervisor import free_domain_id
 from mvista_cameras.emulator.truth import true_capture_ns
 from mvista_core.capture import Capture
 from mvista_core.registration import Registration
-from mvista_core.tap import TapReader
+from mvista_core.tap import QUEUE, TapReader
 from mvista_core.tap_wire import tap_path
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
@@ -118,7 +118,7 @@ def test_nothing_is_decoded_for_the_tap_and_topics_show_the_same_captures(cell: 
     with TapReader(cell.tap, decode_jpeg) as reader:
         captures = taken(reader, 30)
         assert cell.counts() == {"decoded": 0, "registered": 0}
-        np.testing.assert_array_equal(np.diff([c.sequence for c in captures]), 1)
+        assert (np.diff([c.sequence for c in captures]) > 0).all()
         errors_ms = [(c.stamp_ns - true_capture_ns(c.jpeg)) / 1e6 for c in captures]
         assert np.abs(errors_ms).max() < 5.0
         with spinning(Topics, cell.domain_id) as topics:
@@ -139,7 +139,7 @@ def test_nothing_is_decoded_for_the_tap_and_topics_show_the_same_captures(cell: 
 
 
 def test_readers_that_stick_die_or_write_harm_neither_camera_nor_reader(cell: Cell) -> None:
-    process = cell.start(rate_hz=30)
+    process = cell.start()
     with TapReader(cell.tap, decode_jpeg) as reader:
         taken(reader, 1)
         strange = []
@@ -150,9 +150,11 @@ def test_readers_that_stick_die_or_write_harm_neither_camera_nor_reader(cell: Ce
         stuck, dying, writing = strange
         writing.sendall(b"\x00garbage" * 5000)
         dying.close()
-        captures = taken(reader, 150)
-        np.testing.assert_array_equal(np.diff([c.sequence for c in captures]), 1)
-        assert reader.lost == 0 and process.poll() is None
+        # Longer than the queue of the one that sticks.
+        captures = taken(reader, 2 * QUEUE)
+        gaps = np.diff([c.sequence for c in captures]) - 1
+        assert (gaps >= 0).all() and reader.lost >= gaps.sum()
+        assert reader.runs == 1 and reader.torn == 0 and process.poll() is None
         stuck.close()
         writing.close()
 

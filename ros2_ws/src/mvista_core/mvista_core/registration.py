@@ -46,12 +46,10 @@ class StreamCalibration:
         """Of a camera whose depth comes registered to its colour."""
         return cls(color, color, np.eye(4))
 
-    def same_as(self, other: StreamCalibration | None) -> bool:
+    def same_as(self, other: StreamCalibration) -> bool:
         """Whether both say the same."""
-        return (
-            other is not None
-            and (self.color, self.depth) == (other.color, other.depth)
-            and np.array_equal(self.color_from_depth, other.color_from_depth)
+        return (self.color, self.depth) == (other.color, other.depth) and np.array_equal(
+            self.color_from_depth, other.color_from_depth
         )
 
     @property

@@ -11,11 +11,9 @@ the oldest of what waits, and sees by the sequence how many.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import socket
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,13 +24,13 @@ from mvista_core.capture import Capture, JpegDecoder
 from mvista_core.errors import CameraSilentError, TapError
 from mvista_core.ports import Clock
 from mvista_core.registration import StreamCalibration
+from mvista_core.tap_place import claim, listen_at, make_private
 from mvista_core.tap_wire import (
     PREFIX,
     FrameKind,
     Greeting,
     Prefix,
     check_head,
-    make_private,
     pack,
     pack_capture,
     pack_greeting,
@@ -65,9 +63,9 @@ class Tap:
         self._served: list[_Served] = []
         self._lost_before = self._foreign = 0
         make_private(path.parent)
-        self._claim = _claimed(path)
+        self._claim = claim(path)
         try:
-            self._listener = _listening(path)
+            self._listener = listen_at(path)
         except TapError:
             os.close(self._claim)
             raise
@@ -388,47 +386,6 @@ class _Frames:
                 if not got:
                     raise EOFError
                 self._have += got
-
-
-def _claimed(path: Path) -> int:
-    """A lock on this camera's place, which the kernel lets go of when the process ends."""
-    lock = path.with_suffix(".lock")
-    try:
-        claim = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise TapError(f"cannot make {lock}: {error.strerror}") from None
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(claim, 32).decode(errors="replace") or "unknown"
-        os.close(claim)
-        raise TapError(
-            f"{path} is served by another process ({owner}): a camera of this name runs already "
-            "on this domain; end it, or give this one another namespace or ROS_DOMAIN_ID"
-        ) from None
-    os.ftruncate(claim, 0)
-    os.write(claim, str(os.getpid()).encode())
-    return claim
-
-
-def _listening(path: Path) -> socket.socket:
-    """A socket at `path`; one that was left there by a process that is no more is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_symlink() or path.exists():
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise TapError(f"{path} is there and no socket: remove it")
-            path.unlink()
-        listener.bind(os.fspath(path))
-        path.chmod(0o600)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise TapError(f"cannot serve {path}: {error.strerror}") from None
-    except TapError:
-        listener.close()
-        raise
-    return listener
 
 
 def _refuse(connection: socket.socket, words: str) -> None:

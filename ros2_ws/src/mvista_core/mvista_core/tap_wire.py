@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import struct
 import zlib
 from collections.abc import Mapping
@@ -96,28 +95,6 @@ def _runtime_folder(environment: Mapping[str, str]) -> Path:
     return Path(f"/tmp/mvista-{user}")
 
 
-def make_private(folder: Path) -> None:
-    """Make the tap's folder and the two above it that are ours, for this user only.
-
-    Raises:
-        TapError: it cannot be made, or others own it or may look into it.
-    """
-    for each in (folder.parent, folder):
-        try:
-            each.mkdir(mode=0o700, exist_ok=True)
-            found = each.lstat()
-        except OSError as error:
-            raise TapError(
-                f"no place for a tap at {each}: {error.strerror}; set XDG_RUNTIME_DIR"
-            ) from None
-        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-        if not private or found.st_uid != os.getuid():
-            raise TapError(
-                f"{each} has mode {stat.filemode(found.st_mode)} and owner {found.st_uid}; needed "
-                f"is a folder of mode drwx------ and owner {os.getuid()}: remove it, or chmod 700"
-            )
-
-
 def pack(kind: FrameKind, head: bytes, body_bytes: int = 0) -> bytes:
     """Prefix and head of a frame; its body follows them."""
     return PREFIX.pack(MAGIC, VERSION, kind, len(head), body_bytes, zlib.crc32(head)) + head
@@ -148,7 +125,7 @@ def pack_capture(capture: Capture) -> tuple[bytes, bytes, memoryview]:
         *depth.shape,
     )
     prefix = pack(FrameKind.CAPTURE, head, len(capture.jpeg) + depth.nbytes)
-    return prefix, capture.jpeg, memoryview(depth).cast("B")
+    return prefix, capture.jpeg, depth.data.cast("B")
 
 
 def parse_prefix(data: bytes) -> Prefix:
