@@ -68,7 +68,7 @@ def test_the_topics_carry_what_was_recorded(
     domain_id: int,
     tmp_path: Path,
 ) -> None:
-    folder, images = recorded(tmp_path)
+    folder, images = recorded(tmp_path, count=20)
     listener, lock = Node("replay_listener"), threading.Lock()
     depths: list[Image] = []
     joints: list[JointState] = []
