@@ -26,6 +26,8 @@ from mvista_recorder.manifest import load_manifest
 from mvista_recorder.repair import faults
 from tests.recorder.made import JOINTS, finished, started
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, int, bytes]]]:

@@ -135,7 +135,10 @@ def test_a_camera_that_stops_is_told_and_the_rest_goes_on(
     wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
     assert asked(cell, StartEpisode, "start", instruction="x").outcome.code == 0
     cell.tap.close()
-    wait_until(lambda: "silent" in recorder.recorder.state().said, WAIT_S)
+    color = CameraChannels.of("cam0").color.name
+    wait_until(
+        lambda: any(s.absent for s in recorder.recorder.state().streams if s.topic == color), WAIT_S
+    )
     clock = SystemClock()
     clock.sleep_until(clock.monotonic_ns() + NS_PER_S // 2)
     assert asked(cell, EndEpisode, "end", label="failure").outcome.code == 0

@@ -61,14 +61,16 @@ def joints(stamp_ns: int) -> bytes:
 Images = dict[tuple[str, int], tuple[bytes, np.ndarray]]
 
 
-def recorded(root: Path, seed: int = 0, gap: bool = False, **other: object) -> tuple[Path, Images]:
-    clock, rng, images = ManualClock(START_NS), np.random.default_rng(seed), {}
+def recorded(
+    root: Path, gap: bool = False, count: int = IMAGES, **other: object
+) -> tuple[Path, Images]:
+    clock, rng, images = ManualClock(START_NS), np.random.default_rng(0), {}
     writer = EpisodeWriter(root, head(cameras=CAMERAS, **other), clock)
     frames = {(optical_frame(name), depth_frame(name)): OFFSET for name in CAMERAS}
     writer.open(FRAMES)
     writer.add(FRAMES.name, START_NS, START_NS, schemas.transforms_to_bytes(frames, START_NS))
     writer.open(JOINTS)
-    for k in range(IMAGES):
+    for k in range(count):
         for name in CAMERAS:
             stamp_ns = START_NS + k * PERIOD_NS + (3_000_000 if name == "cam1" else 0)
             pixels = np.kron(
@@ -200,8 +202,8 @@ def test_a_window_across_a_gap_of_joints_is_left_out_and_counted(tmp_path: Path)
 def test_only_what_is_labelled_and_of_one_rig_is_taken(
     made: tuple[Path, Path, Images], tmp_path: Path
 ) -> None:
-    folder, _ = recorded(tmp_path, id="0000aaaa", practice=True)
-    other, _ = recorded(tmp_path, id="0000bbbb", rig=RIG.read_bytes() + b"\n")
+    folder, _ = recorded(tmp_path, count=2, id="0000aaaa", practice=True)
+    other, _ = recorded(tmp_path, count=2, id="0000bbbb", rig=RIG.read_bytes() + b"\n")
     assert chosen_episodes([made[0], folder]) == (made[0],)
     assert chosen_episodes([made[0], folder], practice=True) == (made[0], folder)
     with pytest.raises(EpisodeError, match="2 rigs"):
