@@ -48,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("eval success", "success rate of the pipeline in process"),
     _verb("eval generation", "imagined views against filmed ones, in process"),
     _verb("eval latent", "how far the generator's error depends on z"),
+    _verb("eval style", "how much of a motion's style a line reads from the latents"),
     _verb("eval experts", "success rate of the scripted experts in process"),
     _verb("calibrate board", "a ChArUco board as a PDF to print at true size"),
     _verb("calibrate collect", "record a session from live topics or a recording"),
