@@ -69,13 +69,13 @@ def test_two_set_points_at_one_instant_are_the_same_or_refused(arm: ArmModel) ->
 
 
 @run(max_examples=40, deadline=None, derandomize=True)
-@given(joint=JOINTS, above=st.booleans(), turning=st.booleans(), room=st.floats(0.8, 1.3))
+@given(joint=JOINTS, above=st.booleans(), turning=st.booleans(), room=st.floats(0.5, 0.52))
 def test_a_stop_beside_a_limit_goes_nowhere_else(
     arm: ArmModel, joint: int, above: bool, turning: bool, room: float
 ) -> None:
     """Also of a joint that turns: its velocity points away from the limit that it moves to."""
     side = 1.0 if above else -1.0
-    # What braking from there takes is 0.69 of it at best: less is of no motion within the limits.
+    # Just room enough at the full limits: at the share of them that a stop has it would leave.
     back = arm.max_acceleration[joint] ** 3 / arm.max_jerk[joint] ** 2
     state = MotionState.rest(arm.home.copy())
     state.positions[joint] = (arm.upper if above else arm.lower)[joint] - side * room * back
