@@ -370,9 +370,9 @@ class FemtoBolt:
     def _adopt(self, calibration: StreamCalibration) -> None:
         if self._settings.registration == "sdk":
             calibration = StreamCalibration.aligned(calibration.color)
-        if self._calibration is None or not calibration.same_as(self._calibration):
-            self._calibration = calibration
-        if not self._calibration.is_aligned:
+        known = self._calibration
+        self._calibration = known if known and calibration.same_as(known) else calibration
+        if not calibration.is_aligned:
             # Made now: the first who reads depth would have the camera wait for it.
             self._calibration.registration  # noqa: B018
 

@@ -46,10 +46,12 @@ class StreamCalibration:
         """Of a camera whose depth comes registered to its colour."""
         return cls(color, color, np.eye(4))
 
-    def same_as(self, other: StreamCalibration) -> bool:
+    def same_as(self, other: StreamCalibration | None) -> bool:
         """Whether both say the same."""
-        return (self.color, self.depth) == (other.color, other.depth) and np.array_equal(
-            self.color_from_depth, other.color_from_depth
+        return (
+            other is not None
+            and (self.color, self.depth) == (other.color, other.depth)
+            and np.array_equal(self.color_from_depth, other.color_from_depth)
         )
 
     @property

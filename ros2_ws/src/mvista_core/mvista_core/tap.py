@@ -69,7 +69,7 @@ class Tap:
         except TapError:
             os.close(self._claim)
             raise
-        self._closed = False
+        self._ended = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="tap", daemon=True)
         self._accepting.start()
 
@@ -104,9 +104,9 @@ class Tap:
 
     def close(self) -> None:
         """Let go of the readers and of the place."""
-        if self._closed:
+        if self._ended.is_set():
             return
-        self._closed = True
+        self._ended.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join(JOIN_S)
@@ -125,11 +125,13 @@ class Tap:
         self.close()
 
     def _accept(self) -> None:
-        while not self._closed:
+        while not self._ended.is_set():
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                # Closed; or this process has no file left, which may pass.
+                self._ended.wait(RETRY_S)
+                continue
             with self._lock:
                 room = len(self._served) < MOST_READERS
                 if room:
