@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mvista_bringup.paths import config_file
 from mvista_core.arm import load_arm
+from mvista_core.records import Float64
 from mvista_eval.teleop.figures import HeardCommand, figures_of, millidegrees
 from mvista_eval.teleop.hand import PHASE_S, hand_motion
 
 ARM = load_arm(config_file("arms", "piper.yaml"))
 MS = 1_000_000
+Bus = tuple[NDArray[np.int64], Float64]
+Buses = tuple[Bus, Bus, list[HeardCommand]]
 
 
-def buses(latency_ms: float, speed: float = 0.5, lost: slice = slice(0, 0)):
+def buses(latency_ms: float, speed: float = 0.5, lost: slice = slice(0, 0)) -> Buses:
     """A leader that turns joint 1 for two seconds, and a follower that is so much later."""
     stamps = 10**18 + np.arange(400) * 5 * MS
     joints = np.zeros((400, 6))
@@ -29,13 +33,13 @@ def buses(latency_ms: float, speed: float = 0.5, lost: slice = slice(0, 0)):
 
 
 def test_latency_is_from_the_leaders_frame_to_the_one_made_from_it() -> None:
-    found = figures_of(*buses(7.0), ARM.max_velocity)
+    found = figures_of(*buses(7.0), max_velocity=ARM.max_velocity)
     assert found.latency_ms.p50 == pytest.approx(7.0) and found.latency_ms.count == 399
     assert found.rate_error < 0.01 and found.steps_over == 0
 
 
 def test_set_points_that_never_came_are_missed_in_the_rate_not_in_the_latency() -> None:
-    found = figures_of(*buses(3.0, lost=slice(100, 140)), ARM.max_velocity)
+    found = figures_of(*buses(3.0, lost=slice(100, 140)), max_velocity=ARM.max_velocity)
     assert found.rate_error == pytest.approx(0.1, abs=0.01)
     assert found.latency_ms.count == 359 and found.unknown_share == pytest.approx(0.1, abs=0.01)
     assert found.latency_ms.largest == pytest.approx(3.0)

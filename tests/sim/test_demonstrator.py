@@ -8,12 +8,12 @@ import pytest
 from mvista_bringup.paths import config_file
 from mvista_core.arm import load_arm
 from mvista_core.errors import LeaderError
-from mvista_core.records import ActionTrajectory, Provenance
+from mvista_core.records import ActionTrajectory, Float64, Provenance
 from mvista_core.timing import seconds_to_ns
 from mvista_sim.demonstrator import RATE_HZ, HandManner, SimulatedLeader, demonstration
 
 ARM = load_arm(config_file("arms", "piper.yaml"))
-TIMES = (1.0 + np.arange(60)) / 10.0
+TIMES: Float64 = np.linspace(0.1, 6.0, 60)
 AWAY = np.array([0.6, 0.3, -0.4, 0.2, 0.1, 0.5, 0.05])
 WAY = ARM.home + np.sin(np.linspace(0, 1.2, 60))[:, None] * AWAY
 ACTIONS = ActionTrajectory(ARM.joint_names, WAY, TIMES, Provenance("expert", "", 0))

@@ -78,7 +78,7 @@ def test_a_leader_beyond_the_limits_saturates_and_is_told() -> None:
     assert desk.follower[4] == pytest.approx(ARM.upper[4], abs=1e-6)
     desk.speeds = moving(4, -0.8)
     desk.run(0.6)
-    assert desk.coupling.saturated == () and desk.phase is CouplingPhase.FOLLOWING
+    assert not desk.coupling.saturated and desk.phase is CouplingPhase.FOLLOWING
     desk.speeds = np.zeros(JOINTS)
     desk.run(0.6)
     assert desk.follower[4] == pytest.approx(desk.leader[4], abs=3e-3)

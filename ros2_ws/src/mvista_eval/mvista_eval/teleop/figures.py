@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,10 +81,9 @@ def latencies_ms(
 def traceable(commands: list[HeardCommand]) -> list[HeardCommand]:
     """The first command of each pose of the leader, if it is another set-point than the one before:
     where a hand is about to rest, some are not."""
-    pairs = zip(commands, commands[1:], strict=False)
     return [
         after
-        for before, after in pairs
+        for before, after in itertools.pairwise(commands)
         if after.leader_ns != before.leader_ns and after.millidegrees != before.millidegrees
     ]
 
