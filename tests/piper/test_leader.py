@@ -63,9 +63,8 @@ class Lead:
             self.wire.pump()
             self.clock.advance(PERIOD_S)
 
-    @property
-    def condition(self) -> Any:
-        """A `LeaderCondition`; Any, or a type checker takes it for the same before and after."""
+    def condition(self) -> LeaderCondition:
+        """A call, which a type checker does not take for the same before and after."""
         return self.reader.condition
 
     def play(self, on: bool = True) -> None:
@@ -84,13 +83,13 @@ def test_its_pose_is_unknown_until_it_moves_then_told_at_200_hz_with_gripper(
     lead: Lead,
 ) -> None:
     lead.run(1.0)
-    assert lead.reader.pose() is None and lead.condition is LeaderCondition.UNKNOWN
+    assert lead.reader.pose() is None and lead.condition() is LeaderCondition.UNKNOWN
     trouble = lead.reader.trouble()
     assert isinstance(trouble, LeaderError) and "move the leader a little" in str(trouble)
     lead.play()
     lead.run(1.0)
     assert 190 <= len(lead.poses) <= 200
-    assert lead.condition is LeaderCondition.MOVING and lead.reader.trouble() is None
+    assert lead.condition() is LeaderCondition.MOVING and lead.reader.trouble() is None
     pose = lead.poses[-1]
     np.testing.assert_allclose(pose.positions[:6], lead.arm.joints_rad, atol=6e-3)
     assert pose.positions[6] == pytest.approx(lead.arm.gripper_m, abs=2e-3)
@@ -104,7 +103,7 @@ def test_a_leader_at_rest_sends_nothing_and_is_not_lost(lead: Lead) -> None:
     count = len(lead.poses)
     lead.run(20.0)
     assert len(lead.poses) == count, "a leader at rest sends no set-point"
-    assert lead.condition is LeaderCondition.RESTING and lead.reader.pose() is not None
+    assert lead.condition() is LeaderCondition.RESTING and lead.reader.pose() is not None
     assert 38 <= lead.asked <= 50, "0x4AF at 2 Hz"
 
 
@@ -113,15 +112,15 @@ def test_a_leader_that_no_longer_answers_is_lost_and_its_pose_with_it(lead: Lead
     lead.run(3.2)
     lead.arm.faults.silent = True
     lead.run(1.8)
-    assert lead.condition is LeaderCondition.LOST
+    assert lead.condition() is LeaderCondition.LOST
     assert "does not answer (0x4AF) any more" in str(lead.reader.trouble())
     lead.arm.faults.silent = False
     lead.run(1.0)
     # Somebody may have moved it meanwhile.
-    assert lead.condition is LeaderCondition.UNKNOWN and lead.reader.pose() is None
+    assert lead.condition() is LeaderCondition.UNKNOWN and lead.reader.pose() is None
     lead.play()
     lead.run(0.1)
-    assert lead.condition is LeaderCondition.MOVING
+    assert lead.condition() is LeaderCondition.MOVING
 
 
 @pytest.mark.parametrize("fault", ["unplugged", "bus_off"])
@@ -132,15 +131,15 @@ def test_an_adapter_that_goes_is_lost_at_once_and_comes_back_without_a_pose(
     lead.run(0.5)
     lead.arm.faults.set(fault, 1)
     lead.run(0.02)
-    assert lead.condition is LeaderCondition.LOST
+    assert lead.condition() is LeaderCondition.LOST
     assert isinstance(lead.reader.trouble(), LeaderLostError)
     lead.run(3.0)
-    assert lead.condition is LeaderCondition.LOST
+    assert lead.condition() is LeaderCondition.LOST
     lead.arm.faults.clear()
     lead.arm.faults.leader = True
     lead.play(False)
     lead.run(2.5)
-    assert lead.condition is LeaderCondition.UNKNOWN and lead.reader.pose() is None
+    assert lead.condition() is LeaderCondition.UNKNOWN and lead.reader.pose() is None
 
 
 def test_garbage_is_dropped_counted_and_moves_no_pose(lead: Lead) -> None:
@@ -168,7 +167,7 @@ def test_listening_only_sends_nothing(lead: Lead) -> None:
     silent.play()
     silent.run(4.0)
     assert silent.reader.counters.sent == 0 and not silent.asked
-    assert silent.condition is LeaderCondition.RESTING
+    assert silent.condition() is LeaderCondition.RESTING
     silent.reader.close()
 
 

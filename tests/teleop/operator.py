@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -48,9 +47,8 @@ class Desk:
         """When the arms were coupled, and where the follower stood then."""
         self.refused: list[MvistaError] = []
 
-    @property
-    def phase(self) -> Any:
-        """A `CouplingPhase`; Any, or a type checker takes it for the same before and after."""
+    def phase(self) -> CouplingPhase:
+        """A call, which a type checker does not take for the same before and after."""
         return self.coupling.phase
 
     def tick(self, elapsed_s: float = 0.005) -> Moving | None:
@@ -92,13 +90,13 @@ class Desk:
         return self._does(lambda: self.coupling.clutch(held, self.now_ns))
 
     def _does(self, act: Callable[[], object]) -> bool:
-        engaged = self.phase in ENGAGED
+        engaged = self.phase() in ENGAGED
         try:
             act()
         except MvistaError as error:
             self.refused.append(error)
             return False
-        if not engaged and self.phase in ENGAGED:
+        if not engaged and self.phase() in ENGAGED:
             self.begun.append((self.now_ns, self.follower.copy()))
         return True
 
@@ -108,9 +106,9 @@ class Desk:
         assert self.engage(), self.refused
         for _ in range(2000):
             self.tick()
-            if self.phase is CouplingPhase.FOLLOWING:
+            if self.phase() is CouplingPhase.FOLLOWING:
                 return
-        raise AssertionError(f"not following: {self.phase}, {self.coupling.reason}")
+        raise AssertionError(f"not following: {self.phase()}, {self.coupling.reason}")
 
 
 def assert_never_a_jump(desk: Desk) -> None:

@@ -103,7 +103,7 @@ def test_a_thousand_random_sequences_never_jump() -> None:
             assert_never_a_jump(desk)
         except AssertionError as error:
             raise AssertionError(f"sequence {seed}") from error
-        phases[desk.phase] += 1
+        phases[desk.phase()] += 1
         sent += len(desk.sent)
     # They must have been somewhere: a coupling that refuses everything would pass as well.
     assert sent > 20 * SEQUENCES
