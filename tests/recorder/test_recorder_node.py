@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def recorder(
     node.stop()
 
 
-def asked(cell: Cell, kind: type, name: str, **fields: object) -> object:
+def asked(cell: Cell, kind: Any, name: str, **fields: object) -> Any:
     client = cell.create_client(kind, f"recorder/{name}")
     return call_service(client, kind.Request(**fields), SystemClock(), WAIT_S)
 

@@ -84,7 +84,7 @@ def test_a_flipped_bit_ends_what_is_believed(
     content[at] ^= 1 << int(rng.integers(8))
     bent = altered(whole, tmp_path, bytes(content))
     assert faults(bent), f"byte {at} was flipped and nobody noticed"
-    read = []
+    read: list = []
     try:
         read.extend((m.topic, m.capture_ns, m.data) for m in EpisodeReader(bent).messages())
     except EpisodeError as error:

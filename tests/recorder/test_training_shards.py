@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -222,7 +223,7 @@ def test_a_bag_has_registered_depth_for_any_viewer(
     with AnyReader([tmp_path / folder.name]) as bag:
         topics = [c for c in bag.connections if c.topic == "/cam1/depth/image_raw"]
         for _, _, data in bag.messages(topics):
-            message = bag.deserialize(data, topics[0].msgtype)
+            message: Any = bag.deserialize(data, topics[0].msgtype)
             stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
             seen += 1
             if seen > 3:

@@ -188,9 +188,7 @@ def _made_before(path: Path, folder: Path, job: TrainingJob) -> ShardReport | No
     return ShardReport(folder.name, kept, attempted - kept, "made before")
 
 
-def _windows(
-    reader: EpisodeReader, job: TrainingJob, index: int
-) -> tuple[dict[str, NDArray[Any]], int]:
+def _windows(reader: EpisodeReader, job: TrainingJob, index: int) -> tuple[dict[str, Any], int]:
     """All windows of one episode, and how many there could be."""
     arms = reader.manifest.arms
     if len(arms) != 1:
