@@ -80,7 +80,7 @@ def test_a_leader_beyond_the_limits_saturates_and_is_told() -> None:
     desk.run(0.6)
     assert not desk.coupling.saturated and desk.phase() is CouplingPhase.FOLLOWING
     desk.speeds = np.zeros(JOINTS)
-    desk.run(0.6)
+    desk.run(2.0)
     assert desk.follower[4] == pytest.approx(desk.leader[4], abs=3e-3)
     assert_never_a_jump(desk)
 
