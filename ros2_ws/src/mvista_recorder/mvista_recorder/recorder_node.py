@@ -51,10 +51,8 @@ class RecorderNode(HouseNode):
         settings = recorder_settings(asked, cameras, self._arms)
         plans = stream_plans(asked, rig, cameras, self._arms)
         self.recorder = Recorder(settings, plans, self.system_clock)
-        frames = StaticFrames(rig, self.recorder, self.system_clock)
-        self._feeds = {
-            name: CameraFeed(rig.camera(name), self.recorder, frames) for name in cameras
-        }
+        frames, to = StaticFrames(rig, self.recorder, self.system_clock), self.recorder
+        self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
         self._taps = {name: TapFeed(feed) for name, feed in self._feeds.items()}
         self._topics: dict[str, TopicFeed] = {}
         self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
@@ -74,10 +72,9 @@ class RecorderNode(HouseNode):
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
         self.recorder.close()
-        for tap in self._taps.values():
-            tap.close()
-        for topics in self._topics.values():
-            topics.close()
+        closers = [feed.close for feed in self._taps.values()]
+        for close in closers + [feed.close for feed in self._topics.values()]:
+            close()
 
     def _full(self, name: str) -> str:
         return str(self.resolve_topic_name(name))
