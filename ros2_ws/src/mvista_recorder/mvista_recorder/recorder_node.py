@@ -5,31 +5,33 @@ Joints, commands, status and diagnostics are taken as the middleware's bytes and
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
 from sensor_msgs.msg import CameraInfo, Image
 
-from mvista_core.errors import ConfigError, MvistaError
-from mvista_core.records import CameraCalibration, RigCalibration
+from mvista_core.errors import MvistaError
 from mvista_core.rig import load_rig
 from mvista_recorder import schemas
 from mvista_recorder.camera_feed import CameraFeed, StaticFrames
-from mvista_recorder.layout import JOINT_STATE, CameraChannels, Topic
+from mvista_recorder.layout import JOINT_STATE, Topic
+from mvista_recorder.plans import (
+    answered,
+    arm_topics,
+    message_class,
+    recorder_settings,
+    stream_plans,
+    told,
+)
 from mvista_recorder.recorder import Recorder
-from mvista_recorder.recorder_records import RecorderSettings
 from mvista_recorder.settings import EpisodeRecorderParameters
-from mvista_recorder.streams import StreamPlan
 from mvista_recorder.tap_feed import TapFeed
 from mvista_recorder.topic_feed import TopicFeed
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
-from mvista_ros.convert import intrinsics_from_msg, outcome_from_error, outcome_ok
+from mvista_ros.convert import intrinsics_from_msg
 from mvista_ros.observation import CameraTopics
 from mvista_ros.parameters import declare
 
@@ -46,24 +48,14 @@ class RecorderNode(HouseNode):
         rig = load_rig(asked.rig_file)
         cameras = rig.names if asked.cameras == ("",) else asked.cameras
         self._arms = tuple(map(self._full, asked.arms))
-        settings = RecorderSettings(
-            Path(asked.root),
-            cameras,
-            tuple(arm.lstrip("/") for arm in self._arms),
-            Path(asked.rig_file),
-            Path(asked.arm_file),
-            asked.least_free_gib,
-            asked.queue_mib,
-            config=asdict(asked),
-        )
-        self.recorder = Recorder(settings, self._plans(asked, rig, cameras), self.system_clock)
-        frames = StaticFrames(rig, self.recorder, self.system_clock)
-        self._feeds = {
-            name: CameraFeed(rig.camera(name), self.recorder, frames) for name in cameras
-        }
+        settings = recorder_settings(asked, cameras, self._arms)
+        plans = stream_plans(asked, rig, cameras, self._arms)
+        self.recorder = Recorder(settings, plans, self.system_clock)
+        frames, to = StaticFrames(rig, self.recorder, self.system_clock), self.recorder
+        self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
         self._taps = {name: TapFeed(feed) for name, feed in self._feeds.items()}
         self._topics: dict[str, TopicFeed] = {}
-        self._wanted = self._other_topics(asked)
+        self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
         self.create_service(StartEpisode, "recorder/start", self._on_start)
         self.create_service(EndEpisode, "recorder/end", self._on_end)
         self.create_service(LabelEpisode, "recorder/label", self._on_label)
@@ -73,44 +65,19 @@ class RecorderNode(HouseNode):
 
     def health(self) -> Health:
         """What is recorded, and every stream that is not in order."""
-        state = self.recorder.state()
-        saying = f"recording {state.episode}" if state.episode else "ready"
-        troubles = [*state.troubles, *(tap.trouble for tap in self._taps.values() if tap.trouble)]
-        level = Level.OK if not troubles else Level.ERROR if state.episode else Level.WARN
-        values = [("free GiB", f"{state.free_gib:.1f}"), ("said", state.said)]
-        for stream in state.streams:
-            values.append((f"{stream.topic} count", str(stream.count)))
-            values.append((f"{stream.topic} dropped", str(stream.dropped)))
-        return Health(level, "; ".join((saying, *troubles)), tuple(values))
+        said = [tap.trouble for tap in self._taps.values() if tap.trouble]
+        grade, words, values = told(self.recorder.state(), said)
+        return Health(Level[grade], words, values)
 
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
         self.recorder.close()
-        for tap in self._taps.values():
-            tap.close()
-        for topics in self._topics.values():
-            topics.close()
+        closers = [feed.close for feed in self._taps.values()]
+        for close in closers + [feed.close for feed in self._topics.values()]:
+            close()
 
     def _full(self, name: str) -> str:
         return str(self.resolve_topic_name(name))
-
-    def _plans(
-        self, asked: EpisodeRecorderParameters, rig: RigCalibration, cameras: tuple[str, ...]
-    ) -> list[StreamPlan]:
-        plans = []
-        for camera in map(rig.camera, cameras):
-            topics = CameraChannels.of(camera.name)
-            rate_hz = asked.camera_rate_hz
-            plans.append(StreamPlan(topics.color, rate_hz, camera.name, _sizes(camera)))
-            plans.append(StreamPlan(topics.depth, rate_hz, camera.name))
-        return plans + [
-            StreamPlan(Topic(f"{arm}/joint_states", JOINT_STATE), asked.joint_rate_hz)
-            for arm in self._arms
-        ]
-
-    def _other_topics(self, asked: EpisodeRecorderParameters) -> set[str]:
-        per_arm = [f"{arm}/{name}" for arm in self._arms for name in ("joint_command", "status")]
-        return {*per_arm, *(self._full(name) for name in asked.topics)}
 
     def _look(self) -> None:
         """Hear topics that have come up, and cameras' topics where there is no tap."""
@@ -124,7 +91,7 @@ class RecorderNode(HouseNode):
 
     def _hear(self, topic: Topic) -> None:
         try:
-            kind, stamped = _message_class(topic.type), schemas.has_header(topic.type)
+            kind, stamped = message_class(topic.type), schemas.has_header(topic.type)
         except MvistaError as error:
             self.get_logger().error(f"{topic.name} is not recorded: [{error.code}] {error}")
             return
@@ -158,43 +125,23 @@ class RecorderNode(HouseNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        return _answer(response, lambda: self.recorder.start(request.instruction, request.practice))
+        return answered(
+            response, lambda: self.recorder.start(request.instruction, request.practice)
+        )
 
     def _on_end(
         self, request: EndEpisode.Request, response: EndEpisode.Response
     ) -> EndEpisode.Response:
         if request.label == EndEpisode.Request.DISCARD:
-            return _answer(response, self.recorder.discard)
+            return answered(response, self.recorder.discard)
         if request.label == EndEpisode.Request.REDO:
-            return _answer(response, self.recorder.redo)
-        return _answer(response, lambda: self.recorder.end(request.label))
+            return answered(response, self.recorder.redo)
+        return answered(response, lambda: self.recorder.end(request.label))
 
     def _on_label(
         self, request: LabelEpisode.Request, response: LabelEpisode.Response
     ) -> LabelEpisode.Response:
-        return _answer(response, lambda: self.recorder.label(request.label, request.episode))
-
-
-def _answer(response: Any, act: Callable[[], str]) -> Any:
-    try:
-        response.episode = act()
-        response.outcome = outcome_ok()
-    except MvistaError as error:
-        response.outcome = outcome_from_error(error)
-    return response
-
-
-def _message_class(kind: str) -> Any:
-    package, _, name = kind.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"messages of type {kind} are not installed here: {error}") from None
-
-
-def _sizes(camera: CameraCalibration) -> tuple[tuple[int, int], ...]:
-    lenses = (camera.intrinsics, *camera.other_intrinsics)
-    return tuple((lens.width_px, lens.height_px) for lens in lenses)
+        return answered(response, lambda: self.recorder.label(request.label, request.episode))
 
 
 def main() -> None:
