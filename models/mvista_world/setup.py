@@ -16,6 +16,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
     ],
     install_requires=[
+        "accelerate",
         "diffusers",
         "fpsample",
         "mvista_core",

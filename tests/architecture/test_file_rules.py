@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 STAGES = ("encode", "denoise", "decode", "infer", "refine")
 """Stages of the world model: only planner.py (with probe.py) and training compose them."""
 WORLD = ROOT / "models/mvista_world/mvista_world"
+LONGEST_FILE, LONGEST_NODE, LONGEST_FUNCTION = 400, 150, 60
 CLOCK_CALLS = ("time.time", "time.time_ns", "time.sleep", "time.monotonic", "time.perf_counter")
 
 
@@ -67,6 +68,37 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
         if module.split(".")[0] == library
     ]
     assert not strays, "\n".join(strays)
+
+
+def every_file() -> list[Path]:
+    """Shipped code and tests."""
+    return [*shipped_files(), *sorted((ROOT / "tests").rglob("*.py"))]
+
+
+def test_no_file_and_no_function_is_too_long() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {lines} lines"
+        for path in every_file()
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
+    ]
+    for path in every_file():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    long.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
+    assert not long, f"files have {LONGEST_FILE} lines, functions {LONGEST_FUNCTION}: {long}"
+
+
+def test_a_node_is_a_thin_skin() -> None:
+    """Those of mvista_ros are the library that the others are made of."""
+    thick = {
+        str(path.relative_to(ROOT)): lines
+        for path in shipped_files()
+        if path.name.endswith("node.py") and package_of(path) != "mvista_ros"
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_NODE
+    }
+    assert not thick, f"over {LONGEST_NODE} lines; what is not ROS belongs to a pure file: {thick}"
 
 
 def test_stages_of_the_world_model_do_not_import_each_other() -> None:

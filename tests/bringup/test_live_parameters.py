@@ -34,7 +34,7 @@ from mvista_ros import convert, qos
 from mvista_ros.actions import GoalClient, WorkServer, call_action
 from mvista_ros.spinning import spinning
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(240)]
 
 CLOCK = SystemClock()
 READY_S, PATIENCE_S = 120.0, 60.0

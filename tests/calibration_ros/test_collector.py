@@ -255,8 +255,9 @@ def test_the_scene_is_refused_while_the_arm_moves(tmp_path: Path) -> None:
 
 def test_patience_ends_with_what_is_missing(tmp_path: Path) -> None:
     clock = FeedingClock(SETTINGS, lambda _: placed(0.0))
-    with pytest.raises(CalibrationError, match=r"no shot was accepted for 5 s.*earlier shot"):
-        Collector(SETTINGS, clock.buffer, clock).collect(tmp_path / "s", 2, lambda _: True)
+    hasty = replace(SETTINGS, patience_s=1.5)
+    with pytest.raises(CalibrationError, match=r"no shot was accepted for 1.5 s.*earlier shot"):
+        Collector(hasty, clock.buffer, clock).collect(tmp_path / "s", 2, lambda _: True)
 
 
 def test_the_scene_is_refused_while_the_board_is_there(tmp_path: Path) -> None:

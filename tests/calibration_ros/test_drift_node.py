@@ -27,7 +27,7 @@ from mvista_ros.convert import raise_outcome
 from mvista_ros.parameters import read_file
 from mvista_ros.spinning import spinning
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(400)]
 
 CLOCK = SystemClock()
 SECONDS_PER_LOOK = 0.5

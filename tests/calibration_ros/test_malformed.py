@@ -15,7 +15,7 @@ from mvista_ros.observation import CameraTopics
 from mvista_ros.spinning import spinning
 from tests.fakes.noisy_cell import CLOCK, RIG, ROOT, NoisyCell
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.slow, pytest.mark.timeout(180)]
 
 FOLDERS = "-p sessions_folder:={0}/sessions -p rigs_folder:={0}/rigs"
 

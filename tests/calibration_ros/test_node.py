@@ -26,8 +26,9 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.calibration.truth import errors_mm, load_truth
 from mvista_ros.convert import transform_from_msg
 from mvista_ros.spinning import spinning
+from tests.system.robot_operator import with_parameters
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 CLOCK = SystemClock()
 FEW = 3
@@ -72,7 +73,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "truth_file": str(folder / "truth.yaml"),
     }
     values = option_values(CALIBRATE_OPTIONS, chosen, str(share_root()))
-    with Supervisor(CALIBRATE, values, folder) as supervisor:
+    # Nobody has to watch, and the images are small: what is shown by default is for 4K and an eye.
+    graph = with_parameters(CALIBRATE, "sim", frame_rate_hz=5.0, move_s=0.5)
+    with Supervisor(graph, values, folder) as supervisor:
         supervisor.wait_ready(120.0)
         domain_id = supervisor.domain_id
         with (

@@ -25,7 +25,7 @@ from mvista_ros.spinning import spinning
 from tests.cameras.emulated import SMALL
 from tests.fakes.step_clock import SteppedClock
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
 CLOCK = SystemClock()

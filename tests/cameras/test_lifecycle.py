@@ -120,6 +120,7 @@ class _Watcher(Reader):
 
 
 @pytest.mark.system
+@pytest.mark.beside
 @pytest.mark.timeout(240)
 def test_the_states_at_the_process(tmp_path: Path) -> None:
     """unconfigured, inactive, active, inactive, unconfigured, active, finalized."""

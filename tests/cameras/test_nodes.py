@@ -27,7 +27,7 @@ from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.spinning import spinning
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(240)]
 
 CLOCK = SystemClock()
 READY_S, PATIENCE_S = 90.0, 60.0

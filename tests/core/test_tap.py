@@ -118,11 +118,11 @@ def test_a_calibration_is_sent_once_and_again_when_it_changes(tap: Tap, reader: 
 def test_one_that_does_not_read_costs_the_others_and_the_camera_nothing(
     tap: Tap, reader: TapReader
 ) -> None:
-    """4 MB a capture: the sockets' buffers and the queue are full long before the last."""
+    """Half a MB a capture: the sockets' buffers and the queue are full long before the last."""
     with stuck(tap.path):
         until(lambda: tap.readers == 2)
         for sequence in range(60):
-            tap.offer(capture(sequence, pad=1 << 22))
+            tap.offer(capture(sequence, pad=1 << 19))
             assert taken(reader).sequence == sequence
         assert reader.lost == 0
         assert tap.lost >= 60 - 30 - 2
@@ -130,7 +130,7 @@ def test_one_that_does_not_read_costs_the_others_and_the_camera_nothing(
 
 def test_a_slow_reader_counts_what_it_lost(tap: Tap, reader: TapReader) -> None:
     for sequence in range(100):
-        tap.offer(capture(sequence, pad=1 << 22))
+        tap.offer(capture(sequence, pad=1 << 19))
     got = [taken(reader).sequence]
     while got[-1] < 99:
         got.append(taken(reader).sequence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,19 @@ def test_the_logs_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [["--size", "huge"], ["--cameras", "0"], ["--fps", "0"]])
 def test_questions_that_make_no_sense_are_refused(words: list[str]) -> None:
     assert cli.main(["bench", "capture", *words]) == 2
+
+
+@pytest.mark.system
+@pytest.mark.timeout(180)
+def test_what_a_camera_costs_is_told_by_who_reads_it(tmp_path: Path) -> None:
+    report = tmp_path / "readers.json"
+    words = ["--what", "readers", "--cameras", "1", "--fps", "5", "--seconds", "2"]
+    cli.main(["bench", "capture", *words, "--json", str(report)])
+    phases = {phase["readers"]: phase for phase in json.loads(report.read_text())["phases"]}
+    assert list(phases) == ["nobody", "tap", "tap, another sticks", "topics"]
+    assert phases["nobody"]["received"] == 0 < phases["tap"]["received"]
+    assert all(phase["captures"] > 0 and phase["lost"] == 0 for phase in phases.values())
+    assert phases["nobody"]["cpu_ms_per_capture"] < phases["topics"]["cpu_ms_per_capture"]
 
 
 @pytest.mark.system

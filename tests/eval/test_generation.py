@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mvista_cli import cli
+from mvista_core.camera_range import TRAINED
 from mvista_core.errors import ConfigError
 from mvista_core.records import Rollout
 from mvista_eval.cell import rig_file
@@ -18,7 +19,15 @@ from mvista_eval.generation.answers import ANSWERS, REPROJECTED, STILL
 from mvista_eval.generation.pictures import write_sheets
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, WHOLE, compare, of_the_film
 from mvista_eval.generation.table import GenerationRequest, fvd_of, measure, rows_of
-from mvista_eval.generation.trials import AS_NEAREST, FILM, FilmedScene, ViewScore
+from mvista_eval.generation.trials import (
+    AS_NEAREST,
+    DRAWN,
+    FILM,
+    HELD_OUT,
+    FilmedScene,
+    ViewScore,
+    asked_rig,
+)
 from mvista_eval.generation.viewpoints import (
     STANDARD,
     beside_trained,
@@ -180,6 +189,26 @@ def test_a_camera_where_another_stands_is_refused() -> None:
 def test_one_scene_has_no_spread_and_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 2"):
         measure(GenerationRequest("touch_cube", 1, 0, Path("none"), Path("none")))
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_drawn_rigs_are_the_seeds_own_and_held_out_where_that_is_asked(drawn: str) -> None:
+    scene = FilmedScene("touch_cube", 10_000, Path("none"), False, rig_file(), drawn=drawn)
+    rig, again = (asked_rig(scene, CONFIG) for _ in range(2))
+    other = asked_rig(replace(scene, seed=10_001), CONFIG)
+    for name in CONFIG.cameras:
+        pose = rig.camera(name).base_from_camera
+        assert bool(TRAINED.why_held_out(pose)) == (drawn == HELD_OUT)
+        np.testing.assert_array_equal(pose, again.camera(name).base_from_camera)
+        assert not np.array_equal(pose, other.camera(name).base_from_camera)
+    wide, films = beside_trained(rig, RIG, CONFIG.cameras)
+    assert wide.names == (*rig.names, *films.values())
+
+
+def test_drawn_rigs_and_a_camera_of_ones_own_are_refused_together() -> None:
+    request = GenerationRequest("touch_cube", 2, 0, Path("none"), rig_file(), STANDARD[:1])
+    with pytest.raises(ConfigError, match="no --camera beside"):
+        measure(replace(request, drawn=HELD_OUT))
 
 
 def test_the_help_says_why_there_is_no_fvd(capsys: pytest.CaptureFixture[str]) -> None:

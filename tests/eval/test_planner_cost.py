@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_stage_lasts_from_its_first_report_to_the_next_ones() -> None:
-    clock, said = ManualClock(), []
+    clock = ManualClock()
+    said: list[str] = []
     times = StageTimes(clock, said.append)
     for stage, seconds in (("encode", 1.0), ("imagine", 2.0), ("imagine", 3.0), ("decode", 0.5)):
         assert times(stage, 0.0)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
+from mvista_core.ticker import Ticker
 from mvista_core.timing import ManualClock
 from mvista_executor.gaps import GAP_PERIODS, Gap, GapMeter
-from mvista_executor.ticker import Ticker
 
 PERIOD_S = 0.005
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,11 @@ from hypothesis import settings as run
 from hypothesis import strategies as st
 
 from mvista_core.arm import ArmModel
-from mvista_core.errors import ExecutionError
-from mvista_executor.limit import SendGate
+from mvista_core.errors import ExecutionError, TrajectoryError
+from mvista_executor.limit import SendGate, verify
+from mvista_executor.motion import MotionState
+from mvista_executor.moves import stop
+from mvista_executor.retime import TimedCurve
 
 PERIOD_NS = 5_000_000
 JOINTS = st.integers(0, 6)
@@ -61,3 +66,38 @@ def test_two_set_points_at_one_instant_are_the_same_or_refused(arm: ArmModel) ->
     gate.admit(PERIOD_NS, arm.home)
     with pytest.raises(ExecutionError, match="second set-point"):
         gate.admit(PERIOD_NS, arm.home + 1e-5)
+
+
+@run(max_examples=40, deadline=None, derandomize=True)
+@given(joint=JOINTS, above=st.booleans(), turning=st.booleans(), room=st.floats(0.5, 0.52))
+def test_a_stop_beside_a_limit_goes_nowhere_else(
+    arm: ArmModel, joint: int, above: bool, turning: bool, room: float
+) -> None:
+    """Also of a joint that turns: its velocity points away from the limit that it moves to."""
+    side = 1.0 if above else -1.0
+    # Just room enough at the full limits: at the share of them that a stop has it would leave.
+    back = arm.max_acceleration[joint] ** 3 / arm.max_jerk[joint] ** 2
+    state = MotionState.rest(arm.home.copy())
+    state.positions[joint] = (arm.upper if above else arm.lower)[joint] - side * room * back
+    state.velocities[joint] = -side * (1e-6 if turning else -1e-6)
+    state.accelerations[joint] = side * 0.9 * arm.max_acceleration[joint]
+    move = stop(state, arm)
+    assert not move.leaves().any()
+    assert abs(move.end.positions[joint] - state.positions[joint]) <= 2.0 * back
+
+
+@pytest.mark.parametrize("high", [False, True])
+def test_a_curve_beyond_a_position_limit_is_told_by_the_limit(arm: ArmModel, high: bool) -> None:
+    wrong = arm.home.copy()
+    wrong[2] = arm.upper[2] + 0.1 if high else arm.lower[2] - 0.1
+
+    class BeyondLimit:
+        duration_s = 0.003
+
+        def sampled(self, times_s: np.ndarray) -> MotionState:
+            return MotionState.rest(np.tile(wrong, (len(times_s), 1)))
+
+    said = rf"joint3 would be at {wrong[2]:.4f}, allowed {arm.lower[2]:.4f} to "
+    with pytest.raises(TrajectoryError, match=said) as refused:
+        verify(cast(TimedCurve, BeyondLimit()), arm)
+    assert refused.value.reason == TrajectoryError.POSITION_LIMIT

@@ -21,7 +21,7 @@ from mvista_ros.spinning import spinning
 from tests.fakes.random_checkpoint import write_random_checkpoint
 from tests.fuzz.nodes import CLOCK, ROOT, alive, files, seen_by_a_planner, shower
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(240)]
 
 ROUNDS = 250
 NODES = {

@@ -126,12 +126,7 @@ def test_the_states_at_the_process(tmp_path: Path) -> None:
     ):
         driver = manager.driver
         assert driver.state() == "unconfigured"
-        assert until(partial(manager.says, DiagnosticStatus.WARN, "unconfigured"), PATIENCE_S)
-        assert "closed" in manager.call("quick_stop").message
-        assert not driver.change(Transition.TRANSITION_CONFIGURE), "nobody answers on that bus"
-        assert driver.state() == "unconfigured"
-        silent = partial(manager.says, DiagnosticStatus.ERROR, "configure was refused: [32]")
-        assert until(silent, PATIENCE_S)
+        _cannot_be_configured(manager)
         tell_the_arm("clear")
 
         assert driver.change(Transition.TRANSITION_CONFIGURE)
@@ -178,13 +173,28 @@ def test_the_states_at_the_process(tmp_path: Path) -> None:
         assert manager.call("enable").success
         manager.move(0, -0.1, 0.5)
         assert until(lambda: abs(manager.positions()[0] - at_rad) < 0.01, PATIENCE_S)
+        _shut_down(manager, process)
 
-        assert driver.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
-        assert driver.state() == "finalized" and process.poll() is None
-        assert until(lambda: "finalized" in driver.states_heard, PATIENCE_S)
-        assert {"unconfigured", "inactive", "active"} <= set(driver.states_heard)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
+
+def _cannot_be_configured(manager: Manager) -> None:
+    """Nobody answers on that bus."""
+    driver = manager.driver
+    assert until(partial(manager.says, DiagnosticStatus.WARN, "unconfigured"), PATIENCE_S)
+    assert "closed" in manager.call("quick_stop").message
+    assert not driver.change(Transition.TRANSITION_CONFIGURE), "nobody answers on that bus"
+    assert driver.state() == "unconfigured"
+    silent = partial(manager.says, DiagnosticStatus.ERROR, "configure was refused: [32]")
+    assert until(silent, PATIENCE_S)
+
+
+def _shut_down(manager: Manager, process: subprocess.Popen[bytes]) -> None:
+    driver = manager.driver
+    assert driver.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert driver.state() == "finalized" and process.poll() is None
+    assert until(lambda: "finalized" in driver.states_heard, PATIENCE_S)
+    assert {"unconfigured", "inactive", "active"} <= set(driver.states_heard)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.system

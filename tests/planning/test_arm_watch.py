@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mvista_core.errors import ArmFaultError, ArmNotReadyError, MvistaError, TrajectoryError
 from mvista_core.timing import ManualClock
 from mvista_piper.status import ARMED, Mode
 from mvista_planning.arm_watch import COMING_MODES, FRESH_S, IDLE_MODE, ArmWatch, ArmWord
-from mvista_ros.convert import error_from_text
 
 FAILED = {Mode.FAULT, Mode.REFUSED, Mode.SEARCHING}
 
@@ -53,19 +51,3 @@ def test_only_the_newest_word_counts_and_only_while_it_is_fresh() -> None:
     assert watch.word == word("holding")
     clock.advance(0.01)
     assert watch.word is None
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "message"),
-    [
-        ("fault: [37] motor 2 collided", ArmFaultError, "fault: motor 2 collided"),
-        ("[33] not enabled", ArmNotReadyError, "not enabled"),
-        ("no number at all", ArmNotReadyError, "no number at all"),
-        ("[50.7] too fast", TrajectoryError, "[50.7] too fast"),
-    ],
-)
-def test_a_number_in_words_is_the_error_again(
-    text: str, kind: type[MvistaError], message: str
-) -> None:
-    error = error_from_text(text, ArmNotReadyError)
-    assert type(error) is kind and str(error) == message

@@ -23,7 +23,7 @@ from tests.fakes.noisy_cell import CLOCK, PERIOD_S, RIG, ROOT, NoisyCell
 from tests.fakes.random_checkpoint import write_random_checkpoint
 from tests.fakes.step_clock import SteppedClock
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.slow, pytest.mark.timeout(400)]
 
 RUN = "from mvista_planning.planning_node import main; main()"
 

@@ -10,7 +10,7 @@ import pytest
 
 from mvista_core import weights
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 RUN = "from mvista_planning.planning_node import main; main()"

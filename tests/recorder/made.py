@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ LENS = Intrinsics(48, 32, 40.0, 40.0, 23.5, 15.5)
 START_NS = 1_700_000_000_000_000_000
 
 
-def head(**other: object) -> EpisodeHead:
+def head(**other: Any) -> EpisodeHead:
     said: dict = {
         "id": "0badcafe",
         "instruction": "open the drawer",
@@ -108,12 +109,12 @@ class Feed:
         self.writer.tick()
 
 
-def started(root: Path, seed: int = 0, reserve_bytes: int = 1 << 20, **other: object) -> Feed:
+def started(root: Path, seed: int = 0, reserve_bytes: int = 1 << 20, **other: Any) -> Feed:
     clock = ManualClock(START_NS)
     return Feed(EpisodeWriter(root, head(**other), clock, reserve_bytes), clock, seed)
 
 
-def finished(root: Path, periods: int = 30, seed: int = 0, **other: object) -> tuple[Path, Feed]:
+def finished(root: Path, periods: int = 30, seed: int = 0, **other: Any) -> tuple[Path, Feed]:
     feed = started(root, seed, **other)
     for _ in range(periods):
         feed.period()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from mvista_recorder.layout import EPISODE, MANIFEST, SHEET, CameraChannels, epi
 from mvista_recorder.manifest import load_manifest
 from mvista_recorder.repair import faults
 from tests.recorder.made import JOINTS, finished, started
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def test_rosbags_opens_the_folder_and_reads_messages(recorded: tuple) -> None:
         assert bag.message_count == len(written)
         count = 0
         for connection, _, data in bag.messages():
-            message = bag.deserialize(data, connection.msgtype)
+            message: Any = bag.deserialize(data, connection.msgtype)
             count += connection.topic == JOINTS.name and len(message.position) == 7
     assert count == sum(topic == JOINTS.name for topic, _, _ in written)
 

@@ -22,6 +22,8 @@ from mvista_recorder.recorder_records import RecorderSettings
 from mvista_recorder.terminal import Terminal
 from tests.recorder.made import ARM, RIG
 
+pytestmark = pytest.mark.slow
+
 TOUCH = "touch the red cube"
 
 

@@ -29,6 +29,8 @@ from mvista_recorder.repair import faults
 from mvista_recorder.streams import StreamPlan, StreamTrouble, StreamWatch
 from tests.recorder.made import ARM, JOINTS, RIG, joint_bytes
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 100.0
 TOUCH = "touch the red cube"
 
@@ -138,6 +140,26 @@ def test_one_episode_at_a_time_and_one_label_each(recorder: Recorder, pulse: Pul
     with pytest.raises(RecordingError, match="given once"):
         recorder.label("success", episode)
     assert load_manifest(there(recorder)[0]).label == "failure"
+
+
+def test_a_label_that_is_none_ends_nothing(recorder: Recorder, pulse: Pulse) -> None:
+    episode = recorder.start(TOUCH)
+    for label in ("perhaps", ""):
+        with pytest.raises(RecordingError, match="allowed"):
+            recorder.end(label)
+    assert recorder.state().episode == episode
+    assert recorder.end("success") == episode
+
+
+def test_a_stamp_that_no_file_holds_is_dropped_and_counted(tmp_path: Path) -> None:
+    made = Recorder(settings_of(tmp_path), [], SystemClock())
+    made.start(TOUCH)
+    for stamp_ns in (-5, 1 << 63, 7):
+        made.hear(JOINTS, stamp_ns, joint_bytes(7, np.zeros(7)))
+    made.end()
+    stream = load_manifest(there(made)[0]).streams[JOINTS.name]
+    made.close()
+    assert (stream.count, stream.dropped) == (1, 2) and faults(there(made)[0]) == []
 
 
 def test_redo_and_discard_leave_no_trace(recorder: Recorder, pulse: Pulse) -> None:

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_core.capture import Capture
 from mvista_core.errors import InstructionError, StreamError
-from mvista_core.records import Intrinsics, JointState
-from mvista_core.registration import StreamCalibration
 from mvista_core.rig import load_rig, save_rig
-from mvista_core.tap import Tap
-from mvista_core.tap_wire import tap_path
 from mvista_core.timing import NS_PER_S, SystemClock
 from mvista_recorder import schemas
 from mvista_recorder.depth_png import depth_from_transport
@@ -28,64 +23,16 @@ from mvista_recorder.layout import TF_STATIC, CameraChannels, episode_folders
 from mvista_recorder.manifest import load_manifest
 from mvista_recorder.recorder_node import RecorderNode
 from mvista_recorder.repair import faults
-from mvista_ros import qos
 from mvista_ros.actions import call_service
-from mvista_ros.camera_publisher import CameraPublisher
-from mvista_ros.convert import joint_state_to_msg
-from mvista_ros.convert.jpeg import decode_jpeg, encode_jpeg
 from tests.recorder.made import ARM, RIG
+from tests.recorder.small_cell import COLOR, RATE_HZ, Cell
 from tests.recorder.test_recorder import wait_until
 from tests.ros.conftest import domain_id, spinning
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 __all__ = ["domain_id", "spinning"]
 
-COLOR = Intrinsics(48, 36, 40.0, 40.0, 23.5, 17.5)
-DEPTH = Intrinsics(32, 24, 30.0, 30.0, 15.5, 11.5)
-RATE_HZ = 10.0
 WAIT_S = 20.0
-
-
-class Cell(Node):
-    """One camera with a tap, one with topics, an arm; each told what time it is by one timer."""
-
-    def __init__(self) -> None:
-        super().__init__("small_cell")
-        offset = np.eye(4)
-        offset[0, 3] = 0.03
-        self.calibration = StreamCalibration(COLOR, DEPTH, offset)
-        self.tap = Tap(tap_path("cam0"), "cam0")
-        self.camera = CameraPublisher(self, "cam1")
-        self.joints = self.create_publisher(JointStateMsg, "piper/joint_states", qos.SENSOR_OUT)
-        self.rng, self.clock, self.count = np.random.default_rng(0), SystemClock(), 0
-        self.depths: dict[int, np.ndarray] = {}
-        self.jpegs: dict[int, bytes] = {}
-        self.create_timer(1 / RATE_HZ, self._tick)
-
-    def _tick(self) -> None:
-        now_ns = self.clock.now_ns()
-        self.count += 1
-        pixels = self.rng.integers(0, 255, (COLOR.height_px, COLOR.width_px, 3), dtype=np.uint8)
-        native = self.rng.integers(0, 3000, (DEPTH.height_px, DEPTH.width_px)).astype(np.uint16)
-        self.jpegs[now_ns], self.depths[now_ns] = encode_jpeg(pixels), native
-        self.tap.offer(
-            Capture(
-                "cam0",
-                self.count,
-                now_ns,
-                now_ns,
-                self.jpegs[now_ns],
-                native,
-                self.calibration,
-                decode_jpeg,
-                1_000_000,
-            )
-        )
-        frame = Capture.of_pixels("cam1", pixels, np.zeros((36, 48), np.uint16), COLOR, now_ns)
-        self.camera.publish(frame.frame())
-        names = tuple(f"joint{k}" for k in range(1, 8))
-        state = JointState(names, np.arange(7.0), np.zeros(7), now_ns)
-        self.joints.publish(joint_state_to_msg(state))
 
 
 @pytest.fixture
@@ -133,7 +80,7 @@ def recorder(
     node.stop()
 
 
-def asked(cell: Cell, kind: type, name: str, **fields: object) -> object:
+def asked(cell: Cell, kind: Any, name: str, **fields: object) -> Any:
     client = cell.create_client(kind, f"recorder/{name}")
     return call_service(client, kind.Request(**fields), SystemClock(), WAIT_S)
 
@@ -189,7 +136,10 @@ def test_a_camera_that_stops_is_told_and_the_rest_goes_on(
     wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
     assert asked(cell, StartEpisode, "start", instruction="x").outcome.code == 0
     cell.tap.close()
-    wait_until(lambda: "silent" in recorder.recorder.state().said, WAIT_S)
+    color = CameraChannels.of("cam0").color.name
+    wait_until(
+        lambda: any(s.absent for s in recorder.recorder.state().streams if s.topic == color), WAIT_S
+    )
     clock = SystemClock()
     clock.sleep_until(clock.monotonic_ns() + NS_PER_S // 2)
     assert asked(cell, EndEpisode, "end", label="failure").outcome.code == 0

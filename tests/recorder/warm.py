@@ -5,5 +5,6 @@ from __future__ import annotations
 from mvista_recorder import repair, schemas
 from tests.recorder import made
 
+__all__ = ["made", "repair"]
+
 schemas.definition(made.JOINTS.type)
-assert repair.repair

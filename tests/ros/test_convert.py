@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import KeyValue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
@@ -24,6 +25,7 @@ from mvista_core.records import (
     Rollout,
 )
 from mvista_ros import convert
+from mvista_ros.base_node import Health, Level, status_to_msg
 from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
 
 pytestmark = pytest.mark.ros
@@ -256,9 +258,21 @@ def _all_errors(kind: type[errors.MvistaError]) -> list[type[errors.MvistaError]
 def test_every_error_survives_with_class_and_message(kind: type[errors.MvistaError]) -> None:
     error = kind(6, "joint2 at 9") if kind is errors.TrajectoryError else kind("what, where")
     back = convert.error_from_outcome(_across_the_wire(convert.outcome_from_error(error)))
-    assert type(back) is kind
-    assert str(back) == str(error)
-    assert getattr(back, "reason", None) == getattr(error, "reason", None)
+    status = status_to_msg("/it", Health(Level.ERROR, "words", error=error))
+    told = convert.error_from_outcome(convert.outcome_from_status(_across_the_wire(status)))
+    for found in (back, told):
+        assert type(found) is kind
+        assert str(found) == str(error)
+        assert getattr(found, "reason", None) == getattr(error, "reason", None)
+
+
+def test_a_diagnostic_without_an_error_names_none_and_a_wrong_number_is_refused() -> None:
+    status = status_to_msg("/it", Health(values=(("rate (Hz)", "5"),)))
+    assert convert.error_from_outcome(convert.outcome_from_status(status)) is None
+    for code in ("many", "3.5", "-"):
+        status.values = [KeyValue(key="error code", value=code)]
+        with pytest.raises(errors.ObservationError, match="whole numbers"):
+            convert.outcome_from_status(status)
 
 
 def test_success_is_no_error_and_surprises_keep_their_name() -> None:

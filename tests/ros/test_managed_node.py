@@ -14,6 +14,7 @@ from mvista_core.errors import ArmNotReadyError, MvistaError
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import Health
+from mvista_ros.convert import outcome_from_status
 from mvista_ros.managed_node import ManagedNode
 from tests.fakes.lifecycle_client import PATIENCE_S, LifecycleClient
 from tests.ros.typing_aliases import Spin
@@ -110,6 +111,7 @@ def test_a_step_that_is_refused_leaves_the_state_and_a_reason(
     assert watcher.held.state() == "unconfigured" and node.steps == ["configure"]
     words = "unconfigured: nothing is open; configure was refused: [33] it is asleep"
     until(lambda: watcher.says(DiagnosticStatus.ERROR, words))
+    assert outcome_from_status(watcher.told).code == ArmNotReadyError.code
     assert watcher.held.change(CONFIGURE)
     until(lambda: watcher.says(DiagnosticStatus.WARN, "inactive: held"))
     node.trouble = ValueError("a bug")

@@ -16,7 +16,7 @@ from mvista_bringup.supervisor import free_domain_id
 from mvista_ros.beside import beside
 from mvista_ros.spinning import spinning
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 
 def _hear(node: Node, topic: str, handle: Any) -> None:

@@ -24,7 +24,7 @@ from mvista_ros import convert, qos
 from mvista_ros.observation import ObservationSource
 from mvista_ros.spinning import spinning
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 CLOCK = SystemClock()
 ARM = load_arm(config_file("arms", "piper.yaml"))

@@ -22,14 +22,19 @@ from mvista_ros.spinning import spinning
 CLOCK = SystemClock()
 
 
-def with_steps(graph: Sequence[Entry], steps: int) -> list[Entry]:
-    """The same graph, its task node optimising for so many steps: tests need no better plan."""
+def with_parameters(graph: Sequence[Entry], name: str, **parameters: float) -> list[Entry]:
+    """The same graph, the node of that name told these parameters too."""
     return [
-        replace(row, parameters=(*row.parameters, ("steps", steps)))
-        if isinstance(row, NodeSpec) and row.name == "task"
+        replace(row, parameters=(*row.parameters, *parameters.items()))
+        if isinstance(row, NodeSpec) and row.name == name
         else row
         for row in graph
     ]
+
+
+def with_steps(graph: Sequence[Entry], steps: int) -> list[Entry]:
+    """The same graph, its task node optimising for so many steps: tests need no better plan."""
+    return with_parameters(graph, "task", steps=steps)
 
 
 class Operator(Node):

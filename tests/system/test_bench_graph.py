@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
 import pytest
 
-from mvista_bringup import paths
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import started_rows
 from mvista_bringup.options import option_values
 from mvista_cli import cli
 from mvista_eval.graph import CLIENT, PLANNER
-from tests.fakes.random_checkpoint import write_random_checkpoint
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 KEYS = ("idle_cores", "thinking_cores", "memory_mb", "threads")
 
 
 @pytest.mark.timeout(300)
 def test_the_figures_are_consistent(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    checkpoint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shipped, checkpoint = paths.checkpoint_dir("tiny"), "tiny"
-    if not (shipped / "manifest.json").is_file():
-        random = write_random_checkpoint(tmp_path / "checkpoint")
-        checkpoint = os.path.relpath(random, shipped.parent)
     out = tmp_path / "graph.json"
     monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path / "output"))
     command = ["bench", "graph", "--seconds", "3", "--checkpoint", checkpoint]

@@ -8,18 +8,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mvista_bringup import paths
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
-from mvista_bringup.graph.spec import started_rows
 from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import (
@@ -29,7 +25,6 @@ from mvista_core.errors import (
     InstructionError,
 )
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from tests.fakes.random_checkpoint import write_random_checkpoint
 from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -38,16 +33,6 @@ START_TIMEOUT_S = 180.0
 STEPS = 2
 """Of the optimisation: enough to go through it."""
 STAGES = ["imagine", "infer", "gate", "execute"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """As a folder relative to models/checkpoints, which is how a run names it."""
-    shipped = paths.checkpoint_dir("tiny")
-    if (shipped / "manifest.json").is_file():
-        return "tiny"
-    folder = write_random_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-    return os.path.relpath(folder, shipped.parent)
 
 
 @pytest.fixture(scope="module")
@@ -126,35 +111,3 @@ def test_a_silent_camera_is_named(operator: Operator, graph: Supervisor) -> None
     finally:
         os.kill(simulator, signal.SIGCONT)
     assert isinstance(error, CameraSilentError) and "cam1/color/image_raw" in str(error)
-
-
-def test_control_c_leaves_no_process(checkpoint: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mvista_cli.cli", "demo", "--checkpoint", checkpoint]
-    demo = subprocess.Popen(
-        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert demo.stdout is not None
-    try:
-        for line in demo.stdout:
-            if line.startswith(b"imagine"):
-                break
-        values = option_values(SIM_DEMO_OPTIONS, {}, str(paths.share_root()))
-        assert len(children_of(demo.pid)) == len(started_rows(SIM_DEMO, values))
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(60.0) == 130
-    finally:
-        demo.kill()
-    assert children_of(demo.pid) == []
-
-
-def children_of(supervisor: int) -> list[str]:
-    """Command lines of the nodes that one supervising process started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has ended meanwhile
-        if b"mvista_bringup.child" in words and str(supervisor).encode() in words:
-            found.append(b" ".join(words).decode(errors="replace"))
-    return found

@@ -30,6 +30,7 @@ from mvista_watch.headless import Headless, find_chromium
 CHROMIUM = find_chromium()
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.beside,
     pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),

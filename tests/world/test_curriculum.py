@@ -54,6 +54,18 @@ def test_a_shared_mask_is_one_for_the_batch_and_keeps_the_first_frame() -> None:
     assert len({tuple(known[0].tolist()) for known in drawn}) > 3
 
 
+@pytest.mark.parametrize("extras", [Extras(), NO_EXTRAS])
+def test_a_share_is_given_every_view_but_the_last_as_mode_2_will(extras: Extras) -> None:
+    training = dataclasses.replace(PAPER, extras=extras, completed=0.3)
+    rng = np.random.default_rng(1)
+    three = torch.stack([draw_known(rng, 1, 3, 4, training).reshape(3, 4) for _ in range(900)])
+    assert float(three[:, 1].all(dim=-1).float().mean()) == pytest.approx(0.3, abs=0.05)
+    assert torch.equal(three[:, 1].any(dim=-1), three[:, :2].all(dim=-1).all(dim=-1))
+    assert not three[:, 2].any()
+    two = [draw_known(rng, 1, 2, 4, training).reshape(2, 4) for _ in range(50)]
+    assert not any(known[1].any() for known in two)
+
+
 def test_a_batch_of_masks_is_each_samples_mask() -> None:
     known = known_of(PAPER, size=6)
     masks = clean_mask(known, (2, 3))

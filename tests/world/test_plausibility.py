@@ -25,7 +25,7 @@ LENSES = [lens_at(-22.0), lens_at(22.0), lens_at(60.0)]
 
 
 def motion(*rows: np.ndarray) -> ActionTrajectory:
-    times = 1.0 + np.arange(len(rows))
+    times = np.arange(1.0, len(rows) + 1.0, dtype=np.float64)
     return ActionTrajectory(ARM.joint_names, np.stack(rows), times, Provenance("p", "", 0))
 
 

@@ -96,7 +96,7 @@ def test_views_are_taken_from_the_grid_and_put_back() -> None:
 
 
 def told_of(whole: Conditions, runs: tuple[ViewPass, ...]) -> list[Conditions]:
-    return [replace(whole, cameras=whole.cameras[:, list(run.views)]) for run in runs]
+    return [replace(whole, cameras=whole.cameras.pick(0, [run.views])) for run in runs]
 
 
 def test_mode_1_is_the_solvers_own_run() -> None:

@@ -112,19 +112,21 @@ def source_mask(views: int, modalities: int = 2) -> torch.Tensor:
     return clean_mask(known, CONFIG.token_grid, modalities)
 
 
-def write_checkpoint(folder: Path) -> Path:
+def write_checkpoint(
+    folder: Path, config: ModelConfig = CONFIG, templates: tuple[str, ...] = TEMPLATES
+) -> Path:
     """A checkpoint folder of random weights, as `mvista train pack` writes it."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(3)
-    tokenizer = build_tokenizer(TEMPLATES)
+    tokenizer = build_tokenizer(templates)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    trajectory = TrajectoryVae(CONFIG.trajectory, len(CONFIG.joint_names))
+    trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
     trajectory.mean.copy_(torch.from_numpy(ARM.home))
     trajectory.std.fill_(0.1)
     modules: dict[str, nn.Module] = {
-        "codec": StackedCodec(CONFIG.codec),
-        "text": InstructionEncoder(CONFIG.text, tokenizer),
-        "generator": awake(MultiViewGenerator(CONFIG)),
+        "codec": StackedCodec(config.codec),
+        "text": InstructionEncoder(config.text, tokenizer),
+        "generator": awake(MultiViewGenerator(config)),
         "trajectory": trajectory,
     }
     for name, module in modules.items():
@@ -132,7 +134,7 @@ def write_checkpoint(folder: Path) -> Path:
             {k: v.contiguous() for k, v in module.state_dict().items()},
             folder / f"{name}.safetensors",
         )
-    save_config(CONFIG, TEMPLATES, folder / "config.json")
+    save_config(config, templates, folder / "config.json")
     names = [*(f"{name}.safetensors" for name in modules), "tokenizer.json", "config.json"]
     weights.write_manifest(folder, names)
     return folder

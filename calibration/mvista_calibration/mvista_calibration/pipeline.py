@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -58,45 +58,10 @@ def calibrate(
     if method not in METHODS:
         raise CalibrationError(f"no method '{method}'; there are {', '.join(METHODS)}")
     run = _Run(progress or (lambda stage, fraction: True), clock or SystemClock())
-    if method != "ours":
-        return _baseline(session, method, run, keep_lenses)
-    solve = partial(solve_bundle, fixed_lenses=keep_lenses)
-    coarse = run.stage("board", 0.0, lambda: solve(session))
-    # With the lenses as reported: what some shots make of them is part of the spread.
-    spread = run.optional("jackknife", 0.25, lambda: jackknife(session, lambda s: solve(s).rig))
-    reported, session = session.cameras, _with_lenses(session, coarse)
-    hand_eye = None
-    if session.gripper:
-        hand_eye = run.optional("robot", 0.5, lambda: solve_hand_eye(session, coarse))
-    bias = run.optional("depth bias", 0.6, lambda: estimate_depth_bias(session, coarse)) or ()
-    refined = None
-    if session.scene and len(session.cameras) > 1:
-        # Depth is weighed against the board: a board sigma that is too small would never yield.
-        widened = replace(coarse, rig=_widened(coarse.rig, spread))
-        refined = run.optional("depth", 0.7, lambda: refine(session, widened, bias))
-    rig = refined.rig if refined is not None and refined.accepted else coarse.rig
-    rig = _widened(rig, spread)
-    base = _base_from_reference(session, coarse, hand_eye)
-    sd = corner_sd(rig, base, session.workspace)
-    verdict = judge(
-        session, coarse, bias, refined, hand_eye, sd, run.problems,
-        () if keep_lenses else reported,
-    )  # fmt: skip
+    solve = _ours if method == "ours" else partial(_baseline, method)
+    calibration = solve(session, run, keep_lenses)
     run.report("done", 1.0)
-    return Calibration(
-        session.name,
-        session.board,
-        session.cameras,
-        coarse,
-        tuple(bias),
-        refined,
-        hand_eye,
-        rig,
-        base,
-        sd,
-        verdict,
-        run.seconds,
-    )
+    return calibration
 
 
 @dataclass
@@ -130,7 +95,46 @@ class _Run:
             return None
 
 
-def _baseline(session: Session, method: str, run: _Run, keep_lenses: bool) -> Calibration:
+def _ours(session: Session, run: _Run, keep_lenses: bool) -> Calibration:
+    solve = partial(solve_bundle, fixed_lenses=keep_lenses)
+    coarse = run.stage("board", 0.0, lambda: solve(session))
+    # With the lenses as reported: what some shots make of them is part of the spread.
+    spread = run.optional("jackknife", 0.25, lambda: jackknife(session, lambda s: solve(s).rig))
+    reported, session = session.cameras, _with_lenses(session, coarse)
+    hand_eye = None
+    if session.gripper:
+        hand_eye = run.optional("robot", 0.5, lambda: solve_hand_eye(session, coarse))
+    bias = run.optional("depth bias", 0.6, lambda: estimate_depth_bias(session, coarse)) or ()
+    refined = _refined(session, coarse, spread, bias, run)
+    rig = refined.rig if refined is not None and refined.accepted else coarse.rig
+    rig = _widened(rig, spread)
+    base = _base_from_reference(session, coarse, hand_eye)
+    sd = corner_sd(rig, base, session.workspace)
+    verdict = judge(
+        session, coarse, bias, refined, hand_eye, sd, run.problems,
+        () if keep_lenses else reported,
+    )  # fmt: skip
+    return Calibration(
+        session.name, session.board, session.cameras, coarse, bias, refined, hand_eye, rig,
+        base, sd, verdict, run.seconds,
+    )  # fmt: skip
+
+
+def _refined(
+    session: Session,
+    coarse: CoarseResult,
+    spread: Float64 | None,
+    bias: Sequence[DepthBias],
+    run: _Run,
+) -> RefineResult | None:
+    if not session.scene or len(session.cameras) < 2:
+        return None
+    # Depth is weighed against the board: a board sigma that is too small would never yield.
+    widened = replace(coarse, rig=_widened(coarse.rig, spread))
+    return run.optional("depth", 0.7, lambda: refine(session, widened, bias))
+
+
+def _baseline(method: str, session: Session, run: _Run, keep_lenses: bool) -> Calibration:
     solve: Callable[[Session], CoarseResult] = partial(solve_bundle, fixed_lenses=keep_lenses)
     if method.startswith("one_pose"):
         solve = solve_one_pose

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mvista_core.errors import WeightsError
 from mvista_core.records import Float64, UInt8
+from mvista_world.compute import choose
 
 SIDE_PX = 224
 
@@ -28,7 +29,7 @@ def video_features(network: Path, color: UInt8) -> Float64:
         WeightsError: no TorchScript network in that file, or one that takes no such clips.
     """
     try:
-        i3d = torch.jit.load(str(network), map_location="cpu").eval()
+        i3d = torch.jit.load(str(network), map_location=choose("fp32").device).eval()
         clips = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
         frames = clips.permute(0, 1, 4, 2, 3).flatten(0, 1)
         frames = F.interpolate(frames, (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False)

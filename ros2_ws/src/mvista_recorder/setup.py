@@ -22,6 +22,9 @@ setup(
     description="Demonstrations as episodes that survive a kill, a full disk and a lost terminal",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": ["recorder_node = mvista_recorder.programs:recorder_node"],
+        "console_scripts": [
+            "episode_replay_node = mvista_recorder.programs:episode_replay_node",
+            "recorder_node = mvista_recorder.programs:recorder_node",
+        ],
     },
 )

@@ -26,6 +26,7 @@ setup(
     entry_points={
         "console_scripts": [
             "sim_node = mvista_sim.programs:sim_node",
+            "simulated_leader_node = mvista_sim.programs:simulated_leader_node",
         ]
     },
     maintainer="MVISTA-4D stack maintainers",

@@ -85,6 +85,8 @@ class GeneratorTraining:
     is `null_start` for `null_after_epochs` epochs, then rises linearly to `null_end`.
     `full_source` is the share of draws that give the source video with frames masked, as App. A
     does; the others give its first frame only. A step of several views takes one of `view_counts`.
+    `completed` is the share of draws of three views and more that give all views but the last, as
+    the second run of mode 2 does; the paper trains on none, and neither did the shipped model.
     """
 
     steps: int = 1800
@@ -103,6 +105,7 @@ class GeneratorTraining:
     null_end: float = 0.35
     null_after_epochs: int = 0
     full_source: float = 0.1
+    completed: float = 0.0
     view_counts: tuple[int, ...] = (2, 3, 3)
     ground_batch: int = 64
     one_batch: int = 24

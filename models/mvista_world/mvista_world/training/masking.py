@@ -13,7 +13,8 @@ def draw_known(
 ) -> torch.Tensor:
     """What is given, bool [V, T'] for a whole batch, or [B, V, T'] where each sample has its own.
 
-    The source is view 0: its first frame, or (a share `full_source`) any number of its frames.
+    The source is view 0: its first frame, or (a share `full_source`) any number of its frames. A
+    share `completed` is given every view but the last.
     """
     if training.extras.shared_mask:
         return _one_for_all(rng, views, frames, training)
@@ -24,6 +25,8 @@ def draw_known(
     given = rng.integers(1, frames + 1, size=size)
     rank = np.argsort(np.argsort(rng.random((size, frames)), axis=1), axis=1)
     known[many, 0] = torch.from_numpy(rank < given[:, None])[many]
+    if training.completed and views > 2:
+        known[rng.random(size) < training.completed, :-1] = True
     return known
 
 
@@ -34,4 +37,6 @@ def _one_for_all(
     known[0, 0] = True
     if rng.random() < training.full_source:
         known[0] |= torch.from_numpy(rng.random(frames) < rng.random())
+    if training.completed and views > 2 and rng.random() < training.completed:
+        known[:-1] = True
     return known

@@ -219,17 +219,19 @@ def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Findin
     if twice := [name for name, count in names.items() if count > 1]:
         said = f"two programs would be called {', and two '.join(twice)}"
         yield Finding("second_arm", Severity.FAIL, said, "another name, e.g. second_arm:=right")
+    one_bus = values.get("wiring") == "bus"  # there a leader shares the bus of its follower
     ports = Counter(
         str(_resolved(row.arguments[row.arguments.index("--port") + 1], values))
         for row in rows
-        if isinstance(row, ProcessSpec) and "--port" in row.arguments
+        if isinstance(row, ProcessSpec)
+        and "--port" in row.arguments
+        and not (one_bus and "--leader" in row.arguments)
     )
+    other = "leader_can_port" if "leader_can_port" in values else "second_can_port"
     for port, count in ports.items():
         if count > 1:
             said = f"{count} emulated arms on UDP port {port} of one bus"
-            yield Finding(
-                "second_can_port", Severity.FAIL, said, f"second_can_port:={int(port) + 1}"
-            )
+            yield Finding(other, Severity.FAIL, said, f"{other}:={int(port) + 1}")
 
 
 def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[Finding]:

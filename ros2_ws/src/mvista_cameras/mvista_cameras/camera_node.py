@@ -5,27 +5,25 @@ Configured, that thread keeps the device open; active, it has it stream.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mvista_cameras.capture_publisher_node import CapturePublisher
-from mvista_cameras.pace import Pace
+from mvista_cameras.capture_thread import CaptureThread
+from mvista_cameras.outlet import Outlet
 from mvista_cameras.ports import CaptureSource
-from mvista_cameras.records import Condition, SourceReport
+from mvista_cameras.records import Condition
 from mvista_cameras.serials import serial_in_rig
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.sources import open_source
-from mvista_core.capture import Capture
-from mvista_core.errors import CameraError, ObservationError
+from mvista_core.errors import CameraError
 from mvista_core.tap import Tap
 from mvista_core.tap_wire import tap_path
-from mvista_core.timing import ns_to_seconds
 from mvista_ros.base_node import Health, Level, run_node
 from mvista_ros.managed_node import AUTOSTART, ManagedNode
 from mvista_ros.parameters import declare, parameter
 
-WAIT_S = 0.2
 STOP_TIMEOUT_S = 2.0
 FIXED = "the device is opened and checked with it, and whoever reads it has begun with it"
 """Why the other parameters do not change."""
@@ -55,17 +53,15 @@ class CameraNode(ManagedNode):
         settings = declare(self, CameraParameters, self._change, FIXED)
         self._camera = self.get_namespace().rpartition("/")[2] or "camera"
         self.autostart, clock = settings.autostart, self.system_clock
-        self._settings, self._pace = settings, Pace(settings.rate_hz, clock.monotonic_ns())
+        self._settings = settings
         self._source: CaptureSource | None = None
-        self._tap: Tap | None = None
         self._publisher = CapturePublisher(
             self, "", settings.preview_rate_hz, clock, settings.native_depth
         )
-        self._sent: list[tuple[int, int]] = []
+        publish, logs = self._publisher.publish, bool(settings.sent_log)
+        self._outlet = Outlet(publish, settings.rate_hz, clock, logs)
         self._said = ""
-        self._ended = threading.Event()
-        self._failure: BaseException | None = None
-        self._capture: threading.Thread | None = None
+        self._capture: CaptureThread | None = None
 
     def _change(self, settings: CameraParameters) -> None:
         self._publisher.preview_rate(settings.preview_rate_hz)
@@ -78,16 +74,13 @@ class CameraNode(ManagedNode):
         settings = self._settings
         if settings.rig_file and not settings.serial:
             settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
+        source = open_source(self._camera, settings, self.system_clock)
         if settings.tap:
             place = self.get_namespace().strip("/") or self._camera
-            self._tap = Tap(tap_path(place), self._camera)
-        source = self._source = open_source(self._camera, settings, self.system_clock)
+            self._outlet.tap = Tap(tap_path(place), self._camera)
+        self._source = source
         source.stream(False)
-        self._ended = threading.Event()
-        self._capture = threading.Thread(
-            target=self._run, args=(source, self._ended), name="capture", daemon=True
-        )
-        self._capture.start()
+        self._capture = CaptureThread(source, partial(self._outlet.give, source))
         if self.by_itself:
             return
         known = lambda: source.report().condition is not Condition.WAITING  # noqa: E731
@@ -95,14 +88,14 @@ class CameraNode(ManagedNode):
         report = source.report()
         if report.condition is not Condition.READY:
             self.release()
-            raise _refused(report)
+            raise report.refusal()
 
     def activate(self) -> None:
         """Have it stream; refused while it is not there."""
         assert self._source is not None
         report = self._source.report()
         if report.condition is Condition.FAILED and not self.by_itself:
-            raise _refused(report)
+            raise report.refusal()
         self._source.stream(True)
 
     def deactivate(self) -> None:
@@ -115,21 +108,18 @@ class CameraNode(ManagedNode):
 
     def release(self) -> None:
         """End the thread, which lets go of the camera."""
-        self._ended.set()
         if self._capture is not None:
-            self._capture.join(STOP_TIMEOUT_S)
-        if self._tap is not None:
-            self._tap.close()
-        self._source = self._capture = self._tap = None
+            self._capture.stop(STOP_TIMEOUT_S)
+        self._outlet.close()
+        self._source = self._capture = None
 
     def look(self) -> Health:
         """Rate, age, link, sync, losses. Ends the node when the capture thread has failed."""
-        if self._failure is not None:
-            raise self._failure
-        assert self._source is not None
+        assert self._source is not None and self._capture is not None
+        self._capture.check()
         report = self._source.report()
-        rate_hz, numbers = self._pace.take(self.system_clock.monotonic_ns())
-        level, message = self._pace.grade(report, rate_hz)
+        rate_hz, numbers = self._outlet.pace.take(self.system_clock.monotonic_ns())
+        level, message = self._outlet.pace.grade(report, rate_hz)
         if report.message != self._said:
             self._said = report.message
             # rclpy keeps the severity per line of code: one call each.
@@ -137,53 +127,13 @@ class CameraNode(ManagedNode):
                 self.get_logger().error(report.message)
             else:
                 self.get_logger().info(report.message)
-        return Health(Level[level], message, (*numbers, *report.values, *self._tap_values()))
+        return Health(Level[level], message, (*numbers, *report.values, *self._outlet.values()))
 
     def stop(self) -> None:
         """Let go of the camera, write the log that was asked for."""
         super().stop()
         if self._settings.sent_log:
-            lines = "\n".join(f"{stamp},{sent}" for stamp, sent in self._sent)
-            Path(self._settings.sent_log).write_text(f"stamp_ns,sent_ns\n{lines}\n")
-
-    def _run(self, source: CaptureSource, ended: threading.Event) -> None:
-        try:
-            while not ended.is_set():
-                capture = source.next(WAIT_S)
-                if capture is not None:
-                    self._hand_on(source, capture)
-        except Exception as error:
-            self._failure = error
-        finally:
-            source.close()
-
-    def _hand_on(self, source: CaptureSource, capture: Capture) -> None:
-        clock = self.system_clock
-        now_ns = clock.now_ns()
-        if self._tap is not None and capture.jpeg:
-            self._tap.offer(capture)
-        try:
-            self._publisher.publish(capture)
-        except ObservationError as error:
-            source.skip(str(error))
-            return
-        self._pace.shot(ns_to_seconds(now_ns - capture.stamp_ns), clock.monotonic_ns())
-        if self._settings.sent_log:
-            self._sent.append((capture.stamp_ns, now_ns))
-
-    def _tap_values(self) -> tuple[tuple[str, str], ...]:
-        tap = self._tap
-        if tap is None:
-            return ()
-        return (
-            ("tap", str(tap.path)),
-            ("tap readers", str(tap.readers)),
-            ("captures lost by slow tap readers", str(tap.lost)),
-        )
-
-
-def _refused(report: SourceReport) -> CameraError:
-    return CameraError(report.message.removeprefix(f"[{CameraError.code}] "))
+            self._outlet.write_log(Path(self._settings.sent_log))
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from mvista_cameras.connection import Connection, Phase, Step
 from mvista_cameras.damage import DamagedImages
@@ -25,7 +24,6 @@ from mvista_cameras.sync import check_read_back
 from mvista_core.capture import Capture
 from mvista_core.errors import CameraError
 from mvista_core.ports import Clock
-from mvista_core.records import UInt8
 from mvista_core.registration import StreamCalibration
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_ros.convert.jpeg import decode_jpeg
@@ -356,7 +354,7 @@ class FemtoBolt:
         after_ns = (depth.device_us - color.device_us) * NS_PER_US
         self._counts.shots += 1
         self._spoilt.next_capture()
-        decode = decode_jpeg if color.pixels is None else partial(_already, color.pixels)
+        pixels = color.pixels
         return Capture(
             self.camera,
             sequence,
@@ -365,25 +363,21 @@ class FemtoBolt:
             color.jpeg,
             depth.pixels,
             self._calibration,
-            decode,
+            decode_jpeg if pixels is None else lambda _: pixels,
             pair.color.residual_ns,
         )
 
     def _adopt(self, calibration: StreamCalibration) -> None:
         if self._settings.registration == "sdk":
             calibration = StreamCalibration.aligned(calibration.color)
-        if not calibration.same_as(self._calibration):
-            self._calibration = calibration
+        known = self._calibration
+        self._calibration = known if known and calibration.same_as(known) else calibration
         if not calibration.is_aligned:
             # Made now: the first who reads depth would have the camera wait for it.
             self._calibration.registration  # noqa: B018
 
     def _new_pairing(self) -> StampPairing[_Stamped]:
         return StampPairing(seconds_to_ns(self._settings.pairing_tolerance_s))
-
-
-def _already(pixels: UInt8, jpeg: bytes) -> UInt8:
-    return pixels
 
 
 def _described(checked: _Checked | None) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mvista_core.errors import CameraError
+
 
 class Stream(Enum):
     """The two streams of an RGB-D camera that are used."""
@@ -99,3 +101,7 @@ class SourceReport:
     message: str
     values: tuple[tuple[str, str], ...] = field(default=())
     warning: str = ""
+
+    def refusal(self) -> CameraError:
+        """The sentence as the error that refuses a step."""
+        return CameraError(self.message.removeprefix(f"[{CameraError.code}] "))

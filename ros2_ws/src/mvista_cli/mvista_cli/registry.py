@@ -51,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("eval follow", "does the plan follow what was imagined, or the words"),
     _verb("eval gate", "which wrong futures can be told from right ones"),
     _verb("eval latent", "how far the generator's error depends on z"),
+    _verb("eval style", "how much of a motion's style a line reads from the latents"),
     _verb("eval experts", "success rate of the scripted experts in process"),
     _verb("calibrate board", "a ChArUco board as a PDF to print at true size"),
     _verb("calibrate collect", "record a session from live topics or a recording"),
@@ -69,6 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),
     _verb("dataset info", "counts, shapes and sizes of a data set or of episodes"),
+    _verb("dataset convert", "episodes as data for training, or as bags to look at"),
     _verb("dataset validate", "are episodes what was recorded, byte for byte"),
     _verb("dataset repair", "new episodes of all that can be trusted in torn ones"),
 )

@@ -11,11 +11,9 @@ the oldest of what waits, and sees by the sequence how many.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import socket
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,13 +24,13 @@ from mvista_core.capture import Capture, JpegDecoder
 from mvista_core.errors import CameraSilentError, TapError
 from mvista_core.ports import Clock
 from mvista_core.registration import StreamCalibration
+from mvista_core.tap_place import claim, listen_at, make_private
 from mvista_core.tap_wire import (
     PREFIX,
+    FrameKind,
     Greeting,
-    Kind,
     Prefix,
     check_head,
-    make_private,
     pack,
     pack_capture,
     pack_greeting,
@@ -65,13 +63,13 @@ class Tap:
         self._served: list[_Served] = []
         self._lost_before = self._foreign = 0
         make_private(path.parent)
-        self._claim = _claimed(path)
+        self._claim = claim(path)
         try:
-            self._listener = _listening(path)
+            self._listener = listen_at(path)
         except TapError:
             os.close(self._claim)
             raise
-        self._closed = False
+        self._ended = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="tap", daemon=True)
         self._accepting.start()
 
@@ -106,9 +104,9 @@ class Tap:
 
     def close(self) -> None:
         """Let go of the readers and of the place."""
-        if self._closed:
+        if self._ended.is_set():
             return
-        self._closed = True
+        self._ended.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join(JOIN_S)
@@ -127,11 +125,13 @@ class Tap:
         self.close()
 
     def _accept(self) -> None:
-        while not self._closed:
+        while not self._ended.is_set():
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                # Closed; or this process has no file left, which may pass.
+                self._ended.wait(RETRY_S)
+                continue
             with self._lock:
                 room = len(self._served) < MOST_READERS
                 if room:
@@ -316,11 +316,11 @@ class TapReader:
     def _wait(self, seconds: float) -> None:
         self._clock.sleep_until(self._clock.monotonic_ns() + seconds_to_ns(seconds))
 
-    def _understood(self, kind: Kind, head: bytes, body: memoryview) -> Capture | None:
+    def _understood(self, kind: FrameKind, head: bytes, body: memoryview) -> Capture | None:
         """The capture in a frame; None for a calibration, which is kept."""
-        if kind is Kind.REFUSAL:
+        if kind is FrameKind.REFUSAL:
             raise TapError(head.decode(errors="replace"))
-        if kind is Kind.CALIBRATION:
+        if kind is FrameKind.CALIBRATION:
             greeting = parse_greeting(head)
             if self._greeting is None or greeting.session != self._greeting.session:
                 self.runs, self._last = self.runs + 1, None
@@ -351,7 +351,7 @@ class _Frames:
         """Whether it stands within a frame."""
         return self._prefix is not None or self._have > 0
 
-    def read(self, left_s: Callable[[], float]) -> tuple[Kind, bytes, memoryview] | None:
+    def read(self, left_s: Callable[[], float]) -> tuple[FrameKind, bytes, memoryview] | None:
         """(kind, head, body) of the next frame; None where it is not whole in the time left.
 
         Raises:
@@ -390,48 +390,7 @@ class _Frames:
                 self._have += got
 
 
-def _claimed(path: Path) -> int:
-    """A lock on this camera's place, which the kernel lets go of when the process ends."""
-    lock = path.with_suffix(".lock")
-    try:
-        claim = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise TapError(f"cannot make {lock}: {error.strerror}") from None
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(claim, 32).decode(errors="replace") or "unknown"
-        os.close(claim)
-        raise TapError(
-            f"{path} is served by another process ({owner}): a camera of this name runs already "
-            "on this domain; end it, or give this one another namespace or ROS_DOMAIN_ID"
-        ) from None
-    os.ftruncate(claim, 0)
-    os.write(claim, str(os.getpid()).encode())
-    return claim
-
-
-def _listening(path: Path) -> socket.socket:
-    """A socket at `path`; one that was left there by a process that is no more is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_symlink() or path.exists():
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise TapError(f"{path} is there and no socket: remove it")
-            path.unlink()
-        listener.bind(os.fspath(path))
-        path.chmod(0o600)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise TapError(f"cannot serve {path}: {error.strerror}") from None
-    except TapError:
-        listener.close()
-        raise
-    return listener
-
-
 def _refuse(connection: socket.socket, words: str) -> None:
     with suppress(OSError), connection:
         connection.settimeout(0)
-        connection.sendall(pack(Kind.REFUSAL, words.encode()))
+        connection.sendall(pack(FrameKind.REFUSAL, words.encode()))

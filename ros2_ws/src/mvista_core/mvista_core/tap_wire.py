@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import struct
 import zlib
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ LONGEST_PATH = 107
 _CAMERA = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame holds."""
 
     CALIBRATION = 1
@@ -48,7 +47,7 @@ class Kind(IntEnum):
 class Prefix:
     """What comes before a frame, checked."""
 
-    kind: Kind
+    kind: FrameKind
     head_bytes: int
     body_bytes: int
     checksum: int
@@ -96,29 +95,7 @@ def _runtime_folder(environment: Mapping[str, str]) -> Path:
     return Path(f"/tmp/mvista-{user}")
 
 
-def make_private(folder: Path) -> None:
-    """Make the tap's folder and the two above it that are ours, for this user only.
-
-    Raises:
-        TapError: it cannot be made, or others own it or may look into it.
-    """
-    for each in (folder.parent, folder):
-        try:
-            each.mkdir(mode=0o700, exist_ok=True)
-            found = each.lstat()
-        except OSError as error:
-            raise TapError(
-                f"no place for a tap at {each}: {error.strerror}; set XDG_RUNTIME_DIR"
-            ) from None
-        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-        if not private or found.st_uid != os.getuid():
-            raise TapError(
-                f"{each} has mode {stat.filemode(found.st_mode)} and owner {found.st_uid}; needed "
-                f"is a folder of mode drwx------ and owner {os.getuid()}: remove it, or chmod 700"
-            )
-
-
-def pack(kind: Kind, head: bytes, body_bytes: int = 0) -> bytes:
+def pack(kind: FrameKind, head: bytes, body_bytes: int = 0) -> bytes:
     """Prefix and head of a frame; its body follows them."""
     return PREFIX.pack(MAGIC, VERSION, kind, len(head), body_bytes, zlib.crc32(head)) + head
 
@@ -133,7 +110,7 @@ def pack_greeting(greeting: Greeting) -> bytes:
         "depth": lens_document(calibration.depth),
         "color_from_depth": calibration.color_from_depth.tolist(),
     }
-    return pack(Kind.CALIBRATION, json.dumps(document).encode())
+    return pack(FrameKind.CALIBRATION, json.dumps(document).encode())
 
 
 def pack_capture(capture: Capture) -> tuple[bytes, bytes, memoryview]:
@@ -147,8 +124,8 @@ def pack_capture(capture: Capture) -> tuple[bytes, bytes, memoryview]:
         len(capture.jpeg),
         *depth.shape,
     )
-    prefix = pack(Kind.CAPTURE, head, len(capture.jpeg) + depth.nbytes)
-    return prefix, capture.jpeg, memoryview(depth).cast("B")
+    prefix = pack(FrameKind.CAPTURE, head, len(capture.jpeg) + depth.nbytes)
+    return prefix, capture.jpeg, depth.data.cast("B")
 
 
 def parse_prefix(data: bytes) -> Prefix:
@@ -161,13 +138,13 @@ def parse_prefix(data: bytes) -> Prefix:
             f"the camera's process speaks version {version}, this one {VERSION}: start both from "
             "one installation"
         )
-    known = kind in {member.value for member in Kind}
+    known = kind in {member.value for member in FrameKind}
     if not known or head_bytes > LARGEST_HEAD or body_bytes > LARGEST_BODY:
         raise TapError(
             f"a frame of kind {kind} with {head_bytes} and {body_bytes} bytes; allowed: kinds "
-            f"{[member.value for member in Kind]}, {LARGEST_HEAD} and {LARGEST_BODY} bytes"
+            f"{[member.value for member in FrameKind]}, {LARGEST_HEAD} and {LARGEST_BODY} bytes"
         )
-    return Prefix(Kind(kind), head_bytes, body_bytes, checksum)
+    return Prefix(FrameKind(kind), head_bytes, body_bytes, checksum)
 
 
 def check_head(prefix: Prefix, head: bytes) -> None:

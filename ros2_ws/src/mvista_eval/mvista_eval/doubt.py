@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvista_core import instructions
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_core.records import CameraFrame, Observation, Rollout
-from mvista_eval.cell import cell_settings
+from mvista_eval.cell import cell_settings, quiet
+from mvista_eval.follow.trials import TASK, other_words
 from mvista_eval.generation.trials import loaded
 from mvista_eval.generation.viewpoints import STANDARD, moved_to
 from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.success.trials import planner_and_cell
 from mvista_eval.trials import Study, run_study
 from mvista_sim.cell import SimCell, SimClock
-from mvista_sim.tasks import TEMPLATES
 from mvista_world.config import INITIALISATIONS
 from mvista_world.plausibility import Doubts, doubts_of
 from mvista_world.probe import PlannerProbe
 
-TASK = "touch_cube"
 RIGHT, WORDS, SWAPPED, CAMERA = "right", "wrong words", "swapped future", "camera out of range"
 FARTHER = 500_000
 """From a scene's seed to that of the scene whose future is put in its place."""
@@ -155,39 +153,33 @@ def rows_of(found: Sequence[DoubtedFuture], limits: Mapping[str, float]) -> list
 def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     """One scene's right future and the wrong ones."""
     cell, planner, arm = planner_and_cell(asked.checkpoint)
-    other, own = _other_words(cell, asked.seed), cell.reset(TASK, asked.seed)
+    own = cell.reset(TASK, asked.seed)
     observation = _observe(cell, planner, own)
     seen = observation.frame(planner.config.cameras[0])
 
+    right = _imagine(planner, observation, asked.seed)
+    told_other = planner.retold(right.rollout_id, other_words(own, asked.seed))
+    words = {RIGHT: planner.read_hidden(right.rollout_id), WORDS: planner.read_hidden(told_other)}
+
     def doubted(case: str, by: PlannerProbe, held: str, rollout: Rollout) -> DoubtedFuture:
-        shown = by.infer_actions(held, INITIALISATIONS[0], 0, _quiet).prior
-        told = planner.read_hidden(hidden_other if case == WORDS else hidden_own)
+        shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).prior
+        told = words.get(case, words[RIGHT])
         found = doubts_of(rollout, seen, shown, told, arm, planner.config.window)
         return DoubtedFuture(asked.seed, case, tuple(asdict(found).values()))
 
-    right = _imagine(planner, observation, asked.seed)
-    hidden_own = right.rollout_id
-    hidden_other = planner.retold(right.rollout_id, other)
     rows = [
-        doubted(RIGHT, planner, hidden_own, right),
-        doubted(WORDS, planner, hidden_other, right),
+        doubted(RIGHT, planner, right.rollout_id, right),
+        doubted(WORDS, planner, told_other, right),
     ]
     viewpoint = OUT_OF_RANGE[asked.seed % len(OUT_OF_RANGE)]
     rig = moved_to(cell.rig, planner.config.cameras[1], viewpoint)
     elsewhere = PlannerProbe(loaded(asked.checkpoint), rig, arm, SimClock(cell))
-    moved = Observation(observation.frames, observation.joints, rig.content_hash, own)
+    moved = replace(observation, rig_hash=rig.content_hash)
     asked_there = _imagine(elsewhere, moved, asked.seed)
     rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id, asked_there))
     cell.reset(TASK, asked.seed + FARTHER, own)
     swapped = _imagine(planner, _observe(cell, planner, own), asked.seed)
-    rows.append(doubted(SWAPPED, planner, swapped.rollout_id, swapped))
-    return rows
-
-
-def _other_words(cell: SimCell, seed: int) -> str:
-    own = cell.reset(TASK, seed)
-    others = [words for words in instructions.expand(TEMPLATES[TASK]) if words != own]
-    return str(np.random.default_rng((seed, 11)).choice(others))
+    return [*rows, doubted(SWAPPED, planner, swapped.rollout_id, swapped)]
 
 
 def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
@@ -197,8 +189,4 @@ def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
 
 def _imagine(planner: PlannerProbe, observation: Observation, seed: int) -> Rollout:
     source, *targets = planner.config.cameras
-    return planner.imagine(observation, source, targets, seed, _quiet)
-
-
-def _quiet(stage: str, fraction: float) -> bool:
-    return True
+    return planner.imagine(observation, source, targets, seed, quiet)

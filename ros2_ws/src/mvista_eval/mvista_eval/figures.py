@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from mvista_core.machine import describe
 
 EXIT_MISSED = 2
 """A figure misses its bound."""
+# A string holds no line break in JSON, so that what is found is a list.
+_INNERMOST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")
 
 
 @dataclass(frozen=True)
@@ -74,4 +77,10 @@ def write_json(path: Path | None, document: Mapping[str, Any]) -> None:
     """A document for a program, in a folder made for it; nothing where nobody asked."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        text = _INNERMOST.sub(_on_one_line, json.dumps(document, indent=1))
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """A list of numbers or words: a table of intervals is read by rows."""
+    return "[" + re.sub(r",\n\s*", ", ", found[1]) + "]"

@@ -18,18 +18,18 @@ from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core import realtime
 from mvista_core.arm import load_arm
-from mvista_core.errors import CancelledError, RivalWritersError
+from mvista_core.errors import CancelledError
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import JointState
+from mvista_core.ticker import Ticker
 from mvista_executor import rivals
-from mvista_executor.gaps import GAP_PERIODS, GapMeter
+from mvista_executor.command_loop import CommandLoop
 from mvista_executor.goal_queue import GoalQueue
 from mvista_executor.goal_servers_node import GoalServers
 from mvista_executor.intake import JointIntake
 from mvista_executor.planning_process import PlanningProcess
 from mvista_executor.stream import ExecutionStream
 from mvista_executor.teller import CommandMessage, Teller, Topics
-from mvista_executor.ticker import Ticker
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
 from mvista_ros.convert import joint_state_from_msg
@@ -39,7 +39,6 @@ from mvista_ros.parameters import declare, parameter
 FIXED = "motions are planned and checked by it in advance, also the one under way"
 """Why its parameters do not change at run time."""
 STOP_TIMEOUT_S = 3.0
-LOOK_TICKS = 20
 STATUS_TOPIC = f"{rivals.SERVER}/_action/status"
 GOALS_PRIORITY, PROCESS_PRIORITY, TICKER_PRIORITY = 20, 30, 40
 """All threads of this process share the interpreter: each that may hold it runs when it is due. The
@@ -62,12 +61,9 @@ class ExecutorNode(HouseNode):
         settings = declare(self, ExecutorParameters, fixed=FIXED)
         arm, clock = load_arm(settings.arm_file), self.system_clock
         self._stall_after_s = settings.stall_after_s
-        self._stream, self._lock = ExecutionStream(arm, settings, clock), threading.Lock()
-        self._gaps, self._intake = GapMeter(settings.period_s), JointIntake(arm)
+        stream, lock = ExecutionStream(arm, settings, clock), threading.Lock()
+        self._intake = JointIntake(arm)
         self._collector = realtime.YoungCollector()
-        self._failure: BaseException | None = None
-        self._rival: RivalWritersError | None = None
-        self._ticks = 0
         self._slow = ""
         news = self.create_guard_condition(self._tell)
         self._commands = self.create_publisher(JointStateMsg, rivals.COMMAND, qos.COMMAND)
@@ -76,26 +72,26 @@ class ExecutorNode(HouseNode):
             self.create_publisher(SetPointReport, "set_point_report", qos.EVENTS),
             self.create_publisher(JointTrajectory, "executed", qos.STATIC),
         )
-        self._teller, self._wake = Teller(topics, news.trigger), news.trigger
+        self._teller = Teller(topics, news.trigger)
         self._states = self.listening.queue(
             JointStateMsg, "joint_states", self._read_state, qos.SENSOR_IN
         )
-        self._rivals = rivals.Rivals(
+        others = rivals.Rivals(
             # The graph is asked by full names: it knows no remapping.
             partial(self.count_publishers, self._commands.topic_name),
             partial(self.count_publishers, self.resolve_topic_name(STATUS_TOPIC)),
         )
-        log = self.get_logger().error
+        log, measured = self.get_logger().error, lambda: self._intake.newest
         self._planning = PlanningProcess(arm, settings, clock, log)
         self._goals = GoalQueue(
-            *(self._stream, self._lock, arm, settings, clock, lambda: self._intake.newest),
-            plan=self._planning.plan,
-            allowed=self._rivals.look,
-            on_ended=news.trigger,
-            log=log,
+            *(stream, lock, arm, settings, clock, measured),
+            *(self._planning.plan, others.look, news.trigger, log),
         )
         self._servers = GoalServers(self, self._goals)
-        self._ticker = Ticker(clock, settings.period_s, self._tick, self._claim)
+        self._loop = CommandLoop(
+            stream, lock, self._goals, measured, others, settings.period_s, clock, log
+        )
+        self._ticker = Ticker(clock, settings.period_s, self._tick, self._claim, news.trigger)
         realtime.claim(GOALS_PRIORITY)  # of the queue's thread and, later, the executor's
         self._goals.start()
         realtime.switch_threads_soon()
@@ -105,18 +101,9 @@ class ExecutorNode(HouseNode):
     def health(self) -> Health:
         """The stream's status, gaps between set-points, who else commands."""
         self._collector.collect()
-        gap_s, said = self._gaps.take_s(), self._stream.status.value
-        values = (
-            ("largest gap between ticks (s)", f"{gap_s:.4f}"),
-            (f"gaps over {GAP_PERIODS} periods", str(self._gaps.total)),
-            ("other publishers of joint_command", str(self._rivals.writers)),
-            ("other executors", str(self._rivals.servers)),
-            ("scheduling", self._slow or f"SCHED_FIFO {TICKER_PRIORITY}"),
-        )
-        if self._rival is not None:
-            return Health(Level.ERROR, f"[{self._rival.code}] {self._rival}", values)
-        late = gap_s > self._stall_after_s or self._slow
-        return Health(Level.WARN if late else Level.OK, said, values)
+        level, said, values = self._loop.look(self._stall_after_s, self._slow)
+        scheduling = self._slow or f"SCHED_FIFO {TICKER_PRIORITY}"
+        return Health(Level[level], said, (*values, ("scheduling", scheduling)), self._loop.rival)
 
     def stop(self) -> None:
         """Stop the arm smoothly; the last set-point is a hold."""
@@ -134,45 +121,19 @@ class ExecutorNode(HouseNode):
 
     def _tick(self) -> None:
         """On the ticker's thread."""
-        try:
-            self._states.take()
-            if self._ticks % LOOK_TICKS == 0:
-                self._look_for_rivals()
-            self._ticks += 1
-            with self._lock:
-                if self._rival is not None:
-                    self._stream.let_go()
-                tick = self._stream.tick(self._intake.newest)
-                self._goals.note(tick)
-                # Together: a plan may be taken over as soon as the lock is free.
-                plan_id, running = self._goals.plan_id, self._goals.active is not None
-                recording = None if tick.command is None else self._stream.recording
-            if tick.command is not None and recording is not None:
-                self._gaps.tick(self.system_clock.monotonic_ns(), tick.command.stamp_ns)
-                self._commands.publish(self._command_message.of(tick.command))
-                self._teller.note(tick, plan_id, recording, running)
-        except BaseException as error:
-            self._failure = error
-            self._wake()
-            raise
+        self._states.take()
+        turn = self._loop.turn()
+        if turn is not None:
+            self._commands.publish(self._command_message.of(turn.command))
+            self._teller.note(turn.tick, turn.plan_id, turn.recording, turn.running)
 
     def _read_state(self, data: bytes) -> JointState:
         return self._intake.take(joint_state_from_msg(message_from_bytes(data, JointStateMsg)))
 
-    def _look_for_rivals(self) -> None:
-        rival = self._rivals.look()
-        if rival is not None:
-            if self._rival is None:
-                self.get_logger().error(str(rival))
-            # At every look: a goal may have been taken over between two.
-            self._goals.stop_for(rival)
-        self._rival = rival
-
     def _tell(self) -> None:
         """On the executor's thread: tell what was sent, and conclude goals."""
-        if self._failure is not None:
-            raise self._failure
-        gaps = self._gaps.take_long()
+        self._ticker.check()
+        gaps = self._loop.gaps.take_long()
         for gap in gaps:
             self.get_logger().warning(f"{gap}; the machine is overloaded")
         self._teller.tell(gaps, self._servers.tell)

@@ -50,23 +50,30 @@ def _verify_piece(follow: TimedCurve, times_s: Float64, arm: ArmModel) -> None:
     state = follow.sampled(times_s)
     # Acceleration is continuous: its change over a sample is the mean jerk of that sample.
     jerks = np.diff(state.accelerations, axis=0) / np.diff(times_s)[:, None]
-    # Positions from mid-range, so that one rule, |value| <= allowed, does for all four.
-    middle, half = 0.5 * (arm.upper + arm.lower), 0.5 * (arm.upper - arm.lower)
-    for reason, what, value, allowed in (
-        (TrajectoryError.POSITION_LIMIT, "from mid-range", state.positions - middle, half),
-        (TrajectoryError.VELOCITY_LIMIT, "per s", state.velocities, arm.max_velocity),
-        (TrajectoryError.ACCELERATION_LIMIT, "per s2", state.accelerations, arm.max_acceleration),
-        (TrajectoryError.JERK_LIMIT, "per s3", jerks, arm.max_jerk),
+    for reason, what, value, low, high in (
+        (TrajectoryError.POSITION_LIMIT, "", state.positions, arm.lower, arm.upper),
+        (TrajectoryError.VELOCITY_LIMIT, " per s", state.velocities, *_both(arm.max_velocity)),
+        (
+            TrajectoryError.ACCELERATION_LIMIT,
+            *(" per s2", state.accelerations, *_both(arm.max_acceleration)),
+        ),
+        (TrajectoryError.JERK_LIMIT, " per s3", jerks, *_both(arm.max_jerk)),
     ):
+        slack = _RELATIVE * 0.5 * (high - low) + _ROUNDING
         # Turned round, so that what is not a number is over the limit too.
-        over = np.argwhere(~(np.abs(value) <= allowed * (1.0 + _RELATIVE) + _ROUNDING))
+        over = np.argwhere(~((value >= low - slack) & (value <= high + slack)))
         if len(over):
             at, joint = over[0]
             raise TrajectoryError(
                 reason,
                 f"{times_s[at]:.3f} s into the curve {arm.joint_names[joint]} would be at "
-                f"{value[at, joint]:.4f} {what}, at most {allowed[joint]:.4f} allowed",
+                f"{value[at, joint]:.4f}{what}, allowed {low[joint]:.4f} to {high[joint]:.4f}",
             )
+
+
+def _both(largest: Float64) -> tuple[Float64, Float64]:
+    """The range of what is bounded by its size."""
+    return -largest, largest
 
 
 class SendGate:

@@ -108,11 +108,13 @@ class Move:
         return MotionState(inside, np.array(velocity), np.array(acceleration))
 
     def leaves(self) -> np.ndarray:
-        """Which joints [J] pass a position limit on the way, by more than rounding."""
+        """Which joints [J] pass a limit on the way, by more than rounding: -1 the lower, 1 the
+        upper, 0 none."""
         extremes = self.trajectory.position_extrema
         low = np.array([extreme.min for extreme in extremes])
         high = np.array([extreme.max for extreme in extremes])
-        return np.asarray((low < self.lower - _INSIDE) | (high > self.upper + _INSIDE))
+        passed = np.where(low < self.lower - _INSIDE, -1, 0)
+        return np.asarray(np.where(high > self.upper + _INSIDE, 1, passed))
 
 
 def stop(state: MotionState, arm: ArmModel, share: float = STOP_SHARE) -> Move:
@@ -135,12 +137,14 @@ def stop(state: MotionState, arm: ArmModel, share: float = STOP_SHARE) -> Move:
         (True,) * len(arm.joint_names),
     )
     move = _solved(Why.STOP, asked, arm)
-    out = move.leaves()
+    # By the limit that it passes, not by its velocity: one that turns moves away from it still.
+    passed = move.leaves()
+    out = passed != 0
     if not out.any():
         return move
     # Past standstill at acceleration A a joint comes to rest 0.69 A^3/J^2 farther back at best.
     back = arm.max_acceleration**3 / arm.max_jerk**2
-    inside = np.where(state.velocities > 0, arm.upper - back, arm.lower + back)
+    inside = np.where(passed > 0, arm.upper - back, arm.lower + back)
     target = MotionState.rest(np.where(out, inside, state.positions))
     braked = replace(asked, target=target, by_velocity=tuple(bool(stops) for stops in ~out))
     return _solved(Why.STOP, braked, arm)

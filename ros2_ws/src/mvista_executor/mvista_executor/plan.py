@@ -70,9 +70,20 @@ class ExecutionPlan:
         """How far the curve leaves the points of a revolute joint at most."""
         return float(self.off_points[[n != GRIPPER for n in self.arm.joint_names]].max())
 
-    def resumed(self, time_s: float, settings: ExecutorSettings) -> ExecutionPlan:
-        """What is left at `time_s`, begun again from rest there."""
-        here = self.at(time_s).positions
+    def resumed(self, time_s: float, here: Float64, settings: ExecutorSettings) -> ExecutionPlan:
+        """What is left at `time_s`, begun again from rest at `here` [J].
+
+        Raises:
+            TrajectoryError: `WORKSPACE`, the way there leaves the box.
+        """
+        plan = self._begun_again(time_s, here, settings)
+        # The curve itself was looked at before it began.
+        _check_workspace(plan, settings, plan.lead_in_s)
+        return plan
+
+    def _begun_again(
+        self, time_s: float, here: Float64, settings: ExecutorSettings
+    ) -> ExecutionPlan:
         begun = replace(self, start=MotionState.rest(here), lead_in=())
         if self.follow is not None and time_s < self.duration_s:
             law = self.follow.law
@@ -156,7 +167,7 @@ def prepare(
         plan = _from_rest(start.positions, points, times_s, arm, settings)
     if plan.follow is not None:
         verify(plan.follow, arm)
-    _check_workspace(plan, settings)
+    _check_workspace(plan, settings, plan.duration_s)
     return plan
 
 
@@ -278,9 +289,9 @@ def _joining(
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _check_workspace(plan: ExecutionPlan, settings: ExecutorSettings) -> None:
+def _check_workspace(plan: ExecutionPlan, settings: ExecutorSettings, until_s: float) -> None:
     workspace, allowed_m = Workspace(plan.arm, settings), np.inf
-    for times_s in pieces(plan.duration_s, SAMPLE_S):
+    for times_s in pieces(until_s, SAMPLE_S):
         allowed_m = workspace.check(_path(plan, times_s), times_s, allowed_m)
 
 

@@ -13,6 +13,7 @@ from mvista_core.errors import (
     ObservationError,
     PreemptedError,
     StaleFeedbackError,
+    TrajectoryError,
 )
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Clock
@@ -56,7 +57,7 @@ class ExecutionStream:
         self._next: Successor | None = None
         self._begin_ns = 0
         self._paused_ns: int | None = None
-        self._resume_s = 0.0
+        self._resume_s: float | None = None
         self._progress = 0.0
         self._motion: Motion | None = None
         self._motion_start_ns = 0
@@ -143,7 +144,6 @@ class ExecutionStream:
                 replaced.status = Status.ABORTED
                 replaced.error = PreemptedError("a newer trajectory took over; the arm follows it")
             self._next, self._status = successor, Status.RUNNING
-        self._tolerances = successor.tolerances
         self._recording = Recording(successor.plan, self._arm.joint_names)
         self._begin_ns = standing.at_ns
         self._error = self._asked_to_stop = None
@@ -156,9 +156,9 @@ class ExecutionStream:
         if self._last is None or not np.array_equal(self._last.positions, plan.start.positions):
             self._gate.restart()
             self._last = None
-        self._plan, self._next = plan, None
+        self._plan, self._next, self._tolerances = plan, None, successor.tolerances
         # Making the plan took time: it waits, like after a stall, until feedback is fresh again.
-        self._motion, self._resume_s = Hold(plan.start.positions), 0.0
+        self._motion, self._resume_s = Hold(plan.start.positions), None
         self._motion_start_ns = self._last_ns = now_ns
         self._paused_ns = now_ns
         self._tracking.begin(plan.start.positions)
@@ -250,16 +250,15 @@ class ExecutionStream:
                 "suspended; the arm holds"
             )
             self._halt(error, now_ns)
-        elif self._next is not None:
-            # The plan was made for an instant and a state that may be past.
-            self._halt(ExecutionError(f"a stall of {gap_s:.3f} s in a take-over"), now_ns)
         elif self._paused_ns is None:
             # From the last set-point's place on the curve, where the arm stands, not from now's.
             self._resume_s = ns_to_seconds(self._last_ns - self._motion_start_ns)
+            if self._next is not None:
+                # The motion that it was to take over from has stopped: its plan begins from rest.
+                self._go_over(self._next)
             self._rest_at_last(now_ns)
             self._paused_ns = now_ns
-            assert self._recording is not None
-            self._recording.pauses += 1
+            self.recording.pauses += 1
 
     def _feedback(self, measured: JointState | None, now_ns: int) -> JointState | None:
         """The measured joints when they may be trusted; when not, a stop is asked for.
@@ -293,16 +292,21 @@ class ExecutionStream:
 
     def _go_on(self, now_ns: int) -> None:
         assert self._plan is not None
-        if self._resume_s > 0.0:
-            self._plan = self._plan.resumed(self._resume_s, self._settings)
-        self._motion = self._plan
-        self._motion_start_ns, self._paused_ns = now_ns, None
+        self._paused_ns = None
+        if self._resume_s is not None and self._last is not None:
+            try:
+                here = self._last.positions
+                self._plan = self._plan.resumed(self._resume_s, here, self._settings)
+            except TrajectoryError as error:
+                self.cancel(error)
+                return
+        self._motion, self._motion_start_ns = self._plan, now_ns
 
     def _go_over(self, successor: Successor) -> None:
         """The successor's plan, in the state that the running one has at the same instant."""
         self._motion = self._plan = successor.plan
         self._motion_start_ns, self._next = successor.standing.at_ns, None
-        self._resume_s = 0.0
+        self._tolerances, self._resume_s = successor.tolerances, 0.0
 
     def _begin_stop(self, error: MvistaError, now_ns: int) -> None:
         assert self._plan is not None
@@ -346,7 +350,7 @@ class ExecutionStream:
     def _why(self, now_ns: int) -> tuple[Why, ...]:
         """How the set-point for now differs from what was asked."""
         if self._paused_ns is not None and not self._status.final:
-            return (Why.PAUSED if self._resume_s else Why.WAIT,)
+            return (Why.WAIT if self._resume_s is None else Why.PAUSED,)
         elapsed_s = ns_to_seconds(now_ns - self._motion_start_ns)
         if isinstance(self._motion, ExecutionPlan):
             return self._motion.why(elapsed_s)
@@ -376,8 +380,7 @@ class ExecutionStream:
                 self._status = Status.APPROACHING
 
     def _count_progress(self, left_s: float) -> None:
-        assert self._recording is not None
-        total_s = max(self._recording.plan.duration_s, self._settings.period_s)
+        total_s = max(self.recording.plan.duration_s, self._settings.period_s)
         # A pause makes what is left longer; progress does not go back.
         self._progress = float(np.clip(1.0 - left_s / total_s, self._progress, 1.0))
 

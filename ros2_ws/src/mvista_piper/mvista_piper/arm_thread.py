@@ -52,6 +52,14 @@ class ArmThread:
         self._failure = None
         self._thread.start()
 
+    def bring_to_rest(self, timeout_s: float) -> None:
+        """Let nobody move the arm any more, and wait at most so long until it has braked."""
+        with self.turn:
+            self._driver.deactivate()
+        until_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
+        while self.alive and self._driver.braking and self._clock.monotonic_ns() < until_ns:
+            self._clock.sleep_until(self._clock.monotonic_ns() + self._period_ns)
+
     def stop(self, timeout_s: float) -> None:
         """End after the present frame."""
         self._ended.set()

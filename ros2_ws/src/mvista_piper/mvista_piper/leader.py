@@ -37,7 +37,7 @@ SPEED_OVER_S = 0.025
 FOLLOWER_STALE_S, FOLLOWER_SLOW_STALE_S, MOTORS_WITHIN_RAD = 0.1, 0.3, 0.05
 
 
-class Condition(Enum):
+class LeaderCondition(Enum):
     """What a leader does; the numbers are those of `LeaderStatus.msg`."""
 
     UNKNOWN = 0
@@ -232,16 +232,16 @@ class PiperLeader:
         return None
 
     @property
-    def condition(self) -> Condition:
+    def condition(self) -> LeaderCondition:
         """What it does."""
         trouble, posed_ns = self.trouble(), self._posed_ns
         if isinstance(trouble, LeaderLostError):
-            return Condition.LOST
+            return LeaderCondition.LOST
         if trouble is not None or posed_ns is None:
-            return Condition.UNKNOWN
+            return LeaderCondition.UNKNOWN
         silent_ns = self._clock.monotonic_ns() - posed_ns
         moving = silent_ns <= seconds_to_ns(self._settings.rest_after_s)
-        return Condition.MOVING if moving else Condition.RESTING
+        return LeaderCondition.MOVING if moving else LeaderCondition.RESTING
 
     @property
     def answered_s(self) -> float:

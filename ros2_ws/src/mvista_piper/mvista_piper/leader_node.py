@@ -20,7 +20,7 @@ from mvista_core.errors import LeaderLostError
 from mvista_core.records import JointState
 from mvista_piper.arm_thread import ArmThread
 from mvista_piper.bus import open_bus
-from mvista_piper.leader import SKIPPED, Condition, PiperLeader
+from mvista_piper.leader import SKIPPED, LeaderCondition, PiperLeader
 from mvista_piper.link import PiperLink
 from mvista_piper.piper_node import REALTIME_PRIORITY, STOP_TIMEOUT_S, THREAD_SWITCH_S
 from mvista_piper.settings import LeaderSettings
@@ -60,7 +60,7 @@ class LeaderNode(HouseNode):
             topic = f"{_outer(self.get_namespace())}/{settings.follower}/joint_states"
             self._follower = self.create_publisher(JointStateMsg, topic, qos.SENSOR_OUT)
         self._statuses = self.create_publisher(LeaderStatus, "status", qos.STATUS)
-        self._said: Condition | None = None
+        self._said: LeaderCondition | None = None
         self._changed = self.create_guard_condition(self._publish_status)
         self._leader.listen(self._publish_pose, self._publish_follower)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)

@@ -55,7 +55,8 @@ class ReceivedFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class LinkCounters:
-    """Frames since the link was made. Only those that can be an arm's are `received`.
+    """Frames since the link was made; `failed_in_a_row`, `last_error`, `foreign` and
+    `last_foreign_ns` since the bus was last opened. Only what can be an arm's is `received`.
 
     `flawed` ones have an arm's id and no eight bytes; `strange` ones have 29-bit ids or are remote
     frames, which ask for data and hold none.
@@ -112,7 +113,7 @@ class PiperLink:
         self.sdk = _make_sdk(self._send)
 
     def open(self) -> None:
-        """Open the bus, afresh if it was open; counters start again.
+        """Open the bus, afresh if it was open; failures in a row and foreign frames count anew.
 
         Raises:
             BusLostError, ConfigError: it cannot be opened.

@@ -8,39 +8,28 @@ joints as it comes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.task import Future
-from sensor_msgs.msg import JointState as JointStateMsg
-from std_srvs.srv import Trigger
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from mvista_core import realtime
 from mvista_core.arm import load_arm
-from mvista_core.errors import (
-    ArmNotReadyError,
-    MvistaError,
-    ObservationError,
-    RivalWritersError,
-)
-from mvista_core.records import JointState
-from mvista_core.timing import seconds_to_ns
+from mvista_core.errors import ArmNotReadyError, MvistaError
 from mvista_piper.arm_thread import ArmThread
+from mvista_piper.arm_topics_node import ArmTopics
 from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
+from mvista_piper.operator_services_node import OperatorServices
 from mvista_piper.protocol import END_POSE
-from mvista_piper.report import Rates, describe, grade
+from mvista_piper.report import describe, grade, sentence
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import Mode
-from mvista_ros import convert, qos
-from mvista_ros.base_node import Health, Level, run_node
+from mvista_ros import qos
+from mvista_ros.base_node import Health, Level, run_node, status_to_msg
 from mvista_ros.managed_node import AUTOSTART, ManagedNode
 from mvista_ros.parameters import declare, parameter
-from mvista_ros.writers import SoleWriter
 
 STATUS_PERIOD_S = 0.1
 REALTIME_PRIORITY = 20
@@ -52,7 +41,6 @@ UNREAD = frozenset(END_POSE)
 """What the arm says and nobody reads: a fifth of its frames (0x2A2-0x2A4)."""
 ANSWER_MARGIN_S = 0.5
 """Beyond `identity_timeout_s`, for the search to say what was missing."""
-_SETTLED = frozenset({Mode.HOLDING, Mode.TRACKING, Mode.FAULT, Mode.REFUSED, Mode.CLOSED})
 
 
 @dataclass(frozen=True)
@@ -78,25 +66,11 @@ class PiperNode(ManagedNode):
         link = PiperLink(partial(open_bus, settings, UNREAD), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
         self._arm = ArmThread(self._driver, clock, settings.period_s, self._log_mode)
-        self._settings, self._rates = settings, Rates(clock.monotonic_ns())
+        self._settings = settings
         self._logged: tuple[Mode, type] | None = None
-        self._waiting: list[tuple[Future, int]] = []
-        self._joints = self.create_publisher(JointStateMsg, "joint_states", qos.SENSOR_OUT)
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
-        self._writers = SoleWriter(
-            self, JointStateMsg, "joint_command", self._on_command, self._on_rival
-        )
-        # These two wait for the arm: in the node's own group the timers would wait with them.
-        waiting = ReentrantCallbackGroup()
-        for name, act in (("enable", self._driver.enable), ("rearm", self._driver.rearm)):
-            callback = partial(self._on_enable, act)
-            self.create_service(Trigger, name, callback, callback_group=waiting)
-        for name, act in (
-            ("quick_stop", self._driver.quick_stop),
-            ("make_follower", self._driver.make_follower),
-        ):
-            self.create_service(Trigger, name, partial(self._on_act, act))
-        self._driver.listen(self._publish_state)
+        self._topics = ArmTopics(self, self._arm, self._driver)
+        self._operator = OperatorServices(self, self._arm, self._driver, settings)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
         # A full collection takes tens of milliseconds: ten set-points.
         self._collector = realtime.YoungCollector()
@@ -119,28 +93,20 @@ class PiperNode(ManagedNode):
 
     def activate(self) -> None:
         """Take set-points and the services that enable; refused for an arm not to be moved."""
+        driver = self._driver
         with self._arm.turn:
-            reason = self._driver.reason
-            if (
-                reason
-                and not self.by_itself
-                and self._driver.mode in (Mode.SEARCHING, Mode.REFUSED)
-            ):
-                raise reason
-            self._driver.activate()
+            unfit = driver.mode in (Mode.SEARCHING, Mode.REFUSED)
+            if unfit and driver.reason and not self.by_itself:
+                raise driver.reason
+            driver.activate()
 
     def deactivate(self) -> None:
         """Stop the arm smoothly; it holds where it stands, enabled as before."""
-        with self._arm.turn:
-            self._driver.deactivate()
-        self._wait_for_rest()
+        self._arm.bring_to_rest(STOP_TIMEOUT_S)
 
     def release(self) -> None:
         """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
-        with self._arm.turn:
-            self._driver.deactivate()
-        if self._arm.alive:
-            self._wait_for_rest()
+        self._arm.bring_to_rest(STOP_TIMEOUT_S)
         self._arm.stop(STOP_TIMEOUT_S)
         self._driver.close()
 
@@ -152,7 +118,7 @@ class PiperNode(ManagedNode):
     def look(self) -> Health:
         """The driver's state in a sentence, and the numbers behind it."""
         self._collector.collect()
-        rates = self._rates.take(self.system_clock.monotonic_ns())
+        rates = self._topics.rates.take(self.system_clock.monotonic_ns())
         told = self._told()
         return replace(told, values=(*rates, *told.values))
 
@@ -160,51 +126,19 @@ class PiperNode(ManagedNode):
         with self._arm.turn:
             status = self._driver.status()
         level, message = grade(status, self._settings.min_frame_rate_hz)
-        return self._writers.graded(Health(Level[level], message, describe(status)))
+        return self._topics.graded(Health(Level[level], message, describe(status), status.reason))
 
     def _answered(self) -> bool:
         """Whether an arm has said what it is, also one that must not be moved."""
         allowed_s = self._settings.identity_timeout_s + ANSWER_MARGIN_S
         return self.wait_for(lambda: self._driver.mode is not Mode.SEARCHING, allowed_s)
 
-    def _wait_for_rest(self) -> None:
-        clock = self.system_clock
-        until_ns = clock.monotonic_ns() + seconds_to_ns(STOP_TIMEOUT_S)
-        while self._driver.braking and clock.monotonic_ns() < until_ns:
-            clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(self._settings.period_s))
-
-    def _publish_state(self, state: JointState) -> None:
-        self._joints.publish(convert.joint_state_to_msg(state))
-        self._rates.states += 1
-
-    def _on_command(self, message: JointStateMsg) -> None:
-        self._rates.commands += 1
-        try:
-            command = convert.joint_command_from_msg(message)
-            with self._arm.turn:
-                self._driver.send(command)
-        except (MvistaError, ObservationError) as error:
-            self.get_logger().error(
-                f"joint_command refused: {error}",
-                throttle_duration_sec=1.0,
-                throttle_time_source_type=self.steady_clock,
-            )
-
-    def _on_rival(self, reason: RivalWritersError) -> None:
-        with self._arm.turn:
-            self._driver.refuse()
-        self.get_logger().error(
-            f"joint_command refused: {reason}",
-            throttle_duration_sec=1.0,
-            throttle_time_source_type=self.steady_clock,
-        )
-
     def _log_mode(self) -> None:
         mode, reason = self._driver.mode, self._driver.reason
         now = (mode, type(reason))
         if now != self._logged:
             self._logged = now
-            said = f"{mode.value}: [{reason.code}] {reason}" if reason else mode.value
+            said = sentence(mode, reason)
             # rclpy wants one severity per line of code.
             if mode in (Mode.FAULT, Mode.REFUSED):
                 self.get_logger().error(said)
@@ -213,60 +147,10 @@ class PiperNode(ManagedNode):
 
     def _publish_status(self) -> None:
         self._arm.check()
-        self._answer_operator()
+        self._operator.answer()
         told = self.in_state(self._told)
-        values = [KeyValue(key=key, value=value) for key, value in told.values]
         name = self.get_namespace().rpartition("/")[2] or "piper"
-        self._status.publish(
-            DiagnosticStatus(level=told.level.value, name=name, message=told.message, values=values)
-        )
-
-    async def _on_enable(
-        self, act: Callable[[], None], request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        """Start it, then answer when the arm is enabled or has refused; the timer goes on."""
-        settings = self._settings
-        try:
-            with self._arm.turn:
-                act()
-            allowed_s = settings.identity_timeout_s + settings.enable_timeout_s
-            allowed_s += 2 * settings.mode_timeout_s
-            done: Future = Future()
-            until_ns = self.system_clock.monotonic_ns() + seconds_to_ns(allowed_s)
-            self._waiting.append((done, until_ns))
-            await done
-        except MvistaError as error:
-            response.success, response.message = False, f"[{error.code}] {error}"
-            return response
-        return self._verdict(response)
-
-    def _verdict(self, response: Trigger.Response) -> Trigger.Response:
-        mode, reason = self._driver.mode, self._driver.reason
-        response.success = mode in (Mode.HOLDING, Mode.TRACKING)
-        why = f"[{reason.code}] {reason}" if reason else mode.value
-        response.message = mode.value if response.success else why
-        return response
-
-    def _answer_operator(self) -> None:
-        now_ns = self.system_clock.monotonic_ns()
-        waiting, self._waiting = self._waiting, []
-        for done, until_ns in waiting:
-            if self._driver.mode in _SETTLED or now_ns > until_ns:
-                done.set_result(None)
-            else:
-                self._waiting.append((done, until_ns))
-
-    def _on_act(
-        self, act: Callable[[], None], request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        try:
-            with self._arm.turn:
-                act()
-        except MvistaError as error:
-            response.success, response.message = False, f"[{error.code}] {error}"
-            return response
-        response.success, response.message = True, "sent"
-        return response
+        self._status.publish(status_to_msg(name, told))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvista_core.errors import MvistaError
 from mvista_core.timing import NS_PER_S
 from mvista_piper.status import DriverStatus, Mode
 
@@ -33,12 +34,16 @@ class Rates:
         return rates
 
 
+def sentence(mode: Mode, reason: MvistaError | None) -> str:
+    """The mode, and why the arm is not moved, with its number."""
+    return f"{mode.value}: [{reason.code}] {reason}" if reason else mode.value
+
+
 def grade(status: DriverStatus, min_frame_rate_hz: float) -> tuple[str, str]:
     """OK, WARN or ERROR, and one sentence with the reason's number."""
-    reason = f": [{status.reason.code}] {status.reason}" if status.reason else ""
-    sentence = f"{status.mode.value}{reason}"
+    said = sentence(status.mode, status.reason)
     if status.mode in _ERROR_MODES:
-        return "ERROR", sentence
+        return "ERROR", said
     warnings = []
     if status.frame_rate_hz is not None and status.frame_rate_hz < min_frame_rate_hz:
         warnings.append(
@@ -51,8 +56,8 @@ def grade(status: DriverStatus, min_frame_rate_hz: float) -> tuple[str, str]:
     if status.identity and 0 in status.identity.collision_levels:
         warnings.append("collision protection is off on a joint")
     if warnings or status.mode is Mode.READY:
-        return "WARN", "; ".join([sentence, *warnings])
-    return "OK", sentence
+        return "WARN", "; ".join([said, *warnings])
+    return "OK", said
 
 
 def describe(status: DriverStatus) -> tuple[tuple[str, str], ...]:

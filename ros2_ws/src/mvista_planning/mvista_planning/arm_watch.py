@@ -24,12 +24,17 @@ IDLE_MODE = "ready"
 @dataclass(frozen=True)
 class ArmWord:
     """One status: the mode ("" where an arm names none), whether it is an error, the sentence, and
-    whether the driver lets itself be used (it is a managed node, and may be inactive)."""
+    whether the driver lets itself be used (it is a managed node, and may be inactive).
+
+    `code` is the number of the error behind it, `reason` its words; 0 where none is named.
+    """
 
     mode: str
     failed: bool
     text: str
     active: bool = True
+    code: int = 0
+    reason: str = ""
 
     @property
     def coming(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from mvista_interfaces.msg import Outcome
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from mvista_core.errors import ArmNotReadyError, CancelledError, UnavailableError
@@ -11,7 +12,7 @@ from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_planning.arm_watch import ArmWatch, ArmWord
 from mvista_ros import qos
 from mvista_ros.base_node import HouseNode
-from mvista_ros.convert import error_from_text
+from mvista_ros.convert import error_from_outcome, outcome_from_status
 
 LOOK_PERIOD_S = 0.1
 
@@ -29,7 +30,8 @@ class ArmTopic:
         said = {pair.key: pair.value for pair in message.values}
         failed = message.level == DiagnosticStatus.ERROR
         active = said.get("lifecycle", "active") == "active"
-        self._watch.hear(ArmWord(said.get("mode", ""), failed, message.message, active))
+        found, mode = outcome_from_status(message), said.get("mode", "")
+        self._watch.hear(ArmWord(mode, failed, message.message, active, found.code, found.message))
 
     def check(self) -> None:
         """Refuse an arm that only somebody's help makes ready. One that says nothing is let pass.
@@ -39,7 +41,9 @@ class ArmTopic:
         """
         word = self._watch.word
         if word is not None and not word.able and not word.coming:
-            raise error_from_text(f"{word.text}; no plan is made for it", ArmNotReadyError)
+            text = f"{word.reason or word.text}; no plan is made for it"
+            found = error_from_outcome(Outcome(code=word.code, message=text))
+            raise found or ArmNotReadyError(text)
 
     def wait(self, stage: str, timeout_s: float, progress: Progress) -> None:
         """Return once the arm is ready, or where nobody says how it is.

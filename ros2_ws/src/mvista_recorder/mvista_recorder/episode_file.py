@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO, cast
 
 from mcap.writer import CompressionType, Writer
 
@@ -38,7 +39,7 @@ class EpisodeFile:
             RecordingError, DiskSpaceError: the file cannot be made there.
         """
         self._file = OwnedFile(path, reserve_bytes)
-        self._mcap = Writer(self._file, CHUNK_BYTES, CompressionType.NONE)
+        self._mcap = Writer(cast(IO[bytes], self._file), CHUNK_BYTES, CompressionType.NONE)
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._pending_bytes = 0

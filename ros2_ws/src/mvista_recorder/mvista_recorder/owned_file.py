@@ -49,8 +49,10 @@ class OwnedFile:
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._open = True
         self._reserve(0)
-        if self.full is None:
-            self._keep_room_beside()
+        self._keep_room_beside()
+        self._refuse_if_full()
+
+    def _refuse_if_full(self) -> None:
         if self.full is not None:
             self.close()
             raise self.full
@@ -73,7 +75,7 @@ class OwnedFile:
 
     def _keep_room_beside(self) -> None:
         """For the small files that an episode ends with."""
-        if not self._reserve_bytes:
+        if not self._reserve_bytes or self.full is not None:
             return
         try:
             fd = os.open(self._beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

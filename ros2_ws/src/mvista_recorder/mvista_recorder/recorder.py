@@ -28,7 +28,7 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_recorder.episode_writer import EpisodeHead, EpisodeWriter
 from mvista_recorder.layout import Topic, episode_folders, is_finished
-from mvista_recorder.manifest import UNLABELLED, load_manifest
+from mvista_recorder.manifest import LABELS, UNLABELLED, load_manifest
 from mvista_recorder.recorder_records import (
     GIB,
     RecorderSettings,
@@ -43,6 +43,7 @@ POLL_S = 0.05
 LOOK_EVERY_S = 0.25
 """How often it looks at streams and disk."""
 JOIN_S = 10.0
+LATEST_NS = 1 << 63
 MOST_EVENTS = 1000
 
 
@@ -110,6 +111,10 @@ class Recorder:
             self._latched[topic.name] = topic, data
         if self._writer is None:
             return
+        if not 0 <= capture_ns < LATEST_NS:
+            # No file can hold such a stamp: the message is malformed.
+            watch.drop(lost + 1)
+            return
         log_ns, camera = self._clock.now_ns(), watch.plan.camera
         item = _Item(topic, log_ns, capture_ns, data, sequence, camera, picture, residual_ns)
         with self._queue_lock:
@@ -171,6 +176,8 @@ class Recorder:
         Raises:
             RecordingError: none is, or no such label, or the disk failed (it stays `.partial`).
         """
+        if label not in (UNLABELLED, *LABELS):
+            raise RecordingError(f"label '{label}'; allowed: {[UNLABELLED, *LABELS]}")
         with self._turn:
             writer = self._taken()
             try:
@@ -226,7 +233,7 @@ class Recorder:
     def state(self) -> RecorderState:
         """As it is now."""
         now_ns, writer = self._clock.monotonic_ns(), self._writer
-        cameras = [w for w in self._watches.values() if w.plan.camera]
+        cameras = [w for w in list(self._watches.values()) if w.plan.camera]
         reference = cameras[0].captured() if cameras else ()
         return RecorderState(
             writer.id if writer is not None else "",
@@ -304,6 +311,9 @@ class Recorder:
                 return writer.full or self._look(writer)
             except MvistaError as error:
                 return error
+            except Exception as error:
+                # A fault of this program must end the episode with a reason, not its thread.
+                return RecordingError(f"the writer failed: {error!r}")
 
     def _look(self, writer: EpisodeWriter) -> MvistaError | None:
         now_ns = self._clock.monotonic_ns()
@@ -373,7 +383,7 @@ class Recorder:
         )
 
     def _plans(self) -> list[dict[str, Any]]:
-        return [asdict(watch.plan) for watch in self._watches.values()]
+        return [asdict(watch.plan) for watch in list(self._watches.values())]
 
     def _tell(self, words: str) -> None:
         self._said = words

@@ -86,8 +86,10 @@ class RecorderNode(HouseNode):
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
         self.recorder.close()
-        for feed in (*self._taps.values(), *self._topics.values()):
-            feed.close()
+        for tap in self._taps.values():
+            tap.close()
+        for topics in self._topics.values():
+            topics.close()
 
     def _full(self, name: str) -> str:
         return str(self.resolve_topic_name(name))

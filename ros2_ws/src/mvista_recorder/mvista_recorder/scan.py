@@ -177,7 +177,10 @@ def _record(file: BinaryIO, at: int, size: int) -> tuple[int, bytes]:
 
 def _within(data: bytes) -> Iterator[McapRecord]:
     at = 0
-    kinds = {Opcode.SCHEMA: Schema, Opcode.CHANNEL: Channel}
+    kinds: dict[int, type[Schema] | type[Channel]] = {
+        Opcode.SCHEMA: Schema,
+        Opcode.CHANNEL: Channel,
+    }
     while at < len(data):
         opcode, length = _HEAD.unpack_from(data, at)
         at += _HEAD.size

@@ -28,6 +28,7 @@ class Terminal:
     def __init__(self, source: TextIO = sys.stdin, screen: TextIO = sys.stdout) -> None:
         self._source, self._screen = source, screen
         self.there = source.isatty() and screen.isatty()
+        self._began_there = self.there
         self.ended = False
         """Whether the process was asked to end (SIGINT, SIGTERM)."""
         self._before: list[Any] = []
@@ -38,7 +39,7 @@ class Terminal:
             self._before = termios.tcgetattr(self._source.fileno())
             tty.setcbreak(self._source.fileno())
             self._write(_SHOW)
-        handlers = {
+        handlers: dict[int, Any] = {
             signal.SIGHUP: self._on_hangup,
             signal.SIGINT: self._on_end,
             signal.SIGTERM: self._on_end,
@@ -56,6 +57,11 @@ class Terminal:
                 termios.tcsetattr(self._source.fileno(), termios.TCSADRAIN, self._before)
         for number, before in self._signals.items():
             signal.signal(number, before)
+
+    @property
+    def lost(self) -> bool:
+        """Whether there was a terminal, and is none any more."""
+        return self._began_there and not self.there
 
     def letter(self, timeout_s: float) -> str:
         """The next letter, "" where none came in time."""

@@ -42,7 +42,7 @@ from mvista_core.ports import Clock
 from mvista_core.process import BAD_INPUT_EXIT_CODE
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
-from mvista_ros.convert import ns_to_stamp
+from mvista_ros.convert import error_to_values, ns_to_stamp
 from mvista_ros.listening import Listening
 from mvista_ros.parameters import why_fixed
 
@@ -66,11 +66,15 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class Health:
-    """What a node says of itself once a second: a level, a sentence, and numbers with units."""
+    """What a node says of itself once a second: a level, a sentence, and numbers with units.
+
+    `error` is why it cannot do its work, if it cannot: told with its number beside the values.
+    """
 
     level: Level = Level.OK
     message: str = "running"
     values: tuple[tuple[str, str], ...] = field(default=())
+    error: MvistaError | None = None
 
 
 class HouseNode(Node):
@@ -145,15 +149,18 @@ class HouseNode(Node):
 
     def _publish_health(self) -> None:
         health = _with_troubles(self.health(), self.listening)
-        status = DiagnosticStatus(
-            level=health.level.value,
-            name=self.get_fully_qualified_name(),
-            message=health.message,
-            values=[KeyValue(key=key, value=value) for key, value in health.values],
-        )
-        message = DiagnosticArray(status=[status])
+        message = DiagnosticArray(status=[status_to_msg(self.get_fully_qualified_name(), health)])
         message.header.stamp = ns_to_stamp(self.system_clock.now_ns())
         self._diagnostics.publish(message)
+
+
+def status_to_msg(name: str, health: Health) -> DiagnosticStatus:
+    """A health as a diagnostic of that name; programs read its error by `outcome_from_status`."""
+    told = () if health.error is None else error_to_values(health.error)
+    values = [KeyValue(key=key, value=value) for key, value in (*told, *health.values)]
+    return DiagnosticStatus(
+        level=health.level.value, name=name, message=health.message, values=values
+    )
 
 
 def _with_troubles(health: Health, listening: Listening) -> Health:
@@ -162,7 +169,7 @@ def _with_troubles(health: Health, listening: Listening) -> Health:
     if not troubles:
         return replace(health, values=values)
     level = Level.WARN if health.level is Level.OK else health.level
-    return Health(level, f"{health.message}; {troubles}", values)
+    return replace(health, level=level, message=f"{health.message}; {troubles}", values=values)
 
 
 def _refuse_sim_time(parameters: list[Parameter[Any]]) -> SetParametersResult:

@@ -126,10 +126,12 @@ class ManagedNode(LifecycleNodeMixin, HouseNode):
             said = f"{state}: {found.message}"
         else:
             found, said = Health(Level.WARN), f"{state}: nothing is open"
-        level = Level.WARN if found.level is Level.OK else found.level
+        level, error = Level.WARN if found.level is Level.OK else found.level, found.error
         if self._refusal:
             level, said = Level.ERROR, f"{said}; {self._refusal}"
-        return Health(level, said, (("lifecycle", state), *found.values))
+            if isinstance(self._cause, MvistaError):
+                error = self._cause
+        return Health(level, said, (("lifecycle", state), *found.values), error)
 
     def look(self) -> Health:
         """The hardware's health; asked while it is open."""

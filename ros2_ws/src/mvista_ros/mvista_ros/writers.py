@@ -121,7 +121,7 @@ class SoleWriter:
         if trouble is None:
             return health
         message = f"[{trouble.code}] {trouble}; {health.message}"
-        return replace(health, level=Level.ERROR, message=message)
+        return replace(health, level=Level.ERROR, message=message, error=trouble)
 
     def look(self) -> None:
         """Ask the graph who publishes, if that was not done in the last `LOOK_EVERY_S`."""

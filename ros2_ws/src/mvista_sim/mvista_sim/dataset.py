@@ -1,6 +1,6 @@
 """Collects training episodes from the cell: shards of NumPy arrays and a manifest.
 
-`shard-00000.npz` holds 50 episodes of V views, T frames, L actions and J joints:
+`shard-00000.npz`, compressed, holds 50 episodes of V views, T frames, L actions and J joints:
 
     color uint8 [N, V, T, H, W, 3], depth_mm uint16 [N, V, T, H, W]     the model's window
     still_color, still_depth_mm [N, V, H, W(, 3)]      the same views without arm and objects
@@ -192,7 +192,7 @@ def _write_shard(job: Collection, index: int) -> float:
     path = _shard_path(job, index)
     # A leading dot: readers look for shard-*.npz, and must not find half a file.
     partial = path.with_name(f".{path.name}")
-    np.savez(partial, attempted=np.array(len(seeds)), **arrays)
+    np.savez_compressed(partial, attempted=np.array(len(seeds)), **arrays)
     partial.rename(path)
     return time.process_time() - started_s
 

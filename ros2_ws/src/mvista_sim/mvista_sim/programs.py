@@ -5,3 +5,4 @@ from __future__ import annotations
 from mvista_core.process import executable
 
 sim_node = executable("mvista_sim.sim_node")
+simulated_leader_node = executable("mvista_sim.simulated_leader_node")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvista_core.arm import ArmModel
 from mvista_core.camera_range import TRAINED, CameraRange, gaps_deg, sees_a_neighbour
@@ -122,7 +123,7 @@ class RigDraw:
         inside = (u >= 0) & (u <= lens.width_px - 1) & (v >= 0) & (v <= lens.height_px - 1)
         return float((inside & ~self._behind_arm(eye)).mean())
 
-    def _behind_arm(self, eye: Float64) -> Float64:
+    def _behind_arm(self, eye: Float64) -> NDArray[np.bool_]:
         """Which workspace points [P] the arm at rest hides from `eye`."""
         line = self._workspace_m - eye
         along = np.einsum("px,ax->pa", line, self._arm_m - eye) / (line**2).sum(axis=1)[:, None]

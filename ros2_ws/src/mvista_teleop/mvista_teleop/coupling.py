@@ -35,7 +35,7 @@ SHORTEST_STEP_S = 1e-4
 """Two set-points closer than this are one."""
 
 
-class Phase(Enum):
+class CouplingPhase(Enum):
     """What teleoperation does; the numbers are those of `TeleopState.msg`."""
 
     WAITING = 0
@@ -46,8 +46,8 @@ class Phase(Enum):
     LOST = 5
 
 
-COUPLED = frozenset({Phase.RAMPING, Phase.FOLLOWING})
-ENGAGED = frozenset({*COUPLED, Phase.PAUSED})
+COUPLED = frozenset({CouplingPhase.RAMPING, CouplingPhase.FOLLOWING})
+ENGAGED = frozenset({*COUPLED, CouplingPhase.PAUSED})
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Heard:
 
 
 class Coupling:
-    """One leader and one follower. Not thread-safe: all calls belong to one thread."""
+    """One leader and one follower. Not thread-safe: all calls belong to one thread, or one lock."""
 
     def __init__(
         self, arm: ArmModel, mapping: Mapping, settings: CouplingSettings, now_ns: int
@@ -78,7 +78,7 @@ class Coupling:
         self._status_ns: int | None = None
         self._stepped_ns = self._forgiven_ns = now_ns
         self._resting_sent = True
-        self.phase = Phase.WAITING
+        self.phase = CouplingPhase.WAITING
         self.reason: MvistaError | None = LeaderError(NEVER_MOVED)
         self.clutched = False
         self.saturated: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ class Coupling:
             raise BusyError(
                 f"teleoperation is {self.phase.name.lower()}; there is nothing to engage"
             )
-        if not self.rests and self.phase in (Phase.PAUSED, Phase.LOST):
+        if not self.rests and self.phase in (CouplingPhase.PAUSED, CouplingPhase.LOST):
             raise BusyError("the follower is still stopping; engage once it stands")
         leader, follower = self._both(now_ns)
         fastest = float(np.abs(follower.speeds[~self._gripper]).max())
@@ -148,7 +148,7 @@ class Coupling:
             raise BusyError(
                 f"teleoperation is {self.phase.name.lower()}; there is nothing to pause"
             )
-        self.phase, self.reason = Phase.PAUSED, None
+        self.phase, self.reason = CouplingPhase.PAUSED, None
 
     def resume(self, now_ns: int) -> None:
         """Go on after a pause: to the leader by a ramp.
@@ -156,7 +156,7 @@ class Coupling:
         Raises:
             BusyError: not paused, or the clutch is held. Others as `engage`.
         """
-        if self.phase is not Phase.PAUSED or self.clutched:
+        if self.phase is not CouplingPhase.PAUSED or self.clutched:
             said = "clutched; let the clutch go" if self.clutched else self.phase.name.lower()
             raise BusyError(f"teleoperation is {said}; there is nothing to resume")
         self._go_on(self._offsets, now_ns)
@@ -200,23 +200,23 @@ class Coupling:
             self._lose(loss)
         if self.phase in COUPLED:
             return self._follow(now_ns, elapsed_s)
-        if self.phase is Phase.PAUSED:
+        if self.phase is CouplingPhase.PAUSED:
             self._compare(now_ns)
         return self._stop(elapsed_s)
 
     def _idle(self, loss: MvistaError | None, now_ns: int, elapsed_s: float) -> Moving | None:
         self._compare(now_ns)
-        if self.phase is Phase.LOST:
+        if self.phase is CouplingPhase.LOST:
             return self._stop(elapsed_s)
         trouble = loss or self._too_far()
-        self.phase = Phase.WAITING if trouble else Phase.ALIGNED
+        self.phase = CouplingPhase.WAITING if trouble else CouplingPhase.ALIGNED
         self.reason = trouble
         return None
 
     def _stop(self, elapsed_s: float) -> Moving | None:
         """Brake; once at rest a pause is repeated, and a loss is left to the driver's own hold."""
         if self.rests:
-            if self.phase is Phase.PAUSED:
+            if self.phase is CouplingPhase.PAUSED:
                 return self._pursuit.state
             resting_sent, self._resting_sent = self._resting_sent, True
             return None if resting_sent else self._pursuit.state
@@ -224,14 +224,14 @@ class Coupling:
 
     def _follow(self, now_ns: int, elapsed_s: float) -> Moving:
         target, speeds = self._target(now_ns)
-        ramping = self.phase is Phase.RAMPING
+        ramping = self.phase is CouplingPhase.RAMPING
         velocity = self._ramp if ramping else self._arm.max_velocity
         state = self._pursuit.toward(target, speeds, elapsed_s, velocity)
         self.apart = target - state.positions
         if far := self._too_far():
-            self.phase, self.reason = Phase.PAUSED, far
+            self.phase, self.reason = CouplingPhase.PAUSED, far
         elif ramping and (np.abs(self.apart) <= self._reached).all():
-            self.phase = Phase.FOLLOWING
+            self.phase = CouplingPhase.FOLLOWING
         return state
 
     def _target(self, now_ns: int) -> tuple[Float64, Float64]:
@@ -349,11 +349,11 @@ class Coupling:
         self._couple()
 
     def _couple(self) -> None:
-        self.phase, self.reason, self.clutched = Phase.RAMPING, None, False
+        self.phase, self.reason, self.clutched = CouplingPhase.RAMPING, None, False
         self._resting_sent = False
 
     def _lose(self, loss: MvistaError) -> None:
-        self.phase, self.reason, self.clutched = Phase.LOST, loss, False
+        self.phase, self.reason, self.clutched = CouplingPhase.LOST, loss, False
         self._resting_sent = False
 
 

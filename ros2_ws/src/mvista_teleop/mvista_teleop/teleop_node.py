@@ -8,6 +8,7 @@ follower share one, the leader's own frames move the follower, and this node onl
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from mvista_core.errors import (
     RivalWritersError,
 )
 from mvista_core.records import JointCommand, JointState
+from mvista_core.ticker import Ticker
 from mvista_core.timing import seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
@@ -40,8 +42,7 @@ from mvista_ros.convert import (
 )
 from mvista_ros.listening import message_from_bytes
 from mvista_ros.parameters import declare, parameter
-from mvista_ros.writers import SoleWriter
-from mvista_teleop.coupling import COUPLED, ENGAGED, Coupling, Phase
+from mvista_teleop.coupling import COUPLED, ENGAGED, Coupling, CouplingPhase
 from mvista_teleop.mapping import GripperMapping, Mapping
 from mvista_teleop.settings import CouplingSettings
 
@@ -56,6 +57,10 @@ NO_GATE = (
 STATE_PERIOD_S = 0.1
 STOP_S = 1.0
 LOOK_S = 0.02
+MOST_WAITING = 3
+TICK_S = 0.002
+"""A topic of 200 Hz is looked at so often: an executor's wait costs more than ten such looks, and
+is later on a busy machine."""
 OLDEST_S = 0.05
 REALTIME_PRIORITY = 20
 
@@ -108,16 +113,16 @@ class TeleopNode(HouseNode):
         self._coupling = Coupling(arm, mapping, settings, clock.monotonic_ns())
         self._settings, self._names = settings, arm.joint_names
         self._lock = threading.Lock()
-        self._sent = self._sent_ns = self._looked_ns = 0
+        self._sent = self._stepped_ns = self._looked_ns = 0
         self._told: tuple[object, ...] = ()
+        self._waiting: deque[JointState] = deque(maxlen=MOST_WAITING)
         # A joint's set-point has no frame: its field says which pose of the leader it is made from.
         self._pose_stamp = ""
         leader, follower = settings.leader, settings.follower
         self._states = self.create_publisher(TeleopState, "teleop/state", qos.STATUS)
-        self._leaders = SoleWriter(
-            self, JointStateMsg, f"{leader}/joint_states", self._on_pose, self._on_rival_leader,
-            qos.SENSOR_IN,
-        )  # fmt: skip
+        self._poses = self.listening.queue(
+            JointStateMsg, f"{leader}/joint_states", self._read_state, qos.SENSOR_IN
+        )
         self.listen(LeaderStatus, f"{leader}/status", self._on_leader_status, qos.STATUS)
         self.listen(DiagnosticStatus, f"{follower}/status", self._on_follower_status, qos.STATUS)
         self._measured = self.listening.queue(
@@ -128,8 +133,12 @@ class TeleopNode(HouseNode):
             topic = f"{follower}/joint_command"
             self._commands = self.create_publisher(JointStateMsg, topic, qos.COMMAND)
         self._serve()
-        self.create_timer(1.0 / settings.repeat_rate_hz, self._repeat)
+        self._repeat_ns = seconds_to_ns(1.0 / settings.repeat_rate_hz)
+        self._news = self.create_guard_condition(self._tell)
         self.create_timer(STATE_PERIOD_S, self._tell)
+        self._failure: BaseException | None = None
+        self._ticker = Ticker(clock, TICK_S, self._tick)
+        self._ticker.start()
         self._collector = realtime.YoungCollector()
         realtime.freeze_collector()
 
@@ -148,38 +157,41 @@ class TeleopNode(HouseNode):
             self.create_service(Trigger, f"teleop/{name}", self._server(act))
         self.create_service(SetBool, "teleop/clutch", self._on_clutch)
 
-    # Poses
-    def _on_pose(self, message: JointStateMsg) -> None:
-        """Of the leader: forwarded at once."""
-        pose = joint_state_from_msg(message)
-        positions, speeds = pose.ordered(self._names), pose.velocities
-        if pose.names != self._names:
-            speeds = speeds[[pose.names.index(name) for name in self._names]]
-        with self._lock:
-            self._pose_stamp = str(pose.stamp_ns)
-            self._coupling.lead(positions, speeds, self._heard_ns(pose.stamp_ns))
-            self._step()
+    # Poses, on the ticker's thread
+    def _tick(self) -> None:
+        """Forward what has come of the leader; while nothing does, repeat what is held."""
+        try:
+            self._waiting.extend(self._poses.take())
+            with self._lock:
+                # One a tick: the driver's end of the topic keeps the newest command only.
+                if self._waiting:
+                    self._forward(self._waiting.popleft())
+                if self.system_clock.monotonic_ns() - self._stepped_ns >= self._repeat_ns:
+                    self._step()
+        except BaseException as error:
+            self._failure = error
+            self._news.trigger()
+            raise
 
-    def _repeat(self) -> None:
-        """Between the leader's poses."""
-        with self._lock:
-            now_ns = self.system_clock.monotonic_ns()
-            if now_ns - self._sent_ns >= 0.9 * seconds_to_ns(1.0 / self._settings.repeat_rate_hz):
-                self._step()
+    def _forward(self, pose: JointState) -> None:
+        self._pose_stamp = str(pose.stamp_ns)
+        self._coupling.lead(pose.positions, pose.velocities, self._heard_ns(pose.stamp_ns))
+        self._step()
 
     def _step(self) -> None:
-        """Holding the lock: take the newest feedback, send what is due."""
+        """Holding the lock: look at the follower, send what is due."""
         coupling, clock = self._coupling, self.system_clock
         self._look_at_follower()
-        moving = coupling.step(clock.monotonic_ns())
+        self._stepped_ns = clock.monotonic_ns()
+        moving = coupling.step(self._stepped_ns)
         if moving is not None and self._commands is not None:
             command = JointCommand(self._names, moving.positions, moving.velocities, clock.now_ns())
             message = joint_command_to_msg(command)
             message.header.frame_id = self._pose_stamp
             self._commands.publish(message)
-            self._sent, self._sent_ns = self._sent + 1, clock.monotonic_ns()
-        if self._news() != self._told:
-            self._tell_state()
+            self._sent += 1
+        if self._telling() != self._told:
+            self._news.trigger()
 
     def _look_at_follower(self) -> None:
         """Often enough to notice its loss; each look takes as long as a step of the motion."""
@@ -209,15 +221,15 @@ class TeleopNode(HouseNode):
     # What the others say of themselves
     def _on_leader_status(self, message: LeaderStatus) -> None:
         trouble = error_from_outcome(message.outcome)
+        leaders = self.count_publishers(self._poses.topic)
+        if leaders > 1:
+            trouble = LeaderError(
+                f"{leaders} publishers of {self._poses.topic}; one is allowed: end all but one"
+            )
         with self._lock:
             self._coupling.hear_leader(trouble, self.system_clock.monotonic_ns())
             if trouble is not None:
                 self._step()
-
-    def _on_rival_leader(self, reason: RivalWritersError) -> None:
-        with self._lock:
-            said = LeaderError(f"two leaders: {reason}")
-            self._coupling.hear_leader(said, self.system_clock.monotonic_ns())
 
     def _on_follower_status(self, message: DiagnosticStatus) -> None:
         mode = next((value.value for value in message.values if value.key == "mode"), "")
@@ -270,33 +282,33 @@ class TeleopNode(HouseNode):
             return True, self._coupling.phase.name.lower()
 
     # Telling
-    def _news(self) -> tuple[object, ...]:
+    def _telling(self) -> tuple[object, ...]:
         coupling = self._coupling
         return coupling.phase, coupling.clutched, coupling.saturated, type(coupling.reason)
 
     def _tell(self) -> None:
-        self._leaders.look()
+        """On the executor's thread."""
+        if self._failure is not None:
+            raise self._failure
         with self._lock:
-            self._tell_state()
+            message = self._state_message()
+        self._states.publish(message)
 
-    def _tell_state(self) -> None:
-        """Holding the lock."""
+    def _state_message(self) -> TeleopState:
         coupling = self._coupling
         listening = self._settings.wiring == BUS
         reason: MvistaError | None = ConfigError(NO_GATE) if listening else coupling.reason
         apart = coupling.apart
-        self._told = self._news()
-        self._states.publish(
-            TeleopState(
-                header=header(self.system_clock.now_ns(), ""),
-                state=TeleopState.LISTENING if listening else coupling.phase.value,
-                outcome=outcome_ok() if reason is None else outcome_from_error(reason),
-                clutched=coupling.clutched,
-                joint_names=list(self._names),
-                apart=[] if apart is None else apart.tolist(),
-                saturated=list(coupling.saturated) if coupling.phase in ENGAGED else [],
-                sent=self._sent,
-            )
+        self._told = self._telling()
+        return TeleopState(
+            header=header(self.system_clock.now_ns(), ""),
+            state=TeleopState.LISTENING if listening else coupling.phase.value,
+            outcome=outcome_ok() if reason is None else outcome_from_error(reason),
+            clutched=coupling.clutched,
+            joint_names=list(self._names),
+            apart=[] if apart is None else apart.tolist(),
+            saturated=list(coupling.saturated) if coupling.phase in ENGAGED else [],
+            sent=self._sent,
         )
 
     def health(self) -> Health:
@@ -310,11 +322,11 @@ class TeleopNode(HouseNode):
         level = Level.OK
         if reason is not None:
             said = f"{said}: [{reason.code}] {reason}"
-            level = Level.ERROR if coupling.phase is Phase.LOST else Level.WARN
+            level = Level.ERROR if coupling.phase is CouplingPhase.LOST else Level.WARN
         elif coupling.saturated and coupling.phase in COUPLED:
             said = f"{said}; the leader is beyond the follower's limits: {coupling.saturated}"
             level = Level.WARN
-        return self._leaders.graded(Health(level, said, values))
+        return Health(level, said, values)
 
     def stop(self) -> None:
         """Bring the follower to rest; its driver then holds."""
@@ -325,6 +337,7 @@ class TeleopNode(HouseNode):
                 self._coupling.pause()
         while not self._coupling.rests and clock.monotonic_ns() < until_ns:
             clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(STATE_PERIOD_S))
+        self._ticker.stop()
         realtime.thaw_collector()
 
 

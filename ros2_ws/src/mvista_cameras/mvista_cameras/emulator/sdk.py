@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mvista_cameras.emulator.camera import QUEUE, EmulatedCamera
 from mvista_cameras.emulator.scene import COLOR_FROM_DEPTH
 from mvista_cameras.records import Stream, StreamProfile, SyncConfig
-from mvista_core.records import MM_PER_M
+from mvista_core.records import MM_PER_M, lens_fault
 from mvista_core.timing import NS_PER_S
 
 OBSensorType = Enum("OBSensorType", ["COLOR_SENSOR", "DEPTH_SENSOR"])
@@ -233,6 +233,9 @@ class Pipeline:
             raise OBError("Device is deactivated/disconnected!")
         self._camera.starts += 1
         self._profiles = list(config.profiles)
+        for profile in self._profiles:
+            if not lens_fault(profile.intrinsics):
+                self._frame(profile.stream, 0)  # drawn now, not when the first image is due
         now_ns = self._camera.clock.monotonic_ns()
         for profile in self._profiles:
             if not (profile.stream is Stream.DEPTH and self._camera.without_depth):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mvista_eval.drift import PARTS
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=int, default=3600, help="of unmoved frames, in 4 parts")
+    parser.add_argument("--part", choices=("all", *PARTS), default="all")
+    parser.add_argument("--seconds", type=int, default=3600, help="of unmoved frames, in 4 scenes")
     parser.add_argument("--seeds", type=int, default=2, help="scenes in which cameras are moved")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fresh", action="store_true", help="forget trials already done")
@@ -18,4 +21,5 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.drift.table import measure
     from mvista_eval.figures import finish
 
-    return finish(measure(args.seconds, args.seeds, args.workers, args.fresh), args.json)
+    parts = PARTS if args.part == "all" else (args.part,)
+    return finish(measure(args.seconds, args.seeds, args.workers, args.fresh, parts), args.json)

@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=paths.config_file("rigs", "sim_cell.yaml"),
         help="a rig file whose cameras are asked for, by the checkpoint's names",
     )
+    parser.add_argument(
+        "--drawn",
+        choices=("in-range", "held-out"),
+        help="ask each scene's views from a rig drawn by its seed: as training draws them, or only "
+        "where it never does",
+    )
     parser.add_argument("--i3d", type=Path, help="TorchScript I3D of the FVD tools, for FVD")
     parser.add_argument("--pictures", type=Path, help="write film strips of the first scene here")
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     asked = GenerationRequest(
         args.task, args.episodes, args.seed, args.checkpoint, args.rig, tuple(viewpoints),
-        args.told, args.i3d,
+        args.told, args.i3d, (args.drawn or "").replace("-", " "),
     )  # fmt: skip
     rows, document = measure(asked, args.fresh)
     lines = pose_lines(rows) if viewpoints else lines_of(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,10 +59,20 @@ def record(asked: RecordRequest) -> int:
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     build = partial(RecorderNode, namespace=asked.namespace or None, parameter_overrides=overrides)
     with spinning(build) as node:
+        terminal = Terminal()
         try:
-            with Terminal() as terminal:
+            with terminal:
                 serve(node.recorder, asked.instruction, terminal)
         finally:
             node.stop()
+        if terminal.lost:
+            _say_no_more()
         print(node.recorder.state().said, flush=True)
     return 0
+
+
+def _say_no_more() -> None:
+    """There is no terminal to say it to; a write would end this program with an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(nowhere, fd)

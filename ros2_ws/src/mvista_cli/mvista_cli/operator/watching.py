@@ -56,10 +56,11 @@ def serve(wanted: WatchRequest) -> None:
     join_domain(wanted.domain)
     # Imported here so that a refused call does not wait for them.
     from mvista_description.urdf import cell_urdf
+    from mvista_watch.cell_topics_node import Cell
     from mvista_watch.cost import Cost
     from mvista_watch.drawing import Drawing
     from mvista_watch.page import Page
-    from mvista_watch.watch_node import Cell, watch
+    from mvista_watch.watch_node import watch
 
     clock, came_or_went = SystemClock(), threading.Event()
     cell = Cell(wanted.namespace.strip("/"), wanted.arm, arm, rig)

@@ -53,7 +53,7 @@ def measure(asked: CaptureRequest) -> Measured:
     Raises:
         ConfigError: a question that makes no sense. UnavailableError: a process ended.
     """
-    size_px = _size(asked.size)
+    size_px = size_px_of(asked.size)
     cameras = tuple(f"cam{index}" for index in range(asked.cameras))
     if not 1 <= len(cameras) <= 16 or asked.fps < 1 or asked.seconds <= 0:
         raise ConfigError("allowed: 1 to 16 cameras, at least 1 fps, more than 0 seconds")
@@ -70,7 +70,7 @@ def measure(asked: CaptureRequest) -> Measured:
     return _measured(asked, topics, latencies_ms, used_s, window_ns)
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_px_of(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found:
         raise ConfigError(f"--size is '{text}'; allowed is width x height, such as 1280x720")
@@ -83,21 +83,7 @@ def _graph(
     for log in run_dir.glob("*.csv"):
         log.unlink()
     nodes = [
-        NodeSpec(
-            "mvista_cameras",
-            "camera_node",
-            "camera",
-            namespace=f"/{camera}",
-            parameter_file="config/cameras.yaml",
-            parameters=(
-                ("backend", backend),
-                ("index", index),
-                ("width_px", size_px[0]),
-                ("height_px", size_px[1]),
-                ("rate_hz", fps),
-                ("sent_log", str(run_dir / f"{camera}.csv")),
-            ),
-        )
+        camera_spec(camera, index, size_px, fps, backend, sent_log=str(run_dir / f"{camera}.csv"))
         for index, camera in enumerate(cameras)
     ]
     receiver = NodeSpec(
@@ -107,6 +93,27 @@ def _graph(
         parameters=(("cameras", " ".join(cameras)), ("log", str(run_dir / "arrivals.npz"))),
     )
     return (*nodes, receiver)
+
+
+def camera_spec(
+    camera: str, index: int, size_px: tuple[int, int], fps: int, backend: str, **more: str
+) -> NodeSpec:
+    """A camera's process."""
+    return NodeSpec(
+        "mvista_cameras",
+        "camera_node",
+        "camera",
+        namespace=f"/{camera}",
+        parameter_file="config/cameras.yaml",
+        parameters=(
+            ("backend", backend),
+            ("index", index),
+            ("width_px", size_px[0]),
+            ("height_px", size_px[1]),
+            ("rate_hz", fps),
+            *more.items(),
+        ),
+    )
 
 
 def _wait_ready(supervisor: Supervisor, dds: str) -> None:

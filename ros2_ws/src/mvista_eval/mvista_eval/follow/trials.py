@@ -16,6 +16,7 @@ import numpy as np
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
 from mvista_core.records import ActionTrajectory, Float64, Observation
+from mvista_eval.cell import quiet
 from mvista_eval.success.trials import HEAD_STEPS, filmed, planner_and_cell
 from mvista_sim.cell import SimCell
 from mvista_sim.experts import MotionStyle
@@ -109,8 +110,7 @@ def follow_scene(asked: FollowScene) -> list[FollowedPlan]:
     """Every plan of one scene."""
     cell, planner, arm = planner_and_cell(asked.checkpoint)
     own = cell.reset(TASK, asked.seed)
-    others = [words for words in instructions.expand(TEMPLATES[TASK]) if words != own]
-    other = str(np.random.default_rng((asked.seed, WORDS_STREAM)).choice(others))
+    other = other_words(own, asked.seed)
     style = MotionStyle.drawn(np.random.default_rng((asked.seed, STYLE_STREAM)))
     end_b = cell.expert(other).positions[-1]
     scene = _Scene(
@@ -125,6 +125,12 @@ def follow_scene(asked: FollowScene) -> list[FollowedPlan]:
     return [scene.judged(*planned) for planned in _plans(planner, scene, asked.optimised)]
 
 
+def other_words(own: str, seed: int) -> str:
+    """Another cube's words than a scene's own."""
+    others = [words for words in instructions.expand(TEMPLATES[TASK]) if words != own]
+    return str(np.random.default_rng((seed, WORDS_STREAM)).choice(others))
+
+
 def _plans(
     planner: PlannerProbe, scene: _Scene, optimised: bool
 ) -> Iterator[tuple[str, str, str, ActionTrajectory]]:
@@ -134,7 +140,7 @@ def _plans(
     source, *targets = planner.config.cameras
     frames = tuple(cell.latest(name) for name in planner.config.cameras)
     observation = Observation(frames, joints, cell.rig.content_hash, own)
-    imagined = planner.imagine(observation, source, targets, scene.seed, _quiet).rollout_id
+    imagined = planner.imagine(observation, source, targets, scene.seed, quiet).rollout_id
     film = filmed(cell, planner, scene.styled, joints, own).rollout_id
     told_b = {IMAGINED: planner.retold(imagined, other), FILMED: planner.retold(film, other)}
     told_a = {IMAGINED: imagined, FILMED: film}
@@ -151,13 +157,9 @@ def _plans(
 
 def _planned(planner: PlannerProbe, rollout_id: str, steps: int) -> ActionTrajectory:
     """Before refinement: what the future says, not what the refiner makes of it."""
-    return planner.infer_actions(rollout_id, INITIALISATIONS[0], steps, _quiet).prior
+    return planner.infer_actions(rollout_id, INITIALISATIONS[0], steps, quiet).prior
 
 
 def _mm(difference_m: Float64) -> float:
     """Mean length of vectors [..., 3]."""
     return float(np.linalg.norm(difference_m, axis=-1).mean() * 1000)
-
-
-def _quiet(stage: str, fraction: float) -> bool:
-    return True

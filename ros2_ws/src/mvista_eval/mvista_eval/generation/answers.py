@@ -24,6 +24,7 @@ from mvista_core.records import (
     Rollout,
     UInt8,
 )
+from mvista_eval.cell import quiet
 from mvista_eval.generation.viewpoints import nearest_camera
 from mvista_sim.cell import SimCell
 from mvista_world.cameras import look_at_point
@@ -92,7 +93,7 @@ def answer(cell: SimCell, planner: PlannerProbe, asked: AskedScene) -> AnsweredS
         imagined = planner.imagine_told(window, targets, joints, words, actions, asked.seed)
     else:
         observation = Observation(frames, joints, asked.rig.content_hash, words)
-        imagined = planner.imagine(observation, source, targets, asked.seed, _quiet)
+        imagined = planner.imagine(observation, source, targets, asked.seed, quiet)
     return _answered(planner, asked, imagined, views, joints, words)
 
 
@@ -186,7 +187,3 @@ def _in_range(rollout: Rollout, depth: DepthConfig) -> Rollout:
 
 def _of(row: list[CameraFrame], camera: str) -> CameraFrame:
     return next(frame for frame in row if frame.camera == camera)
-
-
-def _quiet(stage: str, fraction: float) -> bool:
-    return True

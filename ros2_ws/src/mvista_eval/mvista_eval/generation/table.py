@@ -22,6 +22,7 @@ from mvista_eval.generation.answers import ANSWERS
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, OF_PARTS, PARTS, WHOLE
 from mvista_eval.generation.trials import (
     AS_NEAREST,
+    DRAWN,
     FILM,
     FilmedScene,
     ViewScore,
@@ -40,7 +41,7 @@ SHOWN = ("psnr_db", "abs_rel")
 @dataclass(frozen=True)
 class GenerationRequest:
     """Which scenes, of which cameras: a rig, and where its first imagined view is asked from
-    (nowhere else, where `viewpoints` is empty)."""
+    (nowhere else, where `viewpoints` is empty); or, with `drawn`, a rig for each scene."""
 
     task: str
     episodes: int
@@ -50,6 +51,7 @@ class GenerationRequest:
     viewpoints: tuple[Viewpoint, ...] = ()
     told: bool = False
     i3d: Path | None = None
+    drawn: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ def measure(
             f"--episodes {asked.episodes} --seed {asked.first_seed}: at least 2 episodes, seeds "
             "from 0"
         )
+    if asked.drawn and (asked.drawn not in DRAWN or asked.viewpoints):
+        raise ConfigError(
+            f"rigs drawn '{asked.drawn}': one of {list(DRAWN)}, and no --camera beside"
+        )
     settings = {**cell_settings(asked.checkpoint), "asked rig": sum_of_files(asked.rig)}
     if asked.i3d is not None:
         settings["i3d"] = sum_of_bytes(asked.i3d)
@@ -95,7 +101,7 @@ def measure(
         "told_the_motion": asked.told,
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
-        "rig": asked.rig.stem,
+        "rig": f"drawn, {asked.drawn}" if asked.drawn else asked.rig.stem,
         "weights_sha256": settings["weights"],
         "machine": describe(),
         "python": platform.python_version(),
@@ -205,10 +211,10 @@ def _scaled(name: str, found: Interval) -> str:
     """A figure in the paper's scale."""
     if math.isnan(found.value):
         return "-"
-    factor, digits = (1.0, 2) if name == "psnr_db" else (100.0, 2)
+    factor = 1.0 if name == "psnr_db" else 100.0
     half = factor * (found.high - found.value)
-    text = f"{factor * found.value:.{digits}f}"
-    return text if math.isnan(half) else f"{text} ±{half:.{digits}f}"
+    text = f"{factor * found.value:.2f}"
+    return text if math.isnan(half) else f"{text} ±{half:.2f}"
 
 
 def _as_document(row: GenerationRow) -> dict[str, Any]:

@@ -30,10 +30,15 @@ from mvista_eval.generation.scores import (
 )
 from mvista_eval.generation.viewpoints import Viewpoint, beside_trained, moved_to
 from mvista_sim.cell import SimCell, SimClock
+from mvista_sim.rigs import RigDraw
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
+from mvista_world.config import ModelConfig
 from mvista_world.fvd import video_features
 from mvista_world.probe import PlannerProbe
 
+IN_RANGE, HELD_OUT = DRAWN = ("in range", "held out")
+"""Rigs drawn by seed where training draws them, or where it never does (`mvista_sim.rigs`)."""
+DRAWN_CAMERAS = 4
 FILM = "film"
 AS_NEAREST = "imagined, against nearest trained camera"
 """Not an answer: how near the model's picture is to what another camera saw. Where it is nearer to
@@ -43,7 +48,8 @@ that than to the truth, the pose was not heard."""
 @dataclass(frozen=True)
 class FilmedScene:
     """One trial: what the checkpoint imagines of this scene, told its motion or not, of the views
-    of a rig; with `viewpoint`, the first view beside the source is asked from there instead."""
+    of a rig; with `viewpoint`, the first view beside the source is asked from there instead; with
+    `drawn`, one of `DRAWN`, all views are of a rig drawn by the scene's seed."""
 
     task: str
     seed: int
@@ -52,6 +58,7 @@ class FilmedScene:
     rig: Path
     viewpoint: Viewpoint | None = None
     i3d: Path | None = None
+    drawn: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,18 +97,17 @@ def scene_scores(scene: FilmedScene) -> list[ViewScore]:
 
 
 def camera_label(scene: FilmedScene) -> str:
-    """Where the first view beside the source is asked from."""
+    """Where views are asked from."""
+    if scene.drawn:
+        return f"drawn, {scene.drawn}"
     return scene.rig.stem if scene.viewpoint is None else str(scene.viewpoint)
 
 
 def answered(scene: FilmedScene) -> AnsweredScene:
     """One scene's film and all answers to it."""
     checkpoint = loaded(scene.checkpoint)
-    asked, trained = load_rig(scene.rig), load_rig(rig_file())
-    names = checkpoint.config.cameras
-    if scene.viewpoint is not None:
-        asked = moved_to(asked, names[1], scene.viewpoint)
-    wide, films = beside_trained(asked, trained, names)
+    asked, trained = asked_rig(scene, checkpoint.config), load_rig(rig_file())
+    wide, films = beside_trained(asked, trained, checkpoint.config.cameras)
     cell = _cell(scene, wide)
     planner = PlannerProbe(checkpoint, asked, cell.arm, SimClock(cell))
     return answer(
@@ -109,12 +115,25 @@ def answered(scene: FilmedScene) -> AnsweredScene:
     )
 
 
-_CELLS: dict[tuple[Path, Viewpoint | None], SimCell] = {}
+def asked_rig(scene: FilmedScene, config: ModelConfig) -> RigCalibration:
+    """The cameras that a scene's views are asked from.
+
+    Raises:
+        RigError: no such file, or none was found in the draw. ConfigError: see `moved_to`.
+    """
+    if scene.drawn:
+        draw = RigDraw(load_arm(arm_file()), config.window, scene.drawn == HELD_OUT)
+        return draw.rig(scene.seed, DRAWN_CAMERAS)
+    rig = load_rig(scene.rig)
+    return rig if scene.viewpoint is None else moved_to(rig, config.cameras[1], scene.viewpoint)
+
+
+_CELLS: dict[tuple[object, ...], SimCell] = {}
 
 
 def _cell(scene: FilmedScene, rig: RigCalibration) -> SimCell:
     """This process's cell of these cameras, made at their first trial; only one is kept."""
-    key = (scene.rig, scene.viewpoint)
+    key = (scene.rig, scene.viewpoint, scene.drawn, scene.drawn and scene.seed)
     if key not in _CELLS:
         for cell in _CELLS.values():
             cell.close()

@@ -18,7 +18,7 @@ from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.records import ActionTrajectory, InferredPlan, JointState, Observation, Rollout
 from mvista_core.rig import load_rig
-from mvista_eval.cell import arm_file, cell_settings, rig_file
+from mvista_eval.cell import arm_file, cell_settings, quiet, rig_file
 from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
@@ -80,7 +80,7 @@ class PlannedScene:
             frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
         )
         source, *targets = self._planner.config.cameras
-        return self._planner.imagine(observation, source, targets, self._job.seed, _quiet)
+        return self._planner.imagine(observation, source, targets, self._job.seed, quiet)
 
     @cached_property
     def true(self) -> Rollout:
@@ -94,7 +94,7 @@ class PlannedScene:
         key = (source, start, steps)
         if key not in self._plans:
             rollout = self.imagined if source == "imagined" else self.true
-            self._plans[key] = self._planner.infer_actions(rollout.rollout_id, start, steps, _quiet)
+            self._plans[key] = self._planner.infer_actions(rollout.rollout_id, start, steps, quiet)
         return self._plans[key]
 
     def reconstructed(self) -> ActionTrajectory:
@@ -186,7 +186,3 @@ def pair_jobs(first_seed: int, count: int, checkpoint: Path) -> list[PlanJob]:
         words = tuple(f"touch the {color} cube" for color in picks)
         jobs.append(PlanJob("touch_cube", seed, checkpoint, (FULL,), words))
     return jobs
-
-
-def _quiet(stage: str, fraction: float) -> bool:
-    return True

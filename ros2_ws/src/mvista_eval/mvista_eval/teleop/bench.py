@@ -29,7 +29,7 @@ from mvista_eval.figures import Figure, Measured
 from mvista_eval.graph import Moment
 from mvista_eval.live import let_run
 from mvista_eval.process_usage import usage_of_session
-from mvista_eval.teleop.figures import Command, Stamps, TeleopFigures, figures_of, millidegrees
+from mvista_eval.teleop.figures import HeardCommand, Stamps, TeleopFigures, figures_of, millidegrees
 from mvista_eval.teleop.hand import hand_motion, phase_s, phases
 from mvista_piper.emulator.control import Order
 from mvista_piper.emulator.loopback import LoopbackBus
@@ -53,7 +53,7 @@ class TeleopDesk(Node):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__("bench_teleop", **arguments)
-        self.commands: list[Command] = []
+        self.commands: list[HeardCommand] = []
         self.states: list[int] = []
         self.said = ""
         listening = Listening(self, SystemClock())
@@ -79,7 +79,7 @@ class TeleopDesk(Node):
         command, made_from = joint_command_from_msg(message), message.header.frame_id
         if made_from.isdigit():
             joints = millidegrees(command.positions[None, :6])[0]
-            self.commands.append(Command(joints, command.stamp_ns, int(made_from)))
+            self.commands.append(HeardCommand(joints, command.stamp_ns, int(made_from)))
 
     def _on_state(self, message: TeleopState) -> None:
         self.states.append(message.state)
@@ -192,7 +192,6 @@ def _measured(
     desk: TeleopDesk,
     seconds: float,
 ) -> Measured:
-    unknown = 1.0 - found.latency_ms.count / max(found.leader_set_points, 1)
     lost = sum(state == TeleopState.LOST for state in desk.states)
     lines = [
         f"latency (ms), leader's 0x157 to follower's 0x157, by the kernel's stamps of the "
@@ -208,7 +207,7 @@ def _measured(
     figures = [
         Figure("latency, p50 (ms)", found.latency_ms.p50, 5.0),
         Figure("latency, p99 (ms)", found.latency_ms.p99, 10.0),
-        Figure("share of set-points whose latency is not known", unknown, 0.05),
+        Figure("share of set-points whose latency is not known", found.unknown_share, 0.05),
         Figure("steps over limit x period", float(found.steps_over), 0.0),
         Figure("set-points a second on the follower's bus, off 200", found.rate_error, 0.01),
         Figure("driver, cores while the leader moves", moving[DRIVER], ALLOWED_DRIVER_CORES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ Stamps = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Command:
+class HeardCommand:
     """One `joint_command`: the joints [6] as they are rounded on the wire, its stamp, and that of
     the leader's pose it was made from (ns)."""
 
@@ -35,6 +36,8 @@ class TeleopFigures:
     """Of the time the leader moved, and of steps at all times."""
 
     latency_ms: Quantiles
+    unknown_share: float
+    """Of the set-points that can be traced, those that did not come within 0.2 s."""
     leader_set_points: int
     follower_set_points: int
     moving_s: float
@@ -52,27 +55,37 @@ def millidegrees(joints_rad: Float64) -> list[tuple[int, ...]]:
     return [tuple(row) for row in np.rint(np.rad2deg(joints_rad) * 1000.0).astype(int).tolist()]
 
 
-def latencies_ms(commands: list[Command], stamps_ns: list[int], joints_rad: Float64) -> list[float]:
+def latencies_ms(
+    commands: list[HeardCommand], stamps_ns: list[int], joints_rad: Float64
+) -> list[float]:
     """From a leader's 0x157 to the first 0x157 on the follower's bus that was made from it.
 
-    A command is found on the bus by its joints; those of a repeated pose are no new set-point.
+    A command is found on the bus by its joints.
     """
-    firsts: dict[tuple[int, ...], Command] = {}
-    before = -1
-    waiting = iter(commands)
+    traced = traceable(commands)
+    firsts: dict[tuple[int, ...], HeardCommand] = {}
+    waiting = iter(traced)
     command = next(waiting, None)
     found = []
     for stamp_ns, key in zip(stamps_ns, millidegrees(joints_rad), strict=True):
         while command is not None and command.stamp_ns <= stamp_ns:
-            if command.leader_ns != before:
-                firsts[command.millidegrees] = command
-            before = command.leader_ns
+            firsts[command.millidegrees] = command
             command = next(waiting, None)
         made_from = firsts.pop(key, None)
         # The same pose may come again, seconds later.
         if made_from is not None and stamp_ns - made_from.stamp_ns < LATEST_NS:
             found.append((stamp_ns - made_from.leader_ns) * 1e-6)
     return found
+
+
+def traceable(commands: list[HeardCommand]) -> list[HeardCommand]:
+    """The first command of each pose of the leader, if it is another set-point than the one before:
+    where a hand is about to rest, some are not."""
+    return [
+        after
+        for before, after in itertools.pairwise(commands)
+        if after.leader_ns != before.leader_ns and after.millidegrees != before.millidegrees
+    ]
 
 
 def motions(stamps_ns: Stamps) -> list[tuple[int, int]]:
@@ -106,7 +119,7 @@ def step_shares(stamps_ns: Stamps, joints_rad: Float64, max_velocity: Float64) -
 def figures_of(
     leader: tuple[Stamps, Float64],
     follower: tuple[Stamps, Float64],
-    commands: list[Command],
+    commands: list[HeardCommand],
     max_velocity: Float64,
 ) -> TeleopFigures:
     """Of both buses (stamps [N] in ns, joints [N, 6]) and the commands between them."""
@@ -116,6 +129,7 @@ def figures_of(
     latency = np.array(latencies_ms(commands, follower[0].tolist(), follower[1]))
     return TeleopFigures(
         Quantiles.of(latency),
+        1.0 - len(latency) / max(len(traceable(commands)), 1),
         len(leader[0]),
         sent,
         moving_s,

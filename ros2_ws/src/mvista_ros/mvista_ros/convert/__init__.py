@@ -34,8 +34,9 @@ from mvista_ros.convert.joints import (
 )
 from mvista_ros.convert.outcomes import (
     error_from_outcome,
-    error_from_text,
+    error_to_values,
     outcome_from_error,
+    outcome_from_status,
     outcome_ok,
     raise_outcome,
 )
@@ -63,7 +64,7 @@ __all__ = [
     "depth_to_mm",
     "depth_to_msg",
     "error_from_outcome",
-    "error_from_text",
+    "error_to_values",
     "frame_from_msgs",
     "header",
     "intrinsics_from_msg",
@@ -75,6 +76,7 @@ __all__ = [
     "ns_to_stamp",
     "optical_frame",
     "outcome_from_error",
+    "outcome_from_status",
     "outcome_ok",
     "pose_from_msg",
     "pose_to_msg",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
+from diagnostic_msgs.msg import DiagnosticStatus
 from mvista_interfaces.msg import Outcome
 
-from mvista_core.errors import MvistaError, TrajectoryError
+from mvista_core.errors import MvistaError, ObservationError, TrajectoryError
 
-_NUMBERED = re.compile(r"^(.*?)\[(\d+)(?:\.(\d+))?\] (.*)$", re.DOTALL)
+_ERROR_VALUES = ("error code", "error reason", "error")
+"""Names of a diagnostic's values that say an outcome: code, reason, message."""
 
 
 def outcome_ok(message: str = "") -> Outcome:
@@ -33,17 +33,27 @@ def error_from_outcome(outcome: Outcome) -> MvistaError | None:
     return _error_classes().get(outcome.code, MvistaError)(outcome.message)
 
 
-def error_from_text(text: str, otherwise: type[MvistaError]) -> MvistaError:
-    """The error that a node told in words, "[50.7] ..." or "fault: [37] ...".
+def error_to_values(error: MvistaError) -> tuple[tuple[str, str], ...]:
+    """An error as names and values of a diagnostic."""
+    outcome = outcome_from_error(error)
+    told = (str(outcome.code), str(outcome.reason), outcome.message)
+    return tuple(zip(_ERROR_VALUES, told, strict=True))
 
-    `otherwise` where the text has no number.
+
+def outcome_from_status(status: DiagnosticStatus) -> Outcome:
+    """The error among a diagnostic's values; code 0 where none is named.
+
+    Raises:
+        ObservationError: its number is none.
     """
-    numbered = _NUMBERED.match(text)
-    if numbered is None:
-        return otherwise(text)
-    before, code, reason, after = numbered.groups()
-    outcome = Outcome(code=int(code), reason=int(reason or 0), message=before + after)
-    return error_from_outcome(outcome) or otherwise(text)
+    said = {pair.key: pair.value for pair in status.values}
+    code, reason, message = (said.get(name, "") for name in _ERROR_VALUES)
+    try:
+        return Outcome(code=int(code or 0), reason=int(reason or 0), message=message)
+    except ValueError:
+        raise ObservationError(
+            f"{status.name!r} names the error {code!r}, reason {reason!r}; allowed: whole numbers"
+        ) from None
 
 
 def raise_outcome(outcome: Outcome) -> None:

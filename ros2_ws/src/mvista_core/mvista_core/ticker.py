@@ -1,4 +1,4 @@
-"""Calls the stream at absolute deadlines, from a thread of its own."""
+"""Calls what has deadlines at a fixed period, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ class Ticker:
         period_s: float,
         tick: Callable[[], None],
         begin: Callable[[], object] = lambda: None,
+        failed: Callable[[], object] = lambda: None,
     ) -> None:
-        """`begin` is called once, on the thread, before the first tick."""
+        """On the thread `begin` is called once before the first tick, `failed` once it failed."""
         self._clock = clock
         self._period_ns = seconds_to_ns(period_s)
-        self._tick, self._begin = tick, begin
+        self._tick, self._begin, self._failed = tick, begin, failed
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self.run, name="ticker", daemon=True)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run_whole, name="ticker", daemon=True)
 
     def start(self) -> None:
         """Begin on a thread of its own."""
@@ -39,6 +41,11 @@ class Ticker:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did; ask from the thread that can tell it."""
+        if self._failure is not None:
+            raise self._failure
+
     def run(self) -> None:
         """Tick until `stop`, on the calling thread. An exception ends it and is raised."""
         self._begin()
@@ -48,3 +55,10 @@ class Ticker:
             late_ns = self._clock.monotonic_ns() - due_ns
             due_ns += max(1, late_ns // self._period_ns + 1) * self._period_ns
             self._clock.sleep_until(due_ns)
+
+    def _run_whole(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:
+            self._failure = error
+            self._failed()

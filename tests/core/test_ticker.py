@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
+from mvista_core.ticker import Ticker
 from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
-from mvista_executor.ticker import Ticker
 
 PERIOD_S = 0.005
 PERIOD_NS = 5_000_000
@@ -49,3 +52,17 @@ def test_a_ticker_ends_from_another_thread() -> None:
     assert ticks[0] == 0 and all(ticks[1:])
     SystemClock().sleep_until(SystemClock().monotonic_ns() + 4 * PERIOD_NS)
     assert len(ticks) == count
+
+
+def test_a_tick_that_fails_ends_the_thread_and_is_told() -> None:
+    failed = threading.Event()
+
+    def tick() -> None:
+        raise RuntimeError("no tick")
+
+    ticker = Ticker(SystemClock(), PERIOD_S, tick, failed=failed.set)
+    ticker.check()
+    ticker.start()
+    assert failed.wait(10.0)
+    with pytest.raises(RuntimeError, match="no tick"):
+        ticker.check()

@@ -1,0 +1,97 @@
+"""What is done each period: see who else commands, tick the stream, say for which goal that was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mvista_core.errors import RivalWritersError
+from mvista_core.ports import Clock
+from mvista_core.records import JointCommand, JointState
+from mvista_executor.gaps import GAP_PERIODS, GapMeter
+from mvista_executor.goal_queue import GoalQueue
+from mvista_executor.report import Recording, Tick
+from mvista_executor.rivals import Rivals
+from mvista_executor.stream import ExecutionStream
+
+LOOK_TURNS = 20
+"""Turns between two looks for rivals."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A set-point to send, and whose: `plan_id` is empty without one, `running` while it moves."""
+
+    tick: Tick
+    command: JointCommand
+    plan_id: str
+    recording: Recording
+    running: bool
+
+
+class CommandLoop:
+    """`turn` on the ticker's thread, `look` on another; `lock` guards the stream and its goals."""
+
+    def __init__(
+        self,
+        stream: ExecutionStream,
+        lock: threading.Lock,
+        goals: GoalQueue,
+        newest: Callable[[], JointState | None],
+        rivals: Rivals,
+        period_s: float,
+        clock: Clock,
+        log: Callable[[str], object],
+    ) -> None:
+        """`newest` is what is measured; `log` is told of each rival once."""
+        self._stream, self._lock, self._goals, self._newest = stream, lock, goals, newest
+        self._rivals, self._clock, self._log = rivals, clock, log
+        self.gaps = GapMeter(period_s)
+        self.rival: RivalWritersError | None = None
+        self._turns = 0
+
+    def turn(self) -> Turn | None:
+        """The set-point for now; None where there is none to send."""
+        if self._turns % LOOK_TURNS == 0:
+            self._look_for_rivals()
+        self._turns += 1
+        with self._lock:
+            if self.rival is not None:
+                self._stream.let_go()
+            tick = self._stream.tick(self._newest())
+            self._goals.note(tick)
+            if tick.command is None:
+                return None
+            # Together: a plan may be taken over as soon as the lock is free.
+            running = self._goals.active is not None
+            turn = Turn(tick, tick.command, self._goals.plan_id, self._stream.recording, running)
+        self.gaps.tick(self._clock.monotonic_ns(), turn.command.stamp_ns)
+        return turn
+
+    def look(self, late_s: float, slow: str) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """OK, WARN or ERROR, a sentence, and the numbers; call it once a report.
+
+        A gap of more than `late_s` is late; `slow` says why the thread is not real-time, if so.
+        """
+        gap_s = self.gaps.take_s()
+        values = (
+            ("largest gap between ticks (s)", f"{gap_s:.4f}"),
+            (f"gaps over {GAP_PERIODS} periods", str(self.gaps.total)),
+            ("other publishers of joint_command", str(self._rivals.writers)),
+            ("other executors", str(self._rivals.servers)),
+        )
+        rival = self.rival
+        if rival is not None:
+            return "ERROR", f"[{rival.code}] {rival}", values
+        level = "WARN" if gap_s > late_s or slow else "OK"
+        return level, self._stream.status.value, values
+
+    def _look_for_rivals(self) -> None:
+        rival = self._rivals.look()
+        if rival is not None:
+            if self.rival is None:
+                self._log(str(rival))
+            # At every look: a goal may have been taken over between two.
+            self._goals.stop_for(rival)
+        self.rival = rival

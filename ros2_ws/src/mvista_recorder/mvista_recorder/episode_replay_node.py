@@ -1,0 +1,117 @@
+"""An episode on the topics it was recorded from: images decoded, depth registered, joints as sent.
+
+What commands an arm (`joint_command`) and what others say of themselves is not sent again: a
+replay moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from tf2_msgs.msg import TFMessage
+
+from mvista_core.errors import ConfigError, MvistaError
+from mvista_recorder import schemas
+from mvista_recorder.depth_png import depth_from_transport
+from mvista_recorder.episode_player import DueMessage, EpisodePlayer
+from mvista_recorder.episode_reader import EpisodeReader
+from mvista_recorder.layout import JOINT_STATE, TF_STATIC, CameraChannels
+from mvista_recorder.recorded_cameras import EpisodeCamera, recorded_cameras
+from mvista_ros import qos
+from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.convert.image_bytes import image_to_bytes
+from mvista_ros.convert.jpeg import decode_jpeg
+from mvista_ros.convert.stamps import optical_frame
+from mvista_ros.observation import CameraTopics
+from mvista_ros.parameters import declare, parameter
+
+POLL_S = 0.002
+
+
+@dataclass(frozen=True)
+class EpisodeReplayParameters:
+    """What is played, and how."""
+
+    episode: str = parameter("", "Folder of the episode (episode.mcap lies in it)")
+    speed: float = parameter(1.0, "1 is as recorded", 0.05, 20.0)
+    restamp: bool = parameter(True, "Stamps of now; false: as recorded, old for every consumer")
+
+    def __post_init__(self) -> None:
+        if not self.episode:
+            raise ConfigError("parameter 'episode' is empty: name the folder of an episode")
+
+
+class EpisodeReplayNode(HouseNode):
+    """Plays once and stays; an image that cannot be read is left out, counted and told."""
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__("episode_replay", **node_arguments)
+        asked = declare(self, EpisodeReplayParameters)
+        reader = EpisodeReader(Path(asked.episode))
+        self._cameras = recorded_cameras(reader) if reader.manifest.cameras else {}
+        self._senders: dict[str, Any] = {}
+        self._colors: dict[str, EpisodeCamera] = {}
+        self._depths: dict[str, EpisodeCamera] = {}
+        self._infos: dict[str, EpisodeCamera] = {}
+        for name, camera in self._cameras.items():
+            topics = CameraChannels.of(name)
+            self._colors[topics.color.name] = camera
+            self._depths[topics.depth.name] = camera
+            self._infos[topics.color_info.name] = camera
+            named = CameraTopics.of(name)
+            for topic, kind in (
+                (named.color, Image),
+                (named.depth, Image),
+                (named.info, CameraInfo),
+            ):
+                self._senders[topic] = self.create_publisher(kind, topic, qos.SENSOR_OUT)
+        for topic, stream in reader.manifest.streams.items():
+            if stream.type == JOINT_STATE and topic.endswith("/joint_states"):
+                self._senders[topic] = self.create_publisher(JointState, topic, qos.SENSOR_OUT)
+        self._senders[TF_STATIC] = self.create_publisher(TFMessage, TF_STATIC, qos.STATIC)
+        self._sent = self._damaged = 0
+        self._damage = ""
+        self._player = EpisodePlayer(reader, self.system_clock, asked.speed, asked.restamp)
+        self.create_timer(POLL_S, self._tick)
+
+    def health(self) -> Health:
+        """Whether it still plays, and what could not be read."""
+        told, self._damage = self._damage, ""
+        saying = "finished" if self._player.finished else "playing"
+        values = (("messages sent", str(self._sent)), ("images damaged", str(self._damaged)))
+        level = Level.WARN if told else Level.OK
+        return Health(level, f"{saying}; {told}" if told else saying, values)
+
+    def _tick(self) -> None:
+        for message in self._player.due():
+            try:
+                self._send(message)
+            except MvistaError as error:
+                self._damaged, self._damage = self._damaged + 1, f"[{error.code}] {error}"
+
+    def _send(self, message: DueMessage) -> None:
+        data = message.data
+        if (camera := self._colors.get(message.topic)) is not None:
+            topic = CameraTopics.of(camera.name).color
+            pixels = decode_jpeg(bytes(schemas.picture_from_bytes(data).data))
+            data = image_to_bytes(pixels, "rgb8", message.stamp_ns, optical_frame(camera.name))
+        elif (camera := self._depths.get(message.topic)) is not None:
+            topic = CameraTopics.of(camera.name).depth
+            native = depth_from_transport(schemas.picture_from_bytes(data).data)
+            depth_mm = camera.calibration.register(native)
+            data = image_to_bytes(depth_mm, "16UC1", message.stamp_ns, optical_frame(camera.name))
+        elif (camera := self._infos.get(message.topic)) is not None:
+            topic = CameraTopics.of(camera.name).info
+        else:
+            topic = message.topic
+        if (sender := self._senders.get(topic)) is not None:
+            sender.publish(data)
+            self._sent += 1
+
+
+def main() -> None:
+    """Entry point of the `episode_replay_node` executable."""
+    run_node(EpisodeReplayNode)
