@@ -103,7 +103,8 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_compiled_block_is_one_graph_with_the_same_numbers() -> None:
     one, compiled = Objective(), Objective()
-    compiled.generator.backbone.compile_repeated_blocks(fullgraph=True)
+    # Traced forward and backward as ever; what inductor makes of the graph takes it minutes.
+    compiled.generator.backbone.compile_repeated_blocks(fullgraph=True, backend="aot_eager")
     losses = [objective(slice(0, 1)) for objective in (one, compiled)]
     for loss in losses:
         loss.backward()
