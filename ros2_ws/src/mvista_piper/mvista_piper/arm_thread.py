@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mvista_core.ports import Clock
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_piper.driver import PiperDriver
 
 LONGEST_WAIT_S = 0.01
 
@@ -38,7 +39,7 @@ class ArmThread:
         """`ticked` is called on the thread after each tick, holding `turn`."""
         self.turn = threading.RLock()
         self._driver, self._clock, self._ticked = driver, clock, ticked
-        self._period_ns = seconds_to_ns(period_s)
+        self.period_ns = seconds_to_ns(period_s)
         self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._thread = self._new_thread()
@@ -51,14 +52,6 @@ class ArmThread:
         self._ended.clear()
         self._failure = None
         self._thread.start()
-
-    def bring_to_rest(self, timeout_s: float) -> None:
-        """Let nobody move the arm any more, and wait at most so long until it has braked."""
-        with self.turn:
-            self._driver.deactivate()
-        until_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
-        while self.alive and self._driver.braking and self._clock.monotonic_ns() < until_ns:
-            self._clock.sleep_until(self._clock.monotonic_ns() + self._period_ns)
 
     def stop(self, timeout_s: float) -> None:
         """End after the present frame."""
@@ -85,7 +78,7 @@ class ArmThread:
                 with self.turn:
                     self._driver.tick()
                     self._ticked()
-                due_ns += ((now_ns - due_ns) // self._period_ns + 1) * self._period_ns
+                due_ns += ((now_ns - due_ns) // self.period_ns + 1) * self.period_ns
                 continue
             wait_s = min(ns_to_seconds(due_ns - now_ns), LONGEST_WAIT_S)
             if not self._driver.receive(wait_s) and self._driver.bus_lost:
@@ -99,3 +92,12 @@ class ArmThread:
             self.run()
         except BaseException as error:
             self._failure = error
+
+
+def bring_to_rest(arm: ArmThread, driver: PiperDriver, clock: Clock, timeout_s: float) -> None:
+    """Let nobody move the arm any more, and wait at most so long until it has braked."""
+    with arm.turn:
+        driver.deactivate()
+    until_ns = clock.monotonic_ns() + seconds_to_ns(timeout_s)
+    while arm.alive and driver.braking and clock.monotonic_ns() < until_ns:
+        clock.sleep_until(clock.monotonic_ns() + arm.period_ns)

@@ -1,4 +1,4 @@
-"""The operator's services: enable, rearm, quick_stop, make_follower."""
+"""For the operator: enable, rearm, quick_stop, make_follower; each change of mode in the log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mvista_core.errors import MvistaError
 from mvista_core.timing import seconds_to_ns
 from mvista_piper.arm_thread import ArmThread
 from mvista_piper.driver import PiperDriver
+from mvista_piper.report import sentence
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, Mode
 from mvista_ros.base_node import HouseNode
@@ -81,6 +82,25 @@ class OperatorServices:
             return _refused(response, error)
         response.success, response.message = True, "sent"
         return response
+
+
+class ModeLog:
+    """Says each change of the driver's mode and of its reason, once; call it at every tick."""
+
+    def __init__(self, node: HouseNode, driver: PiperDriver) -> None:
+        self._node, self._driver = node, driver
+        self._said: tuple[Mode, type] | None = None
+
+    def __call__(self) -> None:
+        mode, reason = self._driver.mode, self._driver.reason
+        if (now := (mode, type(reason))) == self._said:
+            return
+        self._said = now
+        # rclpy wants one severity per line of code.
+        if mode in (Mode.FAULT, Mode.REFUSED):
+            self._node.get_logger().error(sentence(mode, reason))
+        else:
+            self._node.get_logger().info(sentence(mode, reason))
 
 
 def _refused(response: Trigger.Response, reason: MvistaError) -> Trigger.Response:

@@ -16,14 +16,14 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import ArmNotReadyError, MvistaError
-from mvista_piper.arm_thread import ArmThread
+from mvista_piper.arm_thread import ArmThread, bring_to_rest
 from mvista_piper.arm_topics_node import ArmTopics
 from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
-from mvista_piper.operator_services_node import OperatorServices
+from mvista_piper.operator_services_node import ModeLog, OperatorServices
 from mvista_piper.protocol import END_POSE
-from mvista_piper.report import describe, grade, sentence
+from mvista_piper.report import describe, grade
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import Mode
 from mvista_ros import qos
@@ -65,9 +65,8 @@ class PiperNode(ManagedNode):
         self.autostart, clock = settings.autostart, self.system_clock
         link = PiperLink(partial(open_bus, settings, UNREAD), clock)
         self._driver = PiperDriver(link, load_arm(settings.arm_file), settings, clock)
-        self._arm = ArmThread(self._driver, clock, settings.period_s, self._log_mode)
+        self._arm = ArmThread(self._driver, clock, settings.period_s, ModeLog(self, self._driver))
         self._settings = settings
-        self._logged: tuple[Mode, type] | None = None
         self._status = self.create_publisher(DiagnosticStatus, "status", qos.STATUS)
         self._topics = ArmTopics(self, self._arm, self._driver)
         self._operator = OperatorServices(self, self._arm, self._driver, settings)
@@ -102,11 +101,11 @@ class PiperNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Stop the arm smoothly; it holds where it stands, enabled as before."""
-        self._arm.bring_to_rest(STOP_TIMEOUT_S)
+        bring_to_rest(self._arm, self._driver, self.system_clock, STOP_TIMEOUT_S)
 
     def release(self) -> None:
         """Stop the arm smoothly and let go of the bus: it holds, enabled, where it stands."""
-        self._arm.bring_to_rest(STOP_TIMEOUT_S)
+        bring_to_rest(self._arm, self._driver, self.system_clock, STOP_TIMEOUT_S)
         self._arm.stop(STOP_TIMEOUT_S)
         self._driver.close()
 
@@ -132,18 +131,6 @@ class PiperNode(ManagedNode):
         """Whether an arm has said what it is, also one that must not be moved."""
         allowed_s = self._settings.identity_timeout_s + ANSWER_MARGIN_S
         return self.wait_for(lambda: self._driver.mode is not Mode.SEARCHING, allowed_s)
-
-    def _log_mode(self) -> None:
-        mode, reason = self._driver.mode, self._driver.reason
-        now = (mode, type(reason))
-        if now != self._logged:
-            self._logged = now
-            said = sentence(mode, reason)
-            # rclpy wants one severity per line of code.
-            if mode in (Mode.FAULT, Mode.REFUSED):
-                self.get_logger().error(said)
-            else:
-                self.get_logger().info(said)
 
     def _publish_status(self) -> None:
         self._arm.check()
