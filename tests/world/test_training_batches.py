@@ -1,0 +1,178 @@
+"""What a step is shown: whose share it is, with which cameras, before which background."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mvista_core.camera_range import gaps_deg, sees_a_neighbour
+from mvista_core.episode_shape import TINY
+from mvista_core.errors import ConfigError
+from mvista_core.geometry import look_at
+from mvista_world.cameras import camera_matrices, look_at_point
+from mvista_world.codec import StackedCodec
+from mvista_world.compute import choose
+from mvista_world.training import batches, curriculum, data, refine_data
+from mvista_world.training.request import VIDEO_SHARES
+from mvista_world.trajectory import TrajectoryVae
+from mvista_world.views import ViewCameras
+from tests.world.tiny import ARM, CONFIG, RIG, smooth_actions, write_episodes
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards that do not state their cameras, below a folder a data set."""
+    return write_episodes(tmp_path_factory.mktemp("episodes"))
+
+
+def test_an_epoch_shows_nothing_twice_and_the_next_is_shuffled_anew() -> None:
+    steps = [data.batch(10, 3, 7, step) for step in range(6)]
+    for epoch in (steps[:3], steps[3:]):
+        assert len(set(np.concatenate(epoch).tolist())) == 9
+    assert not np.array_equal(np.concatenate(steps[:3]), np.concatenate(steps[3:]))
+    np.testing.assert_array_equal(data.batch(10, 3, 7, 4), steps[4])
+    assert not np.array_equal(data.batch(10, 3, 8, 0), steps[0])
+
+
+def latent_set(count: int, actions: np.ndarray) -> data.LatentSet:
+    """Episodes of the shipped rig whose latents say which episode and view they are of."""
+    views = len(RIG.cameras)
+    color = np.zeros((count, views, 1, 1, 1, 3), np.uint8)
+    empty = data.Shard(color, color[..., 0].astype(np.uint16), actions, ())
+    c = CONFIG.codec.latent_channels
+    which = np.arange(count * views, dtype=np.float16).reshape(count, views, 1, 1, 1, 1, 1)
+    latents = np.tile(which, (1, 1, 2, c, CONFIG.latent_frames, *CONFIG.latent_size))
+    words = tuple(tuple("ab"[: actions.shape[1]]) for _ in range(count))
+    cameras = empty.cameras(RIG, CONFIG.window)
+    return data.LatentSet(latents, actions, words, *cameras, latents[:, :, :, :, 0])
+
+
+@pytest.mark.parametrize("there", [["touch"], ["drawer", "orange"], ["touch", "orange"]])
+def test_a_data_set_has_its_share_whatever_else_is_missing(there: list[str]) -> None:
+    torch.manual_seed(0)
+    actions = smooth_actions(np.random.default_rng(0), (2, 1))
+    one = latent_set(2, actions)
+    vae = TrajectoryVae(CONFIG.trajectory, 7)
+    made = batches.make_sources(dict.fromkeys(there, one), one, vae, ARM)
+    whole = sum(VIDEO_SHARES[name] for name in there)
+    assert made.shares.tolist() == pytest.approx([VIDEO_SHARES[name] / whole for name in there])
+
+
+def drawn_cameras(count: int, views: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Intrinsics [N, V, 4] and poses [N, V, 4, 4], different for every episode and view."""
+    rng = np.random.default_rng(seed)
+    lenses = np.tile([93.5, 93.4, 23.5, 15.5], (count, views, 1)) * rng.uniform(
+        0.9, 1.1, (count, views, 1)
+    )
+    poses = np.zeros((count, views, 4, 4))
+    for index in np.ndindex(count, views):
+        azimuth, height = rng.uniform(-3.0, 3.0), rng.uniform(0.4, 0.8)
+        eye = np.array([0.33 + 0.6 * np.cos(azimuth), 0.6 * np.sin(azimuth), height])
+        poses[index] = look_at(eye, np.array([0.33, 0.0, 0.05]))
+    return lenses, poses
+
+
+@pytest.mark.parametrize("kind", ["many", "one", "ground"])
+def test_every_sample_comes_with_the_cameras_that_saw_it(kind: str) -> None:
+    torch.manual_seed(0)
+    rng, views = np.random.default_rng(0), len(RIG.cameras)
+    actions = smooth_actions(rng, (6, 2 if kind == "ground" else 1))
+    lenses, poses = drawn_cameras(6, views, seed=1)
+    one = replace(latent_set(6, actions), intrinsics=lenses, base_from_camera=poses)
+    sources = batches.make_sources({"touch": one}, one, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    training = curriculum.GeneratorTraining(ground_batch=8, one_batch=8, many_batch=8)
+    batch = batches.draw_batch(kind, sources, CONFIG, training, step=3)
+    shown, rows = batch.cameras.views, CONFIG.latent_size[0]
+    whole = ViewCameras.of(poses, camera_matrices(lenses), CONFIG)
+    for sample in range(8):
+        # What a latent holds says which episode and view it is of: see `latent_set`.
+        which = [int(batch.x0[sample, 0, 0, v * rows, 0]) for v in range(shown)]
+        episodes, order = np.array([divmod(code, views) for code in which]).T
+        wanted = whole.pick(episodes, order)
+        torch.testing.assert_close(batch.cameras.base_from_camera[sample], wanted.base_from_camera)
+        torch.testing.assert_close(batch.cameras.intrinsics[sample], wanted.intrinsics)
+        torch.testing.assert_close(batch.cameras.embedding[sample], wanted.embedding)
+
+
+def test_drawn_views_obey_the_rule_and_are_a_function_of_the_seed() -> None:
+    _, poses = drawn_cameras(60, 3, seed=2)
+    gaps = [gaps_deg(row, look_at_point(row)) for row in poses]
+    # What a collection draws: rigs that obey the rule as a whole.
+    rule = np.array([bool(sees_a_neighbour(gap).all()) for gap in gaps])
+    assert 0.3 < rule.mean() < 1.0
+    for count in (1, 2, 3):
+        order = batches.draw_views(poses[rule], count, np.random.default_rng(0))
+        again = batches.draw_views(poses[rule], count, np.random.default_rng(0))
+        np.testing.assert_array_equal(order, again)
+        assert len({tuple(row) for row in order}) > 2
+        for row, gap in zip(order, np.array(gaps)[rule], strict=True):
+            assert len(set(row)) == count
+            assert sees_a_neighbour(gap[np.ix_(row, row)]).all()
+    with pytest.raises(ConfigError, match="4 views asked for, the episodes have 3"):
+        batches.draw_views(poses, 4, np.random.default_rng(0))
+
+
+def test_shards_of_before_cameras_were_stored_get_the_rigs(episodes: Path) -> None:
+    shard = data.load_shard(data.shard_paths([episodes / "touch"])[0])
+    lenses, poses = shard.cameras(RIG, CONFIG.window)
+    assert lenses.shape == (40, len(RIG.cameras), 4)
+    np.testing.assert_array_equal(poses[39, 2], RIG.cameras[2].base_from_camera)
+    fewer = replace(RIG, cameras=RIG.cameras[:2])
+    with pytest.raises(ConfigError, match=r"episodes of 4 views.*has 2; .*--rig.*collect"):
+        shard.cameras(fewer, CONFIG.window)
+
+
+def test_pictures_of_another_window_are_refused(episodes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds pictures of 48x32.* 96x64; .*--preset"):
+        data.load_latents(
+            [episodes / "touch"],
+            tmp_path,
+            StackedCodec(CONFIG.codec),
+            replace(CONFIG, window=TINY.window),
+            "0" * 64,
+            choose(),
+            RIG,
+        )
+
+
+def test_stills_are_the_background(episodes: Path, tmp_path: Path) -> None:
+    """With stills the background is each episode's own; without, what a shard has in common."""
+    path = data.shard_paths([episodes / "touch"])[0]
+    (tmp_path / "touch").mkdir()
+    lenses, poses = drawn_cameras(40, len(RIG.cameras), seed=3)
+    with np.load(path) as shard:
+        arrays = {key: shard[key] for key in shard.files}
+    np.savez(
+        tmp_path / "touch" / path.name, **arrays, intrinsics=lenses, base_from_camera=poses,
+        still_color=arrays["color"][:, :, 0], still_depth_mm=arrays["depth_mm"][:, :, 0],
+    )  # fmt: skip
+    network = StackedCodec(CONFIG.codec)
+    loaded = [
+        data.load_latents([folder], tmp_path / name, network, CONFIG, "0" * 64, choose(), RIG)
+        for name, folder in (("with", tmp_path / "touch"), ("without", episodes / "touch"))
+    ]
+    stated, plain = loaded
+    np.testing.assert_allclose(stated.background, stated.latents[..., 0, :, :], atol=1e-2)
+    np.testing.assert_array_equal(stated.base_from_camera, poses)
+    assert np.ptp(plain.background.astype(float), axis=0).max() == 0
+    assert plain.background.shape == stated.background.shape
+    kept, held = stated.split(3)
+    assert (len(kept), len(held)) == (37, 3)
+    np.testing.assert_array_equal(held.intrinsics, lenses[-3:])
+
+
+def test_the_refiner_takes_one_rig_only(episodes: Path, tmp_path: Path) -> None:
+    path = data.shard_paths([episodes / "touch"])[0]
+    with np.load(path) as shard:
+        arrays = {key: shard[key] for key in shard.files}
+    _, poses = drawn_cameras(40, len(RIG.cameras), seed=3)
+    (tmp_path / "touch").mkdir()
+    np.savez(tmp_path / "touch" / path.name, **arrays, base_from_camera=poses)
+    with pytest.raises(ConfigError, match="cameras differ from episode to episode.*collect"):
+        refine_data.load_episodes([tmp_path / "touch"])
