@@ -132,6 +132,10 @@ class Coupling:
                 f"({AT_REST_RAD_S} at most)"
             )
         offsets = np.zeros_like(self._offsets)
+        if self.phase is CouplingPhase.PAUSED:
+            # It stands at the set-point that is repeated; what was measured may be older.
+            self._go_on(offsets, now_ns)
+            return
         self._check_apart(leader, offsets, follower.positions)
         self._offsets = offsets
         self._pursuit.start(follower.positions)

@@ -87,7 +87,11 @@ class Pursuit:
         # A target at full speed could not be caught up with; and the way to it needs some room.
         speeds = np.clip(speeds, -0.95 * fastest, 0.95 * fastest)
         now = self._relative(target, speeds, elapsed_s, fastest)
-        leaves = ~self._can_stop(now)
+        # Checked last, on what is to be sent: a way that is none brakes instead.
+        change = np.abs(now.velocities - self.state.velocities)
+        leaves = ~self._can_stop(now) | (
+            change > self._acceleration * elapsed_s * (1 + 1e-4) + 1e-9
+        )
         if leaves.any():
             braked = self._braking(self.state, elapsed_s)
             now = Moving(
