@@ -10,6 +10,8 @@ from mvista_world.attention import layer_norm, zeroed
 from mvista_world.config import CrossViewConfig
 from mvista_world.views import TokenGeometry
 
+EPSILON = 1e-5
+
 
 class CrossViewAttention(nn.Module):
     """(V - 1) K keys per query: K places on its line in every other view, each moved a little.
@@ -30,8 +32,8 @@ class CrossViewAttention(nn.Module):
         self.to_q = nn.Linear(dim, width)
         self.to_k = nn.Linear(dim, width)
         self.to_v = nn.Linear(dim, width)
-        self.norm_q = nn.RMSNorm(width, eps=1e-5)
-        self.norm_k = nn.RMSNorm(width, eps=1e-5)
+        self.norm_q = nn.RMSNorm(width, eps=EPSILON)
+        self.norm_k = nn.RMSNorm(width, eps=EPSILON)
         self.offset = nn.Sequential(
             nn.Conv1d(2 * width + 1, width, 1), nn.GELU(), zeroed(nn.Conv1d(width, 2, 1))
         )
@@ -53,7 +55,8 @@ class CrossViewAttention(nn.Module):
         pixels = lines.pixels.to(wide).transpose(-2, -3).unsqueeze(1)
         first = sample(read[..., : self.width, :, :], pixels)
         found = sample(read, pixels + self.offsets(query, first))
-        mixed = self.attend(query, *found.split(self.width, dim=4), lines.seen)
+        key, value = found.split(self.width, dim=4)
+        mixed = self.attend(query, key, value, lines.seen)
         out = self.to_out(mixed.mT).unflatten(3, (grid.rows, grid.columns))
         return tokens + grid.tokens(out.unflatten(1, (grid.modalities, grid.frames)))
 
@@ -87,7 +90,7 @@ class CrossViewAttention(nn.Module):
 def _rms_norm(norm: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
     """The module's norm, of the channels of [..., c, K, n]."""
     weight = norm.weight.to(x.dtype)[:, None, None]
-    return x * torch.rsqrt(x.square().mean(dim=-3, keepdim=True) + norm.eps) * weight
+    return x * torch.rsqrt(x.square().mean(dim=-3, keepdim=True) + EPSILON) * weight
 
 
 def sample(maps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
