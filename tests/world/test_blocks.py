@@ -30,6 +30,10 @@ from tests.world.tiny import (
 )
 
 LAYERS = CONFIG.transformer.num_layers
+ONE_LEFT_OUT = {
+    "cross_modality": replace(CONFIG, cross_modality=None),
+    "cross_view": replace(CONFIG, cross_view=None),
+}
 
 
 def evaluate(generator: MultiViewGenerator, conditions: Conditions) -> torch.Tensor:
@@ -65,8 +69,8 @@ def test_at_zero_the_blocks_are_diffusers_own_on_the_same_grid(views: int, modal
 
 def test_either_module_can_be_left_out_and_takes_its_weights_along() -> None:
     torch.manual_seed(0)
-    for field in ("cross_modality", "cross_view"):
-        without = MultiViewGenerator(replace(CONFIG, **{field: None})).state_dict()
+    for field, config in ONE_LEFT_OUT.items():
+        without = MultiViewGenerator(config).state_dict()
         assert without.keys() == {
             key for key in make_generator().state_dict() if f".{field}." not in key
         }
@@ -75,8 +79,8 @@ def test_either_module_can_be_left_out_and_takes_its_weights_along() -> None:
 def test_awake_modules_change_what_is_imagined() -> None:
     generator, conditions = make_generator(), make_conditions(1, 3)
     whole = evaluate(generator, conditions)
-    for field in ("cross_modality", "cross_view"):
-        less = MultiViewGenerator(replace(CONFIG, **{field: None})).eval()
+    for config in ONE_LEFT_OUT.values():
+        less = MultiViewGenerator(config).eval()
         less.load_state_dict(generator.state_dict(), strict=False)
         assert (evaluate(less, conditions) - whole).abs().max() > 1e-4
 
@@ -213,6 +217,7 @@ def test_style_that_was_saved_beside_the_backbone_is_found_again(tmp_path: Path)
     again.load_state_dict(load_file(tmp_path / "old.safetensors"))
     assert torch.equal(evaluate(again, conditions), evaluate(generator, conditions))
     # As part of a larger module too, as in the state of a training run.
-    pair = torch.nn.ModuleDict({"generator": make_generator(awakened=False)})
+    within_pair = make_generator(awakened=False)
+    pair = torch.nn.ModuleDict({"generator": within_pair})
     pair.load_state_dict({f"generator.{key}": value for key, value in old.items()})
-    assert torch.equal(evaluate(pair["generator"], conditions), evaluate(generator, conditions))
+    assert torch.equal(evaluate(within_pair, conditions), evaluate(generator, conditions))

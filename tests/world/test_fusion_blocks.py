@@ -217,7 +217,8 @@ def test_offsets_are_clamped_and_move_the_samples() -> None:
     query = torch.randn(2, WIDTH, 1, 5, generator=rng)
     found = torch.randn(2, WIDTH, 3, 5, generator=rng)
     with torch.no_grad():
-        module.offset[2].bias.copy_(torch.tensor([0.3, -9.0]))
+        last = module.offset.get_submodule("2")
+        last.load_state_dict({"bias": torch.tensor([0.3, -9.0])}, strict=False)
     moved = module.offsets(query, found)
     assert moved.shape == (2, 3, 5, 2)
     assert (moved[..., 1] == -VIEW.max_offset).all()

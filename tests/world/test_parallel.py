@@ -13,6 +13,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from mvista_world.flow import denoising_error
@@ -90,9 +91,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
     wanted = {"loss": loss.detach(), **gradients(one)}
     # The networks are imported once, in a process that has not computed anything, and forked there.
     multiprocessing.set_forkserver_preload([__name__])
-    torch.multiprocessing.start_processes(
-        as_one_of_two, (str(tmp_path),), PROCESSES, start_method="forkserver"
-    )
+    start_processes(as_one_of_two, (str(tmp_path),), PROCESSES, start_method="forkserver")
     for name in ("ddp", "fsdp"):
         found = torch.load(tmp_path / f"{name}.pt")
         assert found.keys() == wanted.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import ViewCameras
 
+M = TypeVar("M", bound=nn.Module)
 CONFIG_FOLDER = Path(__file__).parents[2] / "config"
 RIG = load_rig(CONFIG_FOLDER / "rigs/sim_cell.yaml")
 ARM = load_arm(CONFIG_FOLDER / "arms/piper.yaml")
@@ -58,7 +59,7 @@ CONFIG = ModelConfig(
 )
 
 
-def awake(module: nn.Module, seed: int = 0) -> nn.Module:
+def awake(module: M, seed: int = 0) -> M:
     """Every weight moved off its initial value, so that zero-initialised parts take part."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
