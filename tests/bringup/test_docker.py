@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mvista_cli.registry import find_command
@@ -196,6 +197,8 @@ def test_the_images_set_resolves_for_its_python(tmp_path: Path) -> None:
         [
             *(sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps"),
             *("--ignore-installed", "--only-binary=:all:", "--python-version", IMAGE_PYTHON),
+            # pip holds each against the Python that it runs on: below, against the image's.
+            "--ignore-requires-python",
             *(word for name in platforms for word in ("--platform", name)),
             *("--retries", "1", "--target", str(tmp_path / "site"), "--report", str(report)),
             *("-r", str(asked)),
@@ -214,6 +217,9 @@ def test_the_images_set_resolves_for_its_python(tmp_path: Path) -> None:
     where = {"python_version": IMAGE_PYTHON, "python_full_version": f"{IMAGE_PYTHON}.3"}
     where |= {"sys_platform": "linux", "platform_machine": "x86_64", "extra": ""}
     for one in found:
+        assert SpecifierSet(one.get("requires_python", "")).contains(f"{IMAGE_PYTHON}.3"), one[
+            "name"
+        ]
         for text in one.get("requires_dist", ()):
             needed = Requirement(text)
             name = canonicalize_name(needed.name)

@@ -38,6 +38,11 @@ NODES = {
     ),
     "mvista_calibration_ros.drift_node:DriftNode": (*files("config/drift.yaml"),),
     "mvista_bringup.cell_display_node:CellDisplayNode": (),
+    "mvista_teleop.teleop_node:TeleopNode": (*files("config/teleop.yaml"),),
+    "mvista_recorder.recorder_node:RecorderNode": (
+        *("-p", "root:=build/fuzz", "-p", "rig_file:=config/rigs/sim_cell.yaml"),
+        *("-p", "arm_file:=config/arms/piper.yaml"),
+    ),
 }
 """Every node that hears a topic all the time, with the arguments its launch gives it. The driver is
 showered at its wire (test_can.py) and by its port; planning, which looks when asked, below."""

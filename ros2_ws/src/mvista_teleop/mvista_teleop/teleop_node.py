@@ -47,7 +47,7 @@ class TeleopNode(HouseNode):
         gated = settings.wiring == HOST
         self._coupling, self._report = coupling, CouplingReport(coupling, arm.joint_names, gated)
         self._arms = SetPointTopics(self, coupling, arm.joint_names, settings, self._on_step)
-        self._services = CouplingServices(self, coupling, self._arms, gated)
+        self._operator = CouplingServices(self, coupling, self._arms, gated)
         self._states = self.create_publisher(TeleopState, "teleop/state", qos.STATUS)
         for type_, name, hear in (
             (LeaderStatus, settings.leader, self._on_leader_status),

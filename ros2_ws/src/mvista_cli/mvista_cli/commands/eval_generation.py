@@ -14,7 +14,6 @@ EPILOG = (
     "is computed where --i3d names the weights of an I3D trained on Kinetics-400, which are not "
     "here; another network's numbers would compare with nobody's."
 )
-STANDARD = "standard"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,14 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "not of another motion that the words allow",
     )
     parser.add_argument(
-        "--camera",
-        action="append",
-        default=[],
-        metavar="AZIMUTH,PITCH,DISTANCE",
+        "--camera", action="append", default=[], metavar="AZIMUTH,PITCH,DISTANCE",
         help="ask for the first imagined view from here instead (degrees, degrees, m round the "
-        f"rig's look-at point); more than once for a table; '{STANDARD}': the trained camera, "
+        "rig's look-at point); more than once for a table; 'standard': the trained camera, "
         "azimuth 0, 44 and 90, pitch 30, distance 1 m",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--rig",
         type=Path,
@@ -44,11 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a rig file whose cameras are asked for, by the checkpoint's names",
     )
     parser.add_argument(
-        "--drawn",
-        choices=("in-range", "held-out"),
+        "--drawn", choices=("in-range", "held-out"),
         help="ask each scene's views from a rig drawn by its seed: as training draws them, or only "
         "where it never does",
-    )
+    )  # fmt: skip
     parser.add_argument("--i3d", type=Path, help="TorchScript I3D of the FVD tools, for FVD")
     parser.add_argument("--pictures", type=Path, help="write film strips of the first scene here")
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
@@ -59,29 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import write_json
     from mvista_eval.generation.pictures import write_sheets
-    from mvista_eval.generation.table import (
-        GenerationRequest,
-        lines_of,
-        measure,
-        pose_lines,
-        scenes,
-    )
-    from mvista_eval.generation.viewpoints import STANDARD as standard_viewpoints
-    from mvista_eval.generation.viewpoints import parse_viewpoint
+    from mvista_eval.generation.table import GenerationRequest, in_words, measure, scenes
+    from mvista_eval.generation.viewpoints import viewpoints_of
 
-    viewpoints = [
-        viewpoint
-        for text in args.camera
-        for viewpoint in (standard_viewpoints if text == STANDARD else (parse_viewpoint(text),))
-    ]
     asked = GenerationRequest(
-        args.task, args.episodes, args.seed, args.checkpoint, args.rig, tuple(viewpoints),
+        args.task, args.episodes, args.seed, args.checkpoint, args.rig, viewpoints_of(args.camera),
         args.told, args.i3d, (args.drawn or "").replace("-", " "),
     )  # fmt: skip
     rows, document = measure(asked, args.fresh)
-    lines = pose_lines(rows) if viewpoints else lines_of(rows)
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.write(f"LPIPS {document['lpips']}\nFVD {document['fvd']}\n")
+    sys.stdout.write(in_words(asked, rows, document) + "\n")
     write_json(args.json, document)
     if args.pictures is not None:
         for path in write_sheets(scenes(asked)[:: args.episodes], args.pictures):

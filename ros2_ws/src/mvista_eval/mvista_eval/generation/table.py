@@ -152,6 +152,12 @@ def fvd_of(scores: Sequence[ViewScore]) -> dict[str, dict[str, float]]:
     }
 
 
+def in_words(asked: GenerationRequest, rows: Sequence[GenerationRow], document: Any) -> str:
+    """What `measure` found, as a person reads it."""
+    lines = pose_lines(rows) if asked.viewpoints else lines_of(rows)
+    return "\n".join([*lines, f"LPIPS {document['lpips']}", f"FVD {document['fvd']}"])
+
+
 def lines_of(rows: Sequence[GenerationRow]) -> list[str]:
     """All figures of whole views, then two of every part, with how many scenes counted."""
     lines = []

@@ -42,6 +42,14 @@ STANDARD = (
 """The shipped rig's cam2, then one thing changed at a time."""
 
 
+def viewpoints_of(texts: Sequence[str]) -> tuple[Viewpoint, ...]:
+    """Each by `parse_viewpoint`; "standard" stands for `STANDARD`."""
+    found: list[Viewpoint] = []
+    for text in texts:
+        found.extend(STANDARD if text == "standard" else (parse_viewpoint(text),))
+    return tuple(found)
+
+
 def parse_viewpoint(text: str) -> Viewpoint:
     """ "AZIMUTH,PITCH,DISTANCE" in degrees and metres.
 
