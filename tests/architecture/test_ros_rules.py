@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.architecture.source_tree import (
@@ -94,3 +96,23 @@ def test_a_topic_is_heard_through_the_listening_helper() -> None:
         if callee.split(".")[-1] == "create_subscription" or callee == "Subscription"
     ]
     assert not strays, f"use HouseNode.listen (mvista_ros.listening): {strays}"
+
+
+def test_no_node_takes_a_name_that_rclpy_keeps_for_itself() -> None:
+    """`self._services = ...` in a node replaces the list that rclpy's executors go through."""
+    spec = find_spec("rclpy")
+    assert spec is not None and spec.origin is not None
+    source = Path(spec.origin).with_name("node.py").read_text(encoding="utf-8")
+    kept = set(re.findall(r"\bself\.(_[a-z]\w*)", source))
+    assert {"_services", "_timers", "_publishers"} <= kept
+    taken = [
+        f"{_where(path, node)} self.{node.attr}"
+        for path in shipped_files()
+        if path.name.endswith("node.py")
+        for kind in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(kind, ast.ClassDef) and any("Node" in ast.unparse(b) for b in kind.bases)
+        for node in ast.walk(kind)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if ast.unparse(node.value) == "self" and node.attr in kept
+    ]
+    assert not taken

@@ -45,11 +45,11 @@ class ReplayNode(HouseNode):
         clock = self.system_clock
         cameras = load_recording(settings.recording)
         self._replay = Replay(cameras, clock, settings.speed, settings.loop, settings.restamp)
-        self._publishers = {
+        self._outlets = {
             name: CapturePublisher(self, f"{name}/", settings.preview_rate_hz, clock)
             for name in self._replay.cameras()
         }
-        self._played = dict.fromkeys(self._publishers, -1)
+        self._played = dict.fromkeys(self._outlets, -1)
         self._skipped = 0
         self._damaged, self._damage = 0, ""
         self._pace = Pace(0.0, clock.monotonic_ns())
@@ -67,12 +67,12 @@ class ReplayNode(HouseNode):
 
     def _change(self, settings: ReplayParameters) -> None:
         self._replay.play(settings.speed, settings.loop)
-        for publisher in self._publishers.values():
+        for publisher in self._outlets.values():
             publisher.preview_rate(settings.preview_rate_hz)
 
     def _tick(self) -> None:
         clock = self.system_clock
-        for name, publisher in self._publishers.items():
+        for name, publisher in self._outlets.items():
             position = self._replay.position(name)
             if position is None or position == self._played[name]:
                 continue
