@@ -20,14 +20,14 @@ from mvista_core.rig import load_rig
 from mvista_core.timing import NS_PER_S, ManualClock
 from mvista_recorder import schemas
 from mvista_recorder.bag_export import convert_to_bag
-from mvista_recorder.camera_feed import FRAMES, depth_frame
+from mvista_recorder.camera_feed import FRAMES
 from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.episode_writer import EpisodeWriter
 from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, CameraChannels
 from mvista_recorder.many import in_parallel
 from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
 from mvista_ros.convert.jpeg import encode_jpeg
-from mvista_ros.convert.stamps import optical_frame
+from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 from tests.recorder.made import ARM, JOINTS, RIG, START_NS, head
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,7 @@ def recorded(
 ) -> tuple[Path, Images]:
     clock, rng, images = ManualClock(START_NS), np.random.default_rng(0), {}
     writer = EpisodeWriter(root, head(cameras=CAMERAS, **other), clock)
-    frames = {(optical_frame(name), depth_frame(name)): OFFSET for name in CAMERAS}
+    frames = {(optical_frame(name), depth_optical_frame(name)): OFFSET for name in CAMERAS}
     writer.open(FRAMES)
     writer.add(FRAMES.name, START_NS, START_NS, schemas.transforms_to_bytes(frames, START_NS))
     writer.open(JOINTS)
@@ -88,9 +88,14 @@ def recorded(
                 ),
                 topics.color_info: schemas.lens_to_bytes(COLOR, stamp_ns, optical_frame(name)),
                 topics.depth: schemas.picture_to_bytes(
-                    DEPTH_FORMAT, depth_to_transport(depth), stamp_ns + 1_000_000, depth_frame(name)
+                    DEPTH_FORMAT,
+                    depth_to_transport(depth),
+                    stamp_ns + 1_000_000,
+                    depth_optical_frame(name),
                 ),
-                topics.depth_info: schemas.lens_to_bytes(DEPTH, stamp_ns, depth_frame(name)),
+                topics.depth_info: schemas.lens_to_bytes(
+                    DEPTH, stamp_ns, depth_optical_frame(name)
+                ),
             }
             for topic, data in told.items():
                 writer.open(topic)

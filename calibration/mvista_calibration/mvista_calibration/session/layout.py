@@ -24,8 +24,8 @@ from mvista_calibration.records import Board, SessionCamera, WorkspaceBox
 from mvista_core.documents import Document, read_document
 from mvista_core.errors import CalibrationError
 from mvista_core.files import replace_file
-from mvista_core.records import Float32, Float64, Intrinsics, UInt8
-from mvista_core.rig import parse_lens
+from mvista_core.records import Float32, Float64, UInt8
+from mvista_core.rig import lens_document, parse_lens
 
 FORMAT = 1
 """Of session.yaml; readers refuse others."""
@@ -215,19 +215,6 @@ def parse_shot(path: Path) -> ShotNotes:
         () if joints is None else tuple((n, v.number()) for n, v in joints.entries().items()),
         unit_mm * 1e-3,
     )
-
-
-def lens_document(lens: Intrinsics) -> dict[str, Any]:
-    """As `intrinsics:` in session.yaml."""
-    return {
-        "width_px": lens.width_px,
-        "height_px": lens.height_px,
-        "fx_px": float(lens.fx_px),
-        "fy_px": float(lens.fy_px),
-        "cx_px": float(lens.cx_px),
-        "cy_px": float(lens.cy_px),
-        "distortion": [float(d) for d in lens.distortion],
-    }
 
 
 def _parse_board(body: Document) -> Board:

@@ -68,7 +68,7 @@ class CapturePublisher:
             depth_mm = capture.registered_depth_mm()
             self._depth.publish(image_to_bytes(depth_mm, "16UC1", stamp_ns, frame_id))
         if self._native is not None and _read(self._native):
-            own = f"{capture.camera}_depth_optical_frame"
+            own = convert.depth_optical_frame(capture.camera)
             self._native.publish(
                 image_to_bytes(capture.native_depth_mm, "16UC1", capture.depth_stamp_ns, own)
             )

@@ -23,12 +23,11 @@ from mvista_core.capture import Capture
 from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError, ObservationError
 from mvista_core.records import Intrinsics
-from mvista_core.rig import parse_lens
+from mvista_core.rig import lens_document, parse_lens
 
 VERSION = 1
 INDEX = "recording.yaml"
 COLUMNS = ["stamp_ns", "color", "depth"]
-_INTRINSICS = ("width_px", "height_px", "fx_px", "fy_px", "cx_px", "cy_px")
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def save_recording(folder: Path | str, shots: Iterable[Capture], lossless: bool 
     for camera, rows in lines.items():
         with (folder / camera / "frames.csv").open("w", newline="", encoding="utf-8") as output:
             csv.writer(output).writerows([COLUMNS, *rows])
-    cameras = {name: _lens_document(lens) for name, lens in lenses.items()}
+    cameras = {name: lens_document(lens) for name, lens in lenses.items()}
     text = yaml.safe_dump({"version": VERSION, "cameras": cameras}, sort_keys=False)
     (folder / INDEX).write_text(text, encoding="utf-8")
     return sum(len(rows) for rows in lines.values())
@@ -144,8 +143,3 @@ def _pixels(path: Path, mode: str) -> Any:
             return np.asarray(image if image.mode == mode else image.convert(mode))
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise ObservationError(f"{path} cannot be read: {error}") from None
-
-
-def _lens_document(lens: Intrinsics) -> dict[str, Any]:
-    document: dict[str, Any] = {name: getattr(lens, name) for name in _INTRINSICS}
-    return {**document, "distortion": list(lens.distortion)}

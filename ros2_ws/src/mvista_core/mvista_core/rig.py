@@ -97,7 +97,7 @@ def _parse_camera(name: str, body: Document) -> CameraCalibration:
 
 
 def parse_lens(body: Document) -> Intrinsics:
-    """A lens as rig and session files hold it: sizes whole, focal lengths above 0."""
+    """A lens as `lens_document` gives it: sizes whole, focal lengths above 0."""
     for key in ("fx_px", "fy_px"):
         if body[key].number() <= 0.0:
             raise body[key].refuse("is not above 0")
@@ -155,15 +155,16 @@ def _camera_document(camera: CameraCalibration) -> dict[str, Any]:
     return document
 
 
-def lens_document(i: Intrinsics) -> dict[str, Any]:
+def lens_document(lens: Intrinsics) -> dict[str, Any]:
+    """What `parse_lens` reads: in rig, session and recording files, and at a camera's tap."""
     return {
-        "width_px": i.width_px,
-        "height_px": i.height_px,
-        "fx_px": i.fx_px,
-        "fy_px": i.fy_px,
-        "cx_px": i.cx_px,
-        "cy_px": i.cy_px,
-        "distortion": list(i.distortion),
+        "width_px": lens.width_px,
+        "height_px": lens.height_px,
+        "fx_px": float(lens.fx_px),
+        "fy_px": float(lens.fy_px),
+        "cx_px": float(lens.cx_px),
+        "cy_px": float(lens.cy_px),
+        "distortion": [float(d) for d in lens.distortion],
     }
 
 

@@ -28,7 +28,7 @@ from mvista_recorder.layout import (
 )
 from mvista_recorder.recorder import Recorder
 from mvista_ros.convert.jpeg import encode_jpeg
-from mvista_ros.convert.stamps import optical_frame
+from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 
 JPEG_QUALITY = 95
 """Of cameras that give pixels; those that give a JPEG keep theirs."""
@@ -51,7 +51,7 @@ class StaticFrames:
     def tell(self, camera: str, color_from_depth: Float64) -> None:
         """One camera's depth sensor became known."""
         with self._lock:
-            self._poses[optical_frame(camera), depth_frame(camera)] = color_from_depth
+            self._poses[optical_frame(camera), depth_optical_frame(camera)] = color_from_depth
             stamp_ns = self._clock.now_ns()
             data = schemas.transforms_to_bytes(self._poses, stamp_ns)
         self._recorder.hear(FRAMES, stamp_ns, data)
@@ -79,7 +79,9 @@ class CameraFeed:
             return
         self._calibration = calibration
         self._color_info = schemas.lens_to_bytes(calibration.color, 0, optical_frame(self.name))
-        self._depth_info = schemas.lens_to_bytes(calibration.depth, 0, depth_frame(self.name))
+        self._depth_info = schemas.lens_to_bytes(
+            calibration.depth, 0, depth_optical_frame(self.name)
+        )
         self._frames.tell(self.name, calibration.color_from_depth)
         self._recorder.blame(
             self._topics.color, lens_fault_by_rig(calibration.color, self._rig_lenses)
@@ -116,7 +118,9 @@ class CameraFeed:
             EpisodeError: no depth image.
         """
         data = depth_to_transport(depth_mm)
-        message = schemas.picture_to_bytes(DEPTH_FORMAT, data, stamp_ns, depth_frame(self.name))
+        message = schemas.picture_to_bytes(
+            DEPTH_FORMAT, data, stamp_ns, depth_optical_frame(self.name)
+        )
         self._recorder.hear(self._topics.depth, stamp_ns, message, sequence, lost)
         self._recorder.hear(
             self._topics.depth_info, stamp_ns, schemas.restamped(self._depth_info, stamp_ns)
@@ -129,11 +133,6 @@ class CameraFeed:
     def drop_depth(self) -> None:
         """A depth image could not be taken."""
         self._recorder.drop(self._topics.depth)
-
-
-def depth_frame(camera: str) -> str:
-    """Name of a depth sensor's optical frame."""
-    return f"{camera}_depth_optical_frame"
 
 
 def lens_fault_by_rig(lens: Intrinsics, known: tuple[Intrinsics, ...]) -> str:

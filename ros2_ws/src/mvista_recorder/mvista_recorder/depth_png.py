@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mvista_core.errors import EpisodeError
-
-UInt16 = NDArray[np.uint16]
+from mvista_core.records import UInt16
 
 MOST_PIXELS = 1 << 26
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -13,13 +13,12 @@ from mvista_core.geometry import pose_from, rotation_from_quaternion
 from mvista_core.records import Float64, Intrinsics
 from mvista_core.registration import StreamCalibration
 from mvista_recorder import schemas
-from mvista_recorder.camera_feed import depth_frame
 from mvista_recorder.depth_png import depth_from_transport
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import TF_STATIC, CameraChannels
 from mvista_recorder.sync import Stamps, nearest
 from mvista_ros.convert.jpeg import decode_jpeg
-from mvista_ros.convert.stamps import optical_frame
+from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 
 PAIRED_WITHIN_NS = 20_000_000
 """Colour and depth of one capture are stamped closer together than this."""
@@ -127,7 +126,7 @@ def captures(
 def _camera(
     reader: EpisodeReader, name: str, seen: _Seen, frames: Mapping[tuple[str, str], Float64]
 ) -> EpisodeCamera:
-    color_from_depth = frames.get((optical_frame(name), depth_frame(name)))
+    color_from_depth = frames.get((optical_frame(name), depth_optical_frame(name)))
     if seen.color_lens is None or seen.depth_lens is None or color_from_depth is None:
         raise EpisodeError(
             f"{reader.folder.name}: nothing says how the images of {name} are to be read "

@@ -262,7 +262,7 @@ class Recorder:
                 if watch.plan.rate_hz:
                     writer.open(watch.plan.topic)
             now_ns = self._clock.now_ns()
-            for topic, data in self._latched.values():
+            for topic, data in list(self._latched.values()):
                 writer.open(topic)
                 writer.add(topic.name, now_ns, now_ns, data)
         except MvistaError:

@@ -21,10 +21,10 @@ def run(args: argparse.Namespace) -> int:
     import yaml
 
     from mvista_calibration.recorded import lenses
-    from mvista_calibration.session.layout import lens_document
     from mvista_cli.operator.progress import percent
     from mvista_core.errors import ConfigError
     from mvista_core.files import replace_file
+    from mvista_core.rig import lens_document
 
     found = lenses(args.session, args.camera, not args.plain, percent)
     for camera, result in found.items():

@@ -45,6 +45,7 @@ from mvista_ros.convert.rollouts import (
     rollout_to_msg,
 )
 from mvista_ros.convert.stamps import (
+    depth_optical_frame,
     header,
     ns_to_duration,
     ns_to_stamp,
@@ -61,6 +62,7 @@ __all__ = [
     "color_from_msg",
     "color_to_msg",
     "depth_from_msg",
+    "depth_optical_frame",
     "depth_to_mm",
     "depth_to_msg",
     "error_from_outcome",

@@ -30,6 +30,11 @@ def optical_frame(camera: str) -> str:
     return f"{camera}_color_optical_frame"
 
 
+def depth_optical_frame(camera: str) -> str:
+    """Name of its depth sensor's optical frame."""
+    return f"{camera}_depth_optical_frame"
+
+
 def header(stamp_ns: int, frame_id: str) -> Header:
     """A header."""
     return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
