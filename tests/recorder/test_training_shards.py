@@ -195,12 +195,15 @@ def test_joints_are_those_of_their_moment_and_in_the_arm_files_order(
 
 def test_the_trainers_own_reader_takes_it(made: tuple[Path, Path, Images]) -> None:
     from mvista_eval.dataset import describe
-    from mvista_world.training.data import load_shard, shard_paths, templates
+    from mvista_world.training.data import load_shard, shard_paths
+    from mvista_world.training.data_sets import find_data_sets
 
     (path,) = shard_paths([made[1]])
     shard = load_shard(path)
     assert shard.instructions == (("open the drawer",),) * 2 and shard.actions.shape[2:] == (96, 7)
-    assert templates([made[1]]) == ("open the drawer",)
+    (found,) = find_data_sets(made[1])
+    assert found.templates == ("open the drawer",) and found.cameras == CAMERAS
+    found.require_rig(load_rig(RIG))
     assert "2 episodes" in describe(made[1])[0] or "episodes 2" in describe(made[1])[0]
 
 

@@ -18,6 +18,9 @@ from mvista_world.training import data
 from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 
+HELD_OUT = 16
+"""Last episodes, at most, which no step sees."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
@@ -111,7 +114,7 @@ def train_codec(
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
     shown = _episodes(folders, limit)
     color, depth = shown.color, shown.depth
-    cut = len(color) - 16
+    cut = len(color) - data.held_out(len(color), HELD_OUT)
 
     def loss_at(step: int) -> StepLoss:
         rng = np.random.default_rng((training.seed, step))

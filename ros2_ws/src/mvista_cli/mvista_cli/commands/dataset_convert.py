@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--stride", type=float, default=1.6, help="training: s between windows")
     parser.add_argument(
+        "--preset", default="tiny", help="training: of the model, its window and frame times"
+    )
+    parser.add_argument(
         "--action",
         choices=("command", "leader", "joints"),
         default="command",
@@ -55,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
 def _to_training(args: argparse.Namespace) -> int:
     from mvista_recorder.many import episodes_of
     from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
+    from mvista_world.config import preset
 
     folders = chosen_episodes(episodes_of(args.folder), args.labels, args.practice)
-    job = TrainingJob(folders, args.out, args.stride)
+    job = TrainingJob(folders, args.out, args.stride, preset(args.preset).episode)
     kept, _ = _told(convert_to_training(job, args.workers), len(folders), args.out, "windows")
     return 0 if kept else 2
 
