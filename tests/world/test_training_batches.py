@@ -187,6 +187,26 @@ def test_stills_are_the_background(episodes: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(held.intrinsics, lenses[-3:])
 
 
+def test_shards_of_one_demonstration_each_have_the_data_sets_background(
+    episodes: Path, tmp_path: Path
+) -> None:
+    """As if all lay in one shard: an arm that rests in its own demonstration is no background."""
+    with np.load(data.shard_paths([episodes / "touch"])[0]) as shard:
+        arrays = {key: shard[key][:6] for key in shard.files}
+    for name, parts in (("one", [slice(0, 6)]), ("many", [slice(0, 1), slice(1, 4), slice(4, 6)])):
+        (tmp_path / name).mkdir()
+        for k, rows in enumerate(parts):
+            few = {key: value[rows] for key, value in arrays.items()}
+            np.savez(tmp_path / name / f"shard-{k:05d}.npz", **few)
+    network = StackedCodec(CONFIG.codec)
+    one, many = (
+        data.load_latents([tmp_path / n], tmp_path / "c", network, CONFIG, "0" * 64, choose(), RIG)
+        for n in ("one", "many")
+    )
+    assert np.ptp(many.background.astype(float), axis=0).max() == 0
+    np.testing.assert_allclose(many.background, one.background, atol=5e-3)
+
+
 def test_the_refiner_takes_one_rig_only(episodes: Path, tmp_path: Path) -> None:
     path = data.shard_paths([episodes / "touch"])[0]
     with np.load(path) as shard:

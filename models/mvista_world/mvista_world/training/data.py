@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +177,7 @@ def load_latents(
     """
     cache.mkdir(parents=True, exist_ok=True)
     parts: list[LatentSet] = []
+    plain: list[int] = []
     for path in shard_paths(folders):
         shard = load_shard(path)
         _require_window(shard, path, config.window)
@@ -186,11 +187,20 @@ def load_latents(
             encoded = encode_episodes(codec, shard.color, shard.depth_mm, config, compute)
             np.save(stored, encoded.numpy().astype(np.float16))
         latents = np.load(stored)
-        background = _background(shard, latents, stored, codec, config, compute)
+        background = _background(shard, stored, codec, config, compute)
+        if background is None:
+            plain.append(len(parts))
+            background = np.empty_like(latents[..., 0, :, :])
         cameras = shard.cameras(rig, config.window)
         _require_cameras(*cameras, path, config.window)
         parts.append(LatentSet(latents, shard.actions, shard.instructions, *cameras, background))
         _require_alike(parts[0], parts[-1], path)
+    if plain:
+        common = _common([parts[index].latents for index in plain])
+        for index in plain:
+            parts[index] = replace(
+                parts[index], background=np.broadcast_to(common, parts[index].background.shape)
+            )
     words = tuple(row for part in parts for row in part.instructions)
     arrays = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
@@ -251,22 +261,28 @@ def _require_cameras(
 
 def _background(
     shard: Shard,
-    latents: NDArray[np.float16],
     stored: Path,
     codec: VideoCodec,
     config: ModelConfig,
     compute: Compute,
-) -> NDArray[np.float16]:
-    """[N, V, 2, C, h, w]: of its stills, or what its episodes have in common where it has none."""
+) -> NDArray[np.float16] | None:
+    """[N, V, 2, C, h, w] of its stills; None where it has none."""
     if shard.still_color is None or shard.still_depth_mm is None:
-        common = latents.astype(np.float32).mean(axis=(0, 4))
-        return np.broadcast_to(common.astype(np.float16), (len(latents), *common.shape))
+        return None
     of_stills = stored.with_name(f"{stored.stem}-still.npy")
     if not of_stills.is_file():
         stills = shard.still_color, shard.still_depth_mm
         encoded = encode_episodes(codec, *stills, config, compute)
         np.save(of_stills, encoded[..., 0, :, :].numpy().astype(np.float16))
     return np.asarray(np.load(of_stills), np.float16)
+
+
+def _common(latents: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+    """The mean [V, 2, C, h, w] over all episodes and frames of several shards: one shard may be of
+    one demonstration alone."""
+    total = sum(part.sum(axis=(0, 4), dtype=np.float32) for part in latents)
+    count = sum(len(part) * part.shape[4] for part in latents)
+    return np.asarray(total / count, np.float16)
 
 
 def held_out(count: int, most: int) -> int:
