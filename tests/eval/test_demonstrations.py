@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mvista_bringup.paths import config_file
+from mvista_cli.cli import main
 from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig, save_rig
@@ -58,11 +59,17 @@ def test_it_becomes_training_data(job: DemonstrationJob, tmp_path: Path) -> None
     assert report.kept >= 2 and not report.dropped, report.words
 
 
-def test_what_is_there_is_not_made_again(job: DemonstrationJob) -> None:
+def test_what_is_there_is_not_made_again(
+    job: DemonstrationJob, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder,) = episode_folders(job.out)
     before = (folder / "episode.mcap").stat().st_mtime_ns
-    (again,) = demonstrate(job, 1)
-    assert again.words.endswith("made before")
+    words = ["dataset", "teleoperate", "--task", "open_drawer", "--episodes", "1"]
+    words += ["--first-seed", "7", "--out", str(job.out)]
+    assert main([*words, "--rig", str(job.rig.with_suffix(""))]) == 0
+    assert "made before" in capsys.readouterr().out
+    assert main(words) == 2, "the cell's own rig has four cameras"
+    assert "is of another task or rig" in capsys.readouterr().err
     assert (folder / "episode.mcap").stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="0 episodes"):
         replace(job, episodes=0)

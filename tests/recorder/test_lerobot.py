@@ -249,6 +249,26 @@ def test_images_that_are_not_of_their_lens_are_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").rglob("*.mp4"))
 
 
+def test_an_altered_episode_is_named_and_the_others_are_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "root"
+    altered, _ = recorded(root, count=3, calibration=SMALL, id="0000aaaa")
+    recorded(root, count=3, calibration=SMALL, id="0000bbbb")
+    content = bytearray((altered / "episode.mcap").read_bytes())
+    content[len(content) // 2] ^= 1
+    (altered / "episode.mcap").write_bytes(content)
+    out = tmp_path / "out"
+    command = ["dataset", "convert", str(root), "--to", "lerobot", "--out", str(out)]
+    assert main([*command, "--workers", "1"]) == 2
+    told = capsys.readouterr()
+    assert "at byte" in told.err and len(told.err.splitlines()) == 1
+    assert "3 frames, 0 left out, of 2 episodes" in told.out
+    (row,) = episodes(out)
+    assert row["source"].endswith("0000bbbb") and row["episode_index"] == 0
+    assert next(of_episode(out, 0))[1]["index"] == 0
+
+
 def test_the_action_may_be_the_next_pose(tmp_path: Path) -> None:
     folder, _ = recorded(tmp_path / "root", count=4, calibration=SMALL)
     rules = FrameRules(5, "joints")

@@ -8,6 +8,7 @@ set-points and the leader at 200 Hz.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from mvista_recorder import schemas
 from mvista_recorder.camera_feed import CameraFeed, StaticFrames
 from mvista_recorder.episode_writer import EpisodeHead, EpisodeWriter
 from mvista_recorder.layout import JOINT_STATE, Topic, is_finished
+from mvista_recorder.manifest import load_manifest
 from mvista_recorder.many import in_parallel
 from mvista_sim.cell import CONTROL_HZ, SimCell, SimClock
 from mvista_sim.demonstrator import HandManner, SimulatedLeader, demonstration
@@ -71,6 +73,9 @@ def demonstrate(job: DemonstrationJob, workers: int) -> Iterator[Demonstrated]:
     """Record what is not there yet, one after the other; a demonstration that fails is kept as one.
 
     The same job gives the same bytes.
+
+    Raises:
+        ConfigError, RigError: arm, rig or task; the folder holds demonstrations of others.
     """
     seeds = range(job.first_seed, job.first_seed + job.episodes)
     for _, found in in_parallel(_demonstrate, [(job, seed) for seed in seeds], workers):
@@ -81,18 +86,26 @@ def _demonstrate(task: tuple[DemonstrationJob, int]) -> Demonstrated:
     job, seed = task
     for there in sorted(job.out.glob(f"*-{seed:08x}*")) if job.out.is_dir() else ():
         if is_finished(there):
-            return Demonstrated(seed, "made before", f"{there.name}: made before")
+            return _made_before(job, seed, there)
         shutil.rmtree(there)
-    try:
-        desk = _Desk(job, seed)
-    except MvistaError as error:
-        return Demonstrated(seed, "", f"seed {seed}: [{error.code}] {error}")
+    desk = _Desk(job, seed)
     try:
         return desk.demonstrate()
     except MvistaError as error:
         return Demonstrated(seed, "", f"seed {seed}: [{error.code}] {error}")
     finally:
         desk.close()
+
+
+def _made_before(job: DemonstrationJob, seed: int, folder: Path) -> Demonstrated:
+    manifest = load_manifest(folder)
+    rig_hash = hashlib.sha256(job.rig.read_bytes()).hexdigest()
+    if (manifest.config.get("task"), manifest.rig_hash) != (job.task, rig_hash):
+        raise ConfigError(
+            f"{folder} is of another task or rig ({manifest.config.get('task')}, "
+            f"{manifest.rig_hash[:12]}); choose another folder with --out"
+        )
+    return Demonstrated(seed, manifest.label, f"{folder.name}: made before")
 
 
 class _Desk:
