@@ -281,6 +281,11 @@ def test_the_action_may_be_the_next_pose(tmp_path: Path) -> None:
 
 def test_episodes_of_unlike_rates_are_refused(tmp_path: Path) -> None:
     one, _ = recorded(tmp_path, count=3, calibration=SMALL)
-    with pytest.raises(EpisodeError, match=r"\[0\] images a second"):
-        frame_rate_hz([recorded(tmp_path, count=1, calibration=SMALL, id="0000aaaa")[0]])
+    still, _ = recorded(tmp_path, count=1, calibration=SMALL, id="0000aaaa")
+    with pytest.raises(EpisodeError, match=r"0000aaaa: .* 0\.0 images a second, most took 0"):
+        frame_rate_hz([still])
+    with pytest.raises(EpisodeError, match=r"0000aaaa: .* most took 5; an export has one rate"):
+        frame_rate_hz(
+            [one, still, recorded(tmp_path, count=3, calibration=SMALL, id="0000bbbb")[0]]
+        )
     assert frame_rate_hz([one]) == 5

@@ -38,6 +38,9 @@ a bus and nothing is sent; or the pose that is measured one frame later."""
 COMMAND_HOLDS_MS = 100.0
 """An arm's driver follows a set-point for so long; then it holds, and there is no action."""
 
+UNLIKE = 0.1
+"""Share by which an episode's rate may differ from the others'."""
+
 
 @dataclass(frozen=True)
 class FrameRules:
@@ -66,24 +69,27 @@ class Frames:
 
 
 def frame_rate_hz(folders: Sequence[Path]) -> int:
-    """The whole number of frames a second that all these episodes have, by their first camera.
+    """The whole number of frames a second that these episodes have, by their first camera.
 
     Raises:
-        EpisodeError: they differ.
+        EpisodeError: one is far from it.
     """
-    rates = set()
+    rates = {}
     for folder in folders:
         manifest = load_manifest(folder)
-        if not manifest.cameras:
-            raise EpisodeError(f"{folder.name} has no camera")
-        stream = manifest.streams.get(CameraChannels.of(manifest.cameras[0]).color.name)
-        rates.add(0 if stream is None else round(stream.rate_hz))
-    if len(rates) != 1 or 0 in rates:
+        name = CameraChannels.of(manifest.cameras[0]).color.name if manifest.cameras else ""
+        stream = manifest.streams.get(name)
+        rates[folder.name] = 0.0 if stream is None else stream.rate_hz
+    typical = round(float(np.median(list(rates.values()))))
+    # A rate that lost images lowered is still that rate; frames without them are left out later.
+    unlike = [name for name, rate in rates.items() if abs(rate - typical) > UNLIKE * typical]
+    if unlike or not typical:
+        first = unlike[0] if unlike else next(iter(rates))
         raise EpisodeError(
-            f"the first camera of {len(folders)} episodes took {sorted(rates)} images a second; "
-            "an export has one rate: convert those of one at a time"
+            f"{first}: its first camera took {rates[first]:.1f} images a second, most took "
+            f"{typical}; an export has one rate: convert those of one at a time"
         )
-    return rates.pop()
+    return typical
 
 
 def joint_labels(reader: EpisodeReader) -> tuple[str, ...]:
