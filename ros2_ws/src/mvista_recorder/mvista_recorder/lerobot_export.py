@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,21 @@ def convert_to_lerobot(job: LeRobotJob, workers: int) -> Iterator[Converted]:
         yield report
     kept = [index for index, report in enumerate(reports) if report.kept]
     if not kept:
+        _leave_nothing(job.out)
         raise EpisodeError(f"none of {len(reports)} episodes could be exported; see above")
     shape = _shape(EpisodeReader(job.folders[kept[0]]), job.rules)
     write_tables(job.out, shape, [_exported(job, index) for index in kept])
     _write_sources(job, {**identity, "episodes": [_noted(report) for report in reports]})
     shutil.rmtree(job.out / UNFINISHED)
+
+
+def _leave_nothing(out: Path) -> None:
+    """Of an export that gave no episode: the same folder may be asked for with other choices."""
+    shutil.rmtree(out / UNFINISHED)
+    (out / SOURCES).unlink()
+    for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()  # what others put there stays
 
 
 def _noted(report: Converted) -> dict[str, Any]:
