@@ -22,15 +22,13 @@ from mvista_world.training.request import TrainingRequest
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows = "; ".join(f"{recipe.network}: {recipe.text}" for recipe in RECIPES)
     parser.add_argument("network", choices=[recipe.network for recipe in RECIPES], help=rows)
-    data = "a data set, or a folder of data sets: whatever has a manifest"
-    parser.add_argument("--data", type=Path, default=Path("build/data"), help=data)
+    parser.add_argument("--data", type=Path, default=Path("build/data"), help="data sets, or one")
     parser.add_argument("--out", type=Path, default=Path("build/train"), help="working folder")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, help="length of the run (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=TrainingRequest.seed)
     parser.add_argument("--threads", type=int, default=TrainingRequest.threads)
-    rig, sim_cell = "that the data was recorded with", paths.config_file("rigs", "sim_cell.yaml")
-    parser.add_argument("--rig", type=Path, default=sim_cell, help=rig)
+    parser.add_argument("--rig", type=Path, default=paths.config_file("rigs", "sim_cell.yaml"))
     parser.add_argument("--arm", type=Path, default=paths.config_file("arms", "piper.yaml"))
     parser.add_argument(
         "--checkpoint",
