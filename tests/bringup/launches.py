@@ -14,6 +14,7 @@ from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import EMULATED_DEMO, SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import Entry
 from mvista_bringup.graph.teleop import TELEOP
+from mvista_bringup.graph.teleop_record import TELEOP_RECORD, TELEOP_RECORD_OPTIONS
 from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.paths import share_root
 from mvista_core.rig import load_rig
@@ -60,8 +61,17 @@ CALIBRATION = Launch(
     CALIBRATE_OPTIONS,
     ({}, {"arm": "left", "session": "sessions/monday", "namespace": "cell_a"}),
 )
-LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION)
-GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE, *TELEOP)
+RECORDING = Launch(
+    "teleop_record.launch.py",
+    TELEOP_RECORD,
+    TELEOP_RECORD_OPTIONS,
+    (
+        {"can_serial": "0017", "leader_can_serial": "0018"},
+        {"leader": "hand", "hand": "hand.csv", "namespace": "cell_a"},
+    ),
+)
+LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION, RECORDING)
+GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE, *TELEOP, *TELEOP_RECORD)
 SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
 RIG = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
 CAMERAS = RIG.names

@@ -15,6 +15,7 @@ import pytest
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import every_row
+from mvista_bringup.graph.teleop_record import TELEOP_RECORD, TELEOP_RECORD_OPTIONS
 from mvista_bringup.preflight import Call, in_words, look, look_at_rows
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ README = ROOT / "ros2_ws" / "src" / "mvista_bringup" / "README.md"
 GRAPHS = {
     "sim_demo": (SIM_DEMO, SIM_DEMO_OPTIONS),
     "real_robot": (REAL_ROBOT, REAL_ROBOT_OPTIONS),
+    "teleop_record": (TELEOP_RECORD, TELEOP_RECORD_OPTIONS),
 }
 ROW = re.compile(r"^\| `(\w+) ([^`]*)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 TABLE = ROW.findall(README.read_text(encoding="utf-8"))
@@ -45,7 +47,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ament prefix as `colcon build` makes it, on a machine without RViz."""
     prefix = tmp_path_factory.mktemp("prefix")
     shipped = {"share": str(ROOT), "rig": "sim_cell"}
-    for row in every_row((*SIM_DEMO, *REAL_ROBOT), shipped):
+    for row in every_row((*SIM_DEMO, *REAL_ROBOT, *TELEOP_RECORD), shipped):
         program = prefix / "lib" / row.package / row.executable
         program.parent.mkdir(parents=True, exist_ok=True)
         program.touch(0o755)

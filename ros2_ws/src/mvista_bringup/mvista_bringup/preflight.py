@@ -7,6 +7,7 @@ that is wrong comes with the line that mends it, and nothing is started while th
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ def look(call: Call) -> tuple[Finding, ...]:
 
 def look_at_rows(rows: Sequence[Spec], values: Mapping[str, str]) -> tuple[Finding, ...]:
     """What keeps these rows from working with these values, as far as files and names tell."""
-    parts = (_files, _frames, _instruction, _clashes)
+    parts = (_files, _frames, _instruction, _clashes, _episodes)
     # Two rows may need the same file.
     return tuple(dict.fromkeys(check for part in parts for check in part(rows, values)))
 
@@ -232,6 +233,31 @@ def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Findin
         if count > 1:
             said = f"{count} emulated arms on UDP port {port} of one bus"
             yield Finding(other, Severity.FAIL, said, f"{other}:={int(port) + 1}")
+
+
+def _episodes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the recorder could write where it is told to, and has the room that it asks for."""
+    for row in rows:
+        root = dict(row.parameters).get("root") if isinstance(row, NodeSpec) else None
+        if root is None:
+            continue
+        folder = Path(str(_resolved(root, values))).absolute()
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        name = _option(root) or "root"
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            yield Finding(
+                name, Severity.FAIL, f"nothing can be written to {folder}", f"{name}:=FOLDER"
+            )
+            continue
+        try:
+            asked = load_parameter_file(Path(values[SHARE]) / row.parameter_file)
+            least_gib = float(str(asked.get("least_free_gib", 0.0)))
+        except (MvistaError, OSError, ValueError):
+            return  # said among the files
+        free_gib = shutil.disk_usage(there).free / (1 << 30)
+        if free_gib < least_gib:
+            said = f"{folder} has {free_gib:.1f} GiB free; {least_gib:g} are left to others"
+            yield Finding(name, Severity.FAIL, said, f"free some, or {name}:=FOLDER elsewhere")
 
 
 def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[Finding]:
