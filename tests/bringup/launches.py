@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.graph.replay import REPLAY, REPLAY_OPTIONS
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import EMULATED_DEMO, SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import Entry
@@ -70,8 +74,28 @@ RECORDING = Launch(
         {"leader": "hand", "hand": "hand.csv", "namespace": "cell_a"},
     ),
 )
-LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION, RECORDING)
-GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE, *TELEOP, *TELEOP_RECORD)
+EPISODE = Path(tempfile.mkdtemp(prefix="mvista-launch-")) / "episode"
+"""Enough of one for a look before the start."""
+EPISODE.mkdir()
+(EPISODE / "episode.mcap").touch()
+atexit.register(shutil.rmtree, EPISODE.parent, ignore_errors=True)
+REPLAYING = Launch(
+    "replay.launch.py",
+    REPLAY,
+    REPLAY_OPTIONS,
+    ({"episode": str(EPISODE)}, {"episode": str(EPISODE), "speed": "2", "namespace": "cell_a"}),
+)
+LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION, RECORDING, REPLAYING)
+GRAPHS = (
+    *SIM_DEMO,
+    *EMULATED_DEMO,
+    *REAL_ROBOT,
+    *MONITOR,
+    *CALIBRATE,
+    *TELEOP,
+    *TELEOP_RECORD,
+    *REPLAY,
+)
 SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
 RIG = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
 CAMERAS = RIG.names

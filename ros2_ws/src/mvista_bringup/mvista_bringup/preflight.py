@@ -29,7 +29,7 @@ from mvista_bringup.graph.spec import (
 from mvista_bringup.options import SHARE, RunOption, wrong_arguments
 from mvista_core import instructions
 from mvista_core.arm import load_arm
-from mvista_core.errors import InstructionError, MvistaError
+from mvista_core.errors import EpisodeError, InstructionError, MvistaError
 from mvista_core.executor_settings import load_settings
 from mvista_core.rig import load_rig
 from mvista_core.weights import check_complete, read_templates
@@ -46,11 +46,20 @@ def _read_checkpoint(folder: Path) -> tuple[str, ...]:
     return read_templates(folder)
 
 
+def _read_episode(folder: Path) -> None:
+    """That it is one; what it holds its reader checks."""
+    if folder.name.endswith(".partial"):
+        raise EpisodeError(f"{folder} was never finished: `mvista dataset repair {folder}`")
+    if not (folder / "episode.mcap").is_file():
+        raise EpisodeError(f"no episode at {folder}: it has no episode.mcap")
+
+
 _READERS: dict[str, Callable[[Path], Any]] = {
     "arm_file": load_arm,
     "rig_file": load_rig,
     "executor_file": load_settings,
     "checkpoint": _read_checkpoint,
+    "episode": _read_episode,
 }
 """Parameters that name a file or folder, and what reads it as the node will."""
 
@@ -154,6 +163,8 @@ def _resolved(value: Any, values: Mapping[str, str]) -> Any:
 
 
 def _mend_file(share: Path, option: str, parameter: str, path: Path) -> str:
+    if parameter == "episode":
+        return "episode:=FOLDER, one that `mvista dataset info build/episodes` lists"
     folder = _FOLDERS.get(parameter)
     if folder is None or not option:
         return _restore(os.path.relpath(path, share))

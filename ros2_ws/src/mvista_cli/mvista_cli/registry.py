@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("doctor", "what this machine lacks, and the line that mends it"),
     _verb("run", "one task on the graph that runs on this ROS domain"),
     _verb("record", "demonstrations from this terminal, an episode each"),
+    _verb("replay", "an episode again: on its topics, or its motion on an arm"),
     _verb("watch", "the running cell as a page in the browser; it only looks"),
     _verb("plan", "one sample observation in, a trajectory out, no robot"),
     _verb("train", "train one network of the world model"),

@@ -53,9 +53,8 @@ class RecorderNode(HouseNode):
         self.recorder = Recorder(settings, plans, self.system_clock)
         frames, to = StaticFrames(rig, self.recorder, self.system_clock), self.recorder
         self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
-        self._taps = {
-            name: TapFeed(feed, self._full(name).strip("/")) for name, feed in self._feeds.items()
-        }
+        places = {name: self._full(name).strip("/") for name in cameras}
+        self._taps = {name: TapFeed(self._feeds[name], at) for name, at in places.items()}
         self._topics: dict[str, TopicFeed] = {}
         self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
         self.create_service(StartEpisode, "recorder/start", self._on_start)

@@ -25,7 +25,7 @@ class Template:
     """A parameter value with references to run options and to `{share}`."""
 
     text: str
-    kind: type[str] | type[int] | type[bool] | type[tuple] = str
+    kind: type[str] | type[int] | type[float] | type[bool] | type[tuple] = str
 
     def parts(self) -> tuple[tuple[bool, str], ...]:
         """(is a reference, text or name) in order."""
@@ -49,7 +49,7 @@ class Template:
             ) from None
         except ValueError:
             raise ConfigError(
-                f"'{self.text}' must be a whole number; the options are {dict(values)}"
+                f"'{self.text}' must be a number; the options are {dict(values)}"
             ) from None
 
 
