@@ -48,8 +48,9 @@ class Template:
                 f"'{self.text}': no option {error}; there are {sorted(values)}"
             ) from None
         except ValueError:
+            kind = "a whole number" if self.kind is int else "a number"
             raise ConfigError(
-                f"'{self.text}' must be a number; the options are {dict(values)}"
+                f"'{self.text}' must be {kind}; the options are {dict(values)}"
             ) from None
 
 
