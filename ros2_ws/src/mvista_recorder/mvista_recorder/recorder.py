@@ -330,10 +330,10 @@ class Recorder:
                 self.end(UNLABELLED, f"[{because.code}] {because}")
 
     def _drain(self, writer: EpisodeWriter) -> None:
-        while True:
+        """Write what waits now. Streams that come faster than they are written keep the disk's lock
+        from nobody, and the file from being synced."""
+        for _ in range(len(self._queue)):
             with self._queue_lock:
-                if not self._queue:
-                    return
                 item = self._queue.popleft()
                 self._queued_bytes -= len(item.data)
             writer.open(item.topic)
