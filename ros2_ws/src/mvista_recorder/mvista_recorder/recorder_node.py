@@ -12,6 +12,7 @@ from typing import Any
 from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
 from sensor_msgs.msg import CameraInfo, Image
 
+from mvista_core import realtime
 from mvista_core.errors import MvistaError
 from mvista_core.rig import load_rig
 from mvista_recorder import schemas
@@ -44,6 +45,7 @@ class RecorderNode(HouseNode):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("recorder", **node_arguments)
+        realtime.switch_threads_soon(0.001)
         asked = declare(self, EpisodeRecorderParameters, fixed=FIXED)
         rig = load_rig(asked.rig_file)
         cameras = rig.names if asked.cameras == ("",) else asked.cameras
@@ -53,8 +55,7 @@ class RecorderNode(HouseNode):
         self.recorder = Recorder(settings, plans, self.system_clock)
         frames, to = StaticFrames(rig, self.recorder, self.system_clock), self.recorder
         self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
-        places = {name: self._full(name).strip("/") for name in cameras}
-        self._taps = {name: TapFeed(self._feeds[name], at) for name, at in places.items()}
+        self._taps = {n: TapFeed(f, self._full(n).strip("/")) for n, f in self._feeds.items()}
         self._topics: dict[str, TopicFeed] = {}
         self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
         self.create_service(StartEpisode, "recorder/start", self._on_start)
@@ -73,9 +74,8 @@ class RecorderNode(HouseNode):
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
         self.recorder.close()
-        closers = [feed.close for feed in self._taps.values()]
-        for close in closers + [feed.close for feed in self._topics.values()]:
-            close()
+        for feed in (*self._taps.values(), *self._topics.values()):
+            feed.close()
 
     def _full(self, name: str) -> str:
         return str(self.resolve_topic_name(name))

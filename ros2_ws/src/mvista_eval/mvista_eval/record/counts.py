@@ -23,8 +23,13 @@ class Counted:
     count: int
     lost: int
     repeated: int
-    rate_hz: float
+    span_s: float
     bytes: int
+
+    @property
+    def rate_hz(self) -> float:
+        """By capture stamps; 0 of a single one."""
+        return (self.count - 1) / self.span_s if self.span_s > 0 else 0.0
 
 
 @dataclass
@@ -66,6 +71,5 @@ def of_numbers(numbers: Numbers, stamps_ns: Numbers, size: int) -> Counted:
     """Numbers [N] and stamps [N] of one stream's messages, `size` bytes in all."""
     different = len(np.unique(numbers))
     span_s = float(stamps_ns.max() - stamps_ns.min()) / NS_PER_S
-    rate_hz = (len(stamps_ns) - 1) / span_s if span_s > 0 else 0.0
     lost = int(numbers.max() - numbers.min()) + 1 - different
-    return Counted(len(numbers), lost, len(numbers) - different, rate_hz, size)
+    return Counted(len(numbers), lost, len(numbers) - different, span_s, size)

@@ -11,15 +11,16 @@ from rclpy.node import Node
 from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.paths import config_file
 from mvista_bringup.supervisor import Supervisor
-from mvista_core.errors import UnavailableError
+from mvista_core.errors import BusyError, UnavailableError
 from mvista_core.ports import Clock
-from mvista_core.timing import SystemClock
+from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.capture.bench import camera_spec
 from mvista_eval.live import let_run
 from mvista_eval.record import ARMS, RIG
 from mvista_ros.actions import call_service
 
 READY_S, PATIENCE_S, ANSWER_S = 180.0, 90.0, 60.0
+QUESTION_S, RETRY_S = 5.0, 0.25
 SIZE_PX = (1280, 720)
 INSTRUCTION = "what a bench records"
 
@@ -78,27 +79,33 @@ class RecordDesk(Node):
         self._end = self.create_client(EndEpisode, "recorder/end")
         self.said = ""
 
-    def start(self, supervisor: Supervisor) -> str:
-        """Ask until the streams are in order; returns the episode's id.
+    def start(self, supervisor: Supervisor) -> None:
+        """Ask until the streams are in order.
 
         Raises:
             UnavailableError: they never are.
         """
-        begun: list[str] = []
+        asked = StartEpisode.Request(instruction=INSTRUCTION)
+        unanswered = False
 
-        def tried() -> bool:
-            answer = call_service(
-                self._start, StartEpisode.Request(instruction=INSTRUCTION), self._clock, ANSWER_S
-            )
+        def begun() -> bool:
+            nonlocal unanswered
+            try:
+                answer = call_service(self._start, asked, self._clock, QUESTION_S)
+            except UnavailableError as error:
+                # What is asked of one that was killed, or is not known yet, nobody hears.
+                self.said, unanswered = str(error), True
+                return False
             self.said = answer.outcome.message
-            if answer.outcome.code == 0:
-                begun.append(answer.episode)
-            return bool(begun)
+            heard_late = unanswered and answer.outcome.code == BusyError.code
+            return answer.outcome.code == 0 or heard_late
 
-        let_run(supervisor, PATIENCE_S, self._clock, tried)
-        if not begun:
+        until_ns = self._clock.monotonic_ns() + seconds_to_ns(PATIENCE_S)
+        while not begun():
+            let_run(supervisor, RETRY_S, self._clock)
+            if self._clock.monotonic_ns() < until_ns:
+                continue
             raise UnavailableError(f"nothing could be recorded for {PATIENCE_S:g} s: {self.said}")
-        return begun[0]
 
     def end(self, label: str = "success") -> None:
         """Raises UnavailableError: the episode could not be ended."""
