@@ -20,7 +20,7 @@ from mvista_eval.record import ARMS, RIG
 from mvista_ros.actions import call_service
 
 READY_S, PATIENCE_S, ANSWER_S = 180.0, 90.0, 60.0
-QUESTION_S, RETRY_S = 5.0, 0.25
+QUESTION_S, RETRY_S = 10.0, 0.25
 SIZE_PX = (1280, 720)
 INSTRUCTION = "what a bench records"
 
