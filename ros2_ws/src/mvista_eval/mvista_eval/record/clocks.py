@@ -43,7 +43,7 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class CameraError:
+class Pairing:
     """Camera against joints of one camera's images, absolute, in ms."""
 
     case: str
@@ -91,7 +91,7 @@ def _emulation(drift_ppm: float, global_stamps: bool) -> str:
     return f"{{{said}, {delays}, global_stamps: {str(global_stamps).lower()}}}"
 
 
-def errors(reader: EpisodeReader, camera: str, case: str) -> CameraError:
+def errors(reader: EpisodeReader, camera: str, case: str) -> Pairing:
     """What one camera's images say of the arm, against when they were really taken.
 
     Raises:
@@ -118,7 +118,7 @@ def errors(reader: EpisodeReader, camera: str, case: str) -> CameraError:
     true_s = at_s[0] + (shown[:, 2] - times[0, 0]) / NS_PER_S
     by_stamp = np.interp((shown[:, 0] - times[0, 0]) / 1e9, (times[:, 0] - times[0, 0]) / 1e9, at_s)
     by_arrival = at_s[_arrived_nearest(times[:, 1], shown[:, 1])]
-    return CameraError(case, len(shown), _ms(by_stamp - true_s), _ms(by_arrival - true_s))
+    return Pairing(case, len(shown), _ms(by_stamp - true_s), _ms(by_arrival - true_s))
 
 
 def _arrived_nearest(joints_ns: Stamps, images_ns: Stamps) -> Stamps:
@@ -130,7 +130,7 @@ def _ms(error_s: Float64) -> Quantiles:
     return Quantiles.of(np.abs(error_s) * 1e3)
 
 
-def _told(seconds: float, found: list[CameraError], sync: dict[str, Any]) -> Measured:
+def _told(seconds: float, found: list[Pairing], sync: dict[str, Any]) -> Measured:
     lines = [
         f"{one.case}: {one.images} images, error (ms) by capture stamp {one.by_stamp_ms}; by "
         f"arrival {one.by_arrival_ms}"

@@ -119,18 +119,7 @@ def _measured(
     jpegs = [c for topic, c in images.items() if "/color/" in topic]
     jpeg_kb = sum(c.bytes for c in jpegs) / sum(c.count for c in jpegs) / 1e3
     rate = CAMERAS * FPS
-    lines = [
-        *(
-            f"{topic:<42}{c.count:>8} at {c.rate_hz:6.2f} Hz, lost {c.lost}, repeated {c.repeated}"
-            for topic, c in found.items()
-        ),
-        *(f"{name:<18}{share:>7.1%} of one core" for name, share in cores.items()),
-        f"recorder: {cores[RECORDER]:.2f} cores, {mb_s:.1f} MB/s; a JPEG is {jpeg_kb:.0f} kB; it "
-        f"says that {dropped} were dropped",
-        f".pkl of {dumped.captures} of the same frames, decoded and registered: "
-        f"{dumped.cores(rate):.2f} cores and {dumped.mb_a_second(rate):.0f} MB/s for {rate} "
-        f"captures a second ({dumped.cpu_ms:.1f} ms each)",
-    ]
+    lines = _lines(found, cores, mb_s, jpeg_kb, dropped, dumped)
     counts = {
         "images": sum(c.count for c in images.values()),
         "images_lost": sum(c.lost for c in images.values()),
@@ -162,3 +151,26 @@ def _measured(
     ]
     what = f"{CAMERAS} cameras and two arms, {seconds:g} s{', previews read' * previews}"
     return Measured(f"record: {what}", "\n".join(lines), document, figures)
+
+
+def _lines(
+    found: Mapping[str, Counted],
+    cores: Mapping[str, float],
+    mb_s: float,
+    jpeg_kb: float,
+    dropped: int,
+    dumped: PickleCost,
+) -> list[str]:
+    rate = CAMERAS * FPS
+    return [
+        *(
+            f"{topic:<42}{c.count:>8} at {c.rate_hz:6.2f} Hz, lost {c.lost}, repeated {c.repeated}"
+            for topic, c in found.items()
+        ),
+        *(f"{name:<18}{share:>7.1%} of one core" for name, share in cores.items()),
+        f"recorder: {cores[RECORDER]:.2f} cores, {mb_s:.1f} MB/s; a JPEG is {jpeg_kb:.0f} kB; it "
+        f"says that {dropped} were dropped",
+        f".pkl of {dumped.captures} of the same frames, decoded and registered: "
+        f"{dumped.cores(rate):.2f} cores and {dumped.mb_a_second(rate):.0f} MB/s for {rate} "
+        f"captures a second ({dumped.cpu_ms:.1f} ms each)",
+    ]
