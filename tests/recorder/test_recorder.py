@@ -226,7 +226,8 @@ def test_what_has_no_room_in_memory_is_dropped_and_counted(tmp_path: Path) -> No
 def test_streams_that_come_faster_than_they_are_written_keep_the_operator_from_nothing(
     tmp_path: Path,
 ) -> None:
-    made, over = Recorder(replace(settings_of(tmp_path), queue_mib=8), [], SystemClock()), []
+    made = Recorder(replace(settings_of(tmp_path), queue_mib=8), [], SystemClock())
+    over: list[bool] = []
     made.start(TOUCH)
 
     def flood() -> None:

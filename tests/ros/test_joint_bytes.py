@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_any_state_is_serialised_as_its_message_is(
         read, meant = (deserialize_message(data, JointStateMsg) for data in (found, expected))
         assert read == meant
         # Who reads a recording of it takes no byte too many.
-        again = STORE.deserialize_cdr(found, "sensor_msgs/msg/JointState")
+        again: Any = STORE.deserialize_cdr(found, "sensor_msgs/msg/JointState")
         assert again.position.tolist() == list(meant.position)
 
 

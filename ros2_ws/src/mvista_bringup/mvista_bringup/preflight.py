@@ -249,9 +249,9 @@ def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Findin
 def _episodes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the recorder could write where it is told to, and has the room that it asks for."""
     for row in rows:
-        root = dict(row.parameters).get("root") if isinstance(row, NodeSpec) else None
-        if root is None:
+        if not isinstance(row, NodeSpec) or "root" not in dict(row.parameters):
             continue
+        root = dict(row.parameters)["root"]
         folder = Path(str(_resolved(root, values))).absolute()
         there = next(each for each in (folder, *folder.parents) if each.exists())
         name = _option(root) or "root"

@@ -74,7 +74,8 @@ class RecorderNode(HouseNode):
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
         self.recorder.close()
-        for feed in (*self._taps.values(), *self._topics.values()):
+        feeds: list[TapFeed | TopicFeed] = [*self._taps.values(), *self._topics.values()]
+        for feed in feeds:
             feed.close()
 
     def _full(self, name: str) -> str:
@@ -126,9 +127,8 @@ class RecorderNode(HouseNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        return answered(
-            response, lambda: self.recorder.start(request.instruction, request.practice)
-        )
+        start = partial(self.recorder.start, request.instruction, request.practice)
+        return answered(response, start)
 
     def _on_end(
         self, request: EndEpisode.Request, response: EndEpisode.Response

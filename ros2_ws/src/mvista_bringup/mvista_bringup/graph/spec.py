@@ -25,7 +25,7 @@ class Template:
     """A parameter value with references to run options and to `{share}`."""
 
     text: str
-    kind: type[str] | type[int] | type[float] | type[bool] | type[tuple] = str
+    kind: type[str] | type[int] | type[float] | type[bool] | type[tuple[str, ...]] = str
 
     def parts(self) -> tuple[tuple[bool, str], ...]:
         """(is a reference, text or name) in order."""

@@ -106,8 +106,8 @@ def errors(reader: EpisodeReader, camera: str, case: str) -> Pairing:
             jpeg = bytes(schemas.picture_from_bytes(message.data).data)
             images.append((message.capture_ns, message.log_ns, true_capture_ns(jpeg)))
         else:
-            at_s = float(schemas.joints_from_bytes(message.data).positions[1])
-            arm.append((message.capture_ns, message.log_ns, at_s))
+            told_s = float(schemas.joints_from_bytes(message.data).positions[1])
+            arm.append((message.capture_ns, message.log_ns, told_s))
     arm.sort()
     shown = np.array(images, dtype=np.int64)
     times = np.array([row[:2] for row in arm], dtype=np.int64)
