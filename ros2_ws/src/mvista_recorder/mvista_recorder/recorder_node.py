@@ -12,7 +12,6 @@ from typing import Any
 from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
 from sensor_msgs.msg import CameraInfo, Image
 
-from mvista_core import realtime
 from mvista_core.errors import MvistaError
 from mvista_core.rig import load_rig
 from mvista_recorder import schemas
@@ -45,7 +44,6 @@ class RecorderNode(HouseNode):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("recorder", **node_arguments)
-        realtime.switch_threads_soon(0.001)
         asked = declare(self, EpisodeRecorderParameters, fixed=FIXED)
         rig = load_rig(asked.rig_file)
         cameras = rig.names if asked.cameras == ("",) else asked.cameras
