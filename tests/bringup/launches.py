@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +13,12 @@ from typing import Any
 
 from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.graph.replay import REPLAY, REPLAY_OPTIONS
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import EMULATED_DEMO, SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import Entry
 from mvista_bringup.graph.teleop import TELEOP
+from mvista_bringup.graph.teleop_record import TELEOP_RECORD, TELEOP_RECORD_OPTIONS
 from mvista_bringup.options import RunOption, option_values
 from mvista_bringup.paths import share_root
 from mvista_core.rig import load_rig
@@ -60,8 +65,37 @@ CALIBRATION = Launch(
     CALIBRATE_OPTIONS,
     ({}, {"arm": "left", "session": "sessions/monday", "namespace": "cell_a"}),
 )
-LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION)
-GRAPHS = (*SIM_DEMO, *EMULATED_DEMO, *REAL_ROBOT, *MONITOR, *CALIBRATE, *TELEOP)
+RECORDING = Launch(
+    "teleop_record.launch.py",
+    TELEOP_RECORD,
+    TELEOP_RECORD_OPTIONS,
+    (
+        {"can_serial": "0017", "leader_can_serial": "0018"},
+        {"leader": "hand", "hand": "hand.csv", "namespace": "cell_a"},
+    ),
+)
+EPISODE = Path(tempfile.mkdtemp(prefix="mvista-launch-")) / "episode"
+"""Enough of one for a look before the start."""
+EPISODE.mkdir()
+(EPISODE / "episode.mcap").touch()
+atexit.register(shutil.rmtree, EPISODE.parent, ignore_errors=True)
+REPLAYING = Launch(
+    "replay.launch.py",
+    REPLAY,
+    REPLAY_OPTIONS,
+    ({"episode": str(EPISODE)}, {"episode": str(EPISODE), "speed": "2", "namespace": "cell_a"}),
+)
+LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION, RECORDING, REPLAYING)
+GRAPHS = (
+    *SIM_DEMO,
+    *EMULATED_DEMO,
+    *REAL_ROBOT,
+    *MONITOR,
+    *CALIBRATE,
+    *TELEOP,
+    *TELEOP_RECORD,
+    *REPLAY,
+)
 SHIPPED_RIG = {"share": str(share_root()), "rig": "sim_cell"}
 RIG = load_rig(share_root() / "config" / "rigs" / "sim_cell.yaml")
 CAMERAS = RIG.names

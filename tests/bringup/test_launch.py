@@ -184,7 +184,7 @@ def _check_parameter(shown: Any, value: Any, values: Mapping[str, str], where: s
 
 @pytest.mark.parametrize("launch", LAUNCHES, ids=launch_id)
 def test_the_environment_of_every_process(launch: Launch, describe: type[Described]) -> None:
-    begun = describe(launch.file).begun({})
+    begun = describe(launch.file).begun(launch.texts[0])
     variables = {e.name: e.value for e in begun if type(e).__name__ == "SetEnvironmentVariable"}
     profile = Path(variables["FASTDDS_DEFAULT_PROFILES_FILE"])
     assert profile == share_root() / DDS_PROFILE and profile.is_file()

@@ -24,7 +24,6 @@ from mvista_bringup.graph.spec import NodeSpec
 from mvista_bringup.options import SHARE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
-from mvista_cameras.recording import save_recording
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.synthetic import SyntheticCamera
 from mvista_core.errors import MvistaError, OperatorRefusedError
@@ -33,6 +32,7 @@ from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.actions import GoalClient, WorkServer, call_action
 from mvista_ros.spinning import spinning
+from tests.recorder.filmed import filmed
 
 pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(240)]
 
@@ -41,7 +41,7 @@ READY_S, PATIENCE_S = 120.0, 60.0
 SMALL: dict[str, Any] = {"backend": "synthetic", "width_px": 320, "height_px": 180}
 LIVE: dict[str, set[str]] = {
     "/task": {"source_camera", "target_cameras", "confirm", "server_timeout_s"},
-    "/replay": {"speed", "loop", "preview_rate_hz"},
+    "/replay": {"speed", "loop"},
     "/cam0/camera": {"preview_rate_hz"},
     "/spare/driver": set(),
 }
@@ -126,15 +126,15 @@ class Person(Node):
         return ExecutePlan.Result()
 
 
-def _graph(recording: Path) -> tuple[NodeSpec, ...]:
+def _graph(episode: Path) -> tuple[NodeSpec, ...]:
     shown = {**SMALL, "rate_hz": 10, "preview_rate_hz": 0.0}
     return (
         NodeSpec("mvista_planning", "task_node", "task", parameter_file="config/task.yaml"),
         NodeSpec(
-            "mvista_cameras",
-            "replay_node",
+            "mvista_recorder",
+            "episode_replay_node",
             "replay",
-            parameters=(("recording", str(recording)), ("preview_rate_hz", 0.0)),
+            parameters=(("episode", str(episode)), ("loop", True)),
         ),
         NodeSpec(
             "mvista_cameras",
@@ -160,9 +160,9 @@ def _graph(recording: Path) -> tuple[NodeSpec, ...]:
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("live")
     source = SyntheticCamera("cam1", CameraSettings(**SMALL, rate_hz=5), ManualClock(10**18))
-    save_recording(folder / "recording", [s for s in (source.next(1.0) for _ in range(5)) if s])
+    episode = filmed(folder, [s for s in (source.next(1.0) for _ in range(5)) if s])
     with (
-        Supervisor(_graph(folder / "recording"), {SHARE: str(share_root())}, folder) as supervisor,
+        Supervisor(_graph(episode), {SHARE: str(share_root())}, folder) as supervisor,
         spinning(Person, supervisor.domain_id, threads=4) as node,
     ):
         supervisor.wait_ready(READY_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,10 +19,7 @@ from mvista_bringup.options import SHARE
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene
-from mvista_cameras.recording import save_recording
-from mvista_cameras.settings import CameraSettings
-from mvista_cameras.synthetic import SyntheticCamera
-from mvista_core.timing import ManualClock, SystemClock, seconds_to_ns
+from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.spinning import spinning
 
@@ -117,32 +113,3 @@ def test_a_camera_serves_its_topics(tmp_path: Path) -> None:
     assert {"rate (Hz)", "sync read back", "camera clock steps"} <= set(values)
     logged = {int(line.split(",")[0]) for line in sent_log.read_text().splitlines()[1:]}
     assert set(colors) <= logged
-
-
-def test_a_recording_is_played_on_the_same_topics(tmp_path: Path) -> None:
-    settings = CameraSettings(backend="synthetic", width_px=320, height_px=180, rate_hz=5)
-    source = SyntheticCamera("cam0", settings, ManualClock(10**18))
-    taken = [shot for shot in (source.next(1.0) for _ in range(5)) if shot is not None]
-    save_recording(tmp_path / "recording", taken)
-    # One of its pictures is cut short: it is left out, and told.
-    damaged = tmp_path / "recording" / "cam0" / "color" / "000003.png"
-    damaged.write_bytes(damaged.read_bytes()[:1000])
-    spec = NodeSpec(
-        "mvista_cameras",
-        "replay_node",
-        "replay",
-        parameters=(("recording", str(tmp_path / "recording")),),
-    )
-    topics = ("color/image_raw", "depth/image_raw", "color/camera_info", "color/preview")
-    with running(spec, "cam0", tmp_path) as reader:
-        reader.wait(topics, 7, "/replay")
-        messages = list(reader.messages["color/image_raw"])
-        counted = {value.key: value.value for value in reader.health["/replay"].values}
-    assert int(counted["frames damaged"]) > 0
-    stamps_ns = [convert.stamp_to_ns(m.header.stamp) for m in messages]
-    assert all(a < b for a, b in itertools.pairwise(stamps_ns))
-    assert abs(CLOCK.now_ns() - stamps_ns[-1]) < seconds_to_ns(60.0)
-    pictures = [shot.pixels() for shot in taken]
-    for message in messages:
-        read = convert.color_from_msg(message)
-        assert any(np.array_equal(read, picture) for picture in pictures)

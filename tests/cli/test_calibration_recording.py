@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 
 from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
-from mvista_cameras.recording import save_recording
 from mvista_cli.cli import EXIT_OK, EXIT_REFUSED, main
 from mvista_core.capture import Capture
 from mvista_core.geometry import pose_from
@@ -20,6 +19,7 @@ from mvista_core.records import Float64
 from mvista_core.timing import NS_PER_S
 from mvista_ros.convert import depth_to_mm
 from tests.calibration.drawing import LENS, board_depth, board_picture
+from tests.recorder.filmed import filmed
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +62,7 @@ def _shots(places: int) -> Iterator[Capture]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recorded") / "board"
-    save_recording(folder, _shots(4), lossless=False)
+    folder = filmed(tmp_path_factory.mktemp("recorded"), list(_shots(4)))
     (folder.parent / "calibration.yaml").write_text(CONFIG)
     return folder
 
@@ -127,7 +126,7 @@ def test_a_board_that_never_stands_gives_no_session(
         if place < 0
         for shot in shots
     ]
-    save_recording(tmp_path / "board", moving, lossless=False)
-    (tmp_path / "calibration.yaml").write_text(CONFIG)
-    assert _collect(tmp_path / "board", tmp_path / "s") == EXIT_REFUSED
+    board = filmed(tmp_path / "root", moving)
+    (board.parent / "calibration.yaml").write_text(CONFIG)
+    assert _collect(board, tmp_path / "s") == EXIT_REFUSED
     assert "no shot was accepted" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from mvista_core.timing import NS_PER_S, ManualClock
 from mvista_piper.emulator.arm import EmulatedPiper
 from mvista_piper.emulator.faults import Faults
 from mvista_piper.emulator.wire import EmulatedWire
-from mvista_piper.settings import PiperSettings
+from mvista_piper.settings import LeaderSettings, PiperSettings
 
 GIB = 1 << 30
 DAY_S = 86_400
@@ -234,6 +234,23 @@ def test_an_arm_that_must_not_be_moved_is_a_failure(faults: Faults, said: str) -
     assert check.fix
 
 
+@pytest.mark.parametrize(
+    ("faults", "level", "said"),
+    [
+        (Faults(leader=True), Severity.OK, "answers"),
+        (Faults(), Severity.FAIL, "it is a follower"),
+        (Faults(silent=True), Severity.FAIL, "does not answer"),
+    ],
+    ids=["leader", "follower", "silent"],
+)
+def test_a_leader_is_told_from_a_follower(faults: Faults, level: Severity, said: str) -> None:
+    clock, emulated = WireClock(10**12), EmulatedPiper(faults=faults)
+    clock.wire = EmulatedWire(emulated, clock)
+    settings = LeaderSettings(interface="virtual", channel="wire")
+    check = arm.check_leader(settings, clock, lambda _: clock.wire.open())
+    assert (check.level, said in check.message) == (level, True), str(check)
+
+
 def test_a_bus_without_an_arm_is_a_failure_with_a_reason() -> None:
     arm_file = config_file("arms", "piper.yaml")
     check = arm.check_arm(_virtual("nobody"), arm_file, ManualClock())
@@ -251,6 +268,23 @@ def test_a_robot_without_a_bus_skips_the_arm_and_names_the_rest(
     assert all(
         check.fix for check in checks.values() if check.level in (Severity.FAIL, Severity.WARN)
     )
+
+
+def test_to_record_taps_and_the_launch_are_looked_at_and_no_weights(
+    machine: Machine, tmp_path: Path
+) -> None:
+    write(machine.sysfs, "class/net/can0/operstate", "down")
+    long = tmp_path / ("too_long_for_the_name_of_a_socket" * 4)
+    for place, level in ((long, Severity.FAIL), (tmp_path, Severity.OK)):
+        place.mkdir(exist_ok=True)
+        told = replace(machine, environment={"XDG_RUNTIME_DIR": str(place)})
+        subject = Subject(
+            "record", share_root(), "sim_cell", "", "piper", tmp_path, PiperSettings()
+        )
+        checks = {check.name: check for check in examine(subject, told, ManualClock())}
+        assert checks["taps"].level is level, str(checks["taps"])
+        assert {"can can0", "cameras", "rig", "launch", "disk"} <= set(checks)
+        assert not {"weights", "gpu"} & set(checks)
 
 
 def test_the_command_prints_a_line_per_check_and_writes_them(

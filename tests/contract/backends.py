@@ -7,10 +7,12 @@ simulator, whose time is its own, and hardware, whose time is the world's.
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import can
 import numpy as np
@@ -25,10 +27,12 @@ from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
 from mvista_piper.link import PiperLink
-from mvista_piper.replay import ReplayArm
 from mvista_piper.settings import PiperSettings
+from mvista_recorder.episode_reader import EpisodeReader
+from mvista_recorder.replayed import ReplayedEpisode
 from mvista_sim.cell import SimCell
 from tests.contract.frame_backends import CAMERA_SOURCES, FrameBackend
+from tests.recorder.filmed import filmed
 
 _channels = itertools.count()
 
@@ -89,7 +93,7 @@ def _emulated_arm() -> Iterator[ArmBackend]:
 
 @contextmanager
 def _replayed_arm() -> Iterator[ArmBackend]:
-    """Ten seconds of an arm that stands still, with the encoder noise of a real one."""
+    """An episode of ten seconds in which an arm stands still, with a real encoder's noise."""
     model, clock = load_arm(config_file("arms", "piper.yaml")), ManualClock(10**9)
     noise_rad = np.random.default_rng(0).normal(0.0, 3e-5, (2000, len(model.joint_names)))
     still = np.zeros(len(model.joint_names))
@@ -97,7 +101,10 @@ def _replayed_arm() -> Iterator[ArmBackend]:
         JointState(model.joint_names, model.home + noise, still, 5 * 10**12 + k * 5_000_000)
         for k, noise in enumerate(noise_rad)
     ]
-    yield ArmBackend(ReplayArm(states, clock), model, clock.advance, obeys=False)
+    with tempfile.TemporaryDirectory() as root:
+        reader = EpisodeReader(filmed(Path(root), joints={"/piper/joint_states": states}))
+        arm = ReplayedEpisode(reader, clock).arm("piper")
+        yield ArmBackend(arm, model, clock.advance, obeys=False)
 
 
 @contextmanager

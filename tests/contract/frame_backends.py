@@ -15,8 +15,6 @@ from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR
 from mvista_cameras.emulator.sdk import EmulatedSdk
 from mvista_cameras.femto_bolt import FemtoBolt
 from mvista_cameras.ports import CaptureSource
-from mvista_cameras.recording import load_recording, save_recording
-from mvista_cameras.replay import Replay
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.sources import OrbbecOpener
 from mvista_cameras.synthetic import SyntheticCamera
@@ -24,8 +22,11 @@ from mvista_core.capture import Capture
 from mvista_core.ports import FrameSource
 from mvista_core.records import CameraCalibration, RigCalibration
 from mvista_core.timing import ManualClock
+from mvista_recorder.episode_reader import EpisodeReader
+from mvista_recorder.replayed import ReplayedEpisode
 from tests.cameras.emulated import SMALL, SmallCamera
 from tests.contract.camera_set import CameraSet
+from tests.recorder.filmed import filmed
 
 CAMERAS = ("cam0", "cam1")
 LENS = scaled_to(FEMTO_BOLT_COLOR, 320, 180)
@@ -81,7 +82,7 @@ def synthetic() -> Iterator[FrameBackend]:
 
 @contextmanager
 def replayed() -> Iterator[FrameBackend]:
-    """Ten frames per camera, recorded from the synthetic cameras, played in a loop."""
+    """Ten frames per camera in an episode, of the synthetic cameras, played in a loop."""
     clock = ManualClock(START_NS)
     settings = CameraSettings(backend="synthetic", width_px=320, height_px=180)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,8 +91,7 @@ def replayed() -> Iterator[FrameBackend]:
             source = SyntheticCamera(name, replace(settings, index=index), ManualClock(START_NS))
             taken = (source.next(1.0) for _ in range(10))
             shots += [shot for shot in taken if shot is not None]
-        save_recording(Path(folder) / "recording", shots)
-        replay = Replay(load_recording(Path(folder) / "recording"), clock)
+        replay = ReplayedEpisode(EpisodeReader(filmed(Path(folder), shots)), clock, loop=True)
         clock.advance(0.1)
         yield FrameBackend(replay, _rig(), clock.advance)
 

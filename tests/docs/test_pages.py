@@ -11,8 +11,10 @@ import pytest
 
 from mvista_bringup.graph.calibrate import CALIBRATE_OPTIONS
 from mvista_bringup.graph.monitor import MONITOR_OPTIONS
+from mvista_bringup.graph.replay import REPLAY_OPTIONS
 from mvista_bringup.graph.robot import REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO_OPTIONS
+from mvista_bringup.graph.teleop_record import TELEOP_RECORD_OPTIONS
 from mvista_bringup.options import wrong_arguments
 from mvista_cli import registry
 
@@ -23,6 +25,8 @@ LAUNCHES = {
     "sim_demo.launch.py": SIM_DEMO_OPTIONS,
     "monitor.launch.py": MONITOR_OPTIONS,
     "calibrate.launch.py": CALIBRATE_OPTIONS,
+    "teleop_record.launch.py": TELEOP_RECORD_OPTIONS,
+    "replay.launch.py": REPLAY_OPTIONS,
 }
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 _PATH = re.compile(

@@ -16,11 +16,8 @@ from numpy.random import Generator
 
 from mvista_calibration.session.reader import load_session
 from mvista_calibration_ros.settings import CalibrationParameters
-from mvista_cameras.recording import load_recording, save_recording
 from mvista_core.arm import load_arm
-from mvista_core.capture import Capture
 from mvista_core.errors import MvistaError
-from mvista_core.records import Intrinsics
 from mvista_core.rig import load_rig
 from mvista_executor.executor_node import ExecutorParameters
 from mvista_ros.parameters import read_file
@@ -146,26 +143,3 @@ def test_a_spoiled_session_is_read_or_refused_with_a_number(tmp_path: Path) -> N
     shots = [BoardShot((image(k, 0), image(k, 1)), gripper(k)) for k in range(3)]
     whole = write_session(tmp_path / "whole", SETTINGS, shots, []).folder
     spoiled_folders(whole, tmp_path, load_session, 1)
-
-
-def test_a_spoiled_recording_is_read_or_refused_with_a_number(tmp_path: Path) -> None:
-    lens, rng = Intrinsics(32, 18, 18.7, 18.7, 15.5, 8.5), np.random.default_rng(0)
-    shots = [
-        Capture.of_pixels(
-            f"cam{camera}",
-            rng.integers(0, 256, (18, 32, 3)).astype(np.uint8),
-            rng.integers(0, 5000, (18, 32)).astype(np.uint16),
-            lens,
-            10**18 + k * 66_666_667,
-        )
-        for k in range(4)
-        for camera in range(2)
-    ]
-    save_recording(tmp_path / "whole", shots)
-
-    def read(folder: Path) -> None:
-        for camera in load_recording(folder):
-            for index in range(len(camera.frames)):
-                camera.shot(index)
-
-    spoiled_folders(tmp_path / "whole", tmp_path, read, 2)

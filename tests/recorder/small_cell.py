@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
@@ -66,3 +70,29 @@ class Cell(Node):
         names = tuple(f"joint{k}" for k in range(1, 8))
         state = JointState(names, np.arange(7.0), np.zeros(7), now_ns)
         self.joints.publish(joint_state_to_msg(state))
+
+
+@contextmanager
+def small_tap(lens: Intrinsics) -> Iterator[None]:
+    """A camera's tap alone, five captures a second: what a recorder asks for beside the arms."""
+    clock, over, tap = SystemClock(), threading.Event(), Tap(tap_path("cam0"), "cam0")
+    jpeg = encode_jpeg(np.zeros((lens.height_px, lens.width_px, 3), np.uint8))
+    native = np.full((DEPTH.height_px, DEPTH.width_px), 1000, np.uint16)
+    calibration = StreamCalibration(lens, DEPTH, np.eye(4))
+
+    def work() -> None:
+        count = 0
+        while not over.wait(0.2):
+            now_ns, count = clock.now_ns(), count + 1
+            tap.offer(
+                Capture("cam0", count, now_ns, now_ns, jpeg, native, calibration, decode_jpeg)
+            )
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        tap.close()

@@ -223,6 +223,32 @@ def test_what_has_no_room_in_memory_is_dropped_and_counted(tmp_path: Path) -> No
     assert (stream.count, stream.dropped) == (3, 7)
 
 
+def test_streams_that_come_faster_than_they_are_written_keep_the_operator_from_nothing(
+    tmp_path: Path,
+) -> None:
+    made = Recorder(replace(settings_of(tmp_path), queue_mib=8), [], SystemClock())
+    over: list[bool] = []
+    made.start(TOUCH)
+
+    def flood() -> None:
+        data = joint_bytes(1, np.zeros(7))
+        while not over:
+            made.hear(JOINTS, 1, data)
+
+    flooding = threading.Thread(target=flood, daemon=True)
+    flooding.start()
+    wait_until(lambda: sum(stream.count for stream in made.state().streams) > 2000)
+    ending = threading.Thread(target=made.end, daemon=True)
+    ending.start()
+    ending.join(20.0)
+    ended = not ending.is_alive()
+    over.append(True)
+    flooding.join()
+    ending.join()
+    made.close()
+    assert ended and faults(there(made)[0]) == []
+
+
 def test_ending_the_recorder_ends_the_episode(recorder: Recorder, pulse: Pulse) -> None:
     recorder.start(TOUCH)
     recorder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,32 @@ def test_it_keeps_the_pace_and_the_distances(tmp_path: Path, speed: float) -> No
     assert [stamp for _, stamp in heard] == sorted(stamp for _, stamp in heard)
     wanted = sorted(round((capture_ns - first_ns) / speed) for topic, capture_ns, _ in feed.written)
     assert [stamp - 5_000_000_000 for _, stamp in heard] == wanted
+
+
+def test_it_begins_again_and_goes_on_at_another_speed(tmp_path: Path) -> None:
+    """A round after the other, stamps rising; what was due before the change keeps its time."""
+    folder, feed = finished(tmp_path, 5)
+    clock = ManualClock(5_000_000_000)
+    player = EpisodePlayer(EpisodeReader(folder), clock, loop=True)
+    heard, speed = [], 1.0
+    for step in range(300):
+        if step == 150:
+            speed = 4.0
+            player.play(speed, loop=True)
+        for message in player.due():
+            age_ns = clock.now_ns() - message.stamp_ns
+            assert 0 <= age_ns <= 10_000_001
+            heard.append(message)
+        clock.advance(0.01)
+    assert len(heard) > 2 * len(feed.written) and not player.finished
+    assert [m.stamp_ns for m in heard] == sorted(m.stamp_ns for m in heard)
+    rounds = sum(b.capture_ns < a.capture_ns for a, b in pairwise(heard))
+    played_s = 1.5 + 4.0 * 1.5
+    assert rounds == pytest.approx(played_s / (5 / 15 + 0.1), abs=1.5)
+    player.play(speed, loop=False)
+    clock.advance(5.0)
+    list(player.due())
+    assert player.finished
 
 
 def test_what_cannot_be_played_is_refused(tmp_path: Path) -> None:

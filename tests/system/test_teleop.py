@@ -27,7 +27,11 @@ from mvista_bringup.graph.teleop import TELEOP, TELEOP_OPTIONS
 from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.arm import load_arm
+from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_eval.record import RIG
+from mvista_eval.record.graph import RecordDesk, recorder
+from mvista_eval.record.kills import Victim
 from mvista_eval.teleop.bench import TeleopDesk
 from mvista_eval.teleop.figures import step_shares
 from mvista_eval.teleop.hand import hand_motion
@@ -36,8 +40,12 @@ from mvista_piper.emulator.control import Order
 from mvista_piper.emulator.loopback import LoopbackBus
 from mvista_piper.emulator.server import tell
 from mvista_piper.emulator.spy import SpiedSetPoints, spying
+from mvista_recorder.episode_reader import EpisodeReader
+from mvista_recorder.layout import episode_folders
+from mvista_recorder.repair import faults
 from mvista_ros import qos
 from mvista_ros.spinning import spinning
+from tests.recorder.small_cell import small_tap
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -206,6 +214,37 @@ def test_an_unplugged_leader_in_motion_is_a_hold_until_the_operator_engages(grap
     assert desk.state == LOST
     graph.tell("hand_play=0")
     graph.follow()
+    graph.assert_no_jump()
+
+
+def test_a_recording_goes_on_without_the_leader_and_says_so(graph: Running, tmp_path: Path) -> None:
+    desk, supervisor = graph.desk, graph.supervisor
+    row = recorder(tmp_path, ("cam0",), ("piper",), least_share=0.2, fps=5.0)
+    values, log = {"share": str(paths.share_root())}, tmp_path.with_suffix(".log")
+    lens = load_rig(paths.config_file("rigs", f"{RIG}.yaml")).camera("cam0").intrinsics
+    with (
+        small_tap(lens),
+        Victim(row, values, log),
+        spinning(RecordDesk, supervisor.domain_id) as operator,
+    ):
+        graph.play()
+        operator.start(supervisor)
+        graph.tell("unplugged=1")
+        assert until(lambda: desk.state == LOST), desk.state
+        unplugged_ns = CLOCK.now_ns()
+        pause(2.0)
+        graph.tell("unplugged=0", "hand_play=0")
+        graph.follow()
+        operator.end("failure")
+    (folder,) = episode_folders(tmp_path)
+    assert faults(folder) == []
+    reader = EpisodeReader(folder)
+    events = reader.manifest.events
+    assert any("teleoperation is lost: " in event for event in events), events
+    assert any("lost no more" in event for event in events), events
+    stamps_ns = np.array([s.stamp_ns for s in reader.joints("/piper/joint_states")])
+    without = (stamps_ns > unplugged_ns) & (stamps_ns < unplugged_ns + 2 * 10**9)
+    assert without.sum() > 100, "it goes on"
     graph.assert_no_jump()
 
 

@@ -20,12 +20,11 @@ setup(
     zip_safe=True,
     maintainer="MVISTA-4D stack maintainers",
     maintainer_email="maintainers@mvista4d.org",
-    description="Orbbec Femto Bolt capture behind the FrameSource port, its emulation, and replay",
+    description="Orbbec Femto Bolt capture behind the FrameSource port, and its emulation",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
             "camera_node = mvista_cameras.programs:camera_node",
-            "replay_node = mvista_cameras.programs:replay_node",
         ]
     },
 )

@@ -24,6 +24,7 @@ class Kind(Enum):
 
     TEXT = "text"
     WHOLE = "a whole number"
+    NUMBER = "a number"
     THREE = "three numbers with spaces between them"
     NAME = "a ROS name: letters, digits and _, parts joined by /"
     FILE = "the name of a file or folder, without its place and ending"
@@ -33,7 +34,7 @@ class Kind(Enum):
 class RunOption:
     """What a run may choose: a launch argument, an option of the demo.
 
-    With `choices`, one of them. A whole number lies within `bounds`. An empty text is allowed only
+    With `choices`, one of them. A number lies within `bounds`. An empty text is allowed only
     where it is the default.
     """
 
@@ -42,7 +43,7 @@ class RunOption:
     text: str
     choices: tuple[str, ...] = ()
     kind: Kind = Kind.TEXT
-    bounds: tuple[int, int] = (0, LARGEST)
+    bounds: tuple[float, float] = (0, LARGEST)
 
     @property
     def allowed(self) -> str:
@@ -50,11 +51,8 @@ class RunOption:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         words = self.kind.value
-        return f"{words} from {self.bounds[0]} to {self.bounds[1]}" if self._whole else words
-
-    @property
-    def _whole(self) -> bool:
-        return self.kind is Kind.WHOLE
+        bounded = self.kind in (Kind.WHOLE, Kind.NUMBER)
+        return f"{words} from {self.bounds[0]} to {self.bounds[1]}" if bounded else words
 
     def accepts(self, value: str) -> bool:
         """Whether the text is what it must be."""
@@ -62,7 +60,9 @@ class RunOption:
             return value in self.choices
         if value == "" or self.kind is Kind.TEXT:
             return value == self.default or self.kind is Kind.TEXT
-        if self._whole:
+        if self.kind is Kind.NUMBER:
+            return _is_finite(value) and self.bounds[0] <= float(value) <= self.bounds[1]
+        if self.kind is Kind.WHOLE:
             digits = re.fullmatch(r"-?[0-9]+", value) is not None
             return digits and self.bounds[0] <= int(value) <= self.bounds[1]
         if self.kind is Kind.THREE:

@@ -7,6 +7,7 @@ that is wrong comes with the line that mends it, and nothing is started while th
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from mvista_bringup.graph.spec import (
 from mvista_bringup.options import SHARE, RunOption, wrong_arguments
 from mvista_core import instructions
 from mvista_core.arm import load_arm
-from mvista_core.errors import InstructionError, MvistaError
+from mvista_core.errors import EpisodeError, InstructionError, MvistaError
 from mvista_core.executor_settings import load_settings
 from mvista_core.rig import load_rig
 from mvista_core.weights import check_complete, read_templates
@@ -45,11 +46,20 @@ def _read_checkpoint(folder: Path) -> tuple[str, ...]:
     return read_templates(folder)
 
 
+def _read_episode(folder: Path) -> None:
+    """That it is one; what it holds its reader checks."""
+    if folder.name.endswith(".partial"):
+        raise EpisodeError(f"{folder} was never finished: `mvista dataset repair {folder}`")
+    if not (folder / "episode.mcap").is_file():
+        raise EpisodeError(f"no episode at {folder}: it has no episode.mcap")
+
+
 _READERS: dict[str, Callable[[Path], Any]] = {
     "arm_file": load_arm,
     "rig_file": load_rig,
     "executor_file": load_settings,
     "checkpoint": _read_checkpoint,
+    "episode": _read_episode,
 }
 """Parameters that name a file or folder, and what reads it as the node will."""
 
@@ -95,7 +105,7 @@ def look(call: Call) -> tuple[Finding, ...]:
 
 def look_at_rows(rows: Sequence[Spec], values: Mapping[str, str]) -> tuple[Finding, ...]:
     """What keeps these rows from working with these values, as far as files and names tell."""
-    parts = (_files, _frames, _instruction, _clashes)
+    parts = (_files, _frames, _instruction, _clashes, _episodes)
     # Two rows may need the same file.
     return tuple(dict.fromkeys(check for part in parts for check in part(rows, values)))
 
@@ -153,6 +163,8 @@ def _resolved(value: Any, values: Mapping[str, str]) -> Any:
 
 
 def _mend_file(share: Path, option: str, parameter: str, path: Path) -> str:
+    if parameter == "episode":
+        return "episode:=FOLDER, one that `mvista dataset info build/episodes` lists"
     folder = _FOLDERS.get(parameter)
     if folder is None or not option:
         return _restore(os.path.relpath(path, share))
@@ -232,6 +244,31 @@ def _clashes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Findin
         if count > 1:
             said = f"{count} emulated arms on UDP port {port} of one bus"
             yield Finding(other, Severity.FAIL, said, f"{other}:={int(port) + 1}")
+
+
+def _episodes(rows: Sequence[Spec], values: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the recorder could write where it is told to, and has the room that it asks for."""
+    for row in rows:
+        if not isinstance(row, NodeSpec) or "root" not in dict(row.parameters):
+            continue
+        root = dict(row.parameters)["root"]
+        folder = Path(str(_resolved(root, values))).absolute()
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        name = _option(root) or "root"
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            yield Finding(
+                name, Severity.FAIL, f"nothing can be written to {folder}", f"{name}:=FOLDER"
+            )
+            continue
+        try:
+            asked = load_parameter_file(Path(values[SHARE]) / row.parameter_file)
+            least_gib = float(str(asked.get("least_free_gib", 0.0)))
+        except (MvistaError, OSError, ValueError):
+            return  # said among the files
+        free_gib = shutil.disk_usage(there).free / (1 << 30)
+        if free_gib < least_gib:
+            said = f"{folder} has {free_gib:.1f} GiB free; {least_gib:g} are left to others"
+            yield Finding(name, Severity.FAIL, said, f"free some, or {name}:=FOLDER elsewhere")
 
 
 def _programs(environment: Mapping[str, str], rows: Sequence[Spec]) -> Iterator[Finding]:

@@ -300,7 +300,7 @@ def free_udp_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _yaml(value: bool | int | float | str) -> str:
+def _yaml(value: Literal) -> str:
     # Quoted, so that a text made of digits stays a text; JSON is YAML.
     return json.dumps(value)
 

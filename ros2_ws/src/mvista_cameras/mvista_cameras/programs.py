@@ -5,4 +5,3 @@ from __future__ import annotations
 from mvista_core.process import executable
 
 camera_node = executable("mvista_cameras.camera_node")
-replay_node = executable("mvista_cameras.replay_node")

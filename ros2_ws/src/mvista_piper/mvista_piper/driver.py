@@ -22,6 +22,7 @@ from mvista_core.errors import (
 )
 from mvista_core.ports import Clock
 from mvista_core.records import Float64, JointCommand, JointState
+from mvista_core.set_points import positions_of
 from mvista_piper import health
 from mvista_piper.enabling import Enabling
 from mvista_piper.feedback import Feedback
@@ -30,7 +31,7 @@ from mvista_piper.limits import check_arm_file
 from mvista_piper.link import PiperLink
 from mvista_piper.search import Search
 from mvista_piper.sender import SetPointSender
-from mvista_piper.setpoints import check_limits, positions_of
+from mvista_piper.setpoints import check_limits
 from mvista_piper.settings import PiperSettings
 from mvista_piper.status import ARMED, DriverStatus, Mode
 

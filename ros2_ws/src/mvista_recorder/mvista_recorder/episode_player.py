@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from mvista_core.errors import ConfigError
@@ -14,6 +14,7 @@ from mvista_recorder.scan import RecordedMessage
 
 REORDERED_NS = 1_000_000_000
 """Messages that were heard so far apart are in the order of their capture."""
+BETWEEN_ROUNDS_NS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -22,28 +23,51 @@ class DueMessage:
 
     topic: str
     type: str
+    capture_ns: int
     stamp_ns: int
     data: bytes
 
 
 class EpisodePlayer:
-    """Plays once, from the first capture on. `restamp` moves stamps to now, distances kept."""
+    """Plays from the first capture on; with `loop` again and again.
+
+    `restamp` moves stamps to now, distances kept. `topics`: only these; the pace is the episode's.
+    """
 
     def __init__(
-        self, reader: EpisodeReader, clock: Clock, speed: float = 1.0, restamp: bool = True
+        self,
+        reader: EpisodeReader,
+        clock: Clock,
+        speed: float = 1.0,
+        restamp: bool = True,
+        loop: bool = False,
+        topics: Collection[str] | None = None,
     ) -> None:
         """Raises ConfigError: the speed is not above 0. EpisodeError: the episode is torn."""
-        if not speed > 0:
-            raise ConfigError(f"replay speed is {speed}; allowed: above 0")
-        self._clock, self._speed, self._restamp = clock, speed, restamp
-        self._messages = _by_capture(reader.messages())
+        self._reader, self._clock, self._restamp, self._topics = reader, clock, restamp, topics
+        self._speed, self._loop = speed, loop
+        self._since_ns, self._played_before_ns = clock.monotonic_ns(), 0
+        self._round_ns = self._length_ns = 0
+        self.play(speed, loop)
+        self._messages = self._of_a_round()
         self._next = next(self._messages, None)
         self._first_ns = self._next.capture_ns if self._next is not None else 0
-        self._began_ns, self._began_wall_ns = clock.monotonic_ns(), clock.now_ns()
+
+    def play(self, speed: float, loop: bool) -> None:
+        """Go on from here at another speed, or otherwise at the end.
+
+        Raises:
+            ConfigError: the speed is not above 0.
+        """
+        if not speed > 0:
+            raise ConfigError(f"replay speed is {speed}; allowed: above 0")
+        now_ns = self._clock.monotonic_ns()
+        self._played_before_ns, self._since_ns = self._played_ns(now_ns), now_ns
+        self._speed, self._loop = speed, loop
 
     @property
     def finished(self) -> bool:
-        """Whether all has been played."""
+        """Whether all has been played; never, with `loop`."""
         return self._next is None
 
     def due(self) -> Iterator[DueMessage]:
@@ -52,19 +76,37 @@ class EpisodePlayer:
         Raises:
             EpisodeError: the episode cannot be read from here on.
         """
-        played_ns = round((self._clock.monotonic_ns() - self._began_ns) * self._speed)
-        while self._next is not None and self._next.capture_ns - self._first_ns <= played_ns:
-            yield self._stamped(self._next)
-            self._next = next(self._messages, None)
+        played_ns = self._played_ns(self._clock.monotonic_ns())
+        while self._next is not None:
+            at_ns = self._round_ns + self._next.capture_ns - self._first_ns
+            if at_ns > played_ns:
+                return
+            self._length_ns = self._next.capture_ns - self._first_ns + BETWEEN_ROUNDS_NS
+            message, self._next = self._next, next(self._messages, None)
+            if self._next is None and self._loop:
+                self._round_ns += self._length_ns
+                self._messages = self._of_a_round()
+                self._next = next(self._messages, None)
+            if self._topics is None or message.topic in self._topics:
+                yield self._stamped(message, at_ns)
 
-    def _stamped(self, message: RecordedMessage) -> DueMessage:
+    def _played_ns(self, now_ns: int) -> int:
+        """How much of the episode has been played, through all rounds."""
+        return self._played_before_ns + round((now_ns - self._since_ns) * self._speed)
+
+    def _stamped(self, message: RecordedMessage, at_ns: int) -> DueMessage:
         stamp_ns, data = message.capture_ns, message.data
         if self._restamp:
-            after_ns = round((message.capture_ns - self._first_ns) / self._speed)
-            stamp_ns = self._began_wall_ns + after_ns
+            # Where the wall clock is now, not where it was at the start: it may have been set.
+            ahead_ns = self._clock.now_ns() - self._clock.monotonic_ns()
+            after_ns = round((at_ns - self._played_before_ns) / self._speed)
+            stamp_ns = self._since_ns + ahead_ns + after_ns
             if schemas.has_header(message.type):
                 data = schemas.restamped(data, stamp_ns)
-        return DueMessage(message.topic, message.type, stamp_ns, data)
+        return DueMessage(message.topic, message.type, message.capture_ns, stamp_ns, data)
+
+    def _of_a_round(self) -> Iterator[RecordedMessage]:
+        return _by_capture(self._reader.messages())
 
 
 def _by_capture(messages: Iterator[RecordedMessage]) -> Iterator[RecordedMessage]:

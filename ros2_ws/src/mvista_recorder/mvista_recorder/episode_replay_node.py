@@ -29,6 +29,8 @@ from mvista_ros.observation import CameraTopics
 from mvista_ros.parameters import declare, parameter
 
 POLL_S = 0.002
+FIXED = "whoever reads the topics has begun with this episode and its kind of stamps"
+"""Why the other parameters do not change."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class EpisodeReplayParameters:
     """What is played, and how."""
 
     episode: str = parameter("", "Folder of the episode (episode.mcap lies in it)")
-    speed: float = parameter(1.0, "1 is as recorded", 0.05, 20.0)
+    speed: float = parameter(1.0, "1 is as recorded", 0.05, 20.0, live=True)
+    loop: bool = parameter(False, "Begin again after the last message", live=True)
     restamp: bool = parameter(True, "Stamps of now; false: as recorded, old for every consumer")
 
     def __post_init__(self) -> None:
@@ -45,36 +48,38 @@ class EpisodeReplayParameters:
 
 
 class EpisodeReplayNode(HouseNode):
-    """Plays once and stays; an image that cannot be read is left out, counted and told."""
+    """Plays once and stays, or in a loop; an image that cannot be read is left out and told."""
 
     def __init__(self, **node_arguments: Any) -> None:
-        super().__init__("episode_replay", **node_arguments)
-        asked = declare(self, EpisodeReplayParameters)
+        super().__init__("replay", **node_arguments)
+        asked = declare(self, EpisodeReplayParameters, self._change, FIXED)
         reader = EpisodeReader(Path(asked.episode))
         self._cameras = recorded_cameras(reader) if reader.manifest.cameras else {}
         self._senders: dict[str, Any] = {}
         self._colors: dict[str, EpisodeCamera] = {}
         self._depths: dict[str, EpisodeCamera] = {}
-        self._infos: dict[str, EpisodeCamera] = {}
+        self._names: dict[str, str] = {}
         for name, camera in self._cameras.items():
-            topics = CameraChannels.of(name)
-            self._colors[topics.color.name] = camera
-            self._depths[topics.depth.name] = camera
-            self._infos[topics.color_info.name] = camera
-            named = CameraTopics.of(name)
-            for topic, kind in (
-                (named.color, Image),
-                (named.depth, Image),
-                (named.info, CameraInfo),
+            kept, named = CameraChannels.of(name), CameraTopics.of(name)
+            self._colors[kept.color.name] = self._depths[kept.depth.name] = camera
+            for recorded, topic, kind in (
+                (kept.color.name, named.color, Image),
+                (kept.depth.name, named.depth, Image),
+                (kept.color_info.name, named.info, CameraInfo),
             ):
+                self._names[recorded] = topic
                 self._senders[topic] = self.create_publisher(kind, topic, qos.SENSOR_OUT)
         for topic, stream in reader.manifest.streams.items():
             if stream.type == JOINT_STATE and topic.endswith("/joint_states"):
-                self._senders[topic] = self.create_publisher(JointState, topic, qos.SENSOR_OUT)
+                # Below this node's namespace: two replays share a domain.
+                name = topic.lstrip("/")
+                self._senders[topic] = self.create_publisher(JointState, name, qos.SENSOR_OUT)
         self._senders[TF_STATIC] = self.create_publisher(TFMessage, TF_STATIC, qos.STATIC)
         self._sent = self._damaged = 0
         self._damage = ""
-        self._player = EpisodePlayer(reader, self.system_clock, asked.speed, asked.restamp)
+        self._player = EpisodePlayer(
+            reader, self.system_clock, asked.speed, asked.restamp, asked.loop
+        )
         self.create_timer(POLL_S, self._tick)
 
     def health(self) -> Health:
@@ -85,6 +90,14 @@ class EpisodeReplayNode(HouseNode):
         level = Level.WARN if told else Level.OK
         return Health(level, f"{saying}; {told}" if told else saying, values)
 
+    @property
+    def finished(self) -> bool:
+        """Whether all has been played; never, with `loop`."""
+        return self._player.finished
+
+    def _change(self, asked: EpisodeReplayParameters) -> None:
+        self._player.play(asked.speed, asked.loop)
+
     def _tick(self) -> None:
         for message in self._player.due():
             try:
@@ -93,23 +106,26 @@ class EpisodeReplayNode(HouseNode):
                 self._damaged, self._damage = self._damaged + 1, f"[{error.code}] {error}"
 
     def _send(self, message: DueMessage) -> None:
+        topic = self._names.get(message.topic, message.topic)
+        sender = self._senders.get(topic)
+        if sender is None:
+            return
+        image = message.topic in self._colors or message.topic in self._depths
+        # Nobody pays for pixels that nobody reads.
+        if not image or sender.get_subscription_count():
+            sender.publish(self._prepared(message))
+            self._sent += 1
+
+    def _prepared(self, message: DueMessage) -> bytes:
         data = message.data
         if (camera := self._colors.get(message.topic)) is not None:
-            topic = CameraTopics.of(camera.name).color
             pixels = decode_jpeg(bytes(schemas.picture_from_bytes(data).data))
-            data = image_to_bytes(pixels, "rgb8", message.stamp_ns, optical_frame(camera.name))
-        elif (camera := self._depths.get(message.topic)) is not None:
-            topic = CameraTopics.of(camera.name).depth
+            return image_to_bytes(pixels, "rgb8", message.stamp_ns, optical_frame(camera.name))
+        if (camera := self._depths.get(message.topic)) is not None:
             native = depth_from_transport(schemas.picture_from_bytes(data).data)
             depth_mm = camera.calibration.register(native)
-            data = image_to_bytes(depth_mm, "16UC1", message.stamp_ns, optical_frame(camera.name))
-        elif (camera := self._infos.get(message.topic)) is not None:
-            topic = CameraTopics.of(camera.name).info
-        else:
-            topic = message.topic
-        if (sender := self._senders.get(topic)) is not None:
-            sender.publish(data)
-            self._sent += 1
+            return image_to_bytes(depth_mm, "16UC1", message.stamp_ns, optical_frame(camera.name))
+        return data
 
 
 def main() -> None:

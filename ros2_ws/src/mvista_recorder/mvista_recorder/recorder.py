@@ -37,6 +37,7 @@ from mvista_recorder.recorder_records import (
     free_bytes,
 )
 from mvista_recorder.streams import StreamPlan, StreamTrouble, StreamWatch
+from mvista_recorder.teleop_watch import TELEOP_STATE, TeleopWatch
 
 POLL_S = 0.05
 """Between two turns of the writing thread."""
@@ -80,6 +81,7 @@ class Recorder:
         self._instruction, self._practice = "", False
         self._said = "ready"
         self._silent: set[str] = set()
+        self._teleop = TeleopWatch()
         self._events = 0
         self._last_id = ""
         self._kept = count_labels(settings.root)
@@ -115,6 +117,8 @@ class Recorder:
             # No file can hold such a stamp: the message is malformed.
             watch.drop(lost + 1)
             return
+        if topic.type == TELEOP_STATE and (words := self._teleop.change(data)):
+            self._remark(words)
         log_ns, camera = self._clock.now_ns(), watch.plan.camera
         item = _Item(topic, log_ns, capture_ns, data, sequence, camera, picture, residual_ns)
         with self._queue_lock:
@@ -330,10 +334,10 @@ class Recorder:
                 self.end(UNLABELLED, f"[{because.code}] {because}")
 
     def _drain(self, writer: EpisodeWriter) -> None:
-        while True:
+        """Write what waits now. Streams that come faster than they are written keep the disk's lock
+        from nobody, and the file from being synced."""
+        for _ in range(len(self._queue)):
             with self._queue_lock:
-                if not self._queue:
-                    return
                 item = self._queue.popleft()
                 self._queued_bytes -= len(item.data)
             writer.open(item.topic)
@@ -350,12 +354,18 @@ class Recorder:
                 return StreamError(f"{state.topic} {state.words}")
             if state.absent == (state.topic in self._silent) or self._events >= MOST_EVENTS:
                 continue
-            self._events += 1
             (self._silent.add if state.absent else self._silent.discard)(state.topic)
-            words = f"{state.topic} {state.words if state.absent else 'is back'}"
-            writer.note(f"{ns_to_seconds(now_ns - self._began_ns):.2f} s: {words}")
-            self._tell(words)
+            self._remark(f"{state.topic} {state.words if state.absent else 'is back'}", writer)
         return None
+
+    def _remark(self, words: str, writer: EpisodeWriter | None = None) -> None:
+        """Tell the operator, and whoever looks at the episode, with the time."""
+        writer = writer or self._writer
+        if writer is not None and self._events < MOST_EVENTS:
+            self._events += 1
+            at_s = ns_to_seconds(self._clock.monotonic_ns() - self._began_ns)
+            writer.note(f"{at_s:.2f} s: {words}")
+        self._tell(words)
 
     def _files(self) -> tuple[bytes, bytes]:
         """Texts of the rig and the arm file, both checked."""

@@ -53,7 +53,7 @@ class RecorderNode(HouseNode):
         self.recorder = Recorder(settings, plans, self.system_clock)
         frames, to = StaticFrames(rig, self.recorder, self.system_clock), self.recorder
         self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
-        self._taps = {name: TapFeed(feed) for name, feed in self._feeds.items()}
+        self._taps = {n: TapFeed(f, self._full(n).strip("/")) for n, f in self._feeds.items()}
         self._topics: dict[str, TopicFeed] = {}
         self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
         self.create_service(StartEpisode, "recorder/start", self._on_start)
@@ -72,9 +72,9 @@ class RecorderNode(HouseNode):
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
         self.recorder.close()
-        closers = [feed.close for feed in self._taps.values()]
-        for close in closers + [feed.close for feed in self._topics.values()]:
-            close()
+        feeds: list[TapFeed | TopicFeed] = [*self._taps.values(), *self._topics.values()]
+        for feed in feeds:
+            feed.close()
 
     def _full(self, name: str) -> str:
         return str(self.resolve_topic_name(name))
@@ -125,9 +125,8 @@ class RecorderNode(HouseNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        return answered(
-            response, lambda: self.recorder.start(request.instruction, request.practice)
-        )
+        start = partial(self.recorder.start, request.instruction, request.practice)
+        return answered(response, start)
 
     def _on_end(
         self, request: EndEpisode.Request, response: EndEpisode.Response

@@ -17,10 +17,11 @@ JOIN_S = 2.0
 class TapFeed:
     """Reads a tap until `close`. `trouble` is what was last wrong with it, in words."""
 
-    def __init__(self, feed: CameraFeed) -> None:
+    def __init__(self, feed: CameraFeed, place: str) -> None:
+        """`place` is the camera's full name: "cell_a/cam0"."""
         self._feed = feed
         # Nothing is decoded here; a capture wants to know how, all the same.
-        self._reader = TapReader(tap_path(feed.name), decode_jpeg)
+        self._reader = TapReader(tap_path(place), decode_jpeg)
         self.trouble = ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"tap {feed.name}", daemon=True)

@@ -51,7 +51,7 @@ EXECUTOR_STOP_TIMEOUT_S = 5.0
 SIM_TIME = "use_sim_time"
 NO_SIM_TIME = (
     f"{SIM_TIME} is true; allowed: false. Stamps here are the machine's wall clock and periods its "
-    "steady clock, whoever publishes /clock; the simulated cell runs on both, and replay_node has "
+    "steady clock, whoever publishes /clock; the simulated cell runs on both, and a replay has "
     "`restamp`"
 )
 

@@ -42,8 +42,8 @@ SENSOR_NEWEST_IN = _profile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 SENSOR_ALL_IN = _profile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Readers that may be late but must not miss an image: two seconds of it at 15 Hz."""
 
-RECORD_IN = _profile(depth=400)
-"""A recorder of small messages: none may be missed, two seconds at 200 Hz may wait."""
+RECORD_IN = _profile(depth=2000)
+"""A recorder of small messages: none may be missed, ten seconds at 200 Hz may wait."""
 
 COMMAND = _profile(depth=1, lifespan_s=COMMAND_LIFESPAN_S)
 """Joint set-points, both ends: reliable, the newest only, expiring."""

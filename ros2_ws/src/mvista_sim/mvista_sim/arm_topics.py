@@ -45,7 +45,7 @@ class ServedArm:
         mode = "tracking" if age_ns < seconds_to_ns(COMMAND_FRESH_S) else "holding"
         if self._writers.writers.refusal is not None:
             mode = "refusing set-points: more than one writer"
-        values = [KeyValue(key="scene", value=scene)]
+        values = [KeyValue(key="scene", value=scene), KeyValue(key="mode", value=mode)]
         status = DiagnosticStatus(level=Level.OK.value, name="piper", message=mode, values=values)
         self._status.publish(status)
 

@@ -4,8 +4,6 @@ at its CAN wire, and the simulated cell, whose arm follows it, has the cameras.
 
 from __future__ import annotations
 
-from functools import partial
-
 from mvista_bringup.graph.arm import (
     ArmSite,
     emulated_driver,
@@ -13,6 +11,7 @@ from mvista_bringup.graph.arm import (
     real_driver,
     state_publisher,
 )
+from mvista_bringup.graph.cameras import CAMERA_SYNC_OPTION, real_cameras
 from mvista_bringup.graph.choices import (
     ARM_FILE,
     ARM_FILE_OPTION,
@@ -32,7 +31,6 @@ from mvista_bringup.graph.spec import (
     Entry,
     NodeSpec,
     ProcessSpec,
-    RigRows,
     Spec,
     Template,
     When,
@@ -40,9 +38,6 @@ from mvista_bringup.graph.spec import (
 from mvista_bringup.options import FALSE, NAMESPACE_OPTION, PORTS, TRUE, Kind, RunOption
 
 REAL, EMULATED = "real", "emulated"
-HUB, FREE = "hub", "free"
-START_GAP_S = 2.0
-"""Devices opened at once fail at random."""
 
 REAL_ROBOT_OPTIONS = (
     RunOption("hardware", REAL, "real, or emulated: rehearse without any", (REAL, EMULATED)),
@@ -54,7 +49,7 @@ REAL_ROBOT_OPTIONS = (
     RunOption("confirm", TRUE, "whether its plan waits for the service `confirm`", (TRUE, FALSE)),
     RunOption("can_serial", "", "USB serial of the arm's CAN adapter (survives re-plugging)"),
     RunOption("can_channel", "", "or its channel, e.g. can0"),
-    RunOption("camera_sync", HUB, "hub: the rig's first camera is its primary; free", (HUB, FREE)),
+    CAMERA_SYNC_OPTION,
     RunOption(
         "second_arm",
         "",
@@ -111,34 +106,6 @@ def _rows(site: ArmSite, urdf: CellUrdf) -> tuple[Spec, ...]:
     )
 
 
-def _cameras(sync: str, names: tuple[str, ...]) -> tuple[NodeSpec, ...]:
-    """A process for each camera of the rig; behind a hub the first is the primary, opened last.
-
-    A secondary that starts after its primary misses triggers.
-    """
-    rows = []
-    for index, name in enumerate(names):
-        role = "standalone" if sync == FREE else "secondary" if index else "primary"
-        turn = index if sync == FREE else (index - 1) % len(names)
-        rows.append(
-            NodeSpec(
-                "mvista_cameras",
-                "camera_node",
-                "camera",
-                name,
-                "config/cameras.yaml",
-                (
-                    RIG_FILE,
-                    _AUTOSTART,
-                    ("index", index),
-                    ("sync_role", role),
-                    ("start_delay_s", turn * START_GAP_S),
-                ),
-            )
-        )
-    return tuple(rows)
-
-
 _EMULATED_CELL = NodeSpec(
     "mvista_sim",
     "sim_node",
@@ -158,8 +125,7 @@ _EMULATED_CELL = NodeSpec(
 REAL_ROBOT: tuple[Entry, ...] = (
     *_rows(_FIRST, CELL_URDF),
     *_rows(_SECOND, _SECOND_URDF),
-    RigRows(RIG_FILE[1], partial(_cameras, HUB), (_WHEN_REAL, When("camera_sync", HUB))),
-    RigRows(RIG_FILE[1], partial(_cameras, FREE), (_WHEN_REAL, When("camera_sync", FREE))),
+    *real_cameras(RIG_FILE, (_AUTOSTART,), _WHEN_REAL),
     _EMULATED_CELL,
     RIG_PUBLISHER,
     NodeSpec(

@@ -15,7 +15,7 @@ from mvista_bringup.options import NAMESPACE, TRUE
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.rig import load_rig
 
-Literal = bool | int | float | str
+Literal = bool | int | float | str | tuple[str, ...]
 DDS_PROFILE = "config/dds/fastdds.xml"
 _REFERENCE = re.compile(r"\{(\w+)\}")
 
@@ -25,29 +25,32 @@ class Template:
     """A parameter value with references to run options and to `{share}`."""
 
     text: str
-    kind: type[str] | type[int] | type[bool] = str
+    kind: type[str] | type[int] | type[float] | type[bool] | type[tuple[str, ...]] = str
 
     def parts(self) -> tuple[tuple[bool, str], ...]:
         """(is a reference, text or name) in order."""
         split = _REFERENCE.split(self.text)
         return tuple((bool(i % 2), part) for i, part in enumerate(split) if part)
 
-    def resolve(self, values: Mapping[str, str]) -> str | int | bool:
-        """The value once the options are known.
+    def resolve(self, values: Mapping[str, str]) -> Literal:
+        """The value once the options are known; of kind tuple its words.
 
         Raises:
             ConfigError: a reference without a value, or a value of another kind.
         """
         try:
             text = "".join(values[p] if ref else p for ref, p in self.parts())
+            if self.kind is tuple:
+                return tuple(text.split())
             return text == TRUE if self.kind is bool else self.kind(text)
         except KeyError as error:
             raise ConfigError(
                 f"'{self.text}': no option {error}; there are {sorted(values)}"
             ) from None
         except ValueError:
+            kind = "a whole number" if self.kind is int else "a number"
             raise ConfigError(
-                f"'{self.text}' must be a whole number; the options are {dict(values)}"
+                f"'{self.text}' must be {kind}; the options are {dict(values)}"
             ) from None
 
 

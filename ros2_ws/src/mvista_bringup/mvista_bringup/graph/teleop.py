@@ -14,8 +14,7 @@ from mvista_bringup.options import NAMESPACE_OPTION, PORTS, Kind, RunOption
 
 HOST, BUS = "host", "bus"
 
-TELEOP_OPTIONS = (
-    RunOption("hardware", REAL, "real, or emulated: rehearse without any", (REAL, EMULATED)),
+PAIR_OPTIONS = (
     RunOption("wiring", HOST, "host: a bus per arm; bus: both on one, no gate", (HOST, BUS)),
     ARM_OPTION,
     ARM_FILE_OPTION,
@@ -27,6 +26,10 @@ TELEOP_OPTIONS = (
     RunOption("hand", "", "emulated: a file with the motion of the leader's hand; empty: none"),
     whole("can_port", "43113", "emulated: UDP port of the follower's bus", PORTS),
     whole("leader_can_port", "43115", "emulated: UDP port of the leader's bus", PORTS),
+)
+TELEOP_OPTIONS = (
+    RunOption("hardware", REAL, "real, or emulated: rehearse without any", (REAL, EMULATED)),
+    *PAIR_OPTIONS,
     NAMESPACE_OPTION,
 )
 
@@ -91,7 +94,7 @@ def _emulated_leader(
 _FOLLOWER_EMULATOR, _EMULATED_DRIVER = emulated_driver(_FOLLOWER, (_EMULATED, _OWN_BUS))
 _FOLLOWER_ALONE, _ = emulated_driver(_FOLLOWER, (_EMULATED, _ONE_BUS))
 
-TELEOP: tuple[Spec, ...] = (
+ARMS: tuple[Spec, ...] = (
     real_driver(_FOLLOWER, (_REAL, _OWN_BUS)),
     _real_reader("leader_", when=_OWN_BUS),
     _real_reader("", *_ONE_BUS_TOLD, when=_ONE_BUS),
@@ -100,16 +103,24 @@ TELEOP: tuple[Spec, ...] = (
     *_emulated_leader("leader_", when=_OWN_BUS),
     _FOLLOWER_ALONE,
     *_emulated_leader("", *_ONE_BUS_TOLD, when=_ONE_BUS),
-    NodeSpec(
+)
+
+
+def coupling(wiring: Value, when: tuple[When, ...] = ()) -> NodeSpec:
+    """What stands between the arms."""
+    return NodeSpec(
         "mvista_teleop",
         "teleop_node",
         "teleop",
         parameter_file="config/teleop.yaml",
         parameters=(
             _FOLLOWER.arm_file,
-            ("wiring", Template("{wiring}")),
+            ("wiring", wiring),
             ("leader", Template("{leader}")),
             ("follower", Template("{arm}")),
         ),
-    ),
-)
+        when=when,
+    )
+
+
+TELEOP: tuple[Spec, ...] = (*ARMS, coupling(Template("{wiring}")))

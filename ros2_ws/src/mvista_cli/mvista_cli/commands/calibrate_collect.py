@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scene", action="store_true", help="record the scene's depth instead, the board gone"
     )
     parser.add_argument(
-        "--recording", type=Path, help="from a recording of cameras (recording.yaml), not live"
+        "--recording", type=Path, help="from the images of an episode of `mvista record`, not live"
     )
     parser.add_argument("--config", type=Path, help="parameter file (config/calibration.yaml)")
     parser.add_argument("--cameras", nargs="+", help="namespaces; the first is the reference")

@@ -1,4 +1,4 @@
-"""`mvista doctor [--for sim|robot]`: read-only, one line per check, and the line that mends it."""
+"""`mvista doctor [--for sim|robot|record]`: read-only; a line per check, and what mends it."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 """`mvista doctor`: read-only checks of a machine, each failure with the line that fixes it."""
 
-PURPOSES = ("sim", "robot")
+PURPOSES = ("sim", "robot", "record")

@@ -15,10 +15,11 @@ from mvista_core.arm import load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.ports import Clock
 from mvista_core.timing import seconds_to_ns
+from mvista_piper import protocol
 from mvista_piper.bus import open_bus
 from mvista_piper.driver import PiperDriver
 from mvista_piper.link import PiperLink
-from mvista_piper.settings import PiperSettings
+from mvista_piper.settings import LeaderSettings, PiperSettings
 from mvista_piper.status import Mode
 
 POLL_S = 0.005
@@ -46,6 +47,41 @@ def check_arm(
     finally:
         if driver is not None:
             driver.close()
+
+
+def check_leader(
+    settings: LeaderSettings, clock: Clock, opener: Callable[[LeaderSettings], Any] = open_bus
+) -> Finding:
+    """Look for a leader: an arm that answers questions (0x4AF) and gives no feedback."""
+    name = f"leader at {settings.adapter_serial or settings.channel}"
+    fix = "power it; with both arms on one bus: wiring:=bus"
+    link = PiperLink(partial(opener, settings), clock)
+    try:
+        link.open()
+        answered, feedback = _answers(link, settings, clock)
+    except MvistaError as error:
+        return Finding(name, Severity.FAIL, str(error), fix)
+    finally:
+        link.close()
+    if answered and not feedback:
+        return good(name, "answers, and gives no feedback")
+    said = "gives feedback: it is a follower" if feedback else "does not answer (0x4AF)"
+    return Finding(name, Severity.FAIL, said, fix)
+
+
+def _answers(link: PiperLink, settings: LeaderSettings, clock: Clock) -> tuple[bool, bool]:
+    """Whether the arm answers, and whether it tells where it stands."""
+    answered = feedback = False
+    link.ask_firmware()
+    deadline_ns = clock.monotonic_ns() + seconds_to_ns(settings.answer_timeout_s)
+    while clock.monotonic_ns() < deadline_ns and not feedback:
+        clock.sleep_until(clock.monotonic_ns() + seconds_to_ns(POLL_S))
+        for _ in range(FRAMES_PER_LOOK):
+            if (frame := link.receive(0.0)) is None:
+                break
+            answered |= frame.can_id == protocol.FIRMWARE and frame.data != protocol.ASK_FIRMWARE
+            feedback |= frame.can_id in protocol.JOINT_FEEDBACK
+    return answered, feedback
 
 
 def _ask(name: str, driver: PiperDriver, settings: PiperSettings, clock: Clock) -> Finding:

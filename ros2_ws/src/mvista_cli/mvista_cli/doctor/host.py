@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from mvista_bringup.finding import Finding, Severity, good
 from mvista_cli.doctor.machine import Machine, read_number, read_text
+from mvista_core.errors import TapError
+from mvista_core.tap_wire import tap_path
 
 GIB = 1 << 30
 MIB = 1 << 20
 DDS_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 RMW_VARIABLE = "RMW_IMPLEMENTATION"
 RMW = "rmw_fastrtps_cpp"
-LEAST_MEMORY_GIB = {"sim": 4, "robot": 8}
-LEAST_DISK_GIB = {"sim": 2, "robot": 50}
+LEAST_MEMORY_GIB = {"sim": 4, "robot": 8, "record": 4}
+LEAST_DISK_GIB = {"sim": 2, "robot": 50, "record": 100}
+"""To record: two hundred demonstrations of 20 s of four cameras."""
 GPU_QUERY = (
     "nvidia-smi",
     "--query-gpu=name,memory.total,memory.free,driver_version",
@@ -105,6 +109,19 @@ def check_disk(machine: Machine, folder: Path, purpose: str) -> Finding:
             "disk", Severity.FAIL, said, "free some, or set MVISTA_OUTPUT to another disk"
         )
     return good("disk", f"{free / GIB:.1f} GiB free at {folder}")
+
+
+def check_taps(machine: Machine) -> Finding:
+    """Whether cameras can hand their images undecoded to the recorder of the same user."""
+    try:
+        folder = tap_path("camera", machine.environment).parent
+    except TapError as error:
+        return Finding("taps", Severity.FAIL, str(error), "export XDG_RUNTIME_DIR=/run/user/$UID")
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(there, os.W_OK):
+        said = f"{there} cannot be written: images would go by topics, which costs a core"
+        return Finding("taps", Severity.FAIL, said, "export XDG_RUNTIME_DIR=/run/user/$UID")
+    return good("taps", f"at {folder}")
 
 
 def _middleware(machine: Machine) -> Finding:

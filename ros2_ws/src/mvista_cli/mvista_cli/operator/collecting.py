@@ -25,8 +25,8 @@ from mvista_ros.spinning import spinning
 class CollectRequest:
     """A session by name or folder; of so many shots (0: until coverage is enough), or the scene.
 
-    `recording`: from its frames instead of live topics; `config`: a parameter file instead of
-    config/calibration.yaml; `cameras`: instead of that file's.
+    `recording`: from the frames of this episode instead of live topics; `config`: a parameter file
+    instead of config/calibration.yaml; `cameras`: instead of that file's.
     """
 
     session: str

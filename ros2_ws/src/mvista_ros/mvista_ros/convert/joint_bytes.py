@@ -18,6 +18,7 @@ from mvista_ros.convert.joints import joint_state_to_msg
 
 _STAMP_AT = 4
 """The stamp leads the message, after four bytes that name the encoding."""
+_LENGTH_BYTES = 4
 
 
 class JointStateBytes:
@@ -33,6 +34,9 @@ class JointStateBytes:
         self._stamp = struct.Struct("<iI")
         self._positions_at = self._bytes.index(self._numbers.pack(*marks[:count]))
         self._velocities_at = self._bytes.index(self._numbers.pack(*marks[count:]))
+        # After the speeds comes the length of no efforts. The middleware guesses a size that is
+        # larger by what would align them: other readers than its own refuse a longer message.
+        del self._bytes[self._velocities_at + self._numbers.size + _LENGTH_BYTES :]
 
     def of(self, state: JointState) -> bytes:
         """The message; `state` has the joints that were named, in that order."""
