@@ -18,7 +18,8 @@ from mvista_core.errors import ConfigError, WeightsError
 from mvista_world.choices import MethodChoices
 from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute, choose
-from mvista_world.config import ModelConfig, load_config
+from mvista_world.config import ModelConfig
+from mvista_world.config_file import load_config
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
 from mvista_world.text import InstructionEncoder, load_tokenizer

@@ -14,7 +14,6 @@ import numpy as np
 from mvista_core.errors import ObservationError
 from mvista_core.records import CameraFrame, Float32, Intrinsics, UInt8
 
-
 LARGEST_STRIDE_PX = 32
 """Of a video autoencoder times the patch of its transformer (Wan2.2's): no padding is larger."""
 
