@@ -71,16 +71,33 @@ def choose(
     than there are cores, at least one; None leaves torch's own choice.
 
     Raises:
-        ConfigError: a precision that is none of `PRECISIONS`.
+        ConfigError: a precision that is none of `PRECISIONS`, or a device that is not there.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision '{precision}' is none of {list(PRECISIONS)}")
     if threads is not None:
         torch.set_num_threads(threads or max(1, available_cores() - KEPT_FREE))
-    where = torch.device(device)
+    where = _device(device)
     native = "CUDA" if where.type == "cuda" else native_bf16(cpuinfo)
     wanted = precision == "bf16" or (precision == "auto" and bool(native))
     return Compute(where, torch.bfloat16 if wanted else torch.float32, native)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        where = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"no device '{name}'; there are cpu, cuda, cuda:0 and so on") from None
+    count = torch.cuda.device_count() if where.type == "cuda" else 1
+    if (where.index or 0) >= count:
+        built = (
+            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        )
+        raise ConfigError(
+            f"device '{name}': torch {torch.__version__} ({built}) finds {count} cards here; "
+            "`nvidia-smi` lists them, device cpu needs none"
+        )
+    return where
 
 
 def choose_for_training(threads: int | None = None) -> Compute:

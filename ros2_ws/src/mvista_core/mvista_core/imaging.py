@@ -46,9 +46,9 @@ class ModelWindow:
             most = LARGEST_STRIDE_PX * self.reduce
             if not all(-most < pixels <= 0 and pixels % (2 * self.reduce) == 0 for pixels in spare):
                 raise ObservationError(
-                    f"{size} does not fit the model's padded window {wanted[0]}x{wanted[1]}: it has "
-                    f"to be smaller by a multiple of {2 * self.reduce} px, below {most} px; see "
-                    "window in the model's config"
+                    f"{size} does not fit the model's padded window {wanted[0]}x{wanted[1]}: it "
+                    f"has to be smaller by a multiple of {2 * self.reduce} px, below {most} px; "
+                    "see window in the model's config"
                 )
         elif min(spare) < 0:
             raise ObservationError(
