@@ -22,7 +22,7 @@ from mvista_world.config import ModelConfig
 from mvista_world.config_file import load_config
 from mvista_world.folder import BACKBONE, PARTS, recognise
 from mvista_world.generator import MultiViewGenerator
-from mvista_world.parts import TINY_KINDS, Networks, frozen, is_wan, load_networks
+from mvista_world.parts import TINY_KINDS, LoadedNetworks, frozen, is_wan, load_networks
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
 from mvista_world.text import InstructionEncoder, TextEncoder, load_tokenizer
 from mvista_world.trajectory import TrajectoryVae
@@ -93,7 +93,7 @@ def load_checkpoint(
     )
 
 
-def _load_flat(folder: Path, config: ModelConfig, compute: Compute) -> Networks:
+def _load_flat(folder: Path, config: ModelConfig, compute: Compute) -> LoadedNetworks:
     if (config.codec.kind, config.text.kind) != TINY_KINDS:
         raise ConfigError(
             f"config '{config.name}' wants codec '{config.codec.kind}' and text "
@@ -102,7 +102,7 @@ def _load_flat(folder: Path, config: ModelConfig, compute: Compute) -> Networks:
         )
     text = InstructionEncoder(config.text, load_tokenizer(folder))
     trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
-    return Networks(
+    return LoadedNetworks(
         _frozen(StackedCodec(config.codec), folder / "codec.safetensors", compute),
         _frozen(text, folder / "text.safetensors", compute),
         _frozen(MultiViewGenerator(config), folder / "generator.safetensors", compute),

@@ -16,6 +16,8 @@ from mvista_core.errors import ConfigError
 from mvista_core.machine import CPUINFO, available_cores, native_bf16
 
 PRECISIONS = ("auto", "bf16", "fp32")
+PROCESSOR = "cpu"
+"""The device where nobody names one."""
 KEPT_FREE = 1
 """Cores that an arm's 200 Hz processes and the middleware need beside the networks."""
 
@@ -61,7 +63,7 @@ class Compute:
 
 def choose(
     precision: str = "auto",
-    device: str = "cpu",
+    device: str = PROCESSOR,
     cpuinfo: Path = CPUINFO,
     threads: int | None = None,
 ) -> Compute:

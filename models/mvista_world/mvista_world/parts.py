@@ -39,7 +39,7 @@ KEPT_WIDE = frozenset(WanTransformer3DModel._keep_in_fp32_modules)
 
 
 @dataclass(frozen=True)
-class Networks:
+class LoadedNetworks:
     """The frozen networks of a checkpoint folder, on their device."""
 
     codec: VideoCodec
@@ -48,7 +48,7 @@ class Networks:
     trajectory: TrajectoryVae
 
 
-def load_networks(folder: Path, config: ModelConfig, compute: Compute) -> Networks:
+def load_networks(folder: Path, config: ModelConfig, compute: Compute) -> LoadedNetworks:
     """Load a folder in the `PARTS` layout, in `weight_number`s.
 
     Raises:
@@ -59,7 +59,7 @@ def load_networks(folder: Path, config: ModelConfig, compute: Compute) -> Networ
     trajectory = _made(
         TrajectoryVae(config.trajectory, len(config.joint_names)), folder, TRAJECTORY, compute
     )
-    return Networks(
+    return LoadedNetworks(
         load_codec(folder, config, compute),
         load_text(folder, config, compute),
         load_generator(folder, config, compute),

@@ -23,7 +23,7 @@ from mvista_core import weights
 from mvista_core.errors import ConfigError, InstructionError, WeightsError
 from mvista_core.files import make_folder, replace_file
 from mvista_core.instructions import expand
-from mvista_world.compute import choose
+from mvista_world.compute import PROCESSOR, choose
 from mvista_world.config import TextConfig
 from mvista_world.config_file import load_config
 from mvista_world.shards import load_into, stored_weights
@@ -177,7 +177,9 @@ def encode(
     return paths, len(missing)
 
 
-def encode_folder(folder: Path, texts: Sequence[str] = (), device: str = "cpu") -> tuple[int, int]:
+def encode_folder(
+    folder: Path, texts: Sequence[str] = (), device: str = PROCESSOR
+) -> tuple[int, int]:
     """Fill a folder's cache with every sentence of its templates and `texts`: (all, made now).
 
     Raises:
