@@ -10,18 +10,26 @@ import numpy as np
 import pytest
 import torch
 
+from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_core.timing import ManualClock
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
+from mvista_world.config_file import load_config
+from mvista_world.generator import Conditions
+from mvista_world.model_facts import read_facts
+from mvista_world.parts import check_room, needed_bytes
 from mvista_world.planner import load_planner
 from mvista_world.text_cache import encode_folder
-from tests.world.tiny import ARM, CONFIG, RIG, make_observation
+from tests.world.tiny import ARM, CONFIG, RIG, make_cameras, make_observation
 from tests.world.wan_folder import SMALL, write_wan_folder
 
 
 def go_on(stage: str, fraction: float) -> bool:
     return True
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +86,26 @@ def test_padding_of_a_camera_is_no_surface(tmp_path: Path) -> None:
     assert rollout.intrinsics[1].cy_px == pytest.approx((lens.cy_px + 0.5) / 2 - 0.5 + 3)
 
 
+def test_what_does_not_fit_is_refused_at_the_start_with_the_numbers(folder: Path) -> None:
+    needed = needed_bytes(folder, load_config(folder / "config.json")[0], choose("bf16"))
+    facts = {part.name: part for part in read_facts(folder).parts}
+    assert needed["vae"] == facts["vae"].size
+    assert needed["generator"] < 4 * sum(p.parameters for p in facts.values())
+    check_room(needed, sum(needed.values()), "cuda:0")
+    check_room({"generator": 10 << 30, "vae": 2 << 30}, 0, "cpu")
+    words = r"weights take 12\.0 GiB \(generator 10\.0, vae 2\.0\), cuda:0 has 11\.0 GiB free"
+    with pytest.raises(ConfigError, match=words):
+        check_room({"generator": 10 << 30, "vae": 2 << 30}, 11 << 30, "cuda:0")
+    assert choose("fp32").free_bytes() > 1 << 20
+
+
 def test_a_model_wholly_in_bf16_runs_forward_and_backward(folder: Path) -> None:
     """No weight in float32, no autocast: what a card holds when memory is short."""
-    from tests.world.tiny import make_cameras
-
     generator = load_checkpoint(folder, choose("fp32")).generator.to(torch.bfloat16)
     assert {p.dtype for p in generator.parameters()} == {torch.bfloat16}
     rows, columns = SMALL.latent_size
     x = torch.randn(1, 48, SMALL.latent_frames, 2 * rows, 2 * columns)
     style = torch.zeros(1, SMALL.trajectory.tokens, SMALL.trajectory.channels, requires_grad=True)
-    from mvista_world.generator import Conditions
-
     told = Conditions(torch.randn(1, 24, SMALL.text.hidden), make_cameras(1, 2), style)
     clean = torch.zeros(SMALL.latent_frames * 2 * rows // 2 * columns, dtype=torch.bool)
     velocity = generator(x, torch.tensor([0.5]), clean, told).velocity

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mvista_core.errors import ConfigError
-from mvista_core.machine import CPUINFO, available_cores, native_bf16
+from mvista_core.machine import CPUINFO, available_cores, available_memory, native_bf16
 
 PRECISIONS = ("auto", "bf16", "fp32")
 PROCESSOR = "cpu"
@@ -53,6 +53,12 @@ class Compute:
     def mixed_precision(self) -> str:
         """The same choice in accelerate's words."""
         return "no" if self.dtype == torch.float32 else "bf16"
+
+    def free_bytes(self) -> int:
+        """What the card, or this machine, has left for weights now."""
+        if not self.on_processor:
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        return available_memory()
 
     def __str__(self) -> str:
         """One line for logs, reports and every timing."""

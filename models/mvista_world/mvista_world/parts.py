@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -53,9 +54,11 @@ def load_networks(folder: Path, config: ModelConfig, compute: Compute) -> Loaded
 
     Raises:
         WeightsError: anything missing, damaged, or of another model.
-        ConfigError: a codec and an instruction encoder that do not go together.
+        ConfigError: a codec and an instruction encoder that do not go together, or not enough
+            memory for what is held.
     """
-    is_wan(config)
+    if is_wan(config):
+        check_room(needed_bytes(folder, config, compute), compute.free_bytes(), str(compute.device))
     trajectory = _made(
         TrajectoryVae(config.trajectory, len(config.joint_names)), folder, TRAJECTORY, compute
     )
@@ -80,6 +83,44 @@ def is_wan(config: ModelConfig) -> bool:
             f"{TINY_KINDS} and {WAN_KINDS}"
         )
     return kinds == WAN_KINDS
+
+
+def needed_bytes(folder: Path, config: ModelConfig, compute: Compute) -> dict[str, int]:
+    """Bytes of weights that a planner holds, by part, from the headers.
+
+    Raises:
+        WeightsError: see `shards`.
+    """
+    parts = {
+        "generator": {
+            key: (tensor, weight_number(config, compute, key))
+            for key, tensor in generator_weights(folder).items()
+        },
+        VAE: {
+            key: (tensor, torch.float32)
+            for key, tensor in stored_weights(folder / VAE, DIFFUSION).items()
+        },
+    }
+    return {
+        name: sum(tensor.count * number.itemsize for tensor, number in found.values())
+        for name, found in parts.items()
+    }
+
+
+def check_room(needed: Mapping[str, int], free: int, device: str) -> None:
+    """Refuse at the start what would fail in the middle of a plan; `free` 0 is not known.
+
+    Raises:
+        ConfigError: with what is needed by part, and what there is.
+    """
+    total = sum(needed.values())
+    if not free or total <= free:
+        return
+    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in needed.items())
+    raise ConfigError(
+        f"weights take {total / 2**30:.1f} GiB ({parts}), {device} has {free / 2**30:.1f} GiB "
+        "free: take precision bf16, free the device, or another one"
+    )
 
 
 def weight_number(config: ModelConfig, compute: Compute, key: str) -> torch.dtype:

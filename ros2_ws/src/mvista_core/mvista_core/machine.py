@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-CPUINFO = Path("/proc/cpuinfo")
+CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 """Flags of /proc/cpuinfo for products in bf16; the last is Arm's."""
 
@@ -25,6 +25,12 @@ def native_bf16(cpuinfo: Path = CPUINFO) -> str:
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def available_memory(meminfo: Path = MEMINFO) -> int:
+    """Bytes that programs may still take without swapping; 0 where the kernel does not say."""
+    kibibytes = _first(meminfo, "MemAvailable").removesuffix(" kB")
+    return int(kibibytes) * 1024 if kibibytes.isdigit() else 0
 
 
 def describe() -> str:
