@@ -76,3 +76,20 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
 
 def test_the_sizes_that_the_help_tells_are_those_that_are_taken() -> None:
     assert {name: usual for name, (usual, _) in SIZES.items()} == vars(Sizes())
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("--preset tiny", "measures Wan's backbone, not 'tiny'"),
+        ("--views 9", "1 to 3 views"),
+        ("--frames 6", "frame_count 6 is not 4k+1"),
+        ("--depth -1", "at least 1 layer"),
+        ("--precision fp8", "precision 'fp8' is none of"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_refused(
+    words: str, answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = say(capsys, "bench", "planner", "--random-weights", *words.split())
+    assert code == 2 and answer in text and text.count("\n") == 1

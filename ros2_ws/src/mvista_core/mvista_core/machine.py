@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from pathlib import Path
 
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
@@ -31,6 +32,11 @@ def available_memory(meminfo: Path = MEMINFO) -> int:
     """Bytes that programs may still take without swapping; 0 where the kernel does not say."""
     kibibytes = _first(meminfo, "MemAvailable").removesuffix(" kB")
     return int(kibibytes) * 1024 if kibibytes.isdigit() else 0
+
+
+def peak_memory() -> int:
+    """Bytes that this process held at the most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def describe() -> str:
