@@ -25,10 +25,11 @@ from mvista_world.cameras import check_cameras, window_cameras
 from mvista_world.codec import WanCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
-from mvista_world.encode import source_mask
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.latent_optimisation import Evidence, optimise_latent
+from mvista_world.layout import clean_mask
 from mvista_world.parts import frozen, weight_number
+from mvista_world.view_passes import ViewPass
 from mvista_world.views import ViewCameras
 from mvista_world.wan import vae_config
 
@@ -185,7 +186,8 @@ def _inputs(
         style.to(compute.device),
     )
     x = torch.randn(shape, generator=rng).to(compute.device)
-    return told, x, source_mask(views, config, compute)
+    given = ViewPass(tuple(range(views)), 0).known(config.latent_frames)
+    return told, x, clean_mask(given, config.token_grid).to(compute.device)
 
 
 def _coding(config: ModelConfig, measuring: Measuring) -> tuple[float, float]:
