@@ -84,7 +84,7 @@ class Measuring:
             began_ns = self._now_ns()
             work()
             taken.append(self._now_ns() - began_ns)
-        return ns_to_seconds(median(taken))
+        return ns_to_seconds(round(median(taken)))
 
     def _now_ns(self) -> int:
         """When all that was asked of the device is done."""
@@ -171,9 +171,9 @@ def _fill(module: nn.Module, compute: Compute, number_of: Callable[[str], torch.
 def _inputs(
     config: ModelConfig, rig: RigCalibration, compute: Compute, views: int
 ) -> tuple[Conditions, torch.Tensor, torch.Tensor]:
-    cameras, poses_and_k = rig.cameras[:views], window_cameras(rig.cameras, config.window)
-    check_cameras([c.name for c in cameras], *(a[:views] for a in poses_and_k), config.window)
-    whole = ViewCameras.of(*(array[None] for array in poses_and_k), config)
+    poses, k = window_cameras(rig.cameras, config.window)
+    check_cameras(rig.names[:views], poses[:views], k[:views], config.window)
+    whole = ViewCameras.of(poses[None], k[None], config)
     rng = torch.Generator().manual_seed(1)
     rows, columns = config.latent_size
     shape = (1, config.codec.latent_channels, config.latent_frames, views * rows, 2 * columns)

@@ -183,7 +183,8 @@ def write_shards(
     if len(parts) == 1:
         (folder / _part_name(stem, 0)).rename(folder / f"{stem}.safetensors")
         return [f"{stem}.safetensors"]
-    names, placed = [], {}
+    names: list[str] = []
+    placed: dict[str, str] = {}
     for k, keys in enumerate(parts):
         names.append(f"{stem}-{k + 1:05d}-of-{len(parts):05d}.safetensors")
         (folder / _part_name(stem, k)).rename(folder / names[-1])
