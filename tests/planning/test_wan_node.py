@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def test_words_go_in_and_a_trajectory_comes_out(folder: Path) -> None:
             asked = Imagine.Goal(
                 instruction="touch the red cube", source_camera="cam1", target_cameras=["cam2"]
             )
-            limits = {"server_timeout_s": 90.0, "answer_timeout_s": 60.0}
-            _, seen = call_action(cell.imagine, asked, CLOCK, **limits)
+            call = partial(call_action, server_timeout_s=90.0, answer_timeout_s=60.0)
+            _, seen = call(cell.imagine, asked, CLOCK)
             assert (seen.outcome.code, seen.outcome.message) == (0, "")
             wanted = InferActions.Goal(rollout_id=seen.rollout_id, initialisation="random", steps=2)
-            _, plan = call_action(cell.infer, wanted, CLOCK, **limits)
+            _, plan = call(cell.infer, wanted, CLOCK)
             assert (plan.outcome.code, plan.outcome.message) == (0, "")
         finally:
             process.terminate()
