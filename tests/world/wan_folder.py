@@ -1,4 +1,4 @@
-"""A model folder in Wan2.2-TI2V-5B's layout, small: real classes, random weights, whole 2 MB."""
+"""A model folder in Wan2.2-TI2V-5B's layout, small: real classes, random weights, some 12 MB."""
 
 from __future__ import annotations
 
