@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from mvista_core import weights
 from mvista_world.config_file import save_config
 from mvista_world.refine import REFINER_FILES
-from mvista_world.training import data
 from mvista_world.training.request import TrainingRequest
 
 NETWORKS = ("codec", "trajectory", "generator", "text")
@@ -32,6 +31,6 @@ def run(asked: TrainingRequest) -> None:
     copied = [asked.out / "tokenizer.json", *(path for path in refiner if path.is_file())]
     for path in copied:
         shutil.copyfile(path, folder / path.name)
-    save_config(asked.config, data.templates(asked.video_folders()), folder / "config.json")
+    save_config(asked.config, asked.templates(), folder / "config.json")
     names += [path.name for path in copied] + ["config.json"]
     weights.write_manifest(folder, names)
