@@ -98,7 +98,7 @@ def test_every_command_has_arguments_and_a_short_body(command: registry.Command)
 
 def test_every_file_of_commands_is_a_verb_of_the_table() -> None:
     files = {file.stem for file in Path(commands.__path__[0]).glob("*.py")} - {"__init__"}
-    assert files == {"_".join(command.words) for command in registry.COMMANDS}
+    assert files == {command.file for command in registry.COMMANDS}
 
 
 def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None:

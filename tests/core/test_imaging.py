@@ -85,3 +85,52 @@ def test_the_window_of_a_frame_keeps_stamp_and_name() -> None:
 def test_an_image_smaller_than_the_window_is_refused() -> None:
     with pytest.raises(ObservationError, match="160x90 is smaller than .* 192x128"):
         WINDOW.origin(CAMERA.scaled(0.5))
+
+
+PADDED = ModelWindow(320, 192, reduce=1, padded=True)
+"""Wan2.2's step of 32 pixels around a camera of 180 rows."""
+
+
+def test_padding_keeps_every_pixel_and_its_ray() -> None:
+    rng = np.random.default_rng(0)
+    frame = CameraFrame(
+        rng.integers(1, 256, (180, 320, 3), dtype=np.uint8),
+        rng.uniform(0.3, 2.0, (180, 320)).astype(np.float32),
+        CAMERA,
+        42,
+        "cam1",
+    )
+    padded = PADDED.frame(frame)
+    area = PADDED.image_area(CAMERA)
+    assert area == (slice(6, 186), slice(0, 320))
+    np.testing.assert_array_equal(padded.color[area], frame.color)
+    np.testing.assert_array_equal(padded.depth_m[area], frame.depth_m)
+    around = np.ones((192, 320), bool)
+    around[area] = False
+    assert around.sum() == 12 * 320
+    assert not padded.color[around].any() and not padded.depth_m[around].any()
+    # Intrinsics follow: what a camera sees lies in the same place before it.
+    points = back_project(padded.depth_m, padded.intrinsics.matrix)[area]
+    np.testing.assert_allclose(points, back_project(frame.depth_m, CAMERA.matrix), atol=1e-6)
+    assert (padded.intrinsics.width_px, padded.intrinsics.height_px) == (320, 192)
+    # No surface stands where there is no image, whatever is imagined there.
+    imagined = np.ones((3, 192, 320), np.float32)
+    kept = PADDED.without_padding(imagined, CAMERA)
+    assert (kept[:, around] == 0).all() and (kept[(..., *area)] == 1).all()
+
+
+def test_a_padded_window_reduces_a_large_image_to_the_same_place() -> None:
+    """1280x720 reduced by four lies in 320x192 as 320x180 does."""
+    large = CAMERA.scaled(4.0)
+    window = ModelWindow(320, 192, reduce=4, padded=True)
+    assert window.image_area(large) == PADDED.image_area(CAMERA)
+    found, wanted = window.intrinsics(large), PADDED.intrinsics(CAMERA)
+    np.testing.assert_allclose(found.matrix, wanted.matrix, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(320, 181), (640, 360), (320, 160), (160, 90)])
+def test_an_image_that_a_padded_window_is_not_for_is_refused(size: tuple[int, int]) -> None:
+    """Parts of a pixel, an image that would be cropped, one that would be a stamp in black."""
+    lens = Intrinsics(*size, 187.0, 187.0, size[0] / 2, size[1] / 2)
+    with pytest.raises(ObservationError, match=r"does not fit .* padded window 320x192.* 2 px"):
+        PADDED.intrinsics(lens)

@@ -21,7 +21,7 @@ from mvista_core.errors import MvistaError
 from mvista_core.rig import load_rig
 from mvista_executor.executor_node import ExecutorParameters
 from mvista_ros.parameters import read_file
-from mvista_world.config import load_config
+from mvista_world.config_file import load_config
 from tests.fuzz.nodes import ROOT
 
 pytestmark = pytest.mark.ros

@@ -19,11 +19,10 @@ from mvista_world.config import (
     CrossViewConfig,
     DepthConfig,
     TransformerConfig,
-    load_config,
     preset,
-    save_config,
     tiny,
 )
+from mvista_world.config_file import load_config, save_config
 from tests.world.tiny import CONFIG, TEMPLATES
 
 ROOT = Path(__file__).parents[2]

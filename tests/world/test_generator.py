@@ -13,6 +13,7 @@ from mvista_world.config import wan22_ti2v_5b
 from mvista_world.denoise import solve
 from mvista_world.flow import denoising_error, known_latents, noised, shifted
 from mvista_world.generator import TIME_SCALE, Conditions, MultiViewGenerator
+from mvista_world.solvers import Euler
 from tests.world.tiny import CONFIG, make_conditions, make_generator, make_latents, source_mask
 
 PATCH = CONFIG.transformer.patch
@@ -165,11 +166,11 @@ def test_the_solver_keeps_what_is_known_and_repeats_itself() -> None:
     generator, given, conditions = make_generator(), make_latents(1, 2), make_conditions(1, 2)
     noise, clean = make_latents(1, 2, seed=9), source_mask(2)
     known = known_latents(clean, PATCH, given.shape[2:]).expand_as(given)
-    first = solve(generator, given, clean, conditions, noise, 3, 3.0)
+    first = solve(generator, given, clean, conditions, noise, Euler(3, 3.0))
     assert torch.equal(first[known], given[known])
-    assert torch.equal(solve(generator, given, clean, conditions, noise, 3, 3.0), first)
+    assert torch.equal(solve(generator, given, clean, conditions, noise, Euler(3, 3.0)), first)
     elsewhere = torch.where(known, given, given + 1.0)
-    assert torch.equal(solve(generator, elsewhere, clean, conditions, noise, 3, 3.0), first)
+    assert torch.equal(solve(generator, elsewhere, clean, conditions, noise, Euler(3, 3.0)), first)
     assert not torch.equal(first[~known], noise[~known])
 
 
@@ -182,5 +183,5 @@ def test_the_solver_stops_when_told() -> None:
         heard.append(fraction)
         return len(heard) < 2
 
-    solve(generator, given, clean, conditions, noise, 8, 3.0, stop_after_two)
+    solve(generator, given, clean, conditions, noise, Euler(8, 3.0), stop_after_two)
     assert heard == [1 / 8, 2 / 8]

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from mvista_core.errors import CancelledError, ConfigError
 from mvista_core.timing import ManualClock
 from mvista_world.choices import MethodChoices
-from mvista_world.config import SamplerConfig, load_config
+from mvista_world.config import SamplerConfig
+from mvista_world.config_file import load_config
 from mvista_world.denoise import solve, solve_views
 from mvista_world.generator import Conditions
 from mvista_world.planner import WorldModelPlanner, load_planner
+from mvista_world.solvers import Euler
 from mvista_world.view_passes import ViewPass, passes, put_views, take_views
 from tests.world.tiny import (
     ARM,
@@ -103,7 +105,7 @@ def test_mode_1_is_the_solvers_own_run() -> None:
     generator, data, noise = make_generator(), make_latents(1, 3), make_latents(1, 3, seed=9)
     told, runs = make_conditions(1, 3), passes(3, ONE, 3)
     found = solve_views(generator, data, noise, runs, told_of(told, runs), ONE, go_on)
-    assert torch.equal(found, solve(generator, data, source_mask(3), told, noise, 3, 3.0))
+    assert torch.equal(found, solve(generator, data, source_mask(3), told, noise, Euler(3, 3.0)))
 
 
 def test_frozen_views_come_out_of_later_runs_as_they_were_to_the_bit() -> None:

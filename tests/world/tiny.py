@@ -29,8 +29,8 @@ from mvista_world.config import (
     TextConfig,
     TrajectoryConfig,
     TransformerConfig,
-    save_config,
 )
+from mvista_world.config_file import save_config
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.layout import clean_mask
 from mvista_world.text import InstructionEncoder, build_tokenizer

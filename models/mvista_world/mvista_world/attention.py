@@ -18,14 +18,14 @@ Rotary = tuple[torch.Tensor, torch.Tensor]
 Z = TypeVar("Z", nn.Linear, nn.Conv1d)
 
 
-def cross_attention(dim: int, heads: int) -> WanAttention:
-    """diffusers' attention module between sequences of width `dim`, with its default processor."""
+def cross_attention(dim: int, heads: int, width: int | None = None) -> WanAttention:
+    """diffusers' attention module between sequences of width `dim`, with its default processor.
+
+    It attends at `width`, None for `dim`.
+    """
+    each = (width or dim) // heads
     return WanAttention(
-        dim,
-        heads,
-        dim // heads,
-        cross_attention_dim_head=dim // heads,
-        processor=WanAttnProcessor(),
+        dim, heads, each, cross_attention_dim_head=each, processor=WanAttnProcessor()
     )
 
 

@@ -74,10 +74,10 @@ class BlockInputs:
 class StyleAttention(nn.Module):
     """Cross-attention to the S style tokens (Sec. 4.3); zero-initialised output."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, width: int | None = None) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.attention = cross_attention(dim, heads)
+        self.attention = cross_attention(dim, heads, width)
         zeroed(self.attention.to_out[0])
 
     def forward(self, tokens: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ class MultiViewBlock(WanTransformerBlock):
         modality, view = config.cross_modality, config.cross_view
         self.cross_modality = None if modality is None else CrossModalityAttention(dim, modality)
         self.cross_view = None if view is None else CrossViewAttention(dim, view)
-        self.style = StyleAttention(dim, heads)
+        self.style = StyleAttention(dim, config.style.heads or heads, config.style.width)
 
     def forward(self, tokens: torch.Tensor, told: BlockInputs) -> torch.Tensor:
         """tokens [B, L, d].

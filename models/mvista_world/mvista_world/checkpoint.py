@@ -18,10 +18,13 @@ from mvista_core.errors import ConfigError, WeightsError
 from mvista_world.choices import MethodChoices
 from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute, choose
-from mvista_world.config import ModelConfig, load_config
+from mvista_world.config import ModelConfig
+from mvista_world.config_file import load_config
+from mvista_world.folder import BACKBONE, PARTS, recognise
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.parts import TINY_KINDS, LoadedNetworks, frozen, is_wan, load_networks
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
-from mvista_world.text import InstructionEncoder, load_tokenizer
+from mvista_world.text import InstructionEncoder, TextEncoder, load_tokenizer
 from mvista_world.trajectory import TrajectoryVae
 
 M = TypeVar("M", bound=nn.Module)
@@ -39,7 +42,7 @@ class Checkpoint:
     templates: tuple[str, ...]
     sha256: str
     codec: VideoCodec
-    text: InstructionEncoder
+    text: TextEncoder
     generator: MultiViewGenerator
     trajectory: TrajectoryVae
     refiner: ResidualRefiner | None
@@ -56,52 +59,61 @@ def load_checkpoint(
         WeightsError: missing, truncated or altered files, or one that does not fit its config.
         ConfigError: a config that does not fit, or asks for networks that this loader has not.
     """
+    layout = recognise(folder)
+    if layout == BACKBONE:
+        raise WeightsError(
+            f"{folder} is Wan2.2-TI2V-5B as published: it imagines one view from words and knows "
+            "no arm; `mvista model make-random --backbone` makes a folder to train from it"
+        )
     sha = weights.verify(folder)
     config, templates = load_config(folder / "config.json")
     config = (choices or MethodChoices()).applied_to(config)
     has_refiner = (folder / REFINER_FILES[0]).is_file()
     refiner = load_refiner(folder) if has_refiner else None
     compute = compute or choose()
-    _refuse_foreign_networks(config)
-    codec = _frozen(StackedCodec(config.codec), folder / "codec.safetensors", compute)
-    text = InstructionEncoder(config.text, load_tokenizer(folder))
-    text = _frozen(text, folder / "text.safetensors", compute)
-    generator = MultiViewGenerator(config)
-    generator = _frozen(generator, folder / "generator.safetensors", compute)
-    if compute.explicit_attention:
-        generator.use_explicit_attention()
-    trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
-    trajectory = _frozen(trajectory, folder / "trajectory.safetensors", compute)
+    load = load_networks if layout == PARTS else _load_flat
+    found = load(folder, config, compute)
+    if compute.explicit_attention and not is_wan(config):
+        found.generator.use_explicit_attention()
     if refiner is not None:
         refiner.to(compute.device)
+    codec = found.codec
+    if isinstance(codec, StackedCodec):
+        codec = codec.channels_last()
     return Checkpoint(
         config,
         templates,
         sha,
-        codec.channels_last(),
-        text,
-        generator,
-        trajectory,
+        codec,
+        found.text,
+        found.generator,
+        found.trajectory,
         refiner,
         compute,
     )
 
 
-def _refuse_foreign_networks(config: ModelConfig) -> None:
-    if (config.codec.kind, config.text.kind) != ("stacked2d", "bert"):
+def _load_flat(folder: Path, config: ModelConfig, compute: Compute) -> LoadedNetworks:
+    if (config.codec.kind, config.text.kind) != TINY_KINDS:
         raise ConfigError(
             f"config '{config.name}' wants codec '{config.codec.kind}' and text "
-            f"'{config.text.kind}'; checkpoint folders hold 'stacked2d' and 'bert' (preset tiny)"
+            f"'{config.text.kind}'; a folder of one file per network holds {TINY_KINDS} (preset "
+            "tiny); Wan's own are in transformer/, vae/ and text_cache/ (`mvista model`)"
         )
+    text = InstructionEncoder(config.text, load_tokenizer(folder))
+    trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
+    return LoadedNetworks(
+        _frozen(StackedCodec(config.codec), folder / "codec.safetensors", compute),
+        _frozen(text, folder / "text.safetensors", compute),
+        _frozen(MultiViewGenerator(config), folder / "generator.safetensors", compute),
+        _frozen(trajectory, folder / "trajectory.safetensors", compute),
+    )
 
 
 def _frozen(module: M, path: Path, compute: Compute) -> M:
-    """The module with the weights of a file, in evaluation mode, on the device, without gradients.
-
-    Eq. 11 differentiates with respect to z alone: a frozen weight costs no gradient memory.
-    """
+    """The module with the weights of a file, as `parts.frozen` makes it."""
     try:
         module.load_state_dict(load_file(path))
     except (RuntimeError, OSError, SafetensorError) as error:
         raise WeightsError(f"{path} does not fit its config.json: {error}") from None
-    return module.eval().requires_grad_(False).to(compute.device)
+    return frozen(module, compute)

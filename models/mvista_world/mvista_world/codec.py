@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
+from mvista_core.errors import ConfigError
 from mvista_world.config import CodecConfig
 
 if TYPE_CHECKING:  # it imports every autoencoder there is, and a `tiny` checkpoint needs none
@@ -127,27 +128,50 @@ class StackedCodec(nn.Module):
 
 
 class WanCodec(nn.Module):
-    """AutoencoderKLWan with the latent statistics that belong to it."""
+    """AutoencoderKLWan with the latent statistics that belong to it (`wan.check_vae`).
+
+    Always in the autoencoder's own numbers (float32), whatever the networks around it run in: in
+    bf16 its pictures flicker. One video at a time, since six at once would take six times the
+    memory and no less time.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
         super().__init__()
-        self.vae = vae
-        self.register_buffer("mean", torch.tensor(vae.config.latents_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(vae.config.latents_std), persistent=False)
-        if len(vae.config.latents_mean) != vae.config.z_dim:
-            raise ValueError(
+        if not len(vae.config.latents_mean) == len(vae.config.latents_std) == vae.config.z_dim:
+            raise ConfigError(
                 f"the VAE has {vae.config.z_dim} channels but {len(vae.config.latents_mean)} "
                 "latent means: these statistics belong to another VAE (see its config.json)"
             )
+        self.vae = vae
+        shape = (1, -1, 1, 1, 1)
+        mean, std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+        self.register_buffer("mean", mean.view(shape), persistent=False)
+        self.register_buffer("std", std.view(shape), persistent=False)
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
-        shape = (1, -1, 1, 1, 1)
-        latents = self.vae.encode(video).latent_dist.mode()
-        return (latents - self.mean.view(shape)) / self.std.view(shape)
+        """(mode - mean) / std.
+
+        Raises:
+            ConfigError: sizes that the autoencoder would drop rows or frames of.
+        """
+        frames, height, width = video.shape[2:]
+        space, time = self.vae.config.scale_factor_spatial, self.vae.config.scale_factor_temporal
+        if height % space or width % space or (frames - 1) % time:
+            raise ConfigError(
+                f"{frames} frames of {width}x{height}: the autoencoder takes {time}k+1 frames, and "
+                f"sides that {space} divides"
+            )
+        with torch.autocast(video.device.type, enabled=False):
+            videos = video.to(self.vae.dtype).split(1)
+            latents = torch.cat([self.vae.encode(one).latent_dist.mode() for one in videos])
+        return (latents.float() - self.mean) / self.std
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        shape = (1, -1, 1, 1, 1)
-        return self.vae.decode(latents * self.std.view(shape) + self.mean.view(shape)).sample
+        """Frames in [-1, 1] of standardised latents."""
+        with torch.autocast(latents.device.type, enabled=False):
+            raw = (latents.float() * self.std + self.mean).to(self.vae.dtype)
+            videos = [self.vae.decode(one).sample for one in raw.split(1)]
+        return torch.cat(videos).float()

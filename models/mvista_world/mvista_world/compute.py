@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 
 from mvista_core.errors import ConfigError
-from mvista_core.machine import CPUINFO, available_cores, native_bf16
+from mvista_core.machine import CPUINFO, available_cores, available_memory, native_bf16
 
 PRECISIONS = ("auto", "bf16", "fp32")
+PROCESSOR = "cpu"
+"""The device where nobody names one."""
 KEPT_FREE = 1
 """Cores that an arm's 200 Hz processes and the middleware need beside the networks."""
 
@@ -52,6 +54,12 @@ class Compute:
         """The same choice in accelerate's words."""
         return "no" if self.dtype == torch.float32 else "bf16"
 
+    def free_bytes(self) -> int:
+        """What the card, or this machine, has left for weights now."""
+        if not self.on_processor:
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        return available_memory()
+
     def __str__(self) -> str:
         """One line for logs, reports and every timing."""
         precision = "fp32" if self.dtype == torch.float32 else "bf16"
@@ -61,7 +69,7 @@ class Compute:
 
 def choose(
     precision: str = "auto",
-    device: str = "cpu",
+    device: str = PROCESSOR,
     cpuinfo: Path = CPUINFO,
     threads: int | None = None,
 ) -> Compute:
@@ -71,16 +79,33 @@ def choose(
     than there are cores, at least one; None leaves torch's own choice.
 
     Raises:
-        ConfigError: a precision that is none of `PRECISIONS`.
+        ConfigError: a precision that is none of `PRECISIONS`, or a device that is not there.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision '{precision}' is none of {list(PRECISIONS)}")
     if threads is not None:
         torch.set_num_threads(threads or max(1, available_cores() - KEPT_FREE))
-    where = torch.device(device)
+    where = _device(device)
     native = "CUDA" if where.type == "cuda" else native_bf16(cpuinfo)
     wanted = precision == "bf16" or (precision == "auto" and bool(native))
     return Compute(where, torch.bfloat16 if wanted else torch.float32, native)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        where = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"no device '{name}'; there are cpu, cuda, cuda:0 and so on") from None
+    count = torch.cuda.device_count() if where.type == "cuda" else 1
+    if (where.index or 0) >= count:
+        built = (
+            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        )
+        raise ConfigError(
+            f"device '{name}': torch {torch.__version__} ({built}) finds {count} cards here; "
+            "`nvidia-smi` lists them, device cpu needs none"
+        )
+    return where
 
 
 def choose_for_training(threads: int | None = None) -> Compute:

@@ -8,21 +8,19 @@ marked "our choice".
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 
-C = TypeVar("C")
 INITIALISATIONS = ("head", "random", "null")
 """Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
 token as in App. A."""
 VIEW_MODES = (1, 2)
+SOLVERS = ("euler", "unipc")
 CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
@@ -92,14 +90,27 @@ class CrossViewConfig:
 
 
 @dataclass(frozen=True)
+class StyleConfig:
+    """The style cross-attention of every block (Sec. 4.3). `width` and `heads` None are the
+    backbone's own; at 5B that is 1.13 B parameters, and 0.19 B at 512 (our choice there)."""
+
+    width: int | None = None
+    heads: int | None = None
+
+
+@dataclass(frozen=True)
 class TextConfig:
-    """The instruction encoder; `kind` "bert" is trained with the model, "umt5" is Wan's own."""
+    """The instruction encoder; `kind` "bert" is trained with the model, "umt5" is Wan's own.
+
+    Features of "umt5" are computed once (`text_cache`); `encoder_sha256` says by which encoder.
+    """
 
     kind: str = "bert"
     hidden: int = 128
     layers: int = 2
     heads: int = 4
     max_tokens: int = 12
+    encoder_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ class TrajectoryConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Euler solver of the probability flow (our choice: steps and shift).
+    """Solver of the probability flow (our choice: `solver` of `SOLVERS`, steps and shift).
 
     `mode` is the paper's (Sec. 5.1): 1 imagines all views in one run; 2, its default, imagines
     `reference_views` first (the source among them; how many is our choice), then the others with
@@ -139,6 +150,7 @@ class SamplerConfig:
     shift: float = 3.0
     mode: int = 2
     reference_views: int = 2
+    solver: str = "euler"
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,7 @@ class ModelConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     cross_modality: CrossModalityConfig | None = field(default_factory=CrossModalityConfig)
     cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
@@ -272,7 +285,15 @@ def validate(config: ModelConfig) -> None:
         )
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
+    if config.sampler.solver not in SOLVERS:
+        raise ConfigError(f"solver '{config.sampler.solver}' is none of {list(SOLVERS)}")
     _validate_fusion(config.cross_modality, config.cross_view)
+    width, heads = config.style.width, config.style.heads
+    if (width is None) != (heads is None) or (width and heads and width % heads) or width == 0:
+        raise ConfigError(
+            f"style: width {width} of {heads} heads; a width is a multiple of its heads, and both "
+            "are null for the backbone's own"
+        )
 
 
 def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig | None) -> None:
@@ -304,22 +325,38 @@ def tiny_views() -> ModelConfig:
 
 
 def wan22_ti2v_5b() -> ModelConfig:
-    """Wan2.2-TI2V-5B's own shape; 1280x720 is cropped to 1280x640 so that 160 rows divide by 32."""
+    """Wan2.2-TI2V-5B's own shape, for 320x180 images: padded to 192 rows, which divide by 32."""
     return ModelConfig(
         "wan22_ti2v_5b",
-        window=ModelWindow(320, 160, 4),
+        window=ModelWindow(320, 192, 1, padded=True),
         frame_count=33,
         frame_period_s=0.2,
         codec=CodecConfig("wan", 48, 16, 4, 160),
         transformer=TransformerConfig(30, 24, 128, 14336, 256),
         cross_modality=CrossModalityConfig(256, 8),
         cross_view=CrossViewConfig(256, 8, 8),
+        style=StyleConfig(512, 4),
         text=TextConfig("umt5", 4096, 24, 64, 512),
-        sampler=SamplerConfig(40, 5.0),
+        sampler=SamplerConfig(40, 5.0, solver="unipc"),
     )
 
 
-PRESETS = {"tiny": tiny, "tiny_views": tiny_views, "wan22_ti2v_5b": wan22_ti2v_5b}
+def wan22_ti2v_5b_240() -> ModelConfig:
+    """For the 320x240 images of the paper's simulated rigs (`paper_rigs`): padded to 256 rows."""
+    window = ModelWindow(320, 256, 1, padded=True)
+    return dataclasses.replace(wan22_ti2v_5b(), name="wan22_ti2v_5b_240", window=window)
+
+
+def wan22_ti2v_5b_720() -> ModelConfig:
+    """For 1280x720 images, a quarter of which are as `wan22_ti2v_5b`'s."""
+    window = ModelWindow(320, 192, 4, padded=True)
+    return dataclasses.replace(wan22_ti2v_5b(), name="wan22_ti2v_5b_720", window=window)
+
+
+PRESETS = {
+    make.__name__: make
+    for make in (tiny, tiny_views, wan22_ti2v_5b, wan22_ti2v_5b_240, wan22_ti2v_5b_720)
+}
 
 
 def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
@@ -331,50 +368,3 @@ def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
         raise ConfigError(f"no fusion module {unknown}; what can be left out is {list(FUSION)}")
     absent: dict[str, Any] = dict.fromkeys(without)
     return dataclasses.replace(PRESETS[name](), **absent)
-
-
-def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> None:
-    """Write the config and the instruction templates it was trained on as JSON."""
-    document = {"model": dataclasses.asdict(config), "templates": list(templates)}
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
-def _optional(kind: type[C], values: Mapping[str, Any] | None) -> C | None:
-    return None if values is None else kind(**values)
-
-
-def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
-    """Read what `save_config` wrote.
-
-    Raises:
-        ConfigError: unknown or missing fields, or values that do not fit together.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        model = document["model"]
-        config = ModelConfig(
-            name=model["name"],
-            window=ModelWindow(**model["window"]),
-            frame_count=model["frame_count"],
-            frame_period_s=model["frame_period_s"],
-            max_views=model["max_views"],
-            joint_names=tuple(model["joint_names"]),
-            # Checkpoints of before these were stated do not name them.
-            cameras=tuple(model.get("cameras", CAMERAS)),
-            depth=DepthConfig(**model["depth"]),
-            codec=CodecConfig(**model["codec"]),
-            transformer=TransformerConfig(
-                **{**model["transformer"], "patch": tuple(model["transformer"]["patch"])}
-            ),
-            # Checkpoints of before these were stated have neither module.
-            cross_modality=_optional(CrossModalityConfig, model.get("cross_modality")),
-            cross_view=_optional(CrossViewConfig, model.get("cross_view")),
-            text=TextConfig(**model["text"]),
-            trajectory=TrajectoryConfig(**model["trajectory"]),
-            # Checkpoints of before modes were stated have their results from mode 1.
-            sampler=SamplerConfig(**{"mode": 1, **model["sampler"]}),
-            optimisation=OptimisationConfig(**model["optimisation"]),
-        )
-        return config, tuple(document["templates"])
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-        raise ConfigError(f"{path}: not a model config ({error!r})") from None

@@ -1,5 +1,5 @@
-"""Imagination: the Euler solver of the probability flow (Eq. 2), with known tokens (App. A), in as
-many sampling runs as the views of a request take (Sec. 5.1)."""
+"""Imagination: the probability flow (Eq. 2) solved with known tokens (App. A), in as many sampling
+runs as the views of a request take (Sec. 5.1)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from functools import partial
 import torch
 
 from mvista_world.config import SamplerConfig
-from mvista_world.flow import known_latents, shifted
+from mvista_world.flow import known_latents
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.layout import clean_mask
+from mvista_world.solvers import Solver, make_solver
 from mvista_world.view_passes import ViewPass, put_views, take_views
 
 Step = Callable[[float], bool]
@@ -41,8 +42,7 @@ def solve_views(
             clean_mask(known, generator.config.token_grid).to(given.device),
             conditions,
             take_views(noise, views, run.views),
-            sampler.steps,
-            sampler.shift,
+            make_solver(sampler),
             partial(on_step, k),
         )
         latents = put_views(latents, views, run.views, part)
@@ -56,23 +56,20 @@ def solve(
     clean: torch.Tensor,
     conditions: Conditions,
     noise: torch.Tensor,
-    steps: int,
-    shift: float,
+    solver: Solver,
     on_step: Step | None = None,
 ) -> torch.Tensor:
-    """Euler from t = 1 to 0. `given` [B, C, T, V*h, M*w] holds the known latents.
+    """From t = 1 to 0. `given` [B, C, T, V*h, M*w] holds the known latents.
 
     Stops early and returns what it has when `on_step(fraction)` returns False.
     """
     known = known_latents(clean, generator.config.transformer.patch, given.shape[2:])
-    # The shift spends more of the steps where noise is high and the motion is decided.
-    times = shifted(torch.linspace(1.0, 0.0, steps + 1), shift)
     x = torch.where(known, given, noise)
-    for k in range(steps):
-        t = times[k].to(x.device).expand(x.shape[0])
+    for k, time in enumerate(solver.times):
+        t = time.to(x.device).expand(x.shape[0])
         velocity = generator(x, t, clean, conditions).velocity.float()
-        # Eq. 2's Euler step; given tokens are put back, they are data and not prediction (App. A).
-        x = torch.where(known, given, x + velocity * (times[k + 1] - times[k]))
-        if on_step is not None and not on_step((k + 1) / steps):
+        # Given tokens are put back: they are data and not prediction (App. A).
+        x = torch.where(known, given, solver.step(k, x, velocity))
+        if on_step is not None and not on_step((k + 1) / len(solver.times)):
             break
     return x

@@ -229,10 +229,14 @@ def make_backbone(config: ModelConfig) -> WanTransformer3DModel:
     return backbone
 
 
-def _style_into_blocks(
-    module: nn.Module, weights: dict[str, torch.Tensor], prefix: str, *_: object
-) -> None:
+def style_into_blocks(weights: dict[str, torch.Tensor], prefix: str = "") -> None:
     """Weights saved up to 0.1.0 have each block's style attention beside the backbone."""
     beside = re.compile(re.escape(prefix) + r"style\.(\d+)\.")
     for key in [key for key in weights if beside.match(key)]:
         weights[beside.sub(rf"{prefix}backbone.blocks.\1.style.", key)] = weights.pop(key)
+
+
+def _style_into_blocks(
+    module: nn.Module, weights: dict[str, torch.Tensor], prefix: str, *_: object
+) -> None:
+    style_into_blocks(weights, prefix)

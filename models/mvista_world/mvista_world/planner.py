@@ -268,11 +268,16 @@ class WorldModelPlanner:
         seed: int,
     ) -> Rollout:
         cameras = [self._rig.camera(name) for name in names]
+        # What is imagined in the padding is seen by no camera: no surface may stand there.
+        window, lenses = self.config.window, [camera.intrinsics for camera in cameras]
+        depth_m = np.stack(
+            [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
+        )
         return Rollout(
             uuid.uuid4().hex[:12],
             instruction,
             tuple(names),
-            tuple(self.config.window.intrinsics(camera.intrinsics) for camera in cameras),
+            tuple(window.intrinsics(lens) for lens in lenses),
             np.stack([camera.base_from_camera for camera in cameras]),
             color,
             depth_m.astype(np.float32),

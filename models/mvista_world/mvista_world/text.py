@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -34,6 +35,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]"
     )
+
+
+class TextEncoder(Protocol):
+    """Instruction strings -> token features [B, n, hidden], zero where a text has no more tokens.
+
+    `InstructionEncoder` computes them, `text_cache.CachedText` reads them.
+    """
+
+    def __call__(self, instructions: Sequence[str]) -> torch.Tensor: ...
 
 
 class InstructionEncoder(nn.Module):

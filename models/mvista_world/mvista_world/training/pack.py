@@ -7,7 +7,7 @@ import shutil
 from safetensors.torch import load_file, save_file
 
 from mvista_core import weights
-from mvista_world.config import save_config
+from mvista_world.config_file import save_config
 from mvista_world.refine import REFINER_FILES
 from mvista_world.training.request import TrainingRequest
 

@@ -38,8 +38,8 @@ def run(network: str, asked: TrainingRequest) -> None:
     """Train one network, or `pack` what was trained into a checkpoint folder.
 
     Raises:
-        ConfigError: a network that is not in the table; what a recipe cannot work with; a choice
-            that this network does not offer.
+        ConfigError: a network that is not in the table; a preset of Wan's size; what a recipe
+            cannot work with; a choice that this network does not offer.
     """
     named = {recipe.network: recipe for recipe in RECIPES}
     if network not in named:
@@ -47,5 +47,10 @@ def run(network: str, asked: TrainingRequest) -> None:
     if network != "generator" and (asked.recipe != TrainingRequest.recipe or asked.without):
         raise ConfigError(
             f"network '{network}' has one recipe; --recipe and --without are of 'generator'"
+        )
+    if asked.config.codec.kind == "wan":
+        raise ConfigError(
+            f"preset '{asked.config.name}' is of Wan's size, which no recipe here trains yet; "
+            "`mvista model make-random --backbone` makes the folder that training would start from"
         )
     named[network].run(asked)

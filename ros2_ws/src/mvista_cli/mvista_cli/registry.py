@@ -1,7 +1,8 @@
 """Every verb of `mvista`, in one table: its words, and what it is for.
 
-The file of a verb is `commands/<words joined by _>.py`: `add_arguments(parser)`, `run(args) -> exit
-code`. What it runs is imported within `run`, so that help and mistakes are answered at once.
+The file of a verb is `commands/<words joined by _>.py` (a - is a _ there): `add_arguments(parser)`,
+`run(args) -> exit code`. What it runs is imported within `run`, so that help and mistakes are
+answered at once.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ class Command:
     help: str
 
     @property
+    def file(self) -> str:
+        """The name of its file."""
+        return "_".join(self.words).replace("-", "_")
+
+    @property
     def module(self) -> ModuleType:
         """Where it takes its options and is carried out."""
-        return importlib.import_module(f"mvista_cli.commands.{'_'.join(self.words)}")
+        return importlib.import_module(f"mvista_cli.commands.{self.file}")
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
@@ -47,6 +53,11 @@ COMMANDS: tuple[Command, ...] = (
     _verb("watch", "the running cell as a page in the browser; it only looks"),
     _verb("plan", "one sample observation in, a trajectory out, no robot"),
     _verb("train", "train one network of the world model"),
+    _verb("model info", "what a model folder is and holds, from its headers"),
+    _verb("model verify", "every sum, key, shape, statistic and cached text of a model folder"),
+    _verb("model make-random", "a folder in Wan2.2-TI2V-5B's layout, for tests, benches, training"),
+    _verb("model convert", "a folder of one file per network in the layout of all sizes"),
+    _verb("text encode", "features of every sentence a model knows, kept beside it"),
     _verb("eval success", "success rate of the pipeline in process"),
     _verb("eval generation", "imagined views against filmed ones, in process"),
     _verb("eval follow", "does the plan follow what was imagined, or the words"),

@@ -1,4 +1,5 @@
-"""From a camera's image to the window the world model sees: central crop, then whole-number scale.
+"""From a camera's image to the window the world model sees: central crop or padding, then
+whole-number scale.
 
 Colour is averaged over blocks; depth takes the middle valid value of a block, since the mean of a
 near and a far surface is a surface that is not there.
@@ -13,29 +14,64 @@ import numpy as np
 from mvista_core.errors import ObservationError
 from mvista_core.records import CameraFrame, Float32, Intrinsics, UInt8
 
+LARGEST_STRIDE_PX = 32
+"""Of a video autoencoder times the patch of its transformer (Wan2.2's): no padding is larger."""
+
 
 @dataclass(frozen=True)
 class ModelWindow:
-    """Central crop of `width_px*reduce` by `height_px*reduce` pixels, reduced by `reduce`."""
+    """Central `width_px*reduce` by `height_px*reduce` pixels of an image, reduced by `reduce`.
+
+    A `padded` window holds the whole image in its middle, with black pixels of no depth around it:
+    nothing that a camera sees is cut off to fit a model's stride.
+    """
 
     width_px: int
     height_px: int
     reduce: int
+    padded: bool = False
 
     def origin(self, source: Intrinsics) -> tuple[int, int]:
-        """(left, top) of the crop in the source image.
+        """(left, top) of the window in the source image, zero or negative where it is padded.
 
         Raises:
-            ObservationError: the source image is smaller than the crop.
+            ObservationError: the image is smaller than a window that is not padded; or is not one
+                that a padded one is for: larger, smaller by a whole stride, or padded by parts of
+                the window's pixels.
         """
-        left = (source.width_px - self.width_px * self.reduce) // 2
-        top = (source.height_px - self.height_px * self.reduce) // 2
-        if left < 0 or top < 0:
+        wanted = (self.width_px * self.reduce, self.height_px * self.reduce)
+        spare = (source.width_px - wanted[0], source.height_px - wanted[1])
+        size = f"image {source.width_px}x{source.height_px}"
+        if self.padded:
+            most = LARGEST_STRIDE_PX * self.reduce
+            if not all(-most < pixels <= 0 and pixels % (2 * self.reduce) == 0 for pixels in spare):
+                raise ObservationError(
+                    f"{size} does not fit the model's padded window {wanted[0]}x{wanted[1]}: it "
+                    f"has to be smaller by a multiple of {2 * self.reduce} px, below {most} px; "
+                    "see window in the model's config"
+                )
+        elif min(spare) < 0:
             raise ObservationError(
-                f"image {source.width_px}x{source.height_px} is smaller than the model's window "
-                f"{self.width_px * self.reduce}x{self.height_px * self.reduce}"
+                f"{size} is smaller than the model's window {wanted[0]}x{wanted[1]}"
             )
-        return left, top
+        return spare[0] // 2, spare[1] // 2
+
+    def image_area(self, source: Intrinsics) -> tuple[slice, slice]:
+        """(rows, columns) of the window that the image fills: all of it but the padding."""
+        left, top = self.origin(source)
+        edges = [
+            (max(0, -start) // self.reduce, size)
+            for start, size in ((top, self.height_px), (left, self.width_px))
+        ]
+        rows, columns = (slice(edge, size - edge) for edge, size in edges)
+        return rows, columns
+
+    def without_padding(self, depth_m: Float32, source: Intrinsics) -> Float32:
+        """Depth [..., height_px, width_px] of the window, 0 (none) where there is no image."""
+        kept = np.zeros_like(depth_m)
+        area = self.image_area(source)
+        kept[(..., *area)] = depth_m[(..., *area)]
+        return kept
 
     def intrinsics(self, source: Intrinsics) -> Intrinsics:
         """Intrinsics of the window."""
@@ -46,15 +82,21 @@ class ModelWindow:
     def frame(self, source: CameraFrame) -> CameraFrame:
         """The window of a whole RGB-D frame."""
         left, top = self.origin(source.intrinsics)
-        rows = slice(top, top + self.height_px * self.reduce)
-        columns = slice(left, left + self.width_px * self.reduce)
-        return CameraFrame(
-            reduce_color(source.color[rows, columns], self.reduce),
-            reduce_depth(source.depth_m[rows, columns], self.reduce),
-            self.intrinsics(source.intrinsics),
-            source.stamp_ns,
-            source.camera,
-        )
+        rows = slice(max(top, 0), max(top, 0) + self.height_px * self.reduce)
+        columns = slice(max(left, 0), max(left, 0) + self.width_px * self.reduce)
+        color = reduce_color(source.color[rows, columns], self.reduce)
+        depth_m = reduce_depth(source.depth_m[rows, columns], self.reduce)
+        if min(left, top) < 0:
+            color, depth_m = self._pad(color, depth_m, source.intrinsics)
+        lens = self.intrinsics(source.intrinsics)
+        return CameraFrame(color, depth_m, lens, source.stamp_ns, source.camera)
+
+    def _pad(self, color: UInt8, depth_m: Float32, source: Intrinsics) -> tuple[UInt8, Float32]:
+        area = self.image_area(source)
+        whole = np.zeros((self.height_px, self.width_px, color.shape[2]), np.uint8)
+        none = np.zeros((self.height_px, self.width_px), np.float32)
+        whole[area], none[area] = color, depth_m
+        return whole, none
 
 
 def reduce_color(color: UInt8, reduce: int) -> UInt8:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from pathlib import Path
 
-CPUINFO = Path("/proc/cpuinfo")
+CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 """Flags of /proc/cpuinfo for products in bf16; the last is Arm's."""
 
@@ -25,6 +26,17 @@ def native_bf16(cpuinfo: Path = CPUINFO) -> str:
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def available_memory(meminfo: Path = MEMINFO) -> int:
+    """Bytes that programs may still take without swapping; 0 where the kernel does not say."""
+    kibibytes = _first(meminfo, "MemAvailable").removesuffix(" kB")
+    return int(kibibytes) * 1024 if kibibytes.isdigit() else 0
+
+
+def peak_memory() -> int:
+    """Bytes that this process held at the most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def describe() -> str:

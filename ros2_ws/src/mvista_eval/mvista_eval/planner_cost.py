@@ -6,7 +6,6 @@ time. The first plan is apart: kernels are chosen and memory is taken in it.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
-from mvista_core.machine import native_bf16
+from mvista_core.machine import native_bf16, peak_memory
 from mvista_core.records import Observation
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock
@@ -126,7 +125,7 @@ def measured(
 ) -> Measured:
     """The bench's words, document and bounds."""
     rows = costs_of(plans)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mib = peak_memory() / 2**20
     sampler = planner.config.sampler
     allowed = CPU_S_NATIVE_BF16 if native_bf16() else CPU_S
     document: dict[str, Any] = {

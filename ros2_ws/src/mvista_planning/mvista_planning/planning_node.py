@@ -52,7 +52,8 @@ class PlanningNode(HouseNode):
         super().__init__("planning")
         self._settings = declare(self, PlanningParameters, fixed=FIXED)
         realtime.give_way(self._settings.niceness)
-        self._compute = choose(self._settings.precision, threads=self._settings.threads)
+        device, threads = self._settings.device, self._settings.threads
+        self._compute = choose(self._settings.precision, device, threads=threads)
         self._rig = load_rig(self._settings.rig_file)
         self._planner = self._load()
         self._cameras = ObservationSource(
@@ -76,7 +77,8 @@ class PlanningNode(HouseNode):
     def health(self) -> Health:
         """What it works on."""
         busy = [name for name, server in zip(ACTIONS, self._servers, strict=True) if server.busy]
-        values = (("networks", str(self._compute)),)
+        free = f"{self._compute.free_bytes() / 2**30:.1f} GiB"
+        values = (("networks", str(self._compute)), ("memory free", free))
         return Health(message=f"working on {busy[0]}" if busy else "idle", values=values)
 
     def stop(self) -> None:

@@ -152,11 +152,17 @@ class _Film:
 
 
 def cropped(rig: RigCalibration, window: ModelWindow) -> RigCalibration:
-    """The rig with lenses that show the part of their images that the window keeps."""
-    size = window.width_px * window.reduce, window.height_px * window.reduce
+    """The rig with lenses that show the part of their images that the window keeps.
+
+    Padding is no part of an image: it stays black as on the robot, and is not rendered.
+    """
     cameras = []
     for camera in rig.cameras:
-        lens = camera.intrinsics.cropped(*window.origin(camera.intrinsics), *size)
+        whole = camera.intrinsics
+        left, top = (max(0, start) for start in window.origin(whole))
+        width = min(whole.width_px, window.width_px * window.reduce)
+        height = min(whole.height_px, window.height_px * window.reduce)
+        lens = whole.cropped(left, top, width, height)
         cameras.append(replace(camera, intrinsics=lens, other_intrinsics=()))
     return replace(rig, cameras=tuple(cameras))
 

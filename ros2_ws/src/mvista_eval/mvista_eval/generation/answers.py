@@ -162,12 +162,13 @@ def reprojected(
 
 def _reduced(mask: NDArray[np.bool_], lens: Intrinsics, window: ModelWindow) -> NDArray[np.bool_]:
     """A mask of a whole image as its window's: True where more than half of a block is."""
-    left, top = window.origin(lens)
-    k = window.reduce
-    rows = slice(top, top + window.height_px * k)
-    blocks = mask[rows, left : left + window.width_px * k]
-    blocks = blocks.reshape(window.height_px, k, window.width_px, k)
-    return np.asarray(blocks.mean(axis=(1, 3)) > 0.5)
+    left, top = (max(0, start) for start in window.origin(lens))
+    area, k = window.image_area(lens), window.reduce
+    reduced = np.zeros((window.height_px, window.width_px), bool)
+    height, width = reduced[area].shape
+    blocks = mask[top : top + height * k, left : left + width * k].reshape(height, k, width, k)
+    reduced[area] = blocks.mean(axis=(1, 3)) > 0.5
+    return reduced
 
 
 def _held(film: Rollout, color: UInt8, depth_m: Float32) -> tuple[UInt8, Float32]:

@@ -1,0 +1,77 @@
+"""A checkpoint's `config.json`: a `ModelConfig` and the instruction templates, as text and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mvista_core.errors import ConfigError
+from mvista_core.imaging import ModelWindow
+from mvista_world.config import (
+    CAMERAS,
+    CodecConfig,
+    CrossModalityConfig,
+    CrossViewConfig,
+    DepthConfig,
+    ModelConfig,
+    OptimisationConfig,
+    SamplerConfig,
+    StyleConfig,
+    TextConfig,
+    TrajectoryConfig,
+    TransformerConfig,
+)
+
+C = TypeVar("C")
+
+
+def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> None:
+    """Write the config and the instruction templates it was trained on as JSON."""
+    document = {"model": dataclasses.asdict(config), "templates": list(templates)}
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _optional(kind: type[C], values: Mapping[str, Any] | None) -> C | None:
+    return None if values is None else kind(**values)
+
+
+def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Read what `save_config` wrote.
+
+    Raises:
+        ConfigError: unknown or missing fields, or values that do not fit together.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        model = document["model"]
+        config = ModelConfig(
+            name=model["name"],
+            window=ModelWindow(**model["window"]),
+            frame_count=model["frame_count"],
+            frame_period_s=model["frame_period_s"],
+            max_views=model["max_views"],
+            joint_names=tuple(model["joint_names"]),
+            # Checkpoints of before these were stated do not name them.
+            cameras=tuple(model.get("cameras", CAMERAS)),
+            depth=DepthConfig(**model["depth"]),
+            codec=CodecConfig(**model["codec"]),
+            transformer=TransformerConfig(
+                **{**model["transformer"], "patch": tuple(model["transformer"]["patch"])}
+            ),
+            # Checkpoints of before these were stated have neither module.
+            cross_modality=_optional(CrossModalityConfig, model.get("cross_modality")),
+            cross_view=_optional(CrossViewConfig, model.get("cross_view")),
+            # Those of before it was stated have the backbone's own width.
+            style=StyleConfig(**model.get("style", {})),
+            text=TextConfig(**model["text"]),
+            trajectory=TrajectoryConfig(**model["trajectory"]),
+            # Checkpoints of before modes were stated have their results from mode 1.
+            sampler=SamplerConfig(**{"mode": 1, **model["sampler"]}),
+            optimisation=OptimisationConfig(**model["optimisation"]),
+        )
+        return config, tuple(document["templates"])
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise ConfigError(f"{path}: not a model config ({error!r})") from None
