@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from mvista_interfaces.msg import SetPointSource
 from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.errors import RivalWritersError
@@ -13,7 +14,7 @@ from mvista_core.records import JointCommand, JointState
 from mvista_core.timing import seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import HouseNode
-from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg
+from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg, ns_to_stamp
 from mvista_ros.listening import message_from_bytes
 from mvista_teleop.coupling import Coupling
 from mvista_teleop.teleop_parameters import HOST, TeleopParameters
@@ -45,8 +46,7 @@ class SetPointTopics:
         self._stepped_ns = self._looked_ns = 0
         self._repeat_ns = seconds_to_ns(1.0 / settings.repeat_rate_hz)
         self._waiting: deque[JointState] = deque(maxlen=MOST_WAITING)
-        # A joint's set-point has no frame: its field says which pose of the leader it is made from.
-        self._pose_stamp = ""
+        self._pose_stamp_ns = 0
         self.leader_topic = f"{settings.leader}/joint_states"
         self._poses = node.listening.queue(
             JointStateMsg, self.leader_topic, self._read_state, qos.SENSOR_IN
@@ -58,6 +58,7 @@ class SetPointTopics:
             qos.SENSOR_NEWEST_IN,
         )
         self._commands = None
+        self._sources = node.create_publisher(SetPointSource, "teleop/set_point_source", qos.STATUS)
         if settings.wiring == HOST:
             topic = f"{settings.follower}/joint_command"
             self._commands = node.create_publisher(JointStateMsg, topic, qos.COMMAND)
@@ -81,8 +82,8 @@ class SetPointTopics:
             now_ns = self._clock.now_ns()
             command = JointCommand(self._names, moving.positions, moving.velocities, now_ns)
             message = joint_command_to_msg(command)
-            message.header.frame_id = self._pose_stamp
             self._commands.publish(message)
+            self._tell_source(message)
             self.sent += 1
         self._stepped()
 
@@ -103,9 +104,16 @@ class SetPointTopics:
             )
 
     def _forward(self, pose: JointState) -> None:
-        self._pose_stamp = str(pose.stamp_ns)
+        self._pose_stamp_ns = pose.stamp_ns
         self._coupling.lead(pose.positions, pose.velocities, self._heard_ns(pose.stamp_ns))
         self.step()
+
+    def _tell_source(self, command: JointStateMsg) -> None:
+        # 200 a second that only a measurement reads: made for listeners.
+        if self._pose_stamp_ns and self._sources.get_subscription_count():
+            leader_stamp = ns_to_stamp(self._pose_stamp_ns)
+            told = SetPointSource(header=command.header, leader_stamp=leader_stamp)
+            self._sources.publish(told)
 
     def _look_at_follower(self) -> None:
         """Often enough to notice its loss; each look takes as long as a step of the motion."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from mvista_interfaces.msg import TeleopState
+from mvista_interfaces.msg import SetPointSource, TeleopState
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
@@ -36,7 +36,7 @@ from mvista_piper.emulator.loopback import LoopbackBus
 from mvista_piper.emulator.server import tell
 from mvista_piper.emulator.spy import SpiedSetPoints, spying
 from mvista_ros import qos
-from mvista_ros.convert import joint_command_from_msg
+from mvista_ros.convert import joint_command_from_msg, stamp_to_ns
 from mvista_ros.listening import Listening
 from mvista_ros.spinning import spinning
 
@@ -53,13 +53,23 @@ class TeleopDesk(Node):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__("bench_teleop", **arguments)
-        self.commands: list[HeardCommand] = []
+        self._joints: dict[int, tuple[int, ...]] = {}
+        self._leader_ns: dict[int, int] = {}
         self.states: list[int] = []
         self.said = ""
         listening = Listening(self, SystemClock())
         listening.listen(JointStateMsg, "piper/joint_command", self._on_command, qos.SENSOR_ALL_IN)
+        sources = "teleop/set_point_source"
+        listening.listen(SetPointSource, sources, self._on_source, qos.SENSOR_ALL_IN)
         listening.listen(TeleopState, "teleop/state", self._on_state, qos.STATUS)
         self._engage = self.create_client(Trigger, "teleop/engage")
+
+    @property
+    def commands(self) -> list[HeardCommand]:
+        """Those whose source was heard too, in the order that they were sent in."""
+        heard = sorted(self._joints.items())
+        known = self._leader_ns
+        return [HeardCommand(joints, at, known[at]) for at, joints in heard if at in known]
 
     @property
     def state(self) -> int:
@@ -76,10 +86,11 @@ class TeleopDesk(Node):
             raise UnavailableError(f"teleoperation was not engaged: {said}")
 
     def _on_command(self, message: JointStateMsg) -> None:
-        command, made_from = joint_command_from_msg(message), message.header.frame_id
-        if made_from.isdigit():
-            joints = millidegrees(command.positions[None, :6])[0]
-            self.commands.append(HeardCommand(joints, command.stamp_ns, int(made_from)))
+        command = joint_command_from_msg(message)
+        self._joints[command.stamp_ns] = millidegrees(command.positions[None, :6])[0]
+
+    def _on_source(self, message: SetPointSource) -> None:
+        self._leader_ns[stamp_to_ns(message.header.stamp)] = stamp_to_ns(message.leader_stamp)
 
     def _on_state(self, message: TeleopState) -> None:
         self.states.append(message.state)
