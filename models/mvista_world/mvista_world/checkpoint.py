@@ -5,6 +5,8 @@ Knows the files and where the networks compute; knows nothing of rigs, arms and 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +16,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mvista_core import weights
+from mvista_core.camera_range import SIM_CELL, TrainedCameras, trained_cameras
 from mvista_core.errors import ConfigError, WeightsError
 from mvista_world.choices import MethodChoices
 from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute, choose
-from mvista_world.config import ModelConfig, load_config
+from mvista_world.config import TRAINED_CAMERAS, ModelConfig, load_config
+from mvista_world.gate import load_limits
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
 from mvista_world.text import InstructionEncoder, load_tokenizer
@@ -31,13 +35,16 @@ M = TypeVar("M", bound=nn.Module)
 class Checkpoint:
     """The frozen networks of one folder, what they were made for, and where they compute.
 
-    `sha256` is that of the manifest, which names every file's: it identifies the whole. `refiner`
-    is None in a folder without one.
+    `sha256` is that of the manifest, which names every file's: it identifies the whole.
+    `trained_cameras` are where views can be asked from, `gate_limits` what a plan is held to
+    (empty: none were fitted). `refiner` is None in a folder without one.
     """
 
     config: ModelConfig
     templates: tuple[str, ...]
     sha256: str
+    trained_cameras: TrainedCameras
+    gate_limits: Mapping[str, float]
     codec: VideoCodec
     text: InstructionEncoder
     generator: MultiViewGenerator
@@ -78,6 +85,8 @@ def load_checkpoint(
         config,
         templates,
         sha,
+        stated_cameras(folder / "config.json"),
+        load_limits(folder, sha),
         codec.channels_last(),
         text,
         generator,
@@ -85,6 +94,20 @@ def load_checkpoint(
         refiner,
         compute,
     )
+
+
+def stated_cameras(path: Path) -> TrainedCameras:
+    """From where `save_config`'s file says that views can be asked.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8")).get(TRAINED_CAMERAS)
+    except (ValueError, AttributeError, OSError) as error:
+        raise ConfigError(f"{path}: not a model config ({error!r})") from None
+    # Checkpoints of before these were stated were trained on the cell's own.
+    return SIM_CELL if document is None else trained_cameras(document)
 
 
 def _refuse_foreign_networks(config: ModelConfig) -> None:

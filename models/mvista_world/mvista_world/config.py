@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mvista_core.camera_range import TrainedCameras
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
@@ -31,6 +32,7 @@ FUSION = ("cross_modality", "cross_view")
 """Fields of the modules that join modalities and views in every block. Each may be absent (None),
 and weights to start from may lack it: at zero it adds nothing."""
 ROPE_LIMIT = 1024
+TRAINED_CAMERAS = "trained_cameras"
 
 
 @dataclass(frozen=True)
@@ -333,9 +335,17 @@ def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
     return dataclasses.replace(PRESETS[name](), **absent)
 
 
-def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> None:
-    """Write the config and the instruction templates it was trained on as JSON."""
+def save_config(
+    config: ModelConfig,
+    templates: Sequence[str],
+    path: Path,
+    cameras: TrainedCameras | None = None,
+) -> None:
+    """Write the config as JSON, with the instruction templates and the cameras it was trained on
+    (None: `sim_cell`'s, unstated)."""
     document = {"model": dataclasses.asdict(config), "templates": list(templates)}
+    if cameras is not None:
+        document[TRAINED_CAMERAS] = cameras.document()
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 

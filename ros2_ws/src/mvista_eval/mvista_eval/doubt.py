@@ -27,8 +27,9 @@ from mvista_eval.success.trials import planner_and_cell
 from mvista_eval.trials import Study, run_study
 from mvista_sim.cell import SimCell, SimClock
 from mvista_world.config import INITIALISATIONS
+from mvista_world.gate import save_limits
 from mvista_world.plausibility import Doubts, doubts_of
-from mvista_world.probe import PlannerProbe
+from mvista_world.probe import ANYWHERE, PlannerProbe
 
 RIGHT, WORDS, SWAPPED, CAMERA = "right", "wrong words", "swapped future", "camera out of range"
 FARTHER = 500_000
@@ -85,9 +86,15 @@ class GateRow:
 
 
 def measure(
-    checkpoint: Path, episodes: int, first_seed: int, limits_seed: int, fresh: bool = False
+    checkpoint: Path,
+    episodes: int,
+    first_seed: int,
+    limits_seed: int,
+    fresh: bool = False,
+    write: bool = False,
 ) -> tuple[list[GateRow], dict[str, Any]]:
-    """A row for each case, over seeds that the limits have not seen, and the same as a document.
+    """A row for each case, over seeds that the limits have not seen, and the same as a document;
+    with `write` the limits are the checkpoint's from now on.
 
     Raises:
         ConfigError: no scene, a negative seed, or seeds that overlap.
@@ -113,6 +120,9 @@ def measure(
     set_by = set(seeds[:episodes])
     limits = limits_of([one for one in found if one.seed in set_by])
     rows = rows_of([one for one in found if one.seed not in set_by], limits)
+    if write:
+        fitted = {"task": TASK, "first_seed": limits_seed, "episodes": episodes}
+        save_limits(checkpoint, settings["weights"], limits, fitted)
     return rows, {
         "task": TASK,
         "first_seed": first_seed,
@@ -162,7 +172,7 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     words = {RIGHT: planner.read_hidden(right.rollout_id), WORDS: planner.read_hidden(told_other)}
 
     def doubted(case: str, by: PlannerProbe, held: str, rollout: Rollout) -> DoubtedFuture:
-        shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).prior
+        shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).refined
         told = words.get(case, words[RIGHT])
         found = doubts_of(rollout, seen, shown, told, arm, planner.config.window)
         return DoubtedFuture(asked.seed, case, tuple(asdict(found).values()))
@@ -189,4 +199,4 @@ def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
 
 def _imagine(planner: PlannerProbe, observation: Observation, seed: int) -> Rollout:
     source, *targets = planner.config.cameras
-    return planner.imagine(observation, source, targets, seed, quiet)
+    return planner.imagine(observation, source, targets, seed, quiet, ANYWHERE)
