@@ -1,8 +1,9 @@
 """Which numbers tell a wrong future from a right one: `mvista eval gate`.
 
-Futures that are right, and three that are wrong on purpose: told other words, swapped for another
-scene's, and asked from a camera out of the trained range. Limits come of right futures of seeds of
-their own; what they refuse is counted on others.
+Futures that are right, of every task, and three that are wrong on purpose: told other words,
+swapped for another scene's, and asked from a camera out of the trained range (which a planner
+refuses to begin with; here it is asked to). Limits come of right futures of seeds of their own;
+what they refuse is counted on others.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.success.trials import planner_and_cell
 from mvista_eval.trials import Study, run_study
 from mvista_sim.cell import SimCell, SimClock
+from mvista_sim.tasks import TEMPLATES
 from mvista_world.config import INITIALISATIONS
 from mvista_world.gate import save_limits
 from mvista_world.plausibility import Doubts, doubts_of
@@ -121,10 +123,10 @@ def measure(
     limits = limits_of([one for one in found if one.seed in set_by])
     rows = rows_of([one for one in found if one.seed not in set_by], limits)
     if write:
-        fitted = {"task": TASK, "first_seed": limits_seed, "episodes": episodes}
+        fitted = {"tasks": list(TEMPLATES), "first_seed": limits_seed, "episodes": episodes}
         save_limits(checkpoint, settings["weights"], limits, fitted)
     return rows, {
-        "task": TASK,
+        "tasks": list(TEMPLATES),
         "first_seed": first_seed,
         "limits_seed": limits_seed,
         "episodes": episodes,
@@ -138,7 +140,7 @@ def measure(
 
 def limits_of(found: Sequence[DoubtedFuture]) -> dict[str, float]:
     """For each number, the largest value that is not refused."""
-    right = np.array([one.numbers for one in found if one.case == RIGHT])
+    right = np.array([one.numbers for one in found if one.case.startswith(RIGHT)])
     limits = dict(zip(NUMBERS, (WIDENED * np.nanmax(right, axis=0)).tolist(), strict=True))
     # A hand that never left its workspace would leave a limit of nothing at all.
     limits["outside_m"] = max(limits["outside_m"], LEAST_OUTSIDE_M)
@@ -161,7 +163,7 @@ def rows_of(found: Sequence[DoubtedFuture], limits: Mapping[str, float]) -> list
 
 
 def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
-    """One scene's right future and the wrong ones."""
+    """One scene's right future and the wrong ones, and the right ones of the other tasks."""
     cell, planner, arm = planner_and_cell(asked.checkpoint)
     own = cell.reset(TASK, asked.seed)
     observation = _observe(cell, planner, own)
@@ -189,7 +191,16 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id, asked_there))
     cell.reset(TASK, asked.seed + FARTHER, own)
     swapped = _imagine(planner, _observe(cell, planner, own), asked.seed)
-    return [*rows, doubted(SWAPPED, planner, swapped.rollout_id, swapped)]
+    rows.append(doubted(SWAPPED, planner, swapped.rollout_id, swapped))
+    return rows + [_right_of(task, asked.seed, cell, planner) for task in TEMPLATES if task != TASK]
+
+
+def _right_of(task: str, seed: int, cell: SimCell, planner: PlannerProbe) -> DoubtedFuture:
+    """A right future of another task, judged as a planner does."""
+    rollout = _imagine(planner, _observe(cell, planner, cell.reset(task, seed)), seed)
+    plan = planner.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, quiet)
+    judged = planner.judge(rollout.rollout_id, plan, quiet)
+    return DoubtedFuture(seed, f"{RIGHT}, {task}", tuple(doubt.value for doubt in judged))
 
 
 def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:

@@ -27,9 +27,7 @@ from mvista_world.fusion import FusionConfig, PointCloud, fuse
 class ImaginedShow:
     """Publishers of a planning node; cameras that are not the rig's have theirs while shown."""
 
-    def __init__(
-        self, node: HouseNode, rig: RigCalibration, playback_hz: float, voxel_m: float
-    ) -> None:
+    def __init__(self, node: HouseNode, rig: RigCalibration, voxel_m: float) -> None:
         self._node = node
         self._rig = rig
         self._fusion = FusionConfig(voxel_m=voxel_m)
@@ -40,7 +38,6 @@ class ImaginedShow:
         self._images = {name: self._image_publisher(name) for name in rig.names}
         self._shown: Rollout | None = None
         self._moments: Iterator[tuple[int, PointCloud]] = iter(())
-        node.create_timer(1.0 / playback_hz, self._play)
 
     def show(self, rollout: Rollout) -> None:
         """From now on this one."""
@@ -56,7 +53,7 @@ class ImaginedShow:
         topic = f"imagined/{name}/color/image_raw"
         return self._node.create_publisher(Image, topic, qos.SENSOR_OUT)
 
-    def _play(self) -> None:
+    def play(self) -> None:
         """Publish the next moment, again and again from its beginning."""
         moment, rollout = next(self._moments, None), self._shown
         if moment is None or rollout is None:

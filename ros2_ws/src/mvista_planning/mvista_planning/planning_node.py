@@ -41,16 +41,16 @@ class PlanningNode(HouseNode):
         super().__init__("planning")
         self._settings = declare(self, PlanningParameters, fixed=FIXED)
         realtime.give_way(self._settings.niceness)
-        self._compute = choose(self._settings.precision, threads=self._settings.threads)
+        wanted = self._settings
+        self._compute = choose(wanted.precision, wanted.device, threads=wanted.threads)
         self._rig = load_rig(self._settings.rig_file)
         self._planner = self._load()
         self._cameras = ObservationSource(
             self, self._rig, self.system_clock, self._settings.joint_topic, limits=self._settings
         )
         self._plans = self.create_publisher(JointTrajectory, "inferred/trajectory", qos.STATIC)
-        self._show = ImaginedShow(
-            self, self._rig, self._settings.playback_hz, self._settings.voxel_m
-        )
+        self._show = ImaginedShow(self, self._rig, self._settings.voxel_m)
+        self.create_timer(1.0 / self._settings.playback_hz, self._show.play)
         self._servers = (
             WorkServer(self, Imagine, ACTIONS[0], self._imagine),
             WorkServer(self, InferActions, ACTIONS[1], self._infer),
