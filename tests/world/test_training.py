@@ -203,13 +203,17 @@ def with_all(
     return load_file(out / "generator.safetensors")
 
 
-def test_recipes_are_the_generators_alone(trained: TrainingRequest) -> None:
+def test_recipes_are_the_generators_and_the_refiners_alone(trained: TrainingRequest) -> None:
     with pytest.raises(ConfigError, match="'codec' has one recipe"):
         recipes.run("codec", replace(trained, recipe="paper"))
-    with pytest.raises(ConfigError, match="--without are of 'generator'"):
+    with pytest.raises(ConfigError, match="--without of generator"):
         recipes.run("pack", replace(trained, without=("misled",)))
     with pytest.raises(ConfigError, match="cannot train without 'luck'"):
         recipes.run("generator", replace(trained, without=("luck",)))
+    with pytest.raises(
+        ConfigError, match=r"no recipe 'luck' of refine; there are \['paper', 'tiny'"
+    ):
+        recipes.run("refine", replace(trained, recipe="luck"))
 
 
 def test_starting_from_what_does_not_fit_names_the_file(

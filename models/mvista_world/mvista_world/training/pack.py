@@ -13,6 +13,7 @@ from mvista_core import weights
 from mvista_core.camera_range import CameraRange, FixedCameras, TrainedCameras
 from mvista_core.errors import ConfigError
 from mvista_world.config import save_config
+from mvista_world.gate import GATE_FILE
 from mvista_world.refine import REFINER_FILES
 from mvista_world.training import data
 from mvista_world.training.request import TrainingRequest
@@ -41,6 +42,8 @@ def run(asked: TrainingRequest) -> None:
     save_config(
         asked.config, data.templates(folders), folder / "config.json", cameras_of(folders, asked)
     )
+    # The limits there were fitted to the weights that these replace.
+    (folder / GATE_FILE).unlink(missing_ok=True)
     names += [path.name for path in copied] + ["config.json"]
     weights.write_manifest(folder, names)
 

@@ -35,8 +35,8 @@ class TrainingRequest:
     """Folders, model and length of one run of `mvista train`.
 
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
-    `steps` None leaves the length to the recipe. `recipe` and `without` are the generator's alone
-    (`curriculum.TRAINING`, `curriculum.Extras`).
+    `steps` None leaves the length to the recipe. `recipe` is of generator and refine
+    (`curriculum.TRAINING`, `refine.RECIPES`), `without` of the generator (`curriculum.Extras`).
     """
 
     config: ModelConfig

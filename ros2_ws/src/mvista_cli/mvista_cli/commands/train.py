@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where pack writes and priors reads",
     )
     parser.add_argument("--start", type=Path, help="codec, generator: a checkpoint to go on from")
-    recipe = "generator: as the shipped model was trained, or by the paper's letter"
+    recipe = "generator, refine: as the shipped model was trained, or by the paper's letter"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
     without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"
