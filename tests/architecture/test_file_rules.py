@@ -212,11 +212,10 @@ def test_where_networks_compute_is_said_in_one_place() -> None:
     for path in shipped_files():
         if package_of(path) != "mvista_world" or path.name == "compute.py":
             continue
-        texts = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)]
         strays += [
-            f"{path.relative_to(ROOT)}:{node.lineno} '{node.value}'"
-            for node in texts
-            if str(node.value).split(":")[0] in names
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.value!r}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Constant) and str(node.value).split(":")[0] in names
         ]
         strays += [
             f"{path.relative_to(ROOT)}:{line} {name}"

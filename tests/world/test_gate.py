@@ -16,7 +16,7 @@ from mvista_core.timing import ManualClock
 from mvista_world import gate
 from mvista_world.planner import WorldModelPlanner, load_planner
 from mvista_world.plausibility import Doubts
-from tests.world.tiny import ARM, RIG, make_observation, write_checkpoint
+from tests.world.tiny import ARM, RIG, make_observation, noting, write_checkpoint
 
 LIMITS = dict(zip(gate.MEANINGS, (0.03, 0.02, 0.02, 0.06, 0.05), strict=True))
 WORDS = "open the drawer"
@@ -138,7 +138,7 @@ def test_rollouts_cannot_be_compared_by_weights_without_limits(tmp_path: Path) -
             "cam1",
             [],
             0,
-            lambda stage, _: not told.append(stage),
+            noting(told),
             ImagineOptions(best_of=2),
         )
     assert not told and not bare.gated

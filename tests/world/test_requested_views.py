@@ -16,7 +16,7 @@ from mvista_core.records import CameraCalibration, ImagineOptions, Intrinsics
 from mvista_core.timing import ManualClock
 from mvista_world.planner import WorldModelPlanner, load_planner
 from mvista_world.requested_views import RequestedViews, ViewFinder
-from tests.world.tiny import ARM, CONFIG, RIG, make_observation, write_checkpoint
+from tests.world.tiny import ARM, CONFIG, RIG, make_observation, noting, write_checkpoint
 
 LENS = RIG.cameras[0].intrinsics
 CENTRE = np.array(TRAINED.centre_m)
@@ -203,7 +203,7 @@ def test_nothing_is_computed_for_a_request_that_is_refused(planner: WorldModelPl
             "cam1",
             [],
             0,
-            lambda stage, _: not told.append(stage),
+            noting(told),
             ImagineOptions((standing(),)),
         )
     assert not told
@@ -220,7 +220,7 @@ def test_the_mode_of_one_request(planner: WorldModelPlanner) -> None:
             "cam1",
             targets,
             0,
-            lambda stage, _: not stages.append(stage),
+            noting(stages),
             options,
         )
         assert ("complete" in stages) == (mode == 2)
