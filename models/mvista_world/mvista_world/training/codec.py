@@ -32,20 +32,24 @@ class CodecTraining:
 
 
 def run(asked: TrainingRequest) -> None:
-    """Train the autoencoder; started from a checkpoint, it is that checkpoint's, unchanged.
+    """Train the autoencoder, from random weights or from a checkpoint's.
 
-    A new one would make every cached latent, and so the generator that is gone on with, worthless.
+    Started from a checkpoint it is that checkpoint's, unchanged, unless a length is asked for: new
+    latents mean something else to the generator that is gone on with, though the fewer steps, the
+    less so.
     """
     compute = choose(threads=asked.threads)
-    if asked.start is None:
-        training = asked.applied_to(CodecTraining())
-        folders = asked.video_folders()
-        train_codec(folders, asked.out, asked.config, training, asked.resume, compute=compute)
-        return
+    training = asked.applied_to(CodecTraining())
+    torch.manual_seed(asked.seed)
     codec = StackedCodec(asked.config.codec)
-    data.start_from(codec.load_state_dict, asked.start / "codec.safetensors")
-    asked.out.mkdir(parents=True, exist_ok=True)
-    _export(codec, asked.out)
+    if asked.start is not None:
+        data.start_from(codec.load_state_dict, asked.start / "codec.safetensors")
+    if asked.start is not None and not asked.steps:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        _export(codec, asked.out)
+        return
+    folders = asked.video_folders()
+    train_codec(codec, folders, asked.out, asked.config, training, asked.resume, compute=compute)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,7 @@ def _stills(shard: data.Shard) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train_codec(
+    codec: StackedCodec,
     folders: Sequence[Path],
     out: Path,
     config: ModelConfig,
@@ -105,9 +110,8 @@ def train_codec(
     Writes `out/codec.safetensors`; the latents' mean and std are part of it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(training.seed)
     compute = compute or choose()
-    codec = StackedCodec(config.codec).channels_last()
+    codec = codec.channels_last()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
     shown = _episodes(folders, limit)
     color, depth = shown.color, shown.depth

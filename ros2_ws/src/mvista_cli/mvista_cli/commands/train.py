@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("models/checkpoints/tiny"),
         help="where pack writes and priors reads",
     )
-    parser.add_argument("--start", type=Path, help="codec, generator: a checkpoint to go on from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="generator: a checkpoint to go on from; codec: its own, trained on with --steps",
+    )
     recipe = "generator, refine: as the shipped model was trained, or by the paper's letter"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
