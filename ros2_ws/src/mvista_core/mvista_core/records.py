@@ -247,6 +247,11 @@ class Doubt:
         """Whether it is refused."""
         return self.value > self.limit
 
+    def document(self) -> dict[str, str | float | None]:
+        """For a JSON file, which knows no NaN."""
+        value, limit = (None if np.isnan(x) else x for x in (self.value, self.limit))
+        return {"name": self.name, "value": value, "limit": limit}
+
 
 @dataclass(frozen=True)
 class InferredPlan:

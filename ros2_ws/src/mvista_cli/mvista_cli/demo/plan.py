@@ -156,7 +156,7 @@ def as_document(
         "stages": [asdict(stage) for stage in stages],
         "losses": plan.losses.tolist(),
         "head_disagreement_rad": plan.head_disagreement_rad,
-        "doubts": [asdict(doubt) for doubt in plan.doubts],
+        "doubts": [doubt.document() for doubt in plan.doubts],
         "refused": _refused(plan),
         "final_tip_mm": np.round(tip_m * 1000.0, 1).tolist(),
         "joint_names": list(plan.refined.joint_names),
@@ -173,6 +173,13 @@ def _refused(plan: InferredPlan) -> str:
     except GateError as error:
         return f"[{error.code}.{error.reason}] {error}"
     return ""
+
+
+def _doubt_line(doubt: dict[str, Any]) -> str:
+    value, limit = (
+        "nothing" if doubt[k] is None else f"{doubt[k]:.4f}" for k in ("value", "limit")
+    )
+    return f"  {doubt['name']:22s} {value}, limit {limit}"
 
 
 def _points(actions: ActionTrajectory) -> dict[str, object]:
@@ -193,10 +200,7 @@ def as_text(document: dict[str, Any]) -> str:
             ),
             f"  loss {curve}",
             f"  head disagreement {document['head_disagreement_rad']:.4f} rad",
-            *(
-                f"  {doubt['name']:22s} {doubt['value']:.4f}, at most {doubt['limit']:.4f}"
-                for doubt in document["doubts"]
-            ),
+            *(_doubt_line(doubt) for doubt in document["doubts"]),
             f"  gate: {document['refused'] or 'would execute it'}",
             f"  final tip at {document['final_tip_mm']} mm in the base frame",
         ]
