@@ -1,9 +1,9 @@
 """Which numbers tell a wrong future from a right one: `mvista eval gate`.
 
-Futures that are right, of every task, and three that are wrong on purpose: told other words,
-swapped for another scene's, and asked from a camera out of the trained range (which a planner
-refuses to begin with; here it is asked to). Limits come of right futures of seeds of their own;
-what they refuse is counted on others.
+Futures that are right, of every task and from where a task ended, and three that are wrong on
+purpose: told other words, swapped for another scene's, and asked from a camera out of the trained
+range (which a planner refuses to begin with; here it is asked to). Limits come of right futures of
+seeds of their own; what they refuse is counted on others.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.machine import describe
-from mvista_core.records import CameraFrame, Observation, Rollout
+from mvista_core.records import ActionTrajectory, CameraFrame, Observation, Rollout
 from mvista_eval.cell import cell_settings, quiet
 from mvista_eval.follow.trials import TASK, other_words
 from mvista_eval.generation.trials import loaded
@@ -26,6 +26,7 @@ from mvista_eval.generation.viewpoints import STANDARD, moved_to
 from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.success.trials import planner_and_cell
 from mvista_eval.trials import Study, run_study
+from mvista_executor.in_process import execute_in_process
 from mvista_sim.cell import SimCell, SimClock
 from mvista_sim.tasks import TEMPLATES
 from mvista_world.config import INITIALISATIONS
@@ -34,6 +35,7 @@ from mvista_world.plausibility import Doubts, doubts_of
 from mvista_world.probe import ANYWHERE, PlannerProbe
 
 RIGHT, WORDS, SWAPPED, CAMERA = "right", "wrong words", "swapped future", "camera out of range"
+AGAIN = f"{RIGHT}, from where it ended"
 FARTHER = 500_000
 """From a scene's seed to that of the scene whose future is put in its place."""
 OUT_OF_RANGE = STANDARD[3:]
@@ -170,6 +172,7 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     seen = observation.frame(planner.config.cameras[0])
 
     right = _imagine(planner, observation, asked.seed)
+    plan = planner.infer_actions(right.rollout_id, INITIALISATIONS[0], 0, quiet).refined
     told_other = planner.retold(right.rollout_id, other_words(own, asked.seed))
     words = {RIGHT: planner.read_hidden(right.rollout_id), WORDS: planner.read_hidden(told_other)}
 
@@ -192,15 +195,35 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     cell.reset(TASK, asked.seed + FARTHER, own)
     swapped = _imagine(planner, _observe(cell, planner, own), asked.seed)
     rows.append(doubted(SWAPPED, planner, swapped.rollout_id, swapped))
-    return rows + [_right_of(task, asked.seed, cell, planner) for task in TEMPLATES if task != TASK]
+    cell.reset(TASK, asked.seed, own)
+    rows += after_carrying_out(plan, own, asked.seed, cell, planner)
+    for task in TEMPLATES:
+        if task != TASK:
+            words_there = cell.reset(task, asked.seed)
+            rows.append(_right_of(f"{RIGHT}, {task}", words_there, asked.seed, cell, planner))
+    return rows
 
 
-def _right_of(task: str, seed: int, cell: SimCell, planner: PlannerProbe) -> DoubtedFuture:
-    """A right future of another task, judged as a planner does."""
-    rollout = _imagine(planner, _observe(cell, planner, cell.reset(task, seed)), seed)
+def after_carrying_out(
+    plan: ActionTrajectory, words: str, seed: int, cell: SimCell, planner: PlannerProbe
+) -> list[DoubtedFuture]:
+    """A right future from where a task ended, as an operator's second one begins; none where the
+    executor refused the plan."""
+    try:
+        execute_in_process(cell, plan, cell.arm, SimClock(cell))
+    except MvistaError:
+        return []
+    return [_right_of(AGAIN, words, seed, cell, planner)]
+
+
+def _right_of(
+    case: str, words: str, seed: int, cell: SimCell, planner: PlannerProbe
+) -> DoubtedFuture:
+    """A right future of the cell as it stands, judged as a planner does."""
+    rollout = _imagine(planner, _observe(cell, planner, words), seed)
     plan = planner.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, quiet)
     judged = planner.judge(rollout.rollout_id, plan, quiet)
-    return DoubtedFuture(seed, f"{RIGHT}, {task}", tuple(doubt.value for doubt in judged))
+    return DoubtedFuture(seed, case, tuple(doubt.value for doubt in judged))
 
 
 def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:

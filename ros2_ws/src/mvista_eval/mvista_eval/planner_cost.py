@@ -101,7 +101,8 @@ def _planned(
     usual = planner.config.optimisation.steps_from(load.initialisation)
     rollout = planner.imagine(observation, source, targets, seed, times)
     steps = usual if load.steps is None else load.steps
-    planner.infer_actions(rollout.rollout_id, load.initialisation, steps, times)
+    plan = planner.infer_actions(rollout.rollout_id, load.initialisation, steps, times)
+    planner.judge(rollout.rollout_id, plan, times)
     return times.stages()
 
 
