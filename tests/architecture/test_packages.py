@@ -24,9 +24,9 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 NO_ROSDEP_KEY = {
-    "accelerate", "daqp", "diffusers", "fpsample", "isal", "mcap", "mink", "mujoco", "piper_sdk",
-    "rosbags", "ruckig", "safetensors", "tokenizers", "torch", "transformers", "viser",
-    "websockets",
+    "accelerate", "av", "daqp", "diffusers", "fpsample", "isal", "mcap", "mink", "mujoco",
+    "piper_sdk", "pyarrow", "rosbags", "ruckig", "safetensors", "tokenizers", "torch",
+    "transformers", "viser", "websockets",
 }  # fmt: skip
 """On an apt ROS these come from pip (its websockets is too old): requirements-apt.in names them."""
 PIP_NAMES = {"cv2": "opencv-contrib-python-headless", "open3d": "open3d-cpu"}

@@ -23,7 +23,7 @@ from mvista_recorder.bag_export import convert_to_bag
 from mvista_recorder.camera_feed import FRAMES
 from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.episode_writer import EpisodeWriter
-from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, CameraChannels
+from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, JOINT_STATE, CameraChannels, Topic
 from mvista_recorder.many import in_parallel
 from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
 from mvista_ros.convert.jpeg import encode_jpeg
@@ -39,6 +39,9 @@ CALIBRATION = StreamCalibration(COLOR, DEPTH, OFFSET)
 CAMERAS = ("cam0", "cam1")
 PERIOD_NS = NS_PER_S // 5
 IMAGES = 42
+COMMANDS = Topic("/piper/joint_command", JOINT_STATE)
+AHEAD_NS = 30_000_000
+"""What is commanded is where the joints are so much later."""
 NAMES = load_arm(ARM).joint_names
 
 
@@ -47,11 +50,11 @@ def positions_at(at_ns: int) -> np.ndarray:
     return np.arange(1.0, 8.0) * 0.01 * (at_ns - START_NS) / NS_PER_S
 
 
-def joints(stamp_ns: int) -> bytes:
+def joints(stamp_ns: int, at_ns: int | None = None) -> bytes:
     types = schemas.typestore().types
     time = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S))
     header = types["std_msgs/msg/Header"](time, "")
-    values = positions_at(stamp_ns)
+    values = positions_at(stamp_ns if at_ns is None else at_ns)
     # Backwards: whoever trusts the order of joints is found out.
     message = types[JOINTS.type](
         header, list(NAMES)[::-1], values[::-1].copy(), np.zeros(0), np.zeros(0)
@@ -59,54 +62,71 @@ def joints(stamp_ns: int) -> bytes:
     return bytes(schemas.typestore().serialize_cdr(message, JOINTS.type))
 
 
+def camera_messages(
+    name: str, calibration: StreamCalibration, jpeg: bytes, depth: np.ndarray, stamp_ns: int
+) -> dict[Topic, bytes]:
+    """One capture as its four messages; depth is a millisecond late."""
+    topics, late_ns = CameraChannels.of(name), stamp_ns + 1_000_000
+    frame, depth_frame = optical_frame(name), depth_optical_frame(name)
+    coded = depth_to_transport(depth)
+    picture, lens = schemas.picture_to_bytes, schemas.lens_to_bytes
+    return {
+        topics.color: picture(COLOR_FORMAT, jpeg, stamp_ns, frame),
+        topics.color_info: lens(calibration.color, stamp_ns, frame),
+        topics.depth: picture(DEPTH_FORMAT, coded, late_ns, depth_frame),
+        topics.depth_info: lens(calibration.depth, stamp_ns, depth_frame),
+    }
+
+
 Images = dict[tuple[str, int], tuple[bytes, np.ndarray]]
 
 
 def recorded(
-    root: Path, gap: bool = False, count: int = IMAGES, **other: object
+    root: Path,
+    gap: bool = False,
+    count: int = IMAGES,
+    calibration: StreamCalibration = CALIBRATION,
+    farthest_mm: int = 1500,
+    label: str = "success",
+    **other: object,
 ) -> tuple[Path, Images]:
+    """An episode, and what it was made of: (camera, stamp) -> JPEG and native depth."""
+    lens, depth_lens = calibration.color, calibration.depth
     clock, rng, images = ManualClock(START_NS), np.random.default_rng(0), {}
     writer = EpisodeWriter(root, head(cameras=CAMERAS, **other), clock)
-    frames = {(optical_frame(name), depth_optical_frame(name)): OFFSET for name in CAMERAS}
+    frames = {
+        (optical_frame(name), depth_optical_frame(name)): calibration.color_from_depth
+        for name in CAMERAS
+    }
     writer.open(FRAMES)
     writer.add(FRAMES.name, START_NS, START_NS, schemas.transforms_to_bytes(frames, START_NS))
-    writer.open(JOINTS)
+    for topic in (JOINTS, COMMANDS):
+        writer.open(topic)
     for k in range(count):
         for name in CAMERAS:
             stamp_ns = START_NS + k * PERIOD_NS + (3_000_000 if name == "cam1" else 0)
             pixels = np.kron(
-                rng.integers(0, 255, (18, 32, 3), dtype=np.uint8), np.ones((20, 20, 1), np.uint8)
+                rng.integers(0, 255, (18, 32, 3), dtype=np.uint8),
+                np.ones((lens.width_px // 32,) * 2 + (1,), np.uint8),
             )
-            depth = rng.integers(500, 1500, (120, 160)).astype(np.uint16)
+            depth = rng.integers(
+                500, farthest_mm, (depth_lens.height_px, depth_lens.width_px)
+            ).astype(np.uint16)
             depth[rng.random(depth.shape) < 0.2] = 0
             jpeg = encode_jpeg(pixels)
             images[name, stamp_ns] = jpeg, depth
-            topics = CameraChannels.of(name)
-            told = {
-                topics.color: schemas.picture_to_bytes(
-                    COLOR_FORMAT, jpeg, stamp_ns, optical_frame(name)
-                ),
-                topics.color_info: schemas.lens_to_bytes(COLOR, stamp_ns, optical_frame(name)),
-                topics.depth: schemas.picture_to_bytes(
-                    DEPTH_FORMAT,
-                    depth_to_transport(depth),
-                    stamp_ns + 1_000_000,
-                    depth_optical_frame(name),
-                ),
-                topics.depth_info: schemas.lens_to_bytes(
-                    DEPTH, stamp_ns, depth_optical_frame(name)
-                ),
-            }
+            told = camera_messages(name, calibration, jpeg, depth, stamp_ns)
             for topic, data in told.items():
                 writer.open(topic)
-                late = topic == topics.depth
-                writer.add(topic.name, clock.now_ns(), stamp_ns + 1_000_000 * late, data)
+                writer.add(topic.name, clock.now_ns(), schemas.stamp_ns(data), data)
         for n in range(20):
             stamp_ns = START_NS + k * PERIOD_NS + n * PERIOD_NS // 20 - 3_333_333
             if not (gap and k == 2):
                 writer.add(JOINTS.name, clock.now_ns(), stamp_ns, joints(stamp_ns))
+                ahead = joints(stamp_ns, stamp_ns + AHEAD_NS)
+                writer.add(COMMANDS.name, clock.now_ns(), stamp_ns, ahead)
         clock.advance(0.2)
-    return writer.finish("success"), images
+    return writer.finish(label), images
 
 
 def independent(image: tuple[bytes, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -175,12 +195,15 @@ def test_joints_are_those_of_their_moment_and_in_the_arm_files_order(
 
 def test_the_trainers_own_reader_takes_it(made: tuple[Path, Path, Images]) -> None:
     from mvista_eval.dataset import describe
-    from mvista_world.training.data import load_shard, shard_paths, templates
+    from mvista_world.training.data import load_shard, shard_paths
+    from mvista_world.training.data_sets import find_data_sets
 
     (path,) = shard_paths([made[1]])
     shard = load_shard(path)
     assert shard.instructions == (("open the drawer",),) * 2 and shard.actions.shape[2:] == (96, 7)
-    assert templates([made[1]]) == ("open the drawer",)
+    (found,) = find_data_sets(made[1])
+    assert found.templates == ("open the drawer",) and found.cameras == CAMERAS
+    found.require_rig(load_rig(RIG))
     assert "2 episodes" in describe(made[1])[0] or "episodes 2" in describe(made[1])[0]
 
 

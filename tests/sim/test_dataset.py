@@ -20,7 +20,8 @@ from mvista_core.rig import load_rig
 from mvista_sim import dataset as collecting
 from mvista_sim.dataset import Collection, collect
 from mvista_sim.episodes import EpisodeMaker
-from mvista_world.training.data import load_shard, templates
+from mvista_world.training.data import load_shard
+from mvista_world.training.data_sets import find_data_sets
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +72,7 @@ def test_a_collection_is_what_training_reads(
         lens = TINY.window.intrinsics(camera.intrinsics)
         assert intrinsics[0, view].tolist() == [lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px]
         np.testing.assert_array_equal(poses[1, view], camera.base_from_camera)
-    assert templates([job.out]) == ("touch the {red|green|blue|yellow} cube",)
+    assert find_data_sets(job.out)[0].templates == ("touch the {red|green|blue|yellow} cube",)
     assert (manifest(job)["episodes"], manifest(job)["dropped"]) == (3, 0)
     assert cli.main(["dataset", "info", str(job.out)]) == 0
     assert "episodes 3, dropped 0" in capsys.readouterr().out

@@ -136,5 +136,5 @@ def test_leaving_out_what_is_not_there_is_refused() -> None:
         training_of("tiny", ["luck"])
     with pytest.raises(ConfigError, match="the recipe has nothing beside the paper"):
         training_of("paper", ["misled"])
-    with pytest.raises(ConfigError, match=r"no recipe 'big'.*\['paper', 'tiny'\]"):
+    with pytest.raises(ConfigError, match=r"no recipe 'big'.*\['paper', 'tiny', 'views'\]"):
         training_of("big")

@@ -30,7 +30,7 @@ from mvista_world.training import (
     refine_data,
     trajectory,
 )
-from mvista_world.training.request import GROUNDING, TrainingRequest
+from mvista_world.training.request import TrainingRequest
 from tests.world.tiny import (
     ARM,
     CONFIG,
@@ -69,7 +69,7 @@ def run_codec(recipe: TrainingRequest, out: Path) -> None:
 
 def run_trajectory(recipe: TrainingRequest, out: Path) -> None:
     training = trajectory.TrajectoryTraining(steps=7, batch=4, state_every=4)
-    folders = [*recipe.video_folders(), recipe.data / GROUNDING]
+    folders = [*recipe.video_folders(), *recipe.grounding_folders()]
     trajectory.train_trajectory(folders, out, CONFIG, training, ARM)
 
 
@@ -77,7 +77,7 @@ SHORT = curriculum.GeneratorTraining(
     steps=7, state_every=4, ground_until=2, one_until=4, ground_batch=4, one_batch=2, many_batch=2
 )
 SHORT_PAPER = replace(
-    curriculum.TRAINING["paper"], steps=7, state_every=4, many_batch=2, null_after_epochs=1
+    curriculum.TRAINING["paper"], steps=7, state_every=4, many_batch=9, null_after_epochs=1
 )
 
 
@@ -269,7 +269,7 @@ def test_no_data_says_how_to_get_some(trained: TrainingRequest, tmp_path: Path) 
         data.shard_paths([tmp_path])
     nothing = replace(trained, data=tmp_path, out=tmp_path / "out")
     for network in ("codec", "trajectory", "generator", "refine"):
-        with pytest.raises(ConfigError, match=r"none of \['touch', 'drawer', 'orange'\].*collect"):
+        with pytest.raises(ConfigError, match=r"no data set in.*collect.*convert"):
             recipes.run(network, nothing)
 
 

@@ -17,7 +17,6 @@ from mvista_world.cameras import camera_matrices, look_at_point
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.training import batches, curriculum, data, refine_data
-from mvista_world.training.request import VIDEO_SHARES
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import ViewCameras
 from tests.world.tiny import ARM, CONFIG, RIG, smooth_actions, write_episodes
@@ -53,15 +52,36 @@ def latent_set(count: int, actions: np.ndarray) -> data.LatentSet:
     return data.LatentSet(latents, actions, words, *cameras, latents[:, :, :, :, 0])
 
 
-@pytest.mark.parametrize("there", [["touch"], ["drawer", "orange"], ["touch", "orange"]])
-def test_a_data_set_has_its_share_whatever_else_is_missing(there: list[str]) -> None:
-    torch.manual_seed(0)
-    actions = smooth_actions(np.random.default_rng(0), (2, 1))
-    one = latent_set(2, actions)
-    vae = TrajectoryVae(CONFIG.trajectory, 7)
-    made = batches.make_sources(dict.fromkeys(there, one), one, vae, ARM)
-    whole = sum(VIDEO_SHARES[name] for name in there)
-    assert made.shares.tolist() == pytest.approx([VIDEO_SHARES[name] / whole for name in there])
+@pytest.mark.parametrize("there", [[4], [3, 1], [6, 2, 2]])
+def test_every_episode_is_as_likely_as_another(there: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    sets = [latent_set(count, smooth_actions(rng, (count, 1))) for count in there]
+    made = batches.make_sources(sets, None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    assert made.shares.tolist() == pytest.approx([count / sum(there) for count in there])
+    assert made.episodes == sum(there) and made.grounding is None
+
+
+def test_who_filmed_with_two_cameras_gives_two_views() -> None:
+    one = latent_set(3, smooth_actions(np.random.default_rng(0), (3, 1)))
+    poses, lenses = one.base_from_camera[:, :2], one.intrinsics[:, :2]
+    fewer = replace(
+        one,
+        latents=one.latents[:, :2],
+        background=one.background[:, :2],
+        base_from_camera=poses,
+        intrinsics=lenses,
+    )
+    sources = batches.make_sources([fewer], None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    training = curriculum.GeneratorTraining(many_batch=2, view_counts=(3,))
+    batch = batches.draw_batch("many", sources, CONFIG, training, step=0)
+    assert batch.cameras.views == 2
+
+
+@pytest.mark.parametrize(("count", "held"), [(2, 1), (40, 4), (319, 31), (320, 32), (4000, 32)])
+def test_a_tenth_is_held_out_and_never_more_than_asked(count: int, held: int) -> None:
+    assert data.held_out(count, 32) == held
+    with pytest.raises(ConfigError, match="1 episodes"):
+        data.held_out(1, 32)
 
 
 def drawn_cameras(count: int, views: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +105,7 @@ def test_every_sample_comes_with_the_cameras_that_saw_it(kind: str) -> None:
     actions = smooth_actions(rng, (6, 2 if kind == "ground" else 1))
     lenses, poses = drawn_cameras(6, views, seed=1)
     one = replace(latent_set(6, actions), intrinsics=lenses, base_from_camera=poses)
-    sources = batches.make_sources({"touch": one}, one, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    sources = batches.make_sources([one], one, TrajectoryVae(CONFIG.trajectory, 7), ARM)
     training = curriculum.GeneratorTraining(ground_batch=8, one_batch=8, many_batch=8)
     batch = batches.draw_batch(kind, sources, CONFIG, training, step=3)
     shown, rows = batch.cameras.views, CONFIG.latent_size[0]
@@ -165,6 +185,26 @@ def test_stills_are_the_background(episodes: Path, tmp_path: Path) -> None:
     kept, held = stated.split(3)
     assert (len(kept), len(held)) == (37, 3)
     np.testing.assert_array_equal(held.intrinsics, lenses[-3:])
+
+
+def test_shards_of_one_demonstration_each_have_the_data_sets_background(
+    episodes: Path, tmp_path: Path
+) -> None:
+    """As if all lay in one shard: an arm that rests in its own demonstration is no background."""
+    with np.load(data.shard_paths([episodes / "touch"])[0]) as shard:
+        arrays = {key: shard[key][:6] for key in shard.files}
+    for name, parts in (("one", [slice(0, 6)]), ("many", [slice(0, 1), slice(1, 4), slice(4, 6)])):
+        (tmp_path / name).mkdir()
+        for k, rows in enumerate(parts):
+            few = {key: value[rows] for key, value in arrays.items()}
+            np.savez(tmp_path / name / f"shard-{k:05d}.npz", **few)
+    network = StackedCodec(CONFIG.codec)
+    one, many = (
+        data.load_latents([tmp_path / n], tmp_path / "c", network, CONFIG, "0" * 64, choose(), RIG)
+        for n in ("one", "many")
+    )
+    assert np.ptp(many.background.astype(float), axis=0).max() == 0
+    np.testing.assert_allclose(many.background, one.background, atol=5e-3)
 
 
 def test_the_refiner_takes_one_rig_only(episodes: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -187,9 +188,8 @@ def write_episodes(folder: Path, count: int = 40) -> Path:
         else:
             arrays["instruction"] = np.tile(row[0], count)
         np.savez(folder / name / "shard-00000.npz", **arrays)
-        (folder / name / "manifest.json").write_text(
-            '{"templates": ["touch the {red|green} cube"]}'
-        )
+        said = {"templates": ["touch the {red|green} cube"], "grounding": bool(words)}
+        (folder / name / "manifest.json").write_text(json.dumps(said))
     return folder
 
 

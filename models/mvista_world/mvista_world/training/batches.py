@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -25,12 +26,12 @@ from mvista_world.layout import clean_mask, to_grid
 from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
 from mvista_world.training.masking import draw_known
-from mvista_world.training.request import GROUNDING, VIDEO_SHARES, TrainingRequest
+from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae, drawn
 from mvista_world.views import ViewCameras
 
 HELD_OUT = 32
-"""Last episodes of each data set, which no step sees."""
+"""Last episodes of each data set, at most, which no step sees."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Batch:
 def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True) -> Sources:
     """Frozen autoencoders, and every data set's latents, the last of each held out.
 
-    `grounded` False reads no grounding scenes: not every recipe has them.
+    `grounded` False reads no grounding scenes: not every recipe has them, nor has every data.
     """
     config, out = asked.config, asked.out
     autoencoder = StackedCodec(config.codec).channels_last()
@@ -83,31 +84,31 @@ def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True
     vae.load_state_dict(load_file(out / "trajectory.safetensors"))
     sha = weights.sha256_of(out / "codec.safetensors")
 
-    def latents(name: str) -> data.LatentSet:
-        folders = [asked.data / name]
+    def latents(*folders: Path) -> data.LatentSet:
         cache = out / "latents"
         whole = data.load_latents(folders, cache, autoencoder, config, sha, compute, asked.rig)
-        return whole.split(HELD_OUT)[0]
+        return whole.split(data.held_out(len(whole), HELD_OUT))[0]
 
-    video = {folder.name: latents(folder.name) for folder in asked.video_folders()}
-    grounding = latents(GROUNDING) if grounded else None
+    video = [latents(folder) for folder in asked.video_folders()]
+    scenes = asked.grounding_folders()
+    grounding = latents(*scenes) if grounded and scenes else None
     return make_sources(video, grounding, vae, asked.arm)
 
 
 def make_sources(
-    video: Mapping[str, data.LatentSet],
+    video: Sequence[data.LatentSet],
     grounding: data.LatentSet | None,
     trajectory: TrajectoryVae,
     arm: ArmModel,
 ) -> Sources:
-    """Precompute shares and where the tip ends. `video` is by name, as in `VIDEO_SHARES`."""
-    sets, shares = list(video.values()), [VIDEO_SHARES[name] for name in video]
+    """Precompute where the tip ends, and shares: every executed episode is as likely as another."""
+    counts = np.array([len(one) for one in video], dtype=np.float64)
     return Sources(
-        tuple(sets),
-        np.array(shares) / sum(shares),
+        tuple(video),
+        counts / counts.sum(),
         grounding,
         trajectory.eval(),
-        tuple(_last_tips(one.actions, arm) for one in sets),
+        tuple(_last_tips(one.actions, arm) for one in video),
         None if grounding is None else _last_tips(grounding.actions, arm),
     )
 
@@ -170,6 +171,8 @@ def _video_batch(
     which = int(rng.choice(len(sources.shares), p=sources.shares))
     chosen = sources.video[which]
     index = rng.integers(len(chosen), size=size)
+    # Whoever filmed with fewer cameras gives fewer views.
+    views = min(views, chosen.base_from_camera.shape[1])
     order = draw_views(chosen.base_from_camera[index], views, rng)
     each = index[:, None], order
     latents = torch.from_numpy(chosen.latents[each].astype(np.float32))
@@ -196,7 +199,7 @@ def _grounding_batch(
     """Every instruction of each scene side by side: what differs then is the words alone."""
     scenes, tips_m = sources.grounding, sources.grounding_tips_m
     if scenes is None or tips_m is None:
-        raise ConfigError("grounding steps need the data set 'grounding', which was not read")
+        raise ConfigError("grounding steps need grounding scenes, and none were read")
     words = scenes.actions.shape[1]
     index = np.repeat(rng.integers(len(scenes), size=size // words), words)
     word = np.tile(np.arange(words), size // words)

@@ -18,6 +18,9 @@ from mvista_world.training import data
 from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 
+HELD_OUT = 16
+"""Last episodes, at most, which no step sees."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
@@ -65,34 +68,36 @@ class _Episodes:
 
 def _episodes(folders: Sequence[Path], limit: int) -> _Episodes:
     """Of every folder alike, at most `limit` in all."""
-    share = limit // len(folders)
-    parts: list[_Episodes] = []
-    for folder in folders:
-        taken = 0
-        for path in data.shard_paths([folder]):
-            shard = data.load_shard(path)
-            few = slice(0, share - taken)
-            still = _stills(shard)
-            parts.append(
-                _Episodes(shard.color[few], shard.depth_mm[few], still[0][few], still[1][few])
-            )
-            taken += len(parts[-1].color)
-            if taken >= share:
-                break
+    parts = [_of_folder(folder, limit // len(folders)) for folder in folders]
     names = [field.name for field in dataclasses.fields(_Episodes)]
     return _Episodes(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
-def _stills(shard: data.Shard) -> tuple[np.ndarray, np.ndarray]:
-    """Each view [N, V, 1, ...] without arm and objects; medians where none were filmed."""
-    if shard.still_color is not None and shard.still_depth_mm is not None:
-        return shard.still_color, shard.still_depth_mm
-    # Whatever moves is elsewhere in most episodes, and the median does not see it.
-    medians = []
-    for images in (shard.color, shard.depth_mm):
-        middle = np.median(images[:, :, ::4], axis=(0, 2)).astype(images.dtype)[:, None]
-        medians.append(np.broadcast_to(middle, (len(images), *middle.shape)))
-    return medians[0], medians[1]
+def _of_folder(folder: Path, most: int) -> _Episodes:
+    """The first episodes of a data set, with their stills; medians where none were filmed."""
+    shards: list[data.Shard] = []
+    for path in data.shard_paths([folder]):
+        shards.append(data.load_shard(path))
+        if sum(len(shard.color) for shard in shards) >= most:
+            break
+    color, depth = (
+        np.concatenate([getattr(shard, name) for shard in shards])[:most]
+        for name in ("color", "depth_mm")
+    )
+    stills = [(shard.still_color, shard.still_depth_mm) for shard in shards]
+    filmed = [(seen, far) for seen, far in stills if seen is not None and far is not None]
+    if len(filmed) == len(shards):
+        still = [np.concatenate(part)[:most] for part in zip(*filmed, strict=True)]
+    else:
+        still = [_median(images) for images in (color, depth)]
+    return _Episodes(color, depth, *still)
+
+
+def _median(images: np.ndarray) -> np.ndarray:
+    """What [N, V, T, ...] have in common, [N, V, 1, ...]: whatever moves is elsewhere in most
+    episodes of a data set, and the median does not see it."""
+    middle = np.median(images[:, :, ::4], axis=(0, 2)).astype(images.dtype)[:, None]
+    return np.broadcast_to(middle, (len(images), *middle.shape))
 
 
 def train_codec(
@@ -115,7 +120,7 @@ def train_codec(
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
     shown = _episodes(folders, limit)
     color, depth = shown.color, shown.depth
-    cut = len(color) - 16
+    cut = len(color) - data.held_out(len(color), HELD_OUT)
 
     def loss_at(step: int) -> StepLoss:
         rng = np.random.default_rng((training.seed, step))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mvista_world.cameras import camera_matrices, check_cameras
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
+from mvista_world.training.data_sets import MAKERS
 
 FRAMES_PER_CALL = 16
 
@@ -71,9 +73,7 @@ def shard_paths(folders: Sequence[Path]) -> list[Path]:
     """Every shard under the folders, in order; `ConfigError` where there is none."""
     paths = [path for folder in folders for path in sorted(Path(folder).glob("shard-?????.npz"))]
     if not paths:
-        raise ConfigError(
-            f"no shard-*.npz under {[str(f) for f in folders]}; run `mvista dataset collect`"
-        )
+        raise ConfigError(f"no shard-*.npz in {[str(f) for f in folders]}; {MAKERS}")
     return paths
 
 
@@ -106,15 +106,6 @@ def require_one_rig(path: Path) -> None:
                 f"{path}: its cameras differ from episode to episode, and the refiner takes "
                 "episodes of one rig; `mvista dataset collect` without --drawn-cameras makes them"
             )
-
-
-def templates(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Instruction templates named by the folders' manifests, in order, once each."""
-    found: dict[str, None] = {}
-    for folder in folders:
-        manifest = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
-        found.update(dict.fromkeys(manifest["templates"]))
-    return tuple(found)
 
 
 def to_pixels(
@@ -181,23 +172,35 @@ def load_latents(
     `rig` is whose cameras shards show that do not state their own.
 
     Raises:
-        ConfigError: no shard, one of another window, or cameras that are not known.
+        ConfigError: no shard, one of another window or unlike the others, or cameras that are not
+            known.
     """
     cache.mkdir(parents=True, exist_ok=True)
     parts: list[LatentSet] = []
+    plain: list[int] = []
     for path in shard_paths(folders):
         shard = load_shard(path)
         _require_window(shard, path, config.window)
-        # Named by the autoencoder's sum too: latents of another one must not be found.
-        stored = cache / f"{path.parent.name}-{path.stem}-{codec_sha[:12]}.npy"
+        # By what is in it and the autoencoder's sum: no other latents may be found.
+        stored = cache / f"{path.stem}-{_content_sha(path)[:12]}-{codec_sha[:12]}.npy"
         if not stored.is_file():
             encoded = encode_episodes(codec, shard.color, shard.depth_mm, config, compute)
             np.save(stored, encoded.numpy().astype(np.float16))
         latents = np.load(stored)
-        background = _background(shard, latents, stored, codec, config, compute)
+        background = _background(shard, stored, codec, config, compute)
+        if background is None:
+            plain.append(len(parts))
+            background = np.empty_like(latents[..., 0, :, :])
         cameras = shard.cameras(rig, config.window)
         _require_cameras(*cameras, path, config.window)
         parts.append(LatentSet(latents, shard.actions, shard.instructions, *cameras, background))
+        _require_alike(parts[0], parts[-1], path)
+    if plain:
+        common = _common([parts[index].latents for index in plain])
+        for index in plain:
+            parts[index] = replace(
+                parts[index], background=np.broadcast_to(common, parts[index].background.shape)
+            )
     words = tuple(row for part in parts for row in part.instructions)
     arrays = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
@@ -205,6 +208,30 @@ def load_latents(
         if field.name != "instructions"
     }
     return LatentSet(**arrays, instructions=words)
+
+
+def _content_sha(path: Path) -> str:
+    """Of the checksums that a shard keeps of its arrays: nothing large is read.
+
+    Raises:
+        ConfigError: it is no shard.
+    """
+    try:
+        with zipfile.ZipFile(path) as shard:
+            sums = sorted((member.filename, member.CRC) for member in shard.infolist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); remove it and make it again") from None
+    return hashlib.sha256(repr(sums).encode()).hexdigest()
+
+
+def _require_alike(first: LatentSet, other: LatentSet, path: Path) -> None:
+    """Refuse episodes with other numbers of views, instructions or actions than those before."""
+    found, wanted = ((part.latents.shape[1], *part.actions.shape[1:]) for part in (other, first))
+    if found != wanted:
+        raise ConfigError(
+            f"{path}: views, instructions, actions and joints of an episode are {found}, those of "
+            f"the shards before it {wanted}"
+        )
 
 
 def _require_window(shard: Shard, path: Path, window: ModelWindow) -> None:
@@ -234,22 +261,39 @@ def _require_cameras(
 
 def _background(
     shard: Shard,
-    latents: NDArray[np.float16],
     stored: Path,
     codec: VideoCodec,
     config: ModelConfig,
     compute: Compute,
-) -> NDArray[np.float16]:
-    """[N, V, 2, C, h, w]: of its stills, or what its episodes have in common where it has none."""
+) -> NDArray[np.float16] | None:
+    """[N, V, 2, C, h, w] of its stills; None where it has none."""
     if shard.still_color is None or shard.still_depth_mm is None:
-        common = latents.astype(np.float32).mean(axis=(0, 4))
-        return np.broadcast_to(common.astype(np.float16), (len(latents), *common.shape))
+        return None
     of_stills = stored.with_name(f"{stored.stem}-still.npy")
     if not of_stills.is_file():
         stills = shard.still_color, shard.still_depth_mm
         encoded = encode_episodes(codec, *stills, config, compute)
         np.save(of_stills, encoded[..., 0, :, :].numpy().astype(np.float16))
     return np.asarray(np.load(of_stills), np.float16)
+
+
+def _common(latents: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+    """The mean [V, 2, C, h, w] over all episodes and frames of several shards: one shard may be of
+    one demonstration alone."""
+    total = sum(part.sum(axis=(0, 4), dtype=np.float32) for part in latents)
+    count = sum(len(part) * part.shape[4] for part in latents)
+    return np.asarray(total / count, np.float16)
+
+
+def held_out(count: int, most: int) -> int:
+    """How many of the last episodes no step sees: a tenth, at most `most`.
+
+    Raises:
+        ConfigError: so few that none can be spared.
+    """
+    if count < 2:
+        raise ConfigError(f"{count} episodes; at least 2 are needed, one of them to be tried on")
+    return max(1, min(most, count // 10))
 
 
 def batch(count: int, size: int, seed: int, step: int) -> NDArray[np.int64]:

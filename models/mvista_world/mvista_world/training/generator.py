@@ -7,6 +7,7 @@ what is not given, the consistency loss of Sec. 4.3, and a probe that makes word
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import torch
@@ -65,13 +66,25 @@ def run(asked: TrainingRequest) -> None:
         )
         data.start_from(networks.generator.start_from, asked.start / "generator.safetensors")
         data.start_from(networks.text.load_state_dict, asked.start / "text.safetensors")
+    training = _with_what_is_there(training, asked)
     sources = load_sources(asked, compute, training.extras.grounding)
     train_generator(networks, sources, asked.out, training, asked.resume, compute)
 
 
+def _with_what_is_there(training: GeneratorTraining, asked: TrainingRequest) -> GeneratorTraining:
+    """Without grounding steps where nobody collected scenes for them; that is told."""
+    if not training.extras.grounding or asked.grounding_folders():
+        return training
+    sys.stderr.write(
+        f"no grounding scenes in {asked.data}: trained as with --without grounding; "
+        "`mvista dataset collect --grounding` makes some\n"
+    )
+    return dataclasses.replace(training, extras=training.extras.without(["grounding"]))
+
+
 def new_networks(asked: TrainingRequest, compute: Compute) -> Networks:
     """Fresh generator and instruction encoder; the tokenizer is written beside them."""
-    tokenizer = build_tokenizer(data.templates(asked.video_folders()))
+    tokenizer = build_tokenizer(asked.templates())
     asked.out.mkdir(parents=True, exist_ok=True)
     tokenizer.backend_tokenizer.save(str(asked.out / "tokenizer.json"))
     model = MultiViewGenerator(asked.config)

@@ -15,7 +15,6 @@ from mvista_core.errors import ConfigError
 from mvista_world.config import save_config
 from mvista_world.gate import GATE_FILE
 from mvista_world.refine import REFINER_FILES
-from mvista_world.training import data
 from mvista_world.training.request import TrainingRequest
 
 NETWORKS = ("codec", "trajectory", "generator", "text")
@@ -38,10 +37,8 @@ def run(asked: TrainingRequest) -> None:
     copied = [asked.out / "tokenizer.json", *(path for path in refiner if path.is_file())]
     for path in copied:
         shutil.copyfile(path, folder / path.name)
-    folders = asked.video_folders()
-    save_config(
-        asked.config, data.templates(folders), folder / "config.json", cameras_of(folders, asked)
-    )
+    cameras = cameras_of(asked.video_folders(), asked)
+    save_config(asked.config, asked.templates(), folder / "config.json", cameras)
     # The limits there were fitted to the weights that these replace.
     (folder / GATE_FILE).unlink(missing_ok=True)
     names += [path.name for path in copied] + ["config.json"]

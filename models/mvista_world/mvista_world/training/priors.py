@@ -19,7 +19,7 @@ from mvista_world.compute import choose
 from mvista_world.probe import PlannerProbe, load_probe
 from mvista_world.training import data
 from mvista_world.training.loop import log
-from mvista_world.training.refine_data import PRIORS_FILE, Priors, save_priors
+from mvista_world.training.refine_data import PRIORS_FILE, Priors, names_of, save_priors
 from mvista_world.training.request import TrainingRequest
 
 
@@ -40,6 +40,8 @@ def run(asked: TrainingRequest) -> None:
     settings = PriorSettings(seed=asked.seed)
     if asked.steps is not None:
         settings = replace(settings, per_folder=asked.steps)
+    for one in asked.video_sets():
+        one.require_every_camera(asked.rig)
     compute = choose(threads=asked.threads)
     planner = load_probe(asked.checkpoint, asked.rig, asked.arm, SystemClock(), compute)
     path = asked.out / "refine" / PRIORS_FILE
@@ -89,6 +91,7 @@ def make_priors(
         stacked["views"].astype(np.int64),
         stacked["color"],
         stacked["depth"],
+        names_of(folders),
     )
     save_priors(path, priors)
     return priors

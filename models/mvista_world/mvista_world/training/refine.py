@@ -88,6 +88,8 @@ def recipe(asked: TrainingRequest) -> tuple[RefineConfig, RefineTraining]:
 
 def run(asked: TrainingRequest) -> None:
     """Train into `out/refine`; real priors join where they lie there."""
+    for one in asked.video_sets():
+        one.require_every_camera(asked.rig)
     out = asked.out / "refine"
     real = out / PRIORS_FILE
     train_refiner(

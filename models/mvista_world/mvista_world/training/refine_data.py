@@ -35,9 +35,9 @@ class Priors:
     """Trajectories inferred on training episodes, and what was imagined there.
 
     File: npz with `episode` int [M] (index into the episodes in the order of the data
-    directories and their shards), `positions` float32 [M, L, J]; and, together or not at all,
-    `views` int [M, V] (indices of the rig's cameras), `color` uint8 [M, V, T, H, W, 3] and
-    `depth_mm` uint16 [M, V, T, H, W].
+    directories and their shards), `positions` float32 [M, L, J], `data_sets` [D] (names of those
+    directories); and, together or not at all, `views` int [M, V] (indices of the rig's cameras),
+    `color` uint8 [M, V, T, H, W, 3] and `depth_mm` uint16 [M, V, T, H, W].
     """
 
     episodes: NDArray[np.int64]
@@ -45,6 +45,7 @@ class Priors:
     views: NDArray[np.int64] | None = None
     color: UInt8 | None = None
     depth_mm: NDArray[np.uint16] | None = None
+    data_sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class EpisodeSet:
     depth_mm: NDArray[np.uint16]
     actions: Float32
     initial: Float32
+    data_sets: tuple[str, ...] = ()
     priors: Priors | None = None
 
     def __len__(self) -> int:
@@ -104,11 +106,17 @@ def load_episodes(data_dirs: Sequence[Path]) -> EpisodeSet:
         np.concatenate(depth_mm),
         np.concatenate(actions),
         np.concatenate(initial),
+        names_of(data_dirs),
     )
     frames, steps = episodes.color.shape[2], episodes.actions.shape[1]
     if frames < 2 or steps % (frames - 1):
         raise ConfigError(f"{steps} actions do not divide into {frames - 1} intervals of frames")
     return episodes
+
+
+def names_of(data_dirs: Sequence[Path]) -> tuple[str, ...]:
+    """Names of data directories, by which indices through them are known again."""
+    return tuple(Path(directory).resolve().name for directory in data_dirs)
 
 
 def load_priors(path: Path, episodes: EpisodeSet) -> Priors:
@@ -136,10 +144,17 @@ def load_priors(path: Path, episodes: EpisodeSet) -> Priors:
         )
     if len(index) == 0 or index.min() < 0 or index.max() >= len(episodes):
         raise ConfigError(f"{path}: episode indices must lie in 0..{len(episodes) - 1}")
+    named = tuple(str(name) for name in arrays.get("data_sets", ()))
+    # Of one data set the order cannot be wrong, and older files do not name it.
+    if named != episodes.data_sets and (named or len(episodes.data_sets) > 1):
+        raise ConfigError(
+            f"{path} counts through the data sets {list(named)}, here are "
+            f"{list(episodes.data_sets)}; run `mvista train priors` again"
+        )
     if not rollout:
-        return Priors(index, positions)
+        return Priors(index, positions, data_sets=named)
     views = arrays["views"].astype(np.int64)
-    return Priors(index, positions, views, arrays["color"], arrays["depth_mm"])
+    return Priors(index, positions, views, arrays["color"], arrays["depth_mm"], named)
 
 
 def save_priors(path: Path, priors: Priors) -> None:
@@ -148,6 +163,8 @@ def save_priors(path: Path, priors: Priors) -> None:
         "episode": priors.episodes,
         "positions": priors.positions,
     }
+    if priors.data_sets:
+        arrays["data_sets"] = np.array(priors.data_sets)
     if priors.views is not None and priors.color is not None and priors.depth_mm is not None:
         arrays |= {"views": priors.views, "color": priors.color, "depth_mm": priors.depth_mm}
     path.parent.mkdir(parents=True, exist_ok=True)

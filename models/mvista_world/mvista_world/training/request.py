@@ -10,11 +10,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
 from mvista_world.config import ModelConfig
-
-VIDEO_SHARES = {"touch": 0.6, "drawer": 0.2, "orange": 0.2}
-"""Video data sets by folder, and how often the generator sees each (our choice): the task with
-four answers to one scene needs most. Where one is missing, the others share its place."""
-GROUNDING = "grounding"
+from mvista_world.training.data_sets import DataSet, find_data_sets
 
 
 class Settings(Protocol):
@@ -34,6 +30,7 @@ S = TypeVar("S", bound=Settings)
 class TrainingRequest:
     """Folders, model and length of one run of `mvista train`.
 
+    `data` is a data set, or a folder of data sets; `rig` the one that they were recorded with.
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
     `steps` None leaves the length to the recipe. `recipe` is of generator and refine
     (`curriculum.TRAINING`, `refine.RECIPES`), `without` of the generator (`curriculum.Extras`).
@@ -53,19 +50,40 @@ class TrainingRequest:
     recipe: str = "tiny"
     without: tuple[str, ...] = ()
 
-    def video_folders(self) -> list[Path]:
-        """The video data sets that are there, in the order of `VIDEO_SHARES`.
+    def data_sets(self) -> tuple[DataSet, ...]:
+        """All there are, checked against the rig and the model.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: none, one of another rig, or one that the model cannot take.
         """
-        found = [self.data / name for name in VIDEO_SHARES if (self.data / name).is_dir()]
-        if not found:
-            raise ConfigError(
-                f"no data set under {self.data}: none of {list(VIDEO_SHARES)}; "
-                "run `mvista dataset collect`, see --data"
-            )
+        found = find_data_sets(self.data)
+        for one in found:
+            one.require_rig(self.rig)
+            one.require_shape(self.config)
         return found
+
+    def video_sets(self) -> tuple[DataSet, ...]:
+        """Those of executed episodes.
+
+        Raises:
+            ConfigError: there is none; see `data_sets`.
+        """
+        found = tuple(one for one in self.data_sets() if not one.grounding)
+        if not found:
+            raise ConfigError(f"no executed episodes in {self.data}, grounding scenes alone")
+        return found
+
+    def video_folders(self) -> list[Path]:
+        """Where executed episodes lie; see `video_sets`."""
+        return [one.folder for one in self.video_sets()]
+
+    def grounding_folders(self) -> list[Path]:
+        """Where grounding scenes lie: nowhere, if there are none."""
+        return [one.folder for one in self.data_sets() if one.grounding]
+
+    def templates(self) -> tuple[str, ...]:
+        """Instructions of executed episodes, once each."""
+        return tuple(dict.fromkeys(text for one in self.video_sets() for text in one.templates))
 
     def applied_to(self, settings: S) -> S:
         """A recipe's settings with the seed and the length that were asked for."""

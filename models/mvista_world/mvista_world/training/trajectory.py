@@ -15,7 +15,7 @@ from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
 from mvista_world.training import data
 from mvista_world.training.loop import SEED_STRIDE, Run, Schedule, StepLoss, log, train
-from mvista_world.training.request import GROUNDING, TrainingRequest
+from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 
 
@@ -30,9 +30,9 @@ class TrajectoryTraining:
 
 
 def run(asked: TrainingRequest) -> None:
-    """Train the TCN-VAE on executed episodes and on the plans of grounding scenes."""
+    """Train the TCN-VAE on executed episodes and on the plans of grounding scenes, if any."""
     choose(threads=asked.threads)  # for the threads alone: a network this small trains in fp32
-    folders = [*asked.video_folders(), asked.data / GROUNDING]
+    folders = [*asked.video_folders(), *asked.grounding_folders()]
     training = asked.applied_to(TrajectoryTraining())
     train_trajectory(folders, asked.out, asked.config, training, asked.arm, asked.resume)
 
@@ -100,8 +100,8 @@ def evaluate(vae: TrajectoryVae, actions: torch.Tensor, arm: ArmModel) -> dict[s
     result = {
         "joint_error_mrad": float((decoded - actions)[..., :6].abs().mean() * 1000),
         "tip_error_mm": float(np.linalg.norm(tips[0] - tips[1], axis=1).mean() * 1000),
-        "active_dims": float((mean.flatten(1).var(dim=0) > 0.01).sum()),
-        "latent_std": float(mean.flatten(1).std(dim=0).mean()),
+        "active_dims": float((mean.flatten(1).var(dim=0, correction=0) > 0.01).sum()),
+        "latent_std": float(mean.flatten(1).std(dim=0, correction=0).mean()),
     }
     log("trajectory-evaluation", 0, **result)
     return result

@@ -69,6 +69,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench teleop", "leader to follower over CAN: latency, jumps, set-points"),
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),
+    _verb("dataset teleoperate", "let a simulated hand lead the arm, and record that"),
     _verb("dataset info", "counts, shapes and sizes of a data set or of episodes"),
     _verb("dataset convert", "episodes as data for training, or as bags to look at"),
     _verb("dataset validate", "are episodes what was recorded, byte for byte"),

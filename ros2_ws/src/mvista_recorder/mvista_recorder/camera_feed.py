@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 from mvista_core.jpeg import jpeg_size
 from mvista_core.ports import Clock
@@ -26,7 +27,6 @@ from mvista_recorder.layout import (
     CameraChannels,
     Topic,
 )
-from mvista_recorder.recorder import Recorder
 from mvista_ros.convert.jpeg import encode_jpeg
 from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 
@@ -37,10 +37,30 @@ LENS_SHIFT_LIMIT = 0.02
 FRAMES = Topic(TF_STATIC, TF, latched=True)
 
 
+class StreamEar(Protocol):
+    """Who takes a camera's messages: `Recorder`, or whoever writes an episode of its own."""
+
+    def hear(
+        self,
+        topic: Topic,
+        capture_ns: int,
+        data: bytes,
+        sequence: int = 0,
+        lost: int = 0,
+        size_px: tuple[int, int] | None = None,
+        picture: bytes = b"",
+        residual_ns: int | None = None,
+    ) -> None: ...
+
+    def drop(self, topic: Topic) -> None: ...
+
+    def blame(self, topic: Topic, words: str) -> None: ...
+
+
 class StaticFrames:
     """`/tf_static` of an episode: where cameras stand, and their depth sensors in them."""
 
-    def __init__(self, rig: RigCalibration, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, rig: RigCalibration, recorder: StreamEar, clock: Clock) -> None:
         self._recorder, self._clock = recorder, clock
         self._lock = threading.Lock()
         self._poses: dict[tuple[str, str], Float64] = {
@@ -60,7 +80,9 @@ class StaticFrames:
 class CameraFeed:
     """One camera's images, each told when it comes. Colour and depth may come apart."""
 
-    def __init__(self, camera: CameraCalibration, recorder: Recorder, frames: StaticFrames) -> None:
+    def __init__(
+        self, camera: CameraCalibration, recorder: StreamEar, frames: StaticFrames
+    ) -> None:
         self.name = camera.name
         self._rig_lenses = (camera.intrinsics, *camera.other_intrinsics)
         self._recorder, self._frames = recorder, frames

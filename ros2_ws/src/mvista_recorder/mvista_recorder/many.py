@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,16 @@ from mvista_recorder.repair import faults, repair
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What came of one episode: how many windows or frames were kept and left out, and why."""
+
+    episode: str
+    kept: int
+    dropped: int
+    words: str
 
 
 def holds_episodes(folder: Path) -> bool:

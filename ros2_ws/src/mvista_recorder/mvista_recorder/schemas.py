@@ -244,6 +244,13 @@ def joints_from_bytes(data: bytes) -> JointState:
     )
 
 
+def joints_to_bytes(state: JointState) -> bytes:
+    """A serialised `JointState`, without efforts."""
+    make = typestore().types[JOINT_STATE]
+    told = (list(state.names), state.positions.copy(), state.velocities.copy(), np.zeros(0))
+    return _written(make(_header(state.stamp_ns, ""), *told), JOINT_STATE)
+
+
 def transforms_to_bytes(transforms: dict[tuple[str, str], Any], stamp_ns: int) -> bytes:
     """A serialised `tf2_msgs/TFMessage`: (parent, child) -> `parent_from_child` [4, 4]."""
     from mvista_core.geometry import quaternion_xyzw

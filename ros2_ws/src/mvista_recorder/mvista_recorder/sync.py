@@ -110,7 +110,7 @@ def interpolated(states: Sequence[JointState], at_ns: Stamps, most_ms: float) ->
     positions = np.stack([state.positions for state in ordered])
     after = np.clip(np.searchsorted(stamps, at_ns), 1, len(stamps) - 1)
     gap_ns = stamps[after] - stamps[after - 1]
-    lost = (at_ns < stamps[0]) | (at_ns > stamps[-1]) | (gap_ns > most_ms * MS)
+    lost = ~enclosed(stamps, at_ns, most_ms)
     if lost.any():
         raise EpisodeError(
             f"{int(lost.sum())} of {len(at_ns)} stamps lie outside the joint samples or in a gap "
@@ -120,6 +120,15 @@ def interpolated(states: Sequence[JointState], at_ns: Stamps, most_ms: float) ->
     return np.asarray(
         positions[after - 1] + share[:, None] * (positions[after] - positions[after - 1])
     )
+
+
+def enclosed(stamps: Stamps, at_ns: Stamps, most_ms: float) -> NDArray[np.bool_]:
+    """Which moments [N] lie between two samples within `most_ms` of each other; `stamps` rise."""
+    if len(stamps) < 2:
+        return np.zeros(len(at_ns), dtype=np.bool_)
+    after = np.clip(np.searchsorted(stamps, at_ns), 1, len(stamps) - 1)
+    near = stamps[after] - stamps[after - 1] <= most_ms * MS
+    return np.asarray((at_ns >= stamps[0]) & (at_ns <= stamps[-1]) & near)
 
 
 def _skew(apart_ms: Float64, stamps: Stamps, bound_ms: float) -> Skew:

@@ -33,7 +33,7 @@ from mvista_core.records import CameraFrame, Float64, Intrinsics, JointState
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.manifest import SUCCESS, load_manifest
-from mvista_recorder.many import in_parallel
+from mvista_recorder.many import Converted, in_parallel
 from mvista_recorder.recorded_cameras import EpisodeCamera, captures, recorded_cameras
 from mvista_recorder.sync import Stamps, SyncBounds, interpolated, nearest
 
@@ -57,16 +57,6 @@ class TrainingJob:
     def __post_init__(self) -> None:
         if not self.stride_s > 0:
             raise ConfigError(f"stride is {self.stride_s} s; allowed: above 0")
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """What came of one episode: its windows kept and left out, and why in words."""
-
-    episode: str
-    kept: int
-    dropped: int
-    words: str
 
 
 def chosen_episodes(
@@ -97,7 +87,7 @@ def chosen_episodes(
     return tuple(found)
 
 
-def convert_to_training(job: TrainingJob, workers: int) -> Iterator[ShardReport]:
+def convert_to_training(job: TrainingJob, workers: int) -> Iterator[Converted]:
     """Write every shard that is not there yet, then the manifest; a report per episode.
 
     The same episodes give the same bytes.
@@ -151,7 +141,7 @@ def _refuse_mixture(job: TrainingJob, identity: dict[str, Any]) -> None:
         )
 
 
-def _write_shard(task: tuple[TrainingJob, int]) -> ShardReport:
+def _write_shard(task: tuple[TrainingJob, int]) -> Converted:
     job, index = task
     folder, path = job.folders[index], job.out / f"shard-{index:05d}.npz"
     if (there := _made_before(path, folder, job)) is not None:
@@ -159,11 +149,11 @@ def _write_shard(task: tuple[TrainingJob, int]) -> ShardReport:
     try:
         arrays, attempted = _windows(EpisodeReader(folder), job, index)
     except MvistaError as error:
-        return ShardReport(folder.name, 0, 0, f"[{error.code}] {error}")
+        return Converted(folder.name, 0, 0, f"[{error.code}] {error}")
     kept = len(arrays["seed"]) if arrays else 0
     if not kept:
         words = f"no window of {job.shape.action_times_s[-1]:.1f} s is whole"
-        return ShardReport(folder.name, 0, attempted, words)
+        return Converted(folder.name, 0, attempted, words)
     # A leading dot: readers look for shard-*.npz, and must not find half a file.
     aside = path.with_name(f".{path.name}")
     np.savez(
@@ -174,10 +164,10 @@ def _write_shard(task: tuple[TrainingJob, int]) -> ShardReport:
         **arrays,
     )
     aside.rename(path)
-    return ShardReport(folder.name, kept, attempted - kept, f"{kept} of {attempted} windows")
+    return Converted(folder.name, kept, attempted - kept, f"{kept} of {attempted} windows")
 
 
-def _made_before(path: Path, folder: Path, job: TrainingJob) -> ShardReport | None:
+def _made_before(path: Path, folder: Path, job: TrainingJob) -> Converted | None:
     if not path.is_file():
         return None
     with np.load(path) as shard:
@@ -185,7 +175,7 @@ def _made_before(path: Path, folder: Path, job: TrainingJob) -> ShardReport | No
         kept, attempted = len(shard["seed"]), int(shard["attempted"])
     if not same:
         raise ConfigError(f"{path} is of another episode or stride; choose another folder")
-    return ShardReport(folder.name, kept, attempted - kept, "made before")
+    return Converted(folder.name, kept, attempted - kept, "made before")
 
 
 def _windows(reader: EpisodeReader, job: TrainingJob, index: int) -> tuple[dict[str, Any], int]:

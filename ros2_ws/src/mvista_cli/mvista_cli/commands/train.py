@@ -22,7 +22,7 @@ from mvista_world.training.request import TrainingRequest
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows = "; ".join(f"{recipe.network}: {recipe.text}" for recipe in RECIPES)
     parser.add_argument("network", choices=[recipe.network for recipe in RECIPES], help=rows)
-    parser.add_argument("--data", type=Path, default=Path("build/data"), help="collected episodes")
+    parser.add_argument("--data", type=Path, default=Path("build/data"), help="data sets, or one")
     parser.add_argument("--out", type=Path, default=Path("build/train"), help="working folder")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, help="length of the run (default: the recipe's)")
