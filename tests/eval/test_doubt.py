@@ -16,7 +16,6 @@ from mvista_eval.doubt import (
     NUMBERS,
     RIGHT,
     SWAPPED,
-    TASK,
     WIDENED,
     WIDENED_TARGETS,
     WORDS,
@@ -27,6 +26,7 @@ from mvista_eval.doubt import (
     measure,
     rows_of,
 )
+from mvista_eval.follow.trials import TASK
 from mvista_sim.tasks import TEMPLATES
 
 pytestmark = pytest.mark.slow
