@@ -202,3 +202,24 @@ def test_nothing_cites_notes_that_a_reader_does_not_have() -> None:
         if absent.search(path.read_text(encoding="utf-8"))
     ]
     assert not citing
+
+
+def test_where_networks_compute_is_said_in_one_place() -> None:
+    """Device names and threads: whoever runs a network is handed a `Compute`."""
+    names = {"cpu", "cuda", "mps"}
+    forbidden = ("torch.device", "torch.set_num_threads", "torch.cuda")
+    strays = []
+    for path in shipped_files():
+        if package_of(path) != "mvista_world" or path.name == "compute.py":
+            continue
+        strays += [
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.value!r}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Constant) and str(node.value).split(":")[0] in names
+        ]
+        strays += [
+            f"{path.relative_to(ROOT)}:{line} {name}"
+            for name, line in calls(path)
+            if name.startswith(forbidden)
+        ]
+    assert not strays, "\n".join(strays)

@@ -10,7 +10,7 @@ from mvista_cli.demo.record import ImaginedCloud, JointSeries, Reality, RunRecor
 from mvista_cli.demo.timeline import reality_of, window_like
 from mvista_core.arm import load_arm
 from mvista_core.imaging import ModelWindow
-from mvista_core.records import ActionTrajectory, CameraFrame, Provenance, Rollout
+from mvista_core.records import ActionTrajectory, CameraFrame, Doubt, Provenance, Rollout
 from mvista_core.rig import load_rig
 from mvista_eval.facts import Fact
 from mvista_sim.cell import SimCell
@@ -65,6 +65,7 @@ def full_record() -> RunRecord:
         measured=JointSeries(sent.joint_names, sent.times_s + 0.02, sent.positions),
         losses=np.geomspace(1.0, 0.4, 15),
         head_disagreement_rad=0.021,
+        doubts=(Doubt("goal_gap_m", 0.013, 0.0447), Doubt("outside_m", 0.0, float("nan"))),
         versions=(Fact("python", "3.11"),),
         machine=(Fact("processor", "one & <two>"),),
     )

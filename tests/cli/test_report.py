@@ -30,6 +30,7 @@ SECTIONS = (
     "Imagined, and what then happened",
     "The imagined scene as one point cloud",
     "Which actions explain it?",
+    "What speaks against it?",
     "Prior, refined and executed joints",
     "The end",
     "Time per stage",
@@ -57,6 +58,7 @@ def test_the_page_has_every_part_and_needs_nothing_from_elsewhere(
     assert page.count("<img") == page.count("alt=")
     # 4 cameras before (colour, depth) and after, 3 views of 4 strips, 2 scales, 3 charts.
     assert len(sources) == 8 + 4 + 12 + 2 + 3
+    assert "0.0130" in page and "at most 0.0447" in page
     assert record.weights_sha256 in page and "one &amp; &lt;two&gt;" in page
 
 

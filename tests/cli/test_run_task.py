@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from mvista_interfaces.action import RunTask
@@ -19,15 +21,18 @@ from mvista_bringup.supervisor import free_domain_id
 from mvista_cli import cli
 from mvista_core.errors import CancelledError, InstructionError
 from mvista_core.ports import Progress
+from mvista_core.rig import load_rig, save_rig
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_planning.confirmation import Confirmation
 from mvista_ros.actions import WorkServer
+from mvista_ros.convert import options_from_goal
 from mvista_ros.spinning import spinning
 
 pytestmark = pytest.mark.ros
 
 WAIT = ["--wait", "20"]
 CLOCK = SystemClock()
+RIG = load_rig(Path(__file__).parents[2] / "config/rigs/sim_cell.yaml")
 
 
 class Server:
@@ -91,6 +96,19 @@ def test_a_task_is_sent_and_told_of(server: Server, capsys: pytest.CaptureFixtur
     assert (goal.instruction, goal.seed, goal.confirm) == ("open the drawer", 4, False)
     assert (goal.source_camera, list(goal.target_cameras)) == ("cam2", ["cam0", "cam1"])
     assert '"open the drawer" was carried out: imagine 0.2 s; plan p1' in capsys.readouterr().out
+
+
+def test_views_by_pose_and_the_best_of_several_reach_the_goal(
+    server: Server, tmp_path: Path
+) -> None:
+    guest = dataclasses.replace(RIG.camera("cam0"), name="guest")
+    save_rig(dataclasses.replace(RIG, cameras=(guest,)), tmp_path / "guests.yaml")
+    words = ["--confirm", "false", "--cameras", str(tmp_path / "guests.yaml"), "--best-of", "3"]
+    assert cli.main(["run", "open the drawer", *words, "--mode", "2", *WAIT]) == 0
+    (goal,) = server.seen
+    (found,) = options_from_goal(goal).cameras
+    assert (found.name, found.intrinsics) == ("guest", guest.intrinsics)
+    assert (goal.best_of, goal.view_mode, goal.allow_out_of_range) == (3, 2, False)
 
 
 def test_a_refusal_is_one_line_and_exit_code_2(

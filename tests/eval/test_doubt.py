@@ -10,12 +10,14 @@ import pytest
 from mvista_bringup import paths
 from mvista_core.errors import ConfigError
 from mvista_eval.doubt import (
+    AGAIN,
     CAMERA,
     LEAST_OUTSIDE_M,
     NUMBERS,
     RIGHT,
     SWAPPED,
     WIDENED,
+    WIDENED_TARGETS,
     WORDS,
     DoubtedFuture,
     DoubtScene,
@@ -24,6 +26,8 @@ from mvista_eval.doubt import (
     measure,
     rows_of,
 )
+from mvista_eval.follow.trials import TASK
+from mvista_sim.tasks import TEMPLATES
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +44,7 @@ def test_limits_are_the_worst_right_value_widened_and_wrong_ones_do_not_move_the
     ]
     limits = limits_of(found)
     assert limits["goal_gap_m"] == pytest.approx(0.02 * WIDENED)
-    assert limits["targets_first_abs_rel"] == pytest.approx(0.04 * WIDENED)
+    assert limits["targets_first_abs_rel"] == pytest.approx(0.04 * WIDENED_TARGETS)
     assert limits["outside_m"] == LEAST_OUTSIDE_M
 
 
@@ -73,4 +77,6 @@ def test_each_wrong_future_of_a_scene_is_doubted_by_its_own_number() -> None:
     assert found[WORDS]["goal_gap_m"] > right["goal_gap_m"] + 0.03
     assert found[SWAPPED]["source_first_rms"] > 1.5 * right["source_first_rms"]
     assert found[CAMERA]["targets_first_abs_rel"] > 2.0 * right["targets_first_abs_rel"]
+    assert found[AGAIN]["source_first_rms"] != right["source_first_rms"], "the arm moved"
+    assert {RIGHT, AGAIN, *(f"{RIGHT}, {task}" for task in TEMPLATES if task != TASK)} < set(found)
     assert all(np.isfinite(row.numbers).all() for row in rows)

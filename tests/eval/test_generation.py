@@ -18,7 +18,7 @@ from mvista_eval.cell import rig_file
 from mvista_eval.generation.answers import ANSWERS, REPROJECTED, STILL
 from mvista_eval.generation.pictures import write_sheets
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, WHOLE, compare, of_the_film
-from mvista_eval.generation.table import GenerationRequest, fvd_of, measure, rows_of
+from mvista_eval.generation.table import GenerationRequest, fvd_of, measure, rows_of, scenes
 from mvista_eval.generation.trials import (
     AS_NEAREST,
     DRAWN,
@@ -36,6 +36,7 @@ from mvista_eval.generation.viewpoints import (
     parse_viewpoint,
 )
 from mvista_world.cameras import look_at_point, spherical
+from mvista_world.choices import MethodChoices
 from tests.world.tiny import CONFIG, RIG, write_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -203,6 +204,15 @@ def test_drawn_rigs_are_the_seeds_own_and_held_out_where_that_is_asked(drawn: st
         assert not np.array_equal(pose, other.camera(name).base_from_camera)
     wide, films = beside_trained(rig, RIG, CONFIG.cameras)
     assert wide.names == (*rig.names, *films.values())
+
+
+def test_what_is_asked_for_reaches_every_scene() -> None:
+    choices = MethodChoices(2)
+    asked = GenerationRequest(
+        "touch_cube", 2, 10_000, Path("none"), rig_file(), drawn=HELD_OUT, choices=choices
+    )
+    for scene in scenes(asked):
+        assert (scene.drawn, scene.choices) == (HELD_OUT, choices)
 
 
 def test_drawn_rigs_and_a_camera_of_ones_own_are_refused_together() -> None:

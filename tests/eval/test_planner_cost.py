@@ -48,6 +48,7 @@ def test_real_plans_are_measured_stage_by_stage(tmp_path: Path) -> None:
     load = PlannerLoad(checkpoint, plans=2, steps=1, precision="fp32", choices=MethodChoices(2))
     found = measure(load)
     names = ["encode", "imagine", "complete", "decode", "action head", "optimise", "refine"]
+    names.append("judge")
     assert [row["name"] for row in found.document["stages"]] == [*names, "plan"]
     assert [stage["name"] for stage in found.document["first_plan"]] == names
     assert found.document["peak_memory_mib"] > 100.0

@@ -15,13 +15,13 @@ from mvista_planning.task import Imagined, TaskRequest
 JOINTS = ("joint1", "joint2", "gripper")
 
 
-def make_plan(disagreement_rad: float = 0.05, value: float = 0.1) -> InferredPlan:
+def make_plan(value: float = 0.1) -> InferredPlan:
     times_s = np.arange(1, 6) / 15.0
     made = Provenance("plan", "sha", 7, "head", 15)
     positions = np.full((5, len(JOINTS)), value)
     prior = ActionTrajectory(JOINTS, np.zeros_like(positions), times_s, made)
     refined = ActionTrajectory(JOINTS, positions, times_s, made)
-    return InferredPlan(prior, refined, np.array([2.0, 1.0]), disagreement_rad)
+    return InferredPlan(prior, refined, np.array([2.0, 1.0]), 0.05)
 
 
 @dataclass

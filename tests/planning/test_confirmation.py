@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from mvista_core.errors import BusyError, CancelledError, OperatorRefusedError
 from mvista_core.ports import Progress
-from mvista_core.records import InferredPlan, JointState, Observation, Rollout
+from mvista_core.records import (
+    AS_TRAINED,
+    Doubt,
+    ImagineOptions,
+    InferredPlan,
+    JointState,
+    Observation,
+    Rollout,
+)
 from mvista_core.timing import ManualClock
 from mvista_planning.confirmation import Confirmation
 from mvista_planning.exclusive import ExclusivePlanner
@@ -80,6 +88,9 @@ def test_a_relay_tells_at_most_ten_times_a_second() -> None:
     assert len(told) == 10
 
 
+DOUBTS = (Doubt("goal_gap_m", 0.01, 0.03),)
+
+
 class _Reentrant:
     """Asks for another job from within each job."""
 
@@ -93,8 +104,16 @@ class _Reentrant:
         target_cameras: Sequence[str],
         seed: int,
         progress: Progress,
+        options: ImagineOptions = AS_TRAINED,
     ) -> Rollout:
         raise AssertionError("must have been refused")
+
+    def judge(self, rollout_id: str, plan: InferredPlan, progress: Progress) -> tuple[Doubt, ...]:
+        """Within the same job as the plan that it is of."""
+        assert self.outer is not None
+        with pytest.raises(BusyError, match="infer_actions"):
+            self.outer.judge(rollout_id, plan, progress)
+        return DOUBTS
 
     def infer_actions(
         self, rollout_id: str, initialisation: str, steps: int, progress: Progress
@@ -110,4 +129,5 @@ def test_a_planner_does_one_job_at_a_time() -> None:
     inner = _Reentrant()
     inner.outer = ExclusivePlanner(inner)
     for _ in range(2):
-        inner.outer.infer_actions("r", "head", 1, lambda stage, fraction: True)
+        plan = inner.outer.infer_actions("r", "head", 1, lambda stage, fraction: True)
+        assert plan.doubts == DOUBTS

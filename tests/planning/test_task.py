@@ -19,11 +19,12 @@ from mvista_core.errors import (
     OperatorRefusedError,
     TrajectoryError,
 )
+from mvista_core.records import Doubt
 from mvista_core.timing import ManualClock
 from mvista_planning.task import GateLimits, Task, TaskReport, TaskRequest
 from tests.planning.bench import Steps, make_plan
 
-LIMITS = GateLimits(plan_age_s=60.0, head_disagreement_rad=0.3)
+LIMITS = GateLimits(plan_age_s=60.0)
 STAGES = ["imagine", "infer", "gate", "confirm", "execute"]
 
 
@@ -91,15 +92,22 @@ def refused_by_the_gate(steps: Steps, confirm: bool = False) -> MvistaError:
     return report.error
 
 
-def test_the_gate_refuses_what_the_model_cannot_explain() -> None:
-    error = refused_by_the_gate(Steps(ManualClock(), make_plan(disagreement_rad=0.31)))
-    assert isinstance(error, GateError) and "0.310 rad" in str(error) and "0.3" in str(error)
-    assert isinstance(refused_by_the_gate(Steps(ManualClock(), make_plan(np.nan))), GateError)
+def test_the_gate_refuses_a_future_that_is_doubted_with_the_measure_its_value_and_its_limit() -> (
+    None
+):
+    doubts = (Doubt("goal_gap_m", 0.041, 0.03), Doubt("outside_m", 0.0, 0.02))
+    doubted = dataclasses.replace(make_plan(), doubts=doubts)
+    error = refused_by_the_gate(Steps(ManualClock(), doubted))
+    assert isinstance(error, GateError) and error.reason == GateError.GOAL
+    assert "goal_gap_m 0.0410 m, at most 0.0300" in str(error)
+    sure = (Doubt("goal_gap_m", 0.03, 0.03), Doubt("cross_view_m", np.nan, 0.02))
+    assert run(Steps(ManualClock(), dataclasses.replace(make_plan(), doubts=sure))).error is None
 
 
 def test_the_gate_refuses_an_old_plan_also_after_a_slow_operator() -> None:
     slow = Steps(ManualClock(), seconds={"infer": 60.0})
-    assert isinstance(refused_by_the_gate(slow), GateError)
+    error = refused_by_the_gate(slow)
+    assert isinstance(error, GateError) and error.reason == GateError.TOO_OLD
     pondering = Steps(ManualClock(), seconds={"confirm": 59.0})
     error = refused_by_the_gate(pondering, confirm=True)
     assert isinstance(error, GateError) and "61.0 s old" in str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 import math
 from typing import Any
 
@@ -11,13 +12,17 @@ import pytest
 from diagnostic_msgs.msg import KeyValue
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mvista_interfaces.action import Imagine, RunTask
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
 from mvista_core import errors
-from mvista_core.geometry import exp_so3, pose_from
+from mvista_core.geometry import exp_so3, look_at, pose_from
 from mvista_core.records import (
     ActionTrajectory,
+    CameraCalibration,
+    Doubt,
+    ImagineOptions,
     Intrinsics,
     JointCommand,
     JointState,
@@ -278,3 +283,27 @@ def test_a_diagnostic_without_an_error_names_none_and_a_wrong_number_is_refused(
 def test_success_is_no_error_and_surprises_keep_their_name() -> None:
     assert convert.error_from_outcome(convert.outcome_ok()) is None
     assert convert.outcome_from_error(ZeroDivisionError("x")).message == "ZeroDivisionError: x"
+
+
+def test_what_a_request_brings_survives() -> None:
+    camera = CameraCalibration(
+        "guest", look_at(np.array([0.9, 0.1, 0.5]), np.array([0.3, 0.0, 0.0])), INTRINSICS
+    )
+    asked = ImagineOptions((camera,), True, 2, 5)
+    goal = _across_the_wire(Imagine.Goal(**convert.options_to_goal(asked)))
+    back = convert.options_from_goal(goal)
+    (found,) = back.cameras
+    np.testing.assert_allclose(found.base_from_camera, camera.base_from_camera, atol=1e-12)
+    assert (found.name, found.intrinsics) == (camera.name, camera.intrinsics)
+    assert dataclasses.replace(back, cameras=()) == dataclasses.replace(asked, cameras=())
+    assert convert.options_from_goal(RunTask.Goal()) == ImagineOptions()
+
+
+def test_doubts_and_the_gates_reason_survive() -> None:
+    doubts = (Doubt("goal_gap_m", 0.04, 0.03), Doubt("outside_m", 0.0, 0.02))
+    assert convert.doubts_from_msg(convert.doubts_to_msg(doubts)) == doubts
+    refused = errors.GateError("too far", errors.GateError.GOAL)
+    outcome = convert.outcome_from_error(refused)
+    again = convert.error_from_outcome(outcome)
+    assert isinstance(again, errors.GateError)
+    assert (again.reason, str(again)) == (errors.GateError.GOAL, "too far")

@@ -105,13 +105,13 @@ def spoiled(change: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("mirrored", "'cam1': base_from_camera mirrors; it needs .* determinant \\+1"),
+        ("mirrored", "'cam1': base_from_camera mirrors.* determinant -1; .* determinant \\+1"),
         ("stretched", "'cam1': base_from_camera is not rigid"),
         ("no number", "'cam1': base_from_camera is not rigid"),
         ("last row", "'cam1': base_from_camera is not rigid"),
         ("identical", "'cam0' and 'cam1' stand 0.173 mm apart; two views need 1 mm"),
-        ("flipped lens", "'cam1': K is not .* with fx, fy > 0"),
-        ("skewed lens", "'cam1': K is not"),
+        ("flipped lens", "'cam1': K .* is not .* with fx, fy > 0"),
+        ("skewed lens", "'cam1': K .* is not"),
         ("of the whole image", r"'cam1': the centre \(.*\) px of K .* window of 96x64"),
     ],
 )

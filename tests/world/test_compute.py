@@ -78,6 +78,22 @@ def test_threads_leave_a_core_to_the_arm() -> None:
         torch.set_num_threads(before)
 
 
+def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
+    count = torch.cuda.device_count()
+    with pytest.raises(ConfigError, match=rf"'cuda:{count}' is not here.*'auto', 'cpu'"):
+        compute.choose(device=f"cuda:{count}")
+    assert compute.choose(device="auto").on_processor is (count == 0)
+
+
+def test_what_was_chosen_says_how_many_threads_it_takes() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert compute.choose(threads=2).threads == 2
+        assert "2 threads" in str(compute.choose())
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_training_takes_a_card_exactly_where_there_is_one() -> None:
     found = compute.choose_for_training()
     assert found.on_processor is not torch.cuda.is_available()

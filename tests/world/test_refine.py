@@ -17,6 +17,7 @@ from mvista_core.geometry import exp_so3, pose_from
 from mvista_core.records import (
     JointState,
 )
+from mvista_world.corrections import spread_correction
 from mvista_world.fusion import PointCloud
 from mvista_world.refine import (
     RefineConfig,
@@ -25,7 +26,6 @@ from mvista_world.refine import (
     local_clouds,
     refine,
     save_refiner,
-    spread_correction,
     tip_poses,
 )
 from tests.world.refining import (

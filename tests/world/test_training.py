@@ -217,13 +217,17 @@ def test_an_autoencoder_goes_on_from_a_checkpoints_where_a_length_is_asked_for(
     assert 0 < steps.max() < 3e-5
 
 
-def test_recipes_are_the_generators_alone(trained: TrainingRequest) -> None:
+def test_recipes_are_the_generators_and_the_refiners_alone(trained: TrainingRequest) -> None:
     with pytest.raises(ConfigError, match="'codec' has one recipe"):
         recipes.run("codec", replace(trained, recipe="paper"))
-    with pytest.raises(ConfigError, match="--without are of 'generator'"):
+    with pytest.raises(ConfigError, match="--without of generator"):
         recipes.run("pack", replace(trained, without=("misled",)))
     with pytest.raises(ConfigError, match="cannot train without 'luck'"):
         recipes.run("generator", replace(trained, without=("luck",)))
+    with pytest.raises(
+        ConfigError, match=r"no recipe 'luck' of refine; there are \['paper', 'tiny'"
+    ):
+        recipes.run("refine", replace(trained, recipe="luck"))
 
 
 def test_starting_from_what_does_not_fit_names_the_file(

@@ -15,6 +15,7 @@ from torch import nn
 from mvista_core import weights
 from mvista_core.arm import load_arm
 from mvista_core.imaging import ModelWindow
+from mvista_core.ports import Progress
 from mvista_core.records import CameraFrame, JointState, Observation, RigCalibration
 from mvista_core.rig import load_rig
 from mvista_world.cameras import window_cameras
@@ -155,6 +156,16 @@ def make_observation(
         frames.append(CameraFrame(color, depth_m, intrinsics, 0, name))
     joints = JointState(ARM.joint_names, ARM.home, np.zeros_like(ARM.home), 0)
     return Observation(tuple(frames), joints, rig.content_hash, instruction)
+
+
+def noting(stages: list[str]) -> Progress:
+    """Goes on, and notes each stage that it hears of."""
+
+    def progress(stage: str, fraction: float) -> bool:
+        stages.append(stage)
+        return True
+
+    return progress
 
 
 def write_episodes(folder: Path, count: int = 40) -> Path:

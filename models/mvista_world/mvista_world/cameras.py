@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mvista_core.camera_range import why_blind
 from mvista_core.errors import RigError
-from mvista_core.geometry import is_pose
+from mvista_core.geometry import pose_fault
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraCalibration, Float64
 
@@ -51,8 +52,8 @@ def check_cameras(
     """Refuse views that no generator can be told: poses [V, 4, 4] and K [V, 3, 3] of the window.
 
     Raises:
-        RigError: a pose that is not rigid or mirrors, two cameras in one place, a K that is no
-            pinhole's or does not fit the window.
+        RigError: a pose that is not rigid, mirrors, or sees nothing of the workspace; two cameras
+            in one place; a K that is no pinhole's or does not fit the window.
     """
     for name, pose, k in zip(names, base_from_camera, intrinsics, strict=True):
         _check_pose(name, pose)
@@ -69,13 +70,10 @@ def check_cameras(
 
 
 def _check_pose(name: str, pose: NDArray[np.floating]) -> None:
-    if is_pose(pose):
-        return
-    mirrored = np.linalg.det(pose[:3, :3]) < 0
-    raise RigError(
-        f"camera '{name}': base_from_camera {'mirrors' if mirrored else 'is not rigid'}; it needs "
-        "an orthonormal rotation of determinant +1 and the last row 0 0 0 1"
-    )
+    if fault := pose_fault(pose):
+        raise RigError(f"camera '{name}': base_from_camera {fault}")
+    if fault := why_blind(pose):
+        raise RigError(f"camera '{name}' {fault}")
 
 
 def _check_pinhole(name: str, k: NDArray[np.floating], window: ModelWindow) -> None:
@@ -83,7 +81,8 @@ def _check_pinhole(name: str, k: NDArray[np.floating], window: ModelWindow) -> N
     pinhole = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
     if not (np.isfinite(k).all() and np.array_equal(k, pinhole) and fx > 0 and fy > 0):
         raise RigError(
-            f"camera '{name}': K is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0"
+            f"camera '{name}': K {k.tolist()} is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with "
+            "fx, fy > 0"
         )
     if not (0 <= cx < window.width_px and 0 <= cy < window.height_px):
         raise RigError(
@@ -127,9 +126,12 @@ def spherical(
     return yaw, pitch, float(np.arctan2(right @ across, right @ level)), rho
 
 
-def camera_embedding(base_from_camera: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Eq. 7: e_v [V, 13] = Fourier features (2 frequencies) of yaw, pitch, roll, and log rho."""
-    point = look_at_point(base_from_camera)
+def camera_embedding(
+    base_from_camera: NDArray[np.floating], look_at_m: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Eq. 7: e_v [V, 13] = Fourier features (2 frequencies) of yaw, pitch, roll, and log rho, round
+    `look_at_m` [3], or (None) Eq. 6's point of these cameras."""
+    point = look_at_point(base_from_camera) if look_at_m is None else look_at_m
     rows: list[Sequence[float]] = []
     for pose in base_from_camera:
         *angles, rho = spherical(pose, point)

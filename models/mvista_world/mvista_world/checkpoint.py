@@ -5,6 +5,7 @@ Knows the files and where the networks compute; knows nothing of rigs, arms and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,13 +15,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mvista_core import weights
+from mvista_core.camera_range import TrainedCameras
 from mvista_core.errors import ConfigError, WeightsError
 from mvista_world.choices import MethodChoices
 from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
-from mvista_world.config_file import load_config
+from mvista_world.config_file import load_config, stated_cameras
 from mvista_world.folder import BACKBONE, PARTS, recognise
+from mvista_world.gate import load_limits
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.parts import TINY_KINDS, LoadedNetworks, frozen, is_wan, load_networks
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
@@ -34,13 +37,16 @@ M = TypeVar("M", bound=nn.Module)
 class Checkpoint:
     """The frozen networks of one folder, what they were made for, and where they compute.
 
-    `sha256` is that of the manifest, which names every file's: it identifies the whole. `refiner`
-    is None in a folder without one.
+    `sha256` is that of the manifest, which names every file's: it identifies the whole.
+    `trained_cameras` are where views can be asked from, `gate_limits` what a plan is held to
+    (empty: none were fitted). `refiner` is None in a folder without one.
     """
 
     config: ModelConfig
     templates: tuple[str, ...]
     sha256: str
+    trained_cameras: TrainedCameras
+    gate_limits: Mapping[str, float]
     codec: VideoCodec
     text: TextEncoder
     generator: MultiViewGenerator
@@ -84,6 +90,8 @@ def load_checkpoint(
         config,
         templates,
         sha,
+        stated_cameras(folder / "config.json"),
+        load_limits(folder, sha),
         codec,
         found.text,
         found.generator,

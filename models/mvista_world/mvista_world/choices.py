@@ -27,3 +27,7 @@ class MethodChoices:
         if self.literal_eq11:
             optimisation = replace(optimisation, literal=True)
         return replace(config, sampler=sampler, optimisation=optimisation)
+
+
+AS_CHECKPOINT = MethodChoices()
+"""The checkpoint's own method."""

@@ -16,8 +16,8 @@ from mvista_core.errors import ConfigError
 from mvista_core.machine import CPUINFO, available_cores, available_memory, native_bf16
 
 PRECISIONS = ("auto", "bf16", "fp32")
-PROCESSOR = "cpu"
-"""The device where nobody names one."""
+PROCESSOR, CARD, AUTO = "cpu", "cuda", "auto"
+"""Devices by name; also "cuda:1" and so on. AUTO is a card where there is one."""
 KEPT_FREE = 1
 """Cores that an arm's 200 Hz processes and the middleware need beside the networks."""
 
@@ -28,6 +28,8 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
+    threads: int
+    """Of the processor, for all networks of this process."""
     capability: str
     """What the processor multiplies natively beside fp32, e.g. "avx512_bf16"; empty for nothing."""
 
@@ -47,7 +49,7 @@ class Compute:
     @property
     def on_processor(self) -> bool:
         """Whether no accelerator card takes part."""
-        return self.device.type == "cpu"
+        return self.device.type == PROCESSOR
 
     @property
     def mixed_precision(self) -> str:
@@ -64,16 +66,16 @@ class Compute:
         """One line for logs, reports and every timing."""
         precision = "fp32" if self.dtype == torch.float32 else "bf16"
         native = self.capability or "no native bf16"
-        return f"{precision} on {self.device}, {torch.get_num_threads()} threads ({native})"
+        return f"{precision} on {self.device}, {self.threads} threads ({native})"
 
 
 def choose(
-    precision: str = "auto",
+    precision: str = AUTO,
     device: str = PROCESSOR,
     cpuinfo: Path = CPUINFO,
     threads: int | None = None,
 ) -> Compute:
-    """The precision asked for, or ("auto") bf16 where the device multiplies it and else fp32.
+    """The precision asked for, or (AUTO) bf16 where the device multiplies it and else fp32.
 
     `threads` sets how many processor threads all networks of this process take; 0 is one less
     than there are cores, at least one; None leaves torch's own choice.
@@ -83,31 +85,29 @@ def choose(
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision '{precision}' is none of {list(PRECISIONS)}")
+    where = _device(device)
     if threads is not None:
         torch.set_num_threads(threads or max(1, available_cores() - KEPT_FREE))
-    where = _device(device)
-    native = "CUDA" if where.type == "cuda" else native_bf16(cpuinfo)
-    wanted = precision == "bf16" or (precision == "auto" and bool(native))
-    return Compute(where, torch.bfloat16 if wanted else torch.float32, native)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        where = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"no device '{name}'; there are cpu, cuda, cuda:0 and so on") from None
-    count = torch.cuda.device_count() if where.type == "cuda" else 1
-    if (where.index or 0) >= count:
-        built = (
-            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        )
-        raise ConfigError(
-            f"device '{name}': torch {torch.__version__} ({built}) finds {count} cards here; "
-            "`nvidia-smi` lists them, device cpu needs none"
-        )
-    return where
+    native = "CUDA" if where.type == CARD else native_bf16(cpuinfo)
+    wanted = precision == "bf16" or (precision == AUTO and bool(native))
+    dtype = torch.bfloat16 if wanted else torch.float32
+    return Compute(where, dtype, torch.get_num_threads(), native)
 
 
 def choose_for_training(threads: int | None = None) -> Compute:
     """What the generator trains on: a CUDA card where there is one, else the processor."""
-    return choose(device="cuda" if torch.cuda.is_available() else "cpu", threads=threads)
+    return choose(device=AUTO, threads=threads)
+
+
+def _device(name: str) -> torch.device:
+    if name == AUTO:
+        return torch.device(CARD if torch.cuda.is_available() else PROCESSOR)
+    there = [PROCESSOR, *(f"{CARD}:{k}" for k in range(torch.cuda.device_count()))]
+    if name not in there and not (name == CARD and len(there) > 1):
+        version = torch.version.cuda
+        built = f"built for CUDA {version}" if version else "built without CUDA"
+        raise ConfigError(
+            f"device '{name}' is not here; allowed: {[AUTO, *there]}. torch {torch.__version__} "
+            f"({built}) finds {len(there) - 1} cards, `nvidia-smi` lists them"
+        )
+    return torch.device(name)

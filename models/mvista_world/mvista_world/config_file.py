@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mvista_core.camera_range import SIM_CELL, TrainedCameras, trained_cameras
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_world.config import (
@@ -26,11 +27,20 @@ from mvista_world.config import (
 )
 
 C = TypeVar("C")
+TRAINED_CAMERAS = "trained_cameras"
 
 
-def save_config(config: ModelConfig, templates: Sequence[str], path: Path) -> None:
-    """Write the config and the instruction templates it was trained on as JSON."""
+def save_config(
+    config: ModelConfig,
+    templates: Sequence[str],
+    path: Path,
+    cameras: TrainedCameras | None = None,
+) -> None:
+    """Write the config as JSON, with the instruction templates and the cameras it was trained on
+    (None: `sim_cell`'s, unstated)."""
     document = {"model": dataclasses.asdict(config), "templates": list(templates)}
+    if cameras is not None:
+        document[TRAINED_CAMERAS] = cameras.document()
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
@@ -75,3 +85,17 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
         return config, tuple(document["templates"])
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise ConfigError(f"{path}: not a model config ({error!r})") from None
+
+
+def stated_cameras(path: Path) -> TrainedCameras:
+    """From where `save_config`'s file says that views can be asked.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8")).get(TRAINED_CAMERAS)
+    except (ValueError, AttributeError, OSError) as error:
+        raise ConfigError(f"{path}: not a model config ({error!r})") from None
+    # Checkpoints of before these were stated were trained on the cell's own.
+    return SIM_CELL if document is None else trained_cameras(document)

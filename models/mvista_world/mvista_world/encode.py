@@ -9,12 +9,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mvista_core.errors import ObservationError
 from mvista_core.records import CameraFrame, Float32, UInt8
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
 from mvista_world.layout import clean_mask, to_grid
+
+
+def checked_depth(frame: CameraFrame) -> CameraFrame:
+    """The frame, if its depth can be imagined from.
+
+    Raises:
+        ObservationError: a depth that is no number, or none that is measured.
+    """
+    wrong, count = int((~np.isfinite(frame.depth_m)).sum()), frame.depth_m.size
+    if wrong:
+        raise ObservationError(
+            f"camera '{frame.camera}': {wrong} of {count} depths are not finite; 0 marks what is "
+            "not measured"
+        )
+    if not (frame.depth_m > 0).any():
+        raise ObservationError(
+            f"camera '{frame.camera}': none of {count} depths is measured (all are 0)"
+        )
+    return frame
 
 
 def to_pixels(color: UInt8, depth_m: NDArray[np.floating], config: ModelConfig) -> torch.Tensor:

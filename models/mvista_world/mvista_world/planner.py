@@ -16,12 +16,20 @@ import torch
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
-from mvista_core.errors import CancelledError, ConfigError, RigError, RolloutError
+from mvista_core.errors import (
+    CancelledError,
+    ConfigError,
+    RigError,
+    RolloutError,
+)
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
+    AS_TRAINED,
     ActionTrajectory,
     CameraFrame,
+    Doubt,
     Float32,
+    ImagineOptions,
     InferredPlan,
     JointState,
     Observation,
@@ -30,22 +38,38 @@ from mvista_core.records import (
     Rollout,
     UInt8,
 )
-from mvista_world.cameras import check_cameras, window_cameras
+from mvista_world.action_head import read_latent
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
 from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, decode_views, within_range
 from mvista_world.denoise import solve_views
-from mvista_world.encode import encode_source, source_mask
+from mvista_world.encode import checked_depth, encode_source, source_mask
+from mvista_world.gate import check_comparable, judged, likelihood
 from mvista_world.generator import Conditions
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
+from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
-from mvista_world.view_passes import passes, take_views
-from mvista_world.views import ViewCameras
+from mvista_world.requested_views import RequestedViews, ViewFinder
+from mvista_world.view_passes import take_views
 
 KEPT_ROLLOUTS = 4
+SEEDS = 2**32
+"""A rollout's seed is a uint32 in messages."""
+
+
+@dataclass(frozen=True)
+class AskedFuture:
+    """What a rollout is made of: the source's whole image and the model's window of it, the views,
+    the words, and where the arm was."""
+
+    observed: CameraFrame
+    frame: CameraFrame
+    views: RequestedViews
+    instruction: str
+    joints: JointState
 
 
 @dataclass(frozen=True)
@@ -54,10 +78,10 @@ class HeldRollout:
     them were given (`clean`), and what they were imagined from."""
 
     rollout: Rollout
+    asked: AskedFuture
     latents: torch.Tensor
     clean: torch.Tensor
     conditions: Conditions
-    joints: JointState
 
 
 class WorldModelPlanner:
@@ -70,6 +94,7 @@ class WorldModelPlanner:
         self.compute = checkpoint.compute
         self.templates = checkpoint.templates
         self.weights_sha256 = checkpoint.sha256
+        self.gated = bool(checkpoint.gate_limits)
         self._checkpoint = checkpoint
         self._rig = rig
         self._arm = arm
@@ -78,10 +103,9 @@ class WorldModelPlanner:
         known = [words for template in self.templates for words in instructions.expand(template)]
         with torch.no_grad():
             self._words = checkpoint.text(known)
-        # Eq. 6 over the whole rig, so that a camera's token does not depend on who else is asked.
-        poses, intrinsics = window_cameras(rig.cameras, self.config.window)
-        cameras = ViewCameras.of(poses[None], intrinsics[None], self.config)
-        self._cameras = cameras.to(self.compute.device)
+        self._finder = ViewFinder(
+            rig, checkpoint.trained_cameras, checkpoint.config, self.compute.device
+        )
 
     def imagine(
         self,
@@ -90,8 +114,10 @@ class WorldModelPlanner:
         target_cameras: Sequence[str],
         seed: int,
         progress: Progress,
+        options: ImagineOptions = AS_TRAINED,
     ) -> Rollout:
-        """Text-only imagination of the source and target views, in the mode of `config.sampler`.
+        """Text-only imagination of the source and target views and of the cameras that `options`
+        bring, in the mode of `config.sampler` or of `options`.
 
         Raises:
             InstructionError, ObservationError, RigError, ConfigError, CancelledError.
@@ -103,9 +129,28 @@ class WorldModelPlanner:
                 "the same rig_file"
             )
         instruction = instructions.check(observation.instruction, self.templates)
-        names = self._views(source_camera, target_cameras)
-        frame = self.config.window.frame(observation.frame(source_camera))
-        return self._imagine(frame, names, instruction, observation.joints, seed, progress)
+        views = self._finder.find(source_camera, target_cameras, options)
+        seen = checked_depth(observation.frame(source_camera))
+        frame = self.config.window.frame(seen)
+        asked = AskedFuture(seen, frame, views, instruction, observation.joints)
+        if options.best_of == 1:
+            return self._imagine(asked, seed, progress)
+        return self._likeliest(asked, seed, options.best_of, progress)
+
+    def judge(self, rollout_id: str, plan: InferredPlan, progress: Progress) -> tuple[Doubt, ...]:
+        """What speaks against a held future and the plan read from it, each number beside the
+        limit of these weights (NaN where none was fitted).
+
+        Raises:
+            RolloutError: the rollout is not held here. CancelledError.
+        """
+        _proceed(progress, "judge", 0.0)
+        held = self._find(rollout_id)
+        told = self._read_hidden(held)
+        window = self.config.window
+        found = doubts_of(held.rollout, held.asked.observed, plan.refined, told, self._arm, window)
+        _proceed(progress, "judge", 1.0)
+        return judged(found, self._checkpoint.gate_limits)
 
     def infer_actions(
         self, rollout_id: str, initialisation: str, steps: int, progress: Progress
@@ -137,20 +182,38 @@ class WorldModelPlanner:
         provenance = Provenance(
             uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
         )
-        prior = self._trajectory(found.z, held.joints, provenance)
-        first = self._trajectory(found.head, held.joints, provenance)
+        prior = self._trajectory(found.z, held.asked.joints, provenance)
+        first = self._trajectory(found.head, held.asked.joints, provenance)
         # Radians of the revolute joints alone: the gripper opens by metres.
         gap = float(np.abs(prior.positions - first.positions)[:, : len(self._arm.dh)].mean())
         refined = self._refine(held, prior)
         _proceed(progress, "refine", 1.0)
         return InferredPlan(prior, refined, np.array(found.losses), gap)
 
+    def _likeliest(
+        self, asked: AskedFuture, first_seed: int, count: int, progress: Progress
+    ) -> Rollout:
+        """Of `count` rollouts by seed, the one whose reading by the action head is doubted least.
+
+        Raises:
+            ConfigError: these weights have no limits to compare them by. CancelledError.
+        """
+        check_comparable(self._checkpoint.gate_limits)
+        best: tuple[tuple[int, float], Rollout] | None = None
+        for k in range(count):
+            rollout = self._imagine(asked, (first_seed + k) % SEEDS, progress)
+            read = self.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, progress)
+            doubt = likelihood(self.judge(rollout.rollout_id, read, progress))
+            if best is None or doubt < best[0]:
+                best = doubt, rollout
+            # The best so far outlives those after it.
+            self._held.move_to_end(best[1].rollout_id)
+        assert best is not None
+        return best[1]
+
     def _imagine(
         self,
-        frame: CameraFrame,
-        names: Sequence[str],
-        instruction: str,
-        joints: JointState,
+        asked: AskedFuture,
         seed: int,
         progress: Progress,
         style: torch.Tensor | None = None,
@@ -159,11 +222,11 @@ class WorldModelPlanner:
         explained with the null style."""
         _proceed(progress, "encode", 0.0)
         checkpoint, config, compute = self._checkpoint, self.config, self.compute
-        given = encode_source(checkpoint.codec, frame, len(names), config, compute)
+        views, runs = asked.views, asked.views.runs
+        given = encode_source(checkpoint.codec, asked.frame, len(views), config, compute)
         # Drawn on the processor wherever the networks are: a seed is one imagination everywhere.
         noise = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))
-        runs = passes(len(names), config.sampler, config.max_views)
-        told = [self._conditions(instruction, [names[v] for v in run.views]) for run in runs]
+        told = [self._conditions(asked.instruction, views, run.views) for run in runs]
         if style is not None:
             told = [replace(conditions, style=style) for conditions in told]
 
@@ -183,21 +246,21 @@ class WorldModelPlanner:
                 on_step,
             )
         _proceed(progress, "decode", 0.0)
-        color, depth_m = decode_views(checkpoint.codec, latents, len(names), config, compute)
-        rollout = self._record(color, depth_m, names, instruction, seed)
-        self._hold(rollout, latents, joints)
+        color, depth_m = decode_views(checkpoint.codec, latents, len(views), config, compute)
+        rollout = self._record(color, depth_m, asked, seed)
+        self._hold(rollout, asked, latents)
         _proceed(progress, "decode", 1.0)
         return rollout
 
-    def _hold(self, rollout: Rollout, latents: torch.Tensor, joints: JointState) -> None:
+    def _hold(self, rollout: Rollout, asked: AskedFuture, latents: torch.Tensor) -> None:
         """Keep a rollout for `infer_actions`; the oldest beyond `KEPT_ROLLOUTS` is dropped."""
-        names = rollout.cameras
+        views = asked.views
         # The generator explains no more views at once than it was trained on.
-        explained = names[: self.config.max_views]
+        explained = range(min(len(views), self.config.max_views))
         clean = source_mask(len(explained), self.config, self.compute)
-        latents = take_views(latents, len(names), range(len(explained)))
-        conditions = self._conditions(rollout.instruction, explained)
-        self._held[rollout.rollout_id] = HeldRollout(rollout, latents, clean, conditions, joints)
+        latents = take_views(latents, len(views), explained)
+        conditions = self._conditions(asked.instruction, views, explained)
+        self._held[rollout.rollout_id] = HeldRollout(rollout, asked, latents, clean, conditions)
         while len(self._held) > KEPT_ROLLOUTS:
             self._held.popitem(last=False)
 
@@ -235,25 +298,27 @@ class WorldModelPlanner:
     def _refine(self, held: HeldRollout, prior: ActionTrajectory) -> ActionTrajectory:
         if self._checkpoint.refiner is None:
             return prior
-        initial = held.joints.ordered(self.config.joint_names)
+        initial = held.asked.joints.ordered(self.config.joint_names)
         refined = refine(self._checkpoint.refiner, held.rollout, prior, initial, self._arm)
         return replace(refined, positions=within_range(refined.positions, self._arm))
 
-    def _views(self, source: str, targets: Sequence[str]) -> list[str]:
-        names = [source, *targets]
-        passes(len(names), self.config.sampler, self.config.max_views)
-        for name in names:
-            self._rig.camera(name)
-        if len(set(names)) != len(names):
-            raise ConfigError(f"a view is named twice: source '{source}', targets {list(targets)}")
-        window = self.config.window
-        check_cameras(names, *window_cameras(map(self._rig.camera, names), window), window)
-        return names
+    def _read_hidden(self, held: HeldRollout) -> ActionTrajectory:
+        """What the action head reads where the rollout is all noise (t = 1): of the words and the
+        given first frame alone, a policy without imagination."""
+        blind = replace(self.config.optimisation, head_t_low=1.0, head_t_high=1.0)
+        rng = torch.Generator().manual_seed(held.rollout.seed + 1)
+        generator = self._checkpoint.generator
+        with self.compute.autocast():
+            z = read_latent(generator, held.latents, held.clean, held.conditions, blind, rng)
+        provenance = Provenance("hidden", self.weights_sha256, held.rollout.seed)
+        return self._trajectory(z, held.asked.joints, provenance)
 
-    def _conditions(self, instruction: str, names: Sequence[str]) -> Conditions:
-        """Words and cameras of a request, with the null style: the motion is not known."""
+    def _conditions(
+        self, instruction: str, views: RequestedViews, chosen: Sequence[int]
+    ) -> Conditions:
+        """Words and the chosen cameras of a request, with the null style: no motion is known."""
         checkpoint = self._checkpoint
-        cameras = self._cameras.pick(0, [[self._rig.names.index(name) for name in names]])
+        cameras = views.cameras.pick(0, [list(chosen)])
         with torch.no_grad():
             text = checkpoint.text([instruction])
         null = checkpoint.generator.null(1).detach()
@@ -263,11 +328,10 @@ class WorldModelPlanner:
         self,
         color: UInt8,
         depth_m: Float32,
-        names: Sequence[str],
-        instruction: str,
+        asked: AskedFuture,
         seed: int,
     ) -> Rollout:
-        cameras = [self._rig.camera(name) for name in names]
+        cameras = asked.views.calibrations
         # What is imagined in the padding is seen by no camera: no surface may stand there.
         window, lenses = self.config.window, [camera.intrinsics for camera in cameras]
         depth_m = np.stack(
@@ -275,8 +339,8 @@ class WorldModelPlanner:
         )
         return Rollout(
             uuid.uuid4().hex[:12],
-            instruction,
-            tuple(names),
+            asked.instruction,
+            asked.views.names,
             tuple(window.intrinsics(lens) for lens in lenses),
             np.stack([camera.base_from_camera for camera in cameras]),
             color,

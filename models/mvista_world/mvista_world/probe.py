@@ -18,12 +18,11 @@ from mvista_core.records import (
     CameraFrame,
     Float32,
     Float64,
+    ImagineOptions,
     JointState,
-    Provenance,
     RigCalibration,
     Rollout,
 )
-from mvista_world.action_head import read_latent
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
@@ -31,7 +30,10 @@ from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
 from mvista_world.layout import to_grid
-from mvista_world.planner import WorldModelPlanner
+from mvista_world.planner import AskedFuture, WorldModelPlanner
+from mvista_world.requested_views import RequestedViews
+
+ANYWHERE = ImagineOptions(allow_out_of_range=True)
 
 
 class PlannerProbe(WorldModelPlanner):
@@ -51,25 +53,26 @@ class PlannerProbe(WorldModelPlanner):
         Where imagination chooses one of many motions, this one is known: what `refine` needs to
         learn from imagined clouds.
         """
-        names = self._views(frame.camera, target_cameras)
         words = instructions.check(instruction, self.templates)
-        style = self._style(actions)
-        return self._imagine(frame, names, words, joints, seed, lambda *_: True, style)
+        asked = AskedFuture(frame, frame, self._asked(frame.camera, target_cameras), words, joints)
+        return self._imagine(asked, seed, lambda *_: True, self._style(actions))
 
     def adopt(
         self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
     ) -> Rollout:
         """Take what really happened, frames [V][T], as a rollout: the truth in place of
         imagination, to measure what imagination costs."""
-        names = [view[0].camera for view in frames]
+        source, *targets = (view[0].camera for view in frames)
         windows = [[self.config.window.frame(frame) for frame in view] for view in frames]
         color = np.stack([np.stack([f.color for f in view]) for view in windows])
         depth_m = np.stack([np.stack([f.depth_m for f in view]) for view in windows])
         codec = self._checkpoint.codec
         latents = to_grid(encode_views(codec, color, depth_m, self.config, self.compute)[None])
         words = instructions.check(instruction, self.templates)
-        rollout = self._record(color, depth_m, names, words, 0)
-        self._hold(rollout, latents, joints)
+        views = self._asked(source, targets)
+        asked = AskedFuture(frames[0][0], windows[0][0], views, words, joints)
+        rollout = self._record(color, depth_m, asked, 0)
+        self._hold(rollout, asked, latents)
         return rollout
 
     def recoded(self, rollout_id: str) -> Rollout:
@@ -93,7 +96,7 @@ class PlannerProbe(WorldModelPlanner):
         held = self._find(rollout_id)
         wanted = instructions.check(instruction, self.templates)
         told = replace(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
-        self._hold(told, held.latents, held.joints)
+        self._hold(told, replace(held.asked, instruction=wanted), held.latents)
         return told.rollout_id
 
     def read_hidden(self, rollout_id: str) -> ActionTrajectory:
@@ -103,14 +106,7 @@ class PlannerProbe(WorldModelPlanner):
         Raises:
             RolloutError: the rollout is not held here.
         """
-        held = self._find(rollout_id)
-        blind = replace(self.config.optimisation, head_t_low=1.0, head_t_high=1.0)
-        rng = torch.Generator().manual_seed(held.rollout.seed + 1)
-        generator = self._checkpoint.generator
-        with self.compute.autocast():
-            z = read_latent(generator, held.latents, held.clean, held.conditions, blind, rng)
-        provenance = Provenance("hidden", self.weights_sha256, held.rollout.seed)
-        return self._trajectory(z, held.joints, provenance)
+        return self._read_hidden(self._find(rollout_id))
 
     def reconstruct(self, actions: ActionTrajectory, joints: JointState) -> ActionTrajectory:
         """decode(encode(actions)): the ceiling that the trajectory latent sets."""
@@ -140,6 +136,10 @@ class PlannerProbe(WorldModelPlanner):
                 error, _ = denoising_error(generator, held.latents, noise, t, held.clean, told)
                 errors.append(error.item())
         return np.array(errors, np.float64)
+
+    def _asked(self, source: str, targets: Sequence[str]) -> RequestedViews:
+        """Wherever the cameras stand: how far the range carries is what evaluation asks."""
+        return self._finder.find(source, targets, ANYWHERE)
 
     def _style(self, actions: Float32 | Float64) -> torch.Tensor:
         """The mode of q(z | a), [1, S, C], of actions [L, J]."""

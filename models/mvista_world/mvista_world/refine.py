@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import fpsample
 import numpy as np
@@ -23,16 +24,18 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from torch import Tensor, nn
 
 from mvista_core.arm import ArmModel
+from mvista_core.camera_range import TRAINED
 from mvista_core.errors import ConfigError, ObservationError, TrajectoryError, WeightsError
 from mvista_core.records import ActionTrajectory, Float32, Float64, JointState, Rollout, UInt8
+from mvista_world.corrections import spread_correction, step_correction
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 
 POINT_FEATURES = 7
-"""Per point: x, y, z in the prior's tip frame over `scale_m`, r, g, b, height in the base."""
+"""Per point: x, y, z over `scale_m` (`RefineConfig.crop` says in which frame), r, g, b, height in
+the base."""
 
 ABOVE_TABLE = FusionConfig(lower_m=(0.0, -0.5, 0.012))
 """The default crop leaves the table top (z = 0) out: it is three points in four around a hand
@@ -67,6 +70,8 @@ class RefineConfig:
     hidden: int = 256
     joints: int = 7
     workspace: FusionConfig = field(default_factory=lambda: ABOVE_TABLE)
+    crop: tuple[float, float, float, float] | None = None
+    per_step: bool = False
 
     def __post_init__(self) -> None:
         sizes = (self.points, self.min_points, self.hidden, self.joints, *self.point_widths)
@@ -77,6 +82,37 @@ class RefineConfig:
             raise ConfigError(
                 f"candidates ({self.candidates}) must be 0 or at least points ({self.points})"
             )
+        if self.crop is not None:
+            left, top, right, bottom = self.crop
+            if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
+                raise ConfigError(
+                    f"crop {self.crop}: left < right and top < bottom, shares from 0 to 1"
+                )
+
+    def cropped(self, depth_m: Float32) -> Float32:
+        """Depth [..., H, W] with nothing measured (0) outside the fixed window, if there is one."""
+        if self.crop is None:
+            return depth_m
+        height, width = depth_m.shape[-2:]
+        left, top, right, bottom = self.crop
+        rows = slice(round(top * height), round(bottom * height))
+        columns = slice(round(left * width), round(right * width))
+        inside = np.zeros_like(depth_m)
+        inside[..., rows, columns] = depth_m[..., rows, columns]
+        return inside
+
+
+PAPER = RefineConfig(
+    points=8192,
+    candidates=0,
+    scale_m=0.3,
+    keypoints=0,
+    workspace=FusionConfig(),
+    crop=(0.2, 0.1, 0.8, 0.9),
+    per_step=True,
+)
+"""App. A's. The window and the scale are our choice: the paper says "middle workspace"."""
+CENTRE_M = np.array(TRAINED.centre_m, dtype=np.float32)
 
 
 class ResidualRefiner(nn.Module):
@@ -107,7 +143,7 @@ class ResidualRefiner(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(
-            nn.Linear(pooled + 2 * config.joints, config.hidden),
+            nn.Linear(pooled + (1 if config.per_step else 2) * config.joints, config.hidden),
             nn.ReLU(),
             nn.Linear(config.hidden, config.hidden),
             nn.ReLU(),
@@ -137,8 +173,10 @@ class ResidualRefiner(nn.Module):
             pooled.append(keys.flatten(2))
         # The same look means another correction in another pose of the arm.
         scaled = (prior - self.prior_mean) / self.prior_std
-        both = torch.cat([*pooled, scaled[:, :-1], scaled[:, 1:]], dim=-1)
-        residual: Tensor = self.head(both).float() * self.residual_std * self.gain
+        told = [scaled[:, 1:]] if self.config.per_step else [scaled[:, :-1], scaled[:, 1:]]
+        residual: Tensor = (
+            self.head(torch.cat([*pooled, *told], dim=-1)).float() * self.residual_std * self.gain
+        )
         return residual
 
 
@@ -158,7 +196,8 @@ def refine(
         ObservationError: the rollout is malformed, or the initial state lacks a joint.
     """
     frame_prior = prior_at_frames(prior, initial_positions(initial, arm), rollout.times_s, arm)
-    clouds = fuse(rollout, model.config.workspace)
+    seen = replace(rollout, depth_m=model.config.cropped(rollout.depth_m))
+    clouds = fuse(seen, model.config.workspace)
     features, usable = local_clouds(clouds, tip_poses(arm, frame_prior), model.config)
     device = model.prior_mean.device
     with torch.inference_mode():
@@ -169,7 +208,8 @@ def refine(
     # The start is measured, and a frame without the hand in reach is no evidence: zero there.
     knots = np.zeros_like(frame_prior)
     knots[1:] = residual[0].cpu().numpy() * usable[1:, None]
-    correction = spread_correction(knots, rollout.times_s, prior.times_s)
+    spread = step_correction if model.config.per_step else spread_correction
+    correction = spread(knots, rollout.times_s, prior.times_s)
     return replace(prior, positions=prior.positions + correction)
 
 
@@ -210,19 +250,6 @@ def prior_at_frames(
     positions = np.concatenate([initial[None], prior.positions])
     columns = [np.interp(frame_times_s, times_s, column) for column in positions.T]
     return np.stack(columns, axis=1)
-
-
-def spread_correction(knots: Float64, knot_times_s: Float64, times_s: Float64) -> Float64:
-    """Corrections [L, J] at `times_s` from corrections `knots` [T, J] at the frame times.
-
-    Shape-preserving cubic (PCHIP) with both end slopes set to zero: C1 also against the measured
-    start before it and the hold after it, monotone between knots (no overshoot), zero for zero.
-    """
-    slopes = PchipInterpolator(knot_times_s, knots, axis=0).derivative()(knot_times_s)
-    slopes[[0, -1]] = 0.0
-    curve = CubicHermiteSpline(knot_times_s, knots, slopes, axis=0)
-    clamped = np.clip(times_s, knot_times_s[0], knot_times_s[-1])
-    return np.asarray(curve(clamped), dtype=np.float64)
 
 
 def tip_poses(arm: ArmModel, positions: NDArray[np.floating]) -> Float64:
@@ -313,12 +340,22 @@ def _config_from(document: dict[str, object]) -> RefineConfig:
     widths = document["point_widths"]
     if not isinstance(widths, list):
         raise TypeError(f"point_widths is {widths!r}, wanted a list")
-    plain = {k: v for k, v in document.items() if k not in ("workspace", "point_widths")}
-    return RefineConfig(workspace=workspace, point_widths=tuple(widths), **plain)  # type: ignore[arg-type]
+    # Refiners of before the fixed window have none.
+    crop = document.get("crop")
+    taken = ("workspace", "point_widths", "crop")
+    plain: dict[str, Any] = {k: v for k, v in document.items() if k not in taken}
+    window = tuple(crop) if isinstance(crop, list) else None
+    return RefineConfig(workspace=workspace, point_widths=tuple(widths), crop=window, **plain)
 
 
 def _near(points_m: Float32, color: UInt8, base_from_tip: Float64, config: RefineConfig) -> Float32:
-    """Features [n, POINT_FEATURES] of the points within the radius of the tip."""
+    """Features [n, POINT_FEATURES] of the points within the radius of the tip, or of all."""
+    if config.crop is not None:
+        features = np.empty((len(points_m), POINT_FEATURES), dtype=np.float32)
+        features[:, :3] = (points_m - CENTRE_M) / np.float32(config.scale_m)
+        features[:, 3:6] = color.astype(np.float32) / 255.0 - 0.5
+        features[:, 6] = points_m[:, 2] / config.scale_m
+        return features
     offset = points_m - base_from_tip[:3, 3].astype(np.float32)
     # In the tip's frame a correct prior shows the same hand in every pose: less to be learnt.
     near = np.einsum("nd,nd->n", offset, offset) <= config.radius_m**2

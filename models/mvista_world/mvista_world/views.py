@@ -37,13 +37,15 @@ class ViewCameras:
         base_from_camera: NDArray[np.floating],
         intrinsics: NDArray[np.floating],
         config: ModelConfig,
+        look_at_m: NDArray[np.floating] | None = None,
     ) -> ViewCameras:
         """From poses [B, V, 4, 4] and K [B, V, 3, 3] of the model's window, as `check_cameras`
         takes them.
 
-        Eq. 6's look-at point is that of all V cameras: give the whole rig, then `pick`.
+        Eq. 6's look-at point is that of all V cameras: give the whole rig, then `pick`; or
+        `look_at_m` [3].
         """
-        embedding = np.stack([camera_embedding(poses) for poses in base_from_camera])
+        embedding = np.stack([camera_embedding(poses, look_at_m) for poses in base_from_camera])
         cell_px = config.codec.spatial_stride * config.transformer.patch[1]
         # Integers are centres, of a pixel here and of a token's cell there.
         shift = 0.5 / cell_px - 0.5

@@ -32,6 +32,8 @@ RECIPES = (
     Recipe("refine", "the residual refiner; takes real priors where they are"),
     Recipe("pack", "the checkpoint folder and its manifest, of what was trained"),
 )
+WITH_RECIPES = ("generator", "refine")
+"""Which of them can be trained as the shipped model was, or by the paper's letter."""
 
 
 def run(network: str, asked: TrainingRequest) -> None:
@@ -44,9 +46,11 @@ def run(network: str, asked: TrainingRequest) -> None:
     named = {recipe.network: recipe for recipe in RECIPES}
     if network not in named:
         raise ConfigError(f"no network '{network}'; there are {sorted(named)}")
-    if network != "generator" and (asked.recipe != TrainingRequest.recipe or asked.without):
+    chosen = asked.recipe != TrainingRequest.recipe
+    if (chosen and network not in WITH_RECIPES) or (asked.without and network != "generator"):
         raise ConfigError(
-            f"network '{network}' has one recipe; --recipe and --without are of 'generator'"
+            f"network '{network}' has one recipe; --recipe is of {' and '.join(WITH_RECIPES)}, "
+            "--without of generator"
         )
     if asked.config.codec.kind == "wan":
         raise ConfigError(

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import RigCalibration
 from mvista_world.compute import Compute, choose
-from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner, tip_poses
+from mvista_world.refine import PAPER, RefineConfig, ResidualRefiner, save_refiner, tip_poses
 from mvista_world.training.loop import CosineSchedule, Run, StepLoss, log, train
 from mvista_world.training.refine_data import (
     PRIORS_FILE,
@@ -69,6 +70,22 @@ class TipError:
     refined_end_mm: float
 
 
+RECIPES = {
+    "tiny": (RefineConfig(), RefineTraining()),
+    # A transition has 16,384 points there: fewer of them fit a step.
+    "paper": (PAPER, RefineTraining(batch=2)),
+}
+"""Sizes and training by name: how the shipped refiner was trained, and App. A to the letter."""
+
+
+def recipe(asked: TrainingRequest) -> tuple[RefineConfig, RefineTraining]:
+    """One of `RECIPES`, with the seed and the length asked for; `ConfigError`: no such recipe."""
+    if asked.recipe not in RECIPES:
+        raise ConfigError(f"no recipe '{asked.recipe}' of refine; there are {sorted(RECIPES)}")
+    config, training = RECIPES[asked.recipe]
+    return config, asked.applied_to(training)
+
+
 def run(asked: TrainingRequest) -> None:
     """Train into `out/refine`; real priors join where they lie there."""
     for one in asked.video_sets():
@@ -78,8 +95,7 @@ def run(asked: TrainingRequest) -> None:
     train_refiner(
         asked.video_folders(),
         out,
-        RefineConfig(),
-        asked.applied_to(RefineTraining()),
+        *recipe(asked),
         asked.resume,
         rig=asked.rig,
         arm=asked.arm,

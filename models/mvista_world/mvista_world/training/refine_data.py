@@ -372,7 +372,8 @@ class SampleMaker:
     ) -> Sample:
         intrinsics = tuple(self.intrinsics[v] for v in views)
         points_m = back_project_views(depth_m, intrinsics, self.poses[views])
-        inside = (depth_m > 0) & in_box(points_m, self.config.workspace)
+        seen = self.config.cropped(depth_m) > 0
+        inside = seen & in_box(points_m, self.config.workspace)
         clouds = [
             PointCloud(points_m[:, t][inside[:, t]], color[:, t][inside[:, t]])
             for t in range(points_m.shape[1])

@@ -1,12 +1,13 @@
 """Where round the workspace cameras may be, and which of those places training never sees.
 
 One definition for all: data are collected inside `TRAINED`, evaluation draws what it holds out, and
-a checkpoint can state it (`CameraRange.document`) and refuse what lies outside (`why_outside`).
+a checkpoint states what it was trained on (`document`): such a range, or the few cameras of a rig
+that never moved (`FixedCameras`). A planner refuses what lies outside (`why_outside`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +36,26 @@ class CameraPlace:
     aim_m: float
 
 
+def place_of(
+    base_from_camera: NDArray[np.floating], centre_m: tuple[float, float, float]
+) -> CameraPlace:
+    """A pose [4, 4] as seen from a workspace's centre (base frame)."""
+    pose = np.asarray(base_from_camera, dtype=np.float64)
+    right, forward, eye = pose[:3, 0], pose[:3, 2], pose[:3, 3]
+    x, y, z = away = eye - np.array(centre_m)
+    distance = float(np.linalg.norm(away))
+    level = np.cross(forward, [0.0, 0.0, 1.0])
+    roll = np.arctan2(right @ np.cross(forward, level), right @ level)
+    aside = away + max(-away @ forward, 0.0) * forward
+    return CameraPlace(
+        float(np.rad2deg(np.arctan2(y, x))),
+        float(np.rad2deg(np.arctan2(z, np.hypot(x, y)))),
+        distance,
+        float(np.rad2deg(roll)),
+        float(np.linalg.norm(aside)),
+    )
+
+
 @dataclass(frozen=True)
 class CameraRange:
     """Bounds (both included) of cameras round `centre_m` in the base frame, and what is held out.
@@ -55,20 +76,7 @@ class CameraRange:
 
     def place(self, base_from_camera: NDArray[np.floating]) -> CameraPlace:
         """A pose [4, 4] from the workspace's centre."""
-        pose = np.asarray(base_from_camera, dtype=np.float64)
-        right, forward, eye = pose[:3, 0], pose[:3, 2], pose[:3, 3]
-        x, y, z = away = eye - np.array(self.centre_m)
-        distance = float(np.linalg.norm(away))
-        level = np.cross(forward, [0.0, 0.0, 1.0])
-        roll = np.arctan2(right @ np.cross(forward, level), right @ level)
-        aside = away + max(-away @ forward, 0.0) * forward
-        return CameraPlace(
-            float(np.rad2deg(np.arctan2(y, x))),
-            float(np.rad2deg(np.arctan2(z, np.hypot(x, y)))),
-            distance,
-            float(np.rad2deg(roll)),
-            float(np.linalg.norm(aside)),
-        )
+        return place_of(base_from_camera, self.centre_m)
 
     def why_outside(self, base_from_camera: NDArray[np.floating], window: Intrinsics) -> str:
         """Why no camera like this one was trained on, with number and range; "" where some were."""
@@ -82,10 +90,15 @@ class CameraRange:
             ("distance", at.distance_m, self.distance_m, "m"),
             ("roll", at.roll_deg, self.roll_deg, "deg"),
             ("distance of the optical axis", at.aim_m, (0.0, self.aim_m), "m"),
-            ("focal length", window.fx_px, self.focal_px, "px of the model's window"),
         ):
             if not least <= value <= most:  # NaN is not
                 return f"{name} {value:.3g} {unit}{self._allowed(least, most, unit)}"
+        least, most = self.focal_px
+        if not least <= window.fx_px <= most:
+            return (
+                f"focal length {window.fx_px:.4g} px of the model's window is outside {least:g} to "
+                f"{most:g} px"
+            )
         return ""
 
     def why_held_out(self, base_from_camera: NDArray[np.floating]) -> str:
@@ -131,6 +144,102 @@ class CameraRange:
         return f" is outside {least:g} to {most:g} {unit}, from {list(self.centre_m)} m"
 
 
+@dataclass(frozen=True)
+class FixedCameras:
+    """Cameras that stood in the same places in every episode; their places round `centre_m`.
+
+    `focal_px` are their least and largest fx in the model's window. What is nearer to one of them
+    than the `SAME_*` bounds counts as that one.
+    """
+
+    centre_m: tuple[float, float, float]
+    places: tuple[CameraPlace, ...]
+    focal_px: tuple[float, float]
+
+    @classmethod
+    def of(
+        cls, poses: Sequence[NDArray[np.floating]], windows: Sequence[Intrinsics]
+    ) -> FixedCameras:
+        """Of poses [4, 4] and the lenses of the model's window, round `TRAINED`'s centre."""
+        focal = [lens.fx_px for lens in windows]
+        centre = TRAINED.centre_m
+        places = tuple(place_of(pose, centre) for pose in poses)
+        return cls(centre, places, (min(focal), max(focal)))
+
+    def why_outside(self, base_from_camera: NDArray[np.floating], window: Intrinsics) -> str:
+        """Why this is none of the cameras, with number and bound; "" where it is one."""
+        at = place_of(base_from_camera, self.centre_m)
+        turned = [(at.azimuth_deg - p.azimuth_deg + 180.0) % 360.0 - 180.0 for p in self.places]
+        nearest = self.places[int(np.argmin(np.abs(turned)))]
+        for name, value, trained, bound, unit in (
+            ("azimuth", at.azimuth_deg, nearest.azimuth_deg, SAME_DEG, "deg"),
+            ("pitch", at.pitch_deg, nearest.pitch_deg, SAME_DEG, "deg"),
+            ("distance", at.distance_m, nearest.distance_m, SAME_M, "m"),
+            ("roll", at.roll_deg, nearest.roll_deg, SAME_DEG, "deg"),
+            ("distance of the optical axis", at.aim_m, nearest.aim_m, SAME_M, "m"),
+        ):
+            off = value - trained
+            if unit == "deg":
+                off = (off + 180.0) % 360.0 - 180.0
+            if not abs(off) <= bound:  # NaN is not
+                return (
+                    f"{name} {value:.3g} {unit} is not within {bound:g} {unit} of "
+                    f"{trained:.3g} {unit}, the nearest of the {len(self.places)} fixed cameras "
+                    f"(azimuths {', '.join(f'{p.azimuth_deg:.0f}' for p in self.places)} deg, "
+                    f"from {list(self.centre_m)} m)"
+                )
+        least, most = (
+            self.focal_px[0] * (1 - SAME_FOCAL),
+            self.focal_px[1] * (1 + SAME_FOCAL),
+        )
+        if not least <= window.fx_px <= most:
+            return (
+                f"focal length {window.fx_px:.4g} px of the model's window is outside {least:.4g} "
+                f"to {most:.4g} px, that of the {len(self.places)} fixed cameras"
+            )
+        return ""
+
+    def document(self) -> dict[str, Any]:
+        """For a JSON file; `trained_cameras` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> FixedCameras:
+        """What `document` gave, from JSON.
+
+        Raises:
+            ConfigError: a field is missing, unknown or no number.
+        """
+        try:
+            places = tuple(
+                CameraPlace(**{key: float(value) for key, value in place.items()})
+                for place in document["places"]
+            )
+            x, y, z = (float(v) for v in document["centre_m"])
+            least, most = (float(v) for v in document["focal_px"])
+            if not places:
+                raise ValueError("no places")
+            return cls((x, y, z), places, (least, most))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"not a set of fixed cameras ({error}): {document}") from None
+
+
+SAME_DEG, SAME_M, SAME_FOCAL = 5.0, 0.05, 0.05
+"""How far a camera may stand from a fixed one and count as it: a rig that was built again, not
+another view. At 22 degrees aside the depth error of a model of fixed cameras is 2.5 times as large.
+"""
+TrainedCameras = CameraRange | FixedCameras
+
+
+def trained_cameras(document: Mapping[str, Any]) -> TrainedCameras:
+    """Either kind, from JSON.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return (FixedCameras if "places" in document else CameraRange).parse(document)
+
+
 TRAINED = CameraRange(
     centre_m=(0.33, 0.0, 0.05),
     pitch_deg=(25.0, 65.0),
@@ -144,6 +253,33 @@ TRAINED = CameraRange(
     far_m=1.0,
 )
 """Of the simulated cell's drawn rigs. `sim_cell`'s own four cameras lie inside."""
+
+SIM_CELL = FixedCameras(
+    TRAINED.centre_m,
+    tuple(CameraPlace(azimuth, 46.0, 0.74, 0.0, 0.0) for azimuth in (-66.0, -22.0, 22.0, 66.0)),
+    (93.49, 93.49),
+)
+"""The cell's own four. Checkpoints that do not state their cameras were trained on these."""
+TABLE_TOP_M = 0.0
+"""Height of the table in the base frame: from below nothing of the workspace is seen."""
+
+
+def why_blind(base_from_camera: NDArray[np.floating]) -> str:
+    """Why no view of the workspace can be had from a pose [4, 4]; "" where one can."""
+    pose = np.asarray(base_from_camera, dtype=np.float64)
+    height_m = float(pose[2, 3])
+    if not height_m > TABLE_TOP_M:
+        return (
+            f"stands at z {height_m:.3g} m, not above the table's top (z {TABLE_TOP_M:g} m of the "
+            "base frame)"
+        )
+    ahead_m = float(pose[:3, 2] @ (np.array(TRAINED.centre_m) - pose[:3, 3]))
+    if not ahead_m > 0.0:
+        return (
+            f"has the workspace's centre {list(TRAINED.centre_m)} m behind it (z {ahead_m:.3g} m "
+            "of its optical frame); it must lie before it"
+        )
+    return ""
 
 
 def gaps_deg(base_from_camera: NDArray[np.floating], centre_m: NDArray[np.floating]) -> Float64:

@@ -204,9 +204,20 @@ class OperatorRefusedError(MvistaError):
 
 
 class GateError(MvistaError):
-    """The plan was refused between inference and execution: too old, or not explained."""
+    """The plan was refused between inference and execution; `reason` is a stable number."""
 
     code = 63
+
+    TOO_OLD = 1
+    GOAL = 2
+    VIEWS = 3
+    WORKSPACE = 4
+    SOURCE = 5
+    TARGETS = 6
+
+    def __init__(self, message: str, reason: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class PreemptedError(MvistaError):

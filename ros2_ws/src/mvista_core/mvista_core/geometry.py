@@ -27,6 +27,24 @@ def is_pose(matrix: NDArray[np.floating]) -> bool:
     return bool(orthonormal and right_handed and np.array_equal(matrix[3], [0, 0, 0, 1]))
 
 
+def pose_fault(matrix: NDArray[np.floating]) -> str:
+    """Why a 4x4 array is no pose, with its numbers; "" where it is one."""
+    if is_pose(matrix):
+        return ""
+    wanted = "an orthonormal rotation of determinant +1 and the last row 0 0 0 1 are needed"
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        return f"is not rigid: not 4x4 finite numbers; {wanted}"
+    determinant = float(np.linalg.det(matrix[:3, :3]))
+    if determinant < 0:
+        return f"mirrors: its rotation has determinant {determinant:.4g}; {wanted}"
+    off = float(np.abs(matrix[:3, :3] @ matrix[:3, :3].T - np.eye(3)).max())
+    return (
+        f"is not rigid: R R^T is {off:.3g} off the unit matrix (at most {ROTATION_TOLERANCE:g}), "
+        f"the determinant {determinant:.4g}, the last row {matrix[3].tolist()}; {wanted}"
+    )
+
+
 def pose_from(rotation: NDArray[np.floating], translation_m: NDArray[np.floating]) -> Array:
     """Assemble a 4x4 pose from a 3x3 rotation and a translation in metres."""
     pose = np.eye(4)

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from mvista_core.errors import MvistaError
 from mvista_core.records import (
+    AS_TRAINED,
     CameraFrame,
+    Doubt,
+    ImagineOptions,
     InferredPlan,
     JointCommand,
     JointState,
@@ -80,8 +83,12 @@ class Planner(Protocol):
         target_cameras: Sequence[str],
         seed: int,
         progress: Progress,
+        options: ImagineOptions = AS_TRAINED,
     ) -> Rollout: ...
 
     def infer_actions(
         self, rollout_id: str, initialisation: str, steps: int, progress: Progress
     ) -> InferredPlan: ...
+
+    def judge(self, rollout_id: str, plan: InferredPlan, progress: Progress) -> tuple[Doubt, ...]:
+        """What speaks against this future and this plan."""

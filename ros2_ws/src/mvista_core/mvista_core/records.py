@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_core.errors import ObservationError, RigError, TrajectoryError
-from mvista_core.geometry import is_pose
+from mvista_core.errors import ConfigError, ObservationError, RigError, TrajectoryError
+from mvista_core.geometry import pose_fault
 
 LARGEST_DECENTRING = 0.25
 """Of the image's side, between its middle and the principal point; a window's may be far off."""
@@ -233,18 +233,40 @@ class ActionTrajectory:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """One number that speaks against an imagined future or the plan read from it: 0 is right, more
+    is worse, NaN says nothing. `limit` is the largest that is not refused, NaN where none is known.
+    """
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def beyond(self) -> bool:
+        """Whether it is refused."""
+        return self.value > self.limit
+
+    def document(self) -> dict[str, str | float | None]:
+        """For a JSON file, which knows no NaN."""
+        value, limit = (None if np.isnan(x) else x for x in (self.value, self.limit))
+        return {"name": self.name, "value": value, "limit": limit}
+
+
+@dataclass(frozen=True)
 class InferredPlan:
     """The act stage's answer: the decoded prior, the refined actions, and how they were found.
 
     `losses` [steps] is the value of Eq. 11 per optimisation step; `head_disagreement_rad` the mean
-    distance between the revolute joints of the optimised and the action head's trajectories (large
-    values mean the rollout is not one the model can explain).
+    distance between the revolute joints of the optimised and the action head's trajectories.
+    `doubts` are what a gate looks at, where somebody asked for them.
     """
 
     prior: ActionTrajectory
     refined: ActionTrajectory
     losses: Float64
     head_disagreement_rad: float
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,11 +287,8 @@ class CameraCalibration:
     depth_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not is_pose(self.base_from_camera):
-            raise RigError(
-                f"camera '{self.name}': base_from_camera is not a rigid transform "
-                "(orthonormal rotation, determinant +1, last row 0 0 0 1)"
-            )
+        if fault := pose_fault(self.base_from_camera):
+            raise RigError(f"camera '{self.name}': base_from_camera {fault}")
         for lens in (self.intrinsics, *self.other_intrinsics):
             _check_lens(self.name, lens)
 
@@ -287,6 +306,37 @@ def _check_lens(camera: str, lens: Intrinsics) -> None:
             )
     if fault := lens_fault(lens):
         raise RigError(f"camera '{camera}': {fault}")
+
+
+MOST_ROLLOUTS = 16
+"""As many as one request may ask for."""
+
+
+@dataclass(frozen=True)
+class ImagineOptions:
+    """How a request differs from the rig and the checkpoint it is made of.
+
+    `cameras` are imagined after those that are asked for by name; no camera need be there.
+    `allow_out_of_range`: also from where the weights were not trained. `view_mode` 1 or 2 (Sec.
+    5.1), None as the planner was told. `best_of`: so many rollouts, of the seed and the next ones;
+    the likeliest is the answer.
+    """
+
+    cameras: tuple[CameraCalibration, ...] = ()
+    allow_out_of_range: bool = False
+    view_mode: int | None = None
+    best_of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.best_of <= MOST_ROLLOUTS:
+            raise ConfigError(
+                f"best_of {self.best_of}: 1 to {MOST_ROLLOUTS} rollouts can be imagined for one "
+                "request"
+            )
+
+
+AS_TRAINED = ImagineOptions()
+"""One rollout, of the rig's cameras, in the range and the mode of the checkpoint."""
 
 
 @dataclass(frozen=True)

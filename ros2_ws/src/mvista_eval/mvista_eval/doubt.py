@@ -1,8 +1,9 @@
 """Which numbers tell a wrong future from a right one: `mvista eval gate`.
 
-Futures that are right, and three that are wrong on purpose: told other words, swapped for another
-scene's, and asked from a camera out of the trained range. Limits come of right futures of seeds of
-their own; what they refuse is counted on others.
+Futures that are right, of every task; those of a second task, from where the first ended; and three
+that are wrong on purpose: told other words, swapped for another scene's, and asked from a camera
+out of the trained range (which a planner refuses to begin with; here it is asked to). Limits come
+of right futures of seeds of their own; what they refuse is counted on others.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.machine import describe
-from mvista_core.records import CameraFrame, Observation, Rollout
+from mvista_core.records import ActionTrajectory, CameraFrame, Observation, Rollout
 from mvista_eval.cell import cell_settings, quiet
 from mvista_eval.follow.trials import TASK, other_words
 from mvista_eval.generation.trials import loaded
@@ -25,18 +26,23 @@ from mvista_eval.generation.viewpoints import STANDARD, moved_to
 from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.success.trials import planner_and_cell
 from mvista_eval.trials import Study, run_study
+from mvista_executor.in_process import execute_in_process
 from mvista_sim.cell import SimCell, SimClock
+from mvista_sim.tasks import TEMPLATES
 from mvista_world.config import INITIALISATIONS
+from mvista_world.gate import save_limits
 from mvista_world.plausibility import Doubts, doubts_of
-from mvista_world.probe import PlannerProbe
+from mvista_world.probe import ANYWHERE, PlannerProbe
 
 RIGHT, WORDS, SWAPPED, CAMERA = "right", "wrong words", "swapped future", "camera out of range"
+AGAIN = "from where a task ended"
 FARTHER = 500_000
 """From a scene's seed to that of the scene whose future is put in its place."""
 OUT_OF_RANGE = STANDARD[3:]
 """Azimuth 90, pitch 30, distance 1 m: in turn, by seed."""
-WIDENED = 1.5
-"""A limit is so many times the worst right value of the limits' own seeds."""
+WIDENED, WIDENED_TARGETS = 1.5, 2.5
+"""A limit is so many times the worst right value of the limits' own seeds; that of the other views'
+first frames more: where a second task begins, an arm that is not at home doubles their error."""
 LEAST_OUTSIDE_M = 0.02
 NUMBERS = tuple(field.name for field in fields(Doubts))
 
@@ -85,9 +91,15 @@ class GateRow:
 
 
 def measure(
-    checkpoint: Path, episodes: int, first_seed: int, limits_seed: int, fresh: bool = False
+    checkpoint: Path,
+    episodes: int,
+    first_seed: int,
+    limits_seed: int,
+    fresh: bool = False,
+    write: bool = False,
 ) -> tuple[list[GateRow], dict[str, Any]]:
-    """A row for each case, over seeds that the limits have not seen, and the same as a document.
+    """A row for each case, over seeds that the limits have not seen, and the same as a document;
+    with `write` the limits are the checkpoint's from now on.
 
     Raises:
         ConfigError: no scene, a negative seed, or seeds that overlap.
@@ -113,8 +125,11 @@ def measure(
     set_by = set(seeds[:episodes])
     limits = limits_of([one for one in found if one.seed in set_by])
     rows = rows_of([one for one in found if one.seed not in set_by], limits)
+    if write:
+        fitted = {"tasks": list(TEMPLATES), "first_seed": limits_seed, "episodes": episodes}
+        save_limits(checkpoint, settings["weights"], limits, fitted)
     return rows, {
-        "task": TASK,
+        "tasks": list(TEMPLATES),
         "first_seed": first_seed,
         "limits_seed": limits_seed,
         "episodes": episodes,
@@ -128,8 +143,9 @@ def measure(
 
 def limits_of(found: Sequence[DoubtedFuture]) -> dict[str, float]:
     """For each number, the largest value that is not refused."""
-    right = np.array([one.numbers for one in found if one.case == RIGHT])
+    right = np.array([one.numbers for one in found if one.case.startswith(RIGHT)])
     limits = dict(zip(NUMBERS, (WIDENED * np.nanmax(right, axis=0)).tolist(), strict=True))
+    limits["targets_first_abs_rel"] *= WIDENED_TARGETS / WIDENED
     # A hand that never left its workspace would leave a limit of nothing at all.
     limits["outside_m"] = max(limits["outside_m"], LEAST_OUTSIDE_M)
     return limits
@@ -151,18 +167,19 @@ def rows_of(found: Sequence[DoubtedFuture], limits: Mapping[str, float]) -> list
 
 
 def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
-    """One scene's right future and the wrong ones."""
+    """One scene's right future and the wrong ones, and the right ones of the other tasks."""
     cell, planner, arm = planner_and_cell(asked.checkpoint)
     own = cell.reset(TASK, asked.seed)
     observation = _observe(cell, planner, own)
     seen = observation.frame(planner.config.cameras[0])
 
     right = _imagine(planner, observation, asked.seed)
+    plan = planner.infer_actions(right.rollout_id, INITIALISATIONS[0], 0, quiet).refined
     told_other = planner.retold(right.rollout_id, other_words(own, asked.seed))
     words = {RIGHT: planner.read_hidden(right.rollout_id), WORDS: planner.read_hidden(told_other)}
 
     def doubted(case: str, by: PlannerProbe, held: str, rollout: Rollout) -> DoubtedFuture:
-        shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).prior
+        shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).refined
         told = words.get(case, words[RIGHT])
         found = doubts_of(rollout, seen, shown, told, arm, planner.config.window)
         return DoubtedFuture(asked.seed, case, tuple(asdict(found).values()))
@@ -179,7 +196,36 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id, asked_there))
     cell.reset(TASK, asked.seed + FARTHER, own)
     swapped = _imagine(planner, _observe(cell, planner, own), asked.seed)
-    return [*rows, doubted(SWAPPED, planner, swapped.rollout_id, swapped)]
+    rows.append(doubted(SWAPPED, planner, swapped.rollout_id, swapped))
+    cell.reset(TASK, asked.seed, own)
+    rows += after_carrying_out(plan, own, asked.seed, cell, planner)
+    for task in TEMPLATES:
+        if task != TASK:
+            words_there = cell.reset(task, asked.seed)
+            rows.append(_as_it_stands(f"{RIGHT}, {task}", words_there, asked.seed, cell, planner))
+    return rows
+
+
+def after_carrying_out(
+    plan: ActionTrajectory, words: str, seed: int, cell: SimCell, planner: PlannerProbe
+) -> list[DoubtedFuture]:
+    """The future of the same words from where their task ended, as an operator's second one begins:
+    right or not; none where the executor refused the plan."""
+    try:
+        execute_in_process(cell, plan, cell.arm, SimClock(cell))
+    except MvistaError:
+        return []
+    return [_as_it_stands(AGAIN, words, seed, cell, planner)]
+
+
+def _as_it_stands(
+    case: str, words: str, seed: int, cell: SimCell, planner: PlannerProbe
+) -> DoubtedFuture:
+    """A future of the cell as it stands, judged as a planner does."""
+    rollout = _imagine(planner, _observe(cell, planner, words), seed)
+    plan = planner.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, quiet)
+    judged = planner.judge(rollout.rollout_id, plan, quiet)
+    return DoubtedFuture(seed, case, tuple(doubt.value for doubt in judged))
 
 
 def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
@@ -189,4 +235,4 @@ def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
 
 def _imagine(planner: PlannerProbe, observation: Observation, seed: int) -> Rollout:
     source, *targets = planner.config.cameras
-    return planner.imagine(observation, source, targets, seed, quiet)
+    return planner.imagine(observation, source, targets, seed, quiet, ANYWHERE)

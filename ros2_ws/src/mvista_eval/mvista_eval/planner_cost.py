@@ -24,7 +24,7 @@ from mvista_eval.figures import Figure, Measured
 from mvista_eval.stage_times import PlanStage, StageTimes
 from mvista_sim.cell import SimCell
 from mvista_world.choices import MethodChoices
-from mvista_world.compute import choose
+from mvista_world.compute import PROCESSOR, choose
 from mvista_world.config import INITIALISATIONS
 from mvista_world.planner import WorldModelPlanner, load_planner
 
@@ -36,7 +36,8 @@ SCENE = 10_000
 @dataclass(frozen=True)
 class PlannerLoad:
     """What is planned: so many plans after the first, from a start of Eq. 11 (`steps` None: as
-    many as it is used to), in numbers and on threads as `compute.choose` takes them."""
+    many as it is used to), in numbers, on threads and a device as `compute.choose`
+    takes them."""
 
     checkpoint: Path
     plans: int
@@ -45,6 +46,7 @@ class PlannerLoad:
     precision: str = "auto"
     threads: int = 1
     choices: MethodChoices | None = None
+    device: str = PROCESSOR
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def measure(load: PlannerLoad) -> Measured:
     if load.plans < 1 or (load.steps is not None and load.steps < 0):
         raise ConfigError(f"--plans {load.plans} --steps {load.steps}: at least 1 plan, 0 steps")
     rig, arm = load_rig(rig_file()), load_arm(arm_file())
-    compute = choose(load.precision, threads=load.threads)
+    compute = choose(load.precision, load.device, threads=load.threads)
     cell = SimCell(arm, rig)
     words = cell.reset("touch_cube", SCENE)
     frames = tuple(cell.latest(name) for name in cell.cameras())
@@ -98,7 +100,8 @@ def _planned(
     usual = planner.config.optimisation.steps_from(load.initialisation)
     rollout = planner.imagine(observation, source, targets, seed, times)
     steps = usual if load.steps is None else load.steps
-    planner.infer_actions(rollout.rollout_id, load.initialisation, steps, times)
+    plan = planner.infer_actions(rollout.rollout_id, load.initialisation, steps, times)
+    planner.judge(rollout.rollout_id, plan, times)
     return times.stages()
 
 

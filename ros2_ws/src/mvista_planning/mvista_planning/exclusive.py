@@ -5,10 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from mvista_core.errors import BusyError
 from mvista_core.ports import Planner, Progress
-from mvista_core.records import InferredPlan, Observation, Rollout
+from mvista_core.records import (
+    AS_TRAINED,
+    Doubt,
+    ImagineOptions,
+    InferredPlan,
+    Observation,
+    Rollout,
+)
 
 
 class ExclusivePlanner:
@@ -26,17 +34,26 @@ class ExclusivePlanner:
         target_cameras: Sequence[str],
         seed: int,
         progress: Progress,
+        options: ImagineOptions = AS_TRAINED,
     ) -> Rollout:
         """See `Planner.imagine`; `BusyError` while another job runs."""
         with self._alone("imagine"):
-            return self._planner.imagine(observation, source_camera, target_cameras, seed, progress)
+            return self._planner.imagine(
+                observation, source_camera, target_cameras, seed, progress, options
+            )
 
     def infer_actions(
         self, rollout_id: str, initialisation: str, steps: int, progress: Progress
     ) -> InferredPlan:
-        """See `Planner.infer_actions`; `BusyError` while another job runs."""
+        """See `Planner.infer_actions`, and judged; `BusyError` while another job runs."""
         with self._alone("infer_actions"):
-            return self._planner.infer_actions(rollout_id, initialisation, steps, progress)
+            plan = self._planner.infer_actions(rollout_id, initialisation, steps, progress)
+            return replace(plan, doubts=self._planner.judge(rollout_id, plan, progress))
+
+    def judge(self, rollout_id: str, plan: InferredPlan, progress: Progress) -> tuple[Doubt, ...]:
+        """See `Planner.judge`; `BusyError` while another job runs."""
+        with self._alone("judge"):
+            return self._planner.judge(rollout_id, plan, progress)
 
     @contextmanager
     def _alone(self, job: str) -> Iterator[None]:

@@ -27,6 +27,6 @@ class PlanningParameters(ObservationLimits):
         0, "1: all views in one run; 2: some first, the rest with those frozen; 0: as trained", 0, 2
     )
     precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")
-    device: str = parameter("cpu", "Where the networks compute: cpu, cuda, cuda:0")
+    device: str = parameter("auto", "Where networks compute: auto (a card if any), cpu, cuda:N")
     threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
     niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)

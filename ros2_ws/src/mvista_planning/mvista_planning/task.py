@@ -17,8 +17,9 @@ import numpy as np
 
 from mvista_core.errors import BusyError, CancelledError, GateError, MvistaError, TrajectoryError
 from mvista_core.ports import Clock, Progress
-from mvista_core.records import ActionTrajectory, InferredPlan
+from mvista_core.records import AS_TRAINED, ActionTrajectory, ImagineOptions, InferredPlan
 from mvista_core.timing import ns_to_seconds
+from mvista_world import gate
 
 
 class Stage(str, Enum):
@@ -33,13 +34,15 @@ class Stage(str, Enum):
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """What is asked for: the words, the view the model sees, the views it imagines beside it."""
+    """What is asked for: the words, the view the model sees, the views it imagines beside it, and
+    how (`options`)."""
 
     instruction: str
     source_camera: str
     target_cameras: tuple[str, ...]
     seed: int
     confirm: bool
+    options: ImagineOptions = AS_TRAINED
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,11 @@ class GateLimits:
     """What a plan must keep to be executed.
 
     `plan_age_s` counts from the capture of the oldest frame that was seen, and from the moment the
-    task was asked for. `head_disagreement_rad` is the largest mean distance between the revolute
-    joints of the optimised and of the action head's trajectories.
+    task was asked for. Every other limit belongs to the weights, and comes with the plan
+    (`InferredPlan.doubts`).
     """
 
     plan_age_s: float
-    head_disagreement_rad: float
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Task:
                 plan = self._steps.infer_actions(rollout_id, progress)
             with self._entered(Stage.GATE, reports, progress):
                 check_finite(plan)
-                check_explained(plan, self._limits)
+                gate.check(plan.doubts)
                 check_age(self._seen_s(imagined, answered_ns, asked_ns), self._limits)
             if request.confirm:
                 with self._entered(Stage.CONFIRM, reports, progress):
@@ -196,22 +198,12 @@ def check_finite(plan: InferredPlan) -> None:
         )
 
 
-def check_explained(plan: InferredPlan, limits: GateLimits) -> None:
-    """`GateError` when the optimised actions stray from the action head's (or are no number)."""
-    found, allowed = plan.head_disagreement_rad, limits.head_disagreement_rad
-    if not found <= allowed:
-        raise GateError(
-            f"optimised and action-head joints are {found:.3f} rad apart on average, at most "
-            f"{allowed:g} allowed (head_disagreement_limit_rad): the model cannot explain what it "
-            "imagined; try another seed"
-        )
-
-
 def check_age(age_s: float, limits: GateLimits) -> None:
     """`GateError` when the observation behind the plan is too old (or of no known age)."""
     if not age_s <= limits.plan_age_s:
         raise GateError(
             f"the plan is {age_s:.1f} s old by the oldest frame it was made from, at most "
             f"{limits.plan_age_s:g} s allowed "
-            "(plan_age_limit_s): the scene may have changed; run the task again"
+            "(plan_age_limit_s): the scene may have changed; run the task again",
+            GateError.TOO_OLD,
         )

@@ -15,7 +15,13 @@ from mvista_planning.task import GateLimits, Task, TaskReport, TaskRequest
 from mvista_planning.task_steps_node import Optimisation, RosSteps
 from mvista_ros.actions import WorkServer
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
-from mvista_ros.convert import outcome_from_error, outcome_ok, trajectory_to_msg
+from mvista_ros.convert import (
+    doubts_to_msg,
+    options_from_goal,
+    outcome_from_error,
+    outcome_ok,
+    trajectory_to_msg,
+)
 from mvista_ros.convert.joints import doubles
 from mvista_ros.parameters import declare, parameter
 from mvista_world.config import CAMERAS, OptimisationConfig
@@ -48,9 +54,6 @@ class TaskParameters:
         180.0, "Longest wait for planner and executor to serve", 0.1, 3600.0, live=True
     )
     plan_age_limit_s: float = parameter(240.0, "Oldest plan that is executed", 1.0, 3600.0)
-    head_disagreement_limit_rad: float = parameter(
-        0.5, "Largest mean distance of the optimised from the action head's actions", 0.0, 10.0
-    )
 
 
 class TaskNode(HouseNode):
@@ -63,8 +66,7 @@ class TaskNode(HouseNode):
         self._operator = Confirmation(clock, settings.confirm_timeout_s)
         optimisation = Optimisation(settings.initialisation, settings.steps)
         self._steps = RosSteps(self, clock, settings.arm, optimisation, self._operator)
-        limits = GateLimits(settings.plan_age_limit_s, settings.head_disagreement_limit_rad)
-        self._task = Task(self._steps, limits, clock)
+        self._task = Task(self._steps, GateLimits(settings.plan_age_limit_s), clock)
         self.create_service(SetBool, "confirm", self._confirm)
         self._server = WorkServer(self, RunTask, "run_task", self._run)
 
@@ -85,12 +87,15 @@ class TaskNode(HouseNode):
 
     def _run(self, request: RunTask.Goal, progress: Progress) -> RunTask.Result:
         settings = self._settings
+        options = options_from_goal(request)
+        own = () if options.cameras else settings.target_cameras
         asked = TaskRequest(
             request.instruction,
             request.source_camera or settings.source_camera,
-            tuple(request.target_cameras) or settings.target_cameras,
+            tuple(request.target_cameras) or own,
             request.seed,
             request.confirm or settings.confirm,
+            options,
         )
         self._steps.wait_until_ready(settings.server_timeout_s, progress)
         report = self._task.run(asked, progress)
@@ -121,6 +126,7 @@ def to_result(report: TaskReport) -> RunTask.Result:
         result.refined = trajectory_to_msg(report.plan.refined)
         result.losses = doubles(report.plan.losses)
         result.head_disagreement_rad = report.plan.head_disagreement_rad
+        result.doubts = doubts_to_msg(report.plan.doubts)
     return result
 
 

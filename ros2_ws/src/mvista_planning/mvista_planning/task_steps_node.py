@@ -19,7 +19,9 @@ from mvista_planning.task import Imagined, Stage, TaskRequest
 from mvista_ros.actions import GoalClient, call_action, succeeded
 from mvista_ros.base_node import HouseNode
 from mvista_ros.convert import (
+    doubts_from_msg,
     ns_to_stamp,
+    options_to_goal,
     raise_outcome,
     trajectory_from_msg,
     trajectory_to_msg,
@@ -94,6 +96,7 @@ class RosSteps:
             source_camera=request.source_camera,
             target_cameras=list(request.target_cameras),
             seed=request.seed,
+            **options_to_goal(request.options),
         )
         found = self._ask(self._imagine, goal, Stage.IMAGINE, progress)
         return Imagined(str(found.rollout_id), float(found.observation_age_s))
@@ -106,8 +109,9 @@ class RosSteps:
         found = self._ask(self._infer, goal, Stage.INFER, progress)
         made = Provenance(found.plan_id, found.weights_sha256, int(found.seed), start, steps)
         prior, refined = (trajectory_from_msg(t, made) for t in (found.prior, found.refined))
+        doubts = doubts_from_msg(found.doubts)
         return InferredPlan(
-            prior, refined, np.array(found.losses), float(found.head_disagreement_rad)
+            prior, refined, np.array(found.losses), float(found.head_disagreement_rad), doubts
         )
 
     def confirm(self, progress: Progress) -> None:

@@ -51,6 +51,9 @@ COMMAND = _profile(depth=1, lifespan_s=COMMAND_LIFESPAN_S)
 STATIC = _profile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """What late joiners must still get: /tf_static, the newest imagined rollout."""
 
+FRAMES = _profile(depth=100)
+"""/tf, as tf2's own broadcasters offer it."""
+
 STATUS = _profile(depth=10)
 """Status and diagnostics."""
 

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="of Eq. 11; default: as the start is used to")
     parser.add_argument("--mode", type=int, choices=VIEW_MODES, help="default: the checkpoint's")
     parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
+    parser.add_argument("--device", default="cpu", help="auto (a card if any), cpu or cuda:N")
     parser.add_argument("--threads", type=int, default=1, help="0: all cores but one")
     parser.add_argument("--checkpoint", type=Path, default=checkpoint_dir())
     stand_in = parser.add_argument_group("a large model on random weights, in parts")
@@ -54,5 +55,6 @@ def run(args: argparse.Namespace) -> int:
         args.precision,
         args.threads,
         MethodChoices(args.mode),
+        args.device,
     )
     return finish(measure(load), args.json)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
+from mvista_cli import view_choices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head-only", action="store_true", help="without +ActionInit, in a third of the time"
     )
+    view_choices.add_mode(parser)
+    view_choices.add_literal(parser)
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
     parser.add_argument("--json", type=Path, help="write the tables here")
@@ -25,7 +28,12 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.follow.table import measure
 
     tables, document = measure(
-        args.checkpoint, args.episodes, args.seed, not args.head_only, args.fresh
+        args.checkpoint,
+        args.episodes,
+        args.seed,
+        not args.head_only,
+        args.fresh,
+        view_choices.method_of(args),
     )
     sys.stdout.write("\n".join(tables.lines()) + "\n")
     write_json(args.json, document)

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
+    parser.add_argument(
+        "--write", action="store_true", help="make the limits those of the checkpoint (gate.json)"
+    )
     parser.add_argument("--json", type=Path, help="write the table here")
 
 
@@ -25,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import write_json
 
     rows, document = measure(
-        args.checkpoint, args.episodes, args.seed, args.limits_seed, args.fresh
+        args.checkpoint, args.episodes, args.seed, args.limits_seed, args.fresh, args.write
     )
     limits = ", ".join(f"{name} {value:.4f}" for name, value in document["limits"].items())
     sys.stdout.write(f"limits: {limits}\n" + "".join(f"{row}\n" for row in rows))

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
+from mvista_cli import view_choices
 from mvista_sim.tasks import TEMPLATES
+from mvista_world.choices import MethodChoices
 
 EPILOG = (
     "LPIPS is not computed: no library here brings its weights. FVD, which the paper also gives, "
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask each scene's views from a rig drawn by its seed: as training draws them, or only "
         "where it never does",
     )  # fmt: skip
+    view_choices.add_mode(parser)
     parser.add_argument("--i3d", type=Path, help="TorchScript I3D of the FVD tools, for FVD")
     parser.add_argument("--pictures", type=Path, help="write film strips of the first scene here")
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     asked = GenerationRequest(
         args.task, args.episodes, args.seed, args.checkpoint, args.rig, viewpoints_of(args.camera),
         args.told, args.i3d, (args.drawn or "").replace("-", " "),
+        MethodChoices(args.mode),
     )  # fmt: skip
     rows, document = measure(asked, args.fresh)
     sys.stdout.write(in_words(asked, rows, document) + "\n")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
+from mvista_cli import view_choices
 from mvista_sim.tasks import TEMPLATES
 
 
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs", action="store_true", help="touch_cube: each scene asked for two colours"
     )
+    view_choices.add_mode(parser)
+    view_choices.add_literal(parser)
+    view_choices.add_best_of(parser)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
     parser.add_argument("--json", type=Path, help="write the table here")
@@ -31,7 +35,14 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.success.table import SuccessRequest, measure
 
     asked = SuccessRequest(
-        args.task, args.episodes, args.seed, args.checkpoint, args.rows, args.pairs
+        args.task,
+        args.episodes,
+        args.seed,
+        args.checkpoint,
+        args.rows,
+        args.pairs,
+        view_choices.method_of(args),
+        args.best_of,
     )
     rows, document = measure(asked, args.workers, args.fresh)
     sys.stdout.write("\n".join(map(str, rows)) + "\n")

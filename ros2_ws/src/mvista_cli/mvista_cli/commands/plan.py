@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
+from mvista_cli import view_choices
 from mvista_sim.tasks import TEMPLATES
-from mvista_world.choices import MethodChoices
-from mvista_world.config import INITIALISATIONS, VIEW_MODES, OptimisationConfig
+from mvista_world.config import INITIALISATIONS, OptimisationConfig
 
 STEPS = {start: OptimisationConfig().steps_from(start) for start in INITIALISATIONS}
 
@@ -28,18 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     usual = ", ".join(f"{steps} ({start})" for start, steps in STEPS.items())
     parser.add_argument("--steps", type=int, help=f"of Eq. 11; default: {usual}")
     parser.add_argument(
-        "--mode",
-        type=int,
-        choices=VIEW_MODES,
-        help="1: all views in one run; 2: some first, then the others with those frozen "
-        "(default: the checkpoint's)",
-    )
-    parser.add_argument(
-        "--literal",
-        action="store_true",
-        help="Eq. 11 as the paper writes it: the request's own words, no weight of motion, "
-        "all noise levels",
-    )
+        "--camera", action="append", default=[], metavar="AZIMUTH,PITCH,DISTANCE",
+        help="imagine the view from here too (degrees, degrees, m round the rig's look-at point), "
+        "through the source's lens; more than once for more",
+    )  # fmt: skip
+    view_choices.add_options(parser)
+    view_choices.add_literal(parser)
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--json", type=Path, help="write the plan here")
 
@@ -58,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
             targets,
             args.init,
             args.steps,
-            MethodChoices(args.mode, args.literal),
+            view_choices.method_of(args),
+            view_choices.options_of(args),
+            tuple(args.camera),
         ),
         args.checkpoint,
     )

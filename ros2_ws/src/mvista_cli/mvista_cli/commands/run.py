@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mvista_cli import view_choices
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instruction", help='what to do, e.g. "open the drawer"')
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--targets", nargs="+", default=[], help="the views imagined beside it")
     parser.add_argument("--seed", type=int, default=0, help="of the imagination")
+    view_choices.add_options(parser)
     parser.add_argument(
         "--confirm",
         choices=("true", "false"),
@@ -40,7 +43,12 @@ def run(args: argparse.Namespace) -> int:
     clock = SystemClock()
     show = StageProgress(sys.stdout, clock)
     asked = AskedTask(
-        args.instruction, args.source, tuple(args.targets), args.seed, args.confirm == "true"
+        args.instruction,
+        args.source,
+        tuple(args.targets),
+        args.seed,
+        args.confirm == "true",
+        view_choices.options_of(args),
     )
 
     def decide() -> bool | None:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="generator: a checkpoint to go on from; codec: its own, trained on with --steps",
     )
-    recipe = "generator: as the shipped model was trained, or by the paper's letter"
+    recipe = "generator, refine: as the shipped model was trained, or by the paper's letter"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
     without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"

@@ -14,14 +14,24 @@ import numpy as np
 
 from mvista_bringup import paths
 from mvista_core.arm import ArmModel, load_arm
-from mvista_core.errors import ConfigError
-from mvista_core.records import ActionTrajectory, InferredPlan, Observation, RigCalibration
+from mvista_core.errors import ConfigError, GateError
+from mvista_core.records import (
+    AS_TRAINED,
+    ActionTrajectory,
+    ImagineOptions,
+    InferredPlan,
+    Observation,
+    RigCalibration,
+)
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock
+from mvista_eval.generation.viewpoints import camera_at, parse_viewpoint
 from mvista_eval.stage_times import PlanStage, StageTimes
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
+from mvista_world import gate
 from mvista_world.choices import MethodChoices
+from mvista_world.config import ModelConfig
 from mvista_world.planner import WorldModelPlanner, load_planner
 
 
@@ -30,6 +40,7 @@ class PlanRequest:
     """Which scene (task and words: None for the scene's own), which views, from which start.
 
     Without views, the checkpoint's; `steps` of Eq. 11, None: as many as the start is used to.
+    `viewpoints` are further views, each as `parse_viewpoint` reads it.
     """
 
     task: str | None
@@ -40,6 +51,8 @@ class PlanRequest:
     initialisation: str
     steps: int | None = None
     choices: MethodChoices | None = None
+    options: ImagineOptions = AS_TRAINED
+    viewpoints: tuple[str, ...] = ()
 
 
 def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
@@ -55,10 +68,7 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     arm = load_arm(paths.config_file("arms", "piper.yaml"))
     clock = SystemClock()
     planner = load_planner(checkpoint, rig, arm, clock, choices=wanted.choices)
-    source, *targets = planner.config.cameras
-    wanted = replace(
-        wanted, source=wanted.source or source, targets=wanted.targets or tuple(targets)
-    )
+    wanted = _with_views(wanted, rig, planner.config)
     observation = observe(arm, rig, wanted.task, wanted.seed, wanted.instruction)
     times = StageTimes(clock, sys.stderr.write)
     plan = _plan(planner, observation, wanted, times)
@@ -66,10 +76,25 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     method = planner.config
     return {
         **document,
-        "view_mode": method.sampler.mode,
+        "view_mode": wanted.options.view_mode or method.sampler.mode,
         "literal_eq11": method.optimisation.literal,
         "networks": str(planner.compute),
     }
+
+
+def _with_views(wanted: PlanRequest, rig: RigCalibration, config: ModelConfig) -> PlanRequest:
+    """With the checkpoint's own views where none are named, and a camera for each viewpoint.
+
+    Raises:
+        ConfigError: see `parse_viewpoint`. RigError: no such source.
+    """
+    source, *targets = config.cameras
+    source = wanted.source or source
+    places = enumerate(map(parse_viewpoint, wanted.viewpoints))
+    asked = tuple(camera_at(rig, f"asked{k}", place, source) for k, place in places)
+    options = replace(wanted.options, cameras=(*wanted.options.cameras, *asked))
+    own = () if options.cameras else tuple(targets)
+    return replace(wanted, source=source, targets=wanted.targets or own, options=options)
 
 
 def observe(
@@ -99,8 +124,11 @@ def _plan(
     start = wanted.initialisation
     usual = planner.config.optimisation.steps_from(start)
     steps = usual if wanted.steps is None else wanted.steps
-    rollout = planner.imagine(observation, wanted.source, wanted.targets, wanted.seed, times)
-    return planner.infer_actions(rollout.rollout_id, start, steps, times)
+    rollout = planner.imagine(
+        observation, wanted.source, wanted.targets, wanted.seed, times, wanted.options
+    )
+    plan = planner.infer_actions(rollout.rollout_id, start, steps, times)
+    return replace(plan, doubts=planner.judge(rollout.rollout_id, plan, times))
 
 
 def as_document(
@@ -122,16 +150,36 @@ def as_document(
         "initialisation": made.initialisation,
         "steps": made.steps,
         "source_camera": wanted.source,
-        "target_cameras": list(wanted.targets),
+        "target_cameras": [*wanted.targets, *(c.name for c in wanted.options.cameras)],
+        "posed_cameras": {c.name: c.base_from_camera.tolist() for c in wanted.options.cameras},
+        "best_of": wanted.options.best_of,
         "stages": [asdict(stage) for stage in stages],
         "losses": plan.losses.tolist(),
         "head_disagreement_rad": plan.head_disagreement_rad,
+        "doubts": [doubt.document() for doubt in plan.doubts],
+        "refused": _refused(plan),
         "final_tip_mm": np.round(tip_m * 1000.0, 1).tolist(),
         "joint_names": list(plan.refined.joint_names),
         "initial": observation.joints.ordered(plan.refined.joint_names).tolist(),
         "prior": _points(plan.prior),
         "refined": _points(plan.refined),
     }
+
+
+def _refused(plan: InferredPlan) -> str:
+    """Why the gate of a task would not execute it; "" where it would."""
+    try:
+        gate.check(plan.doubts)
+    except GateError as error:
+        return f"[{error.code}.{error.reason}] {error}"
+    return ""
+
+
+def _doubt_line(doubt: dict[str, Any]) -> str:
+    value, limit = (
+        "nothing" if doubt[k] is None else f"{doubt[k]:.4f}" for k in ("value", "limit")
+    )
+    return f"  {doubt['name']:22s} {value}, limit {limit}"
 
 
 def _points(actions: ActionTrajectory) -> dict[str, object]:
@@ -152,6 +200,8 @@ def as_text(document: dict[str, Any]) -> str:
             ),
             f"  loss {curve}",
             f"  head disagreement {document['head_disagreement_rad']:.4f} rad",
+            *(_doubt_line(doubt) for doubt in document["doubts"]),
+            f"  gate: {document['refused'] or 'would execute it'}",
             f"  final tip at {document['final_tip_mm']} mm in the base frame",
         ]
     )

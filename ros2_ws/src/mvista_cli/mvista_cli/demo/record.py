@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mvista_core.records import (
     ActionTrajectory,
     CameraFrame,
+    Doubt,
     Float32,
     Float64,
     Rollout,
@@ -90,5 +91,6 @@ class RunRecord:
     measured: JointSeries | None = None
     losses: Float64 = field(default_factory=lambda: np.zeros(0))
     head_disagreement_rad: float | None = None
+    doubts: tuple[Doubt, ...] = ()
     versions: tuple[Fact, ...] = ()
     machine: tuple[Fact, ...] = ()

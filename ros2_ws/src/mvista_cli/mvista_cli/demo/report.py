@@ -18,6 +18,7 @@ from mvista_cli.demo.record import OK, RunRecord
 from mvista_cli.demo.style import CSS
 from mvista_core.records import CameraFrame
 from mvista_eval.facts import Fact
+from mvista_world.gate import MEANINGS
 
 
 def write_report(record: RunRecord, folder: Path) -> Path:
@@ -55,6 +56,7 @@ def to_json(record: RunRecord) -> str:
         "plan_id": record.refined.provenance.plan_id if record.refined else "",
         "losses": record.losses.tolist(),
         "head_disagreement_rad": record.head_disagreement_rad,
+        "doubts": [doubt.document() for doubt in record.doubts],
         "versions": {fact.name: fact.value for fact in record.versions},
         "machine": {fact.name: fact.value for fact in record.machine},
     }
@@ -70,6 +72,7 @@ def to_html(record: RunRecord) -> str:
         _strips(record, scale),
         _cloud(record),
         _optimisation(record),
+        _doubts(record),
         _joints(record),
         _final(record),
         _stages(record),
@@ -223,7 +226,7 @@ def _optimisation(record: RunRecord) -> str:
         ""
         if gap is None
         else f" The optimised actions end {np.rad2deg(gap):.2f}° ({gap:.4f} rad) from the action "
-        "head's on average; a large distance would mean a rollout that the model cannot explain."
+        "head's on average."
     )
     start = record.refined.provenance.initialisation if record.refined else ""
     begun = {"head": "the action head's reading", "random": "a random draw"}.get(start, "its start")
@@ -232,6 +235,23 @@ def _optimisation(record: RunRecord) -> str:
         f"The trajectory latent, begun at {begun}, optimised through the frozen generator so that "
         f"it explains the imagined rollout.{health}",
         _image(pictures.loss_curve(record.losses), "loss per optimisation step", "narrow"),
+    )
+
+
+def _doubts(record: RunRecord) -> str:
+    if not record.doubts:
+        return ""
+    rows = "".join(
+        f"<tr><th>{html.escape(doubt.name)}</th><td>{html.escape(MEANINGS[doubt.name].words)}</td>"
+        f"<td class=number>{doubt.value:.4f}</td>"
+        f"<td class=number>at most {doubt.limit:.4f}</td></tr>"
+        for doubt in record.doubts
+    )
+    return _section(
+        "What speaks against it?",
+        "Before anything moves a gate looks at these: 0 is right, more is worse, and a plan beyond "
+        "a limit of these weights is not carried out.",
+        f"<table>{rows}</table>",
     )
 
 

@@ -33,7 +33,7 @@ from mvista_core.records import ActionTrajectory, Provenance, Rollout
 from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_eval import facts
-from mvista_ros.convert import error_from_outcome, trajectory_from_msg
+from mvista_ros.convert import doubts_from_msg, error_from_outcome, trajectory_from_msg
 from mvista_world.fusion import FusionConfig, fuse
 
 START_TIMEOUT_S = 180.0
@@ -143,6 +143,7 @@ class DemoRun:
                 self.record,
                 prior=trajectory_from_msg(result.prior, made),
                 head_disagreement_rad=float(result.head_disagreement_rad),
+                doubts=doubts_from_msg(result.doubts),
             )
 
     def _keep_motion(self, refined: ActionTrajectory, client: DemoClient) -> None:

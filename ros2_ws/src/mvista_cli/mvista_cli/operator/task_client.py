@@ -15,8 +15,9 @@ from std_srvs.srv import SetBool
 
 from mvista_bringup.graph.spec import absolute
 from mvista_core.ports import Clock
+from mvista_core.records import AS_TRAINED, ImagineOptions
 from mvista_ros.actions import GoalClient, call_action, call_service
-from mvista_ros.convert import raise_outcome
+from mvista_ros.convert import options_to_goal, raise_outcome
 from mvista_ros.spinning import spinning
 
 CONFIRM = "confirm"
@@ -33,6 +34,7 @@ class AskedTask:
     target_cameras: tuple[str, ...]
     seed: int
     confirm: bool
+    options: ImagineOptions = AS_TRAINED
 
 
 class TaskClient:
@@ -62,6 +64,7 @@ class TaskClient:
             target_cameras=list(asked.target_cameras),
             seed=asked.seed,
             confirm=asked.confirm,
+            **options_to_goal(asked.options),
         )
         waiting, decided = threading.Event(), threading.Event()
 

@@ -32,6 +32,7 @@ from mvista_eval.follow.trials import (
 )
 from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.trials import Study, run_study
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,12 @@ class FollowTables:
 
 
 def measure(
-    checkpoint: Path, episodes: int, first_seed: int, optimised: bool = True, fresh: bool = False
+    checkpoint: Path,
+    episodes: int,
+    first_seed: int,
+    optimised: bool = True,
+    fresh: bool = False,
+    choices: MethodChoices = AS_CHECKPOINT,
 ) -> tuple[FollowTables, dict[str, Any]]:
     """The tables, and the same as a document.
 
@@ -131,13 +137,14 @@ def measure(
         )
     settings = cell_settings(checkpoint)
     seeds = range(first_seed, first_seed + episodes)
-    scenes = [FollowScene(seed, checkpoint, optimised) for seed in seeds]
+    scenes = [FollowScene(seed, checkpoint, optimised, choices) for seed in seeds]
     study = Study("follow", follow_scene, FollowedPlan, settings)
     tables = tables_of(run_study(study, scenes, fresh=fresh))
     return tables, {
         "task": "touch_cube",
         "first_seed": first_seed,
         "episodes": episodes,
+        **asdict(choices),
         "weights_sha256": settings["weights"],
         "machine": describe(),
         "python": platform.python_version(),

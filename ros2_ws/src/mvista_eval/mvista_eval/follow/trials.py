@@ -21,6 +21,7 @@ from mvista_eval.success.trials import HEAD_STEPS, filmed, planner_and_cell
 from mvista_sim.cell import SimCell
 from mvista_sim.experts import MotionStyle
 from mvista_sim.tasks import CUBE_HALF_M, TEMPLATES
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.config import INITIALISATIONS
 from mvista_world.probe import PlannerProbe
 
@@ -41,6 +42,7 @@ class FollowScene:
     seed: int
     checkpoint: Path
     optimised: bool
+    choices: MethodChoices = AS_CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class _Scene:
 
 def follow_scene(asked: FollowScene) -> list[FollowedPlan]:
     """Every plan of one scene."""
-    cell, planner, arm = planner_and_cell(asked.checkpoint)
+    cell, planner, arm = planner_and_cell(asked.checkpoint, asked.choices)
     own = cell.reset(TASK, asked.seed)
     other = other_words(own, asked.seed)
     style = MotionStyle.drawn(np.random.default_rng((asked.seed, STYLE_STREAM)))

@@ -29,7 +29,7 @@ from mvista_eval.generation.viewpoints import nearest_camera
 from mvista_sim.cell import SimCell
 from mvista_world.cameras import look_at_point
 from mvista_world.config import DepthConfig
-from mvista_world.probe import PlannerProbe
+from mvista_world.probe import ANYWHERE, PlannerProbe
 from mvista_world.reprojection import PosedLens, reproject
 
 IMAGINED = "imagined"
@@ -93,7 +93,7 @@ def answer(cell: SimCell, planner: PlannerProbe, asked: AskedScene) -> AnsweredS
         imagined = planner.imagine_told(window, targets, joints, words, actions, asked.seed)
     else:
         observation = Observation(frames, joints, asked.rig.content_hash, words)
-        imagined = planner.imagine(observation, source, targets, asked.seed, quiet)
+        imagined = planner.imagine(observation, source, targets, asked.seed, quiet, ANYWHERE)
     return _answered(planner, asked, imagined, views, joints, words)
 
 

@@ -31,6 +31,7 @@ from mvista_eval.generation.trials import (
 from mvista_eval.generation.viewpoints import Viewpoint
 from mvista_eval.statistics import Interval, mean_interval
 from mvista_eval.trials import Study, run_study, sum_of_bytes, sum_of_files
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.fvd import frechet_distance
 
 NO_LPIPS = "not computed: no library here brings its weights"
@@ -52,6 +53,7 @@ class GenerationRequest:
     told: bool = False
     i3d: Path | None = None
     drawn: str = ""
+    choices: MethodChoices = AS_CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def measure(
         "told_the_motion": asked.told,
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
+        "view_mode": asked.choices.view_mode,
         "rig": f"drawn, {asked.drawn}" if asked.drawn else asked.rig.stem,
         "weights_sha256": settings["weights"],
         "machine": describe(),
@@ -116,7 +119,17 @@ def scenes(asked: GenerationRequest) -> list[FilmedScene]:
     """A trial for each scene from each viewpoint, those of one viewpoint together."""
     seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
     return [
-        FilmedScene(asked.task, seed, asked.checkpoint, asked.told, asked.rig, viewpoint, asked.i3d)
+        FilmedScene(
+            asked.task,
+            seed,
+            asked.checkpoint,
+            asked.told,
+            asked.rig,
+            viewpoint,
+            asked.i3d,
+            asked.drawn,
+            asked.choices,
+        )
         for viewpoint in (asked.viewpoints or (None,))
         for seed in seeds
     ]

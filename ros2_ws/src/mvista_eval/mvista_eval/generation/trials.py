@@ -32,6 +32,7 @@ from mvista_eval.generation.viewpoints import Viewpoint, beside_trained, moved_t
 from mvista_sim.cell import SimCell, SimClock
 from mvista_sim.rigs import RigDraw
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.config import ModelConfig
 from mvista_world.fvd import video_features
 from mvista_world.probe import PlannerProbe
@@ -59,6 +60,7 @@ class FilmedScene:
     viewpoint: Viewpoint | None = None
     i3d: Path | None = None
     drawn: str = ""
+    choices: MethodChoices = AS_CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def camera_label(scene: FilmedScene) -> str:
 
 def answered(scene: FilmedScene) -> AnsweredScene:
     """One scene's film and all answers to it."""
-    checkpoint = loaded(scene.checkpoint)
+    checkpoint = loaded(scene.checkpoint, scene.choices)
     asked, trained = asked_rig(scene, checkpoint.config), load_rig(rig_file())
     wide, films = beside_trained(asked, trained, checkpoint.config.cameras)
     cell = _cell(scene, wide)
@@ -143,9 +145,9 @@ def _cell(scene: FilmedScene, rig: RigCalibration) -> SimCell:
 
 
 @cache
-def loaded(checkpoint: Path) -> Checkpoint:
+def loaded(checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT) -> Checkpoint:
     """This process's copy of a checkpoint, for planners of several rigs."""
-    return load_checkpoint(checkpoint)
+    return load_checkpoint(checkpoint, choices=choices)
 
 
 def _features(scene: FilmedScene, name: str, found: AnsweredScene) -> dict[tuple[str, str], Values]:

@@ -82,11 +82,7 @@ def moved_to(rig: RigCalibration, camera: str, viewpoint: Viewpoint) -> RigCalib
     Raises:
         ConfigError: another camera of the rig stands there already.
     """
-    centre = look_at_point(_poses(rig.cameras))
-    azimuth, pitch = np.deg2rad((viewpoint.azimuth_deg, viewpoint.pitch_deg))
-    level = np.cos(pitch)
-    aside = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(pitch)])
-    pose = look_at(centre + viewpoint.distance_m * aside, centre)
+    pose = _pose_at(rig, viewpoint)
     for other in rig.cameras:
         if other.name != camera and _same_place(other.base_from_camera, pose):
             raise ConfigError(
@@ -96,6 +92,24 @@ def moved_to(rig: RigCalibration, camera: str, viewpoint: Viewpoint) -> RigCalib
     cameras = tuple(moved if one.name == camera else one for one in rig.cameras)
     made = f"{rig.content_hash} with {camera} at {viewpoint}"
     return replace(rig, cameras=cameras, content_hash=made, provenance=None)
+
+
+def camera_at(rig: RigCalibration, name: str, viewpoint: Viewpoint, lens: str) -> CameraCalibration:
+    """A camera that is not the rig's, with the lens of the one named `lens`.
+
+    Raises:
+        RigError: the rig has no such camera.
+    """
+    pose = _pose_at(rig, viewpoint)
+    return CameraCalibration(name, pose, rig.camera(lens).intrinsics)
+
+
+def _pose_at(rig: RigCalibration, viewpoint: Viewpoint) -> Float64:
+    centre = look_at_point(_poses(rig.cameras))
+    azimuth, pitch = np.deg2rad((viewpoint.azimuth_deg, viewpoint.pitch_deg))
+    level = np.cos(pitch)
+    aside = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(pitch)])
+    return look_at(centre + viewpoint.distance_m * aside, centre)
 
 
 def beside_trained(

@@ -16,6 +16,7 @@ from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
 from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
 from mvista_eval.trials import run_study
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Row:
 class SuccessRequest:
     """Which scenes, which ways of planning ("all", "full", or names with ; between), which words.
 
-    `pairs`: each scene of touch_cube is asked for two colours.
+    `pairs`: each scene of touch_cube is asked for two colours. `choices` is the method; of
+    `best_of` rollouts of each scene the likeliest is taken.
     """
 
     task: str
@@ -53,6 +55,8 @@ class SuccessRequest:
     checkpoint: Path
     rows: str = "all"
     pairs: bool = False
+    choices: MethodChoices = AS_CHECKPOINT
+    best_of: int = 1
 
 
 def measure(
@@ -71,6 +75,8 @@ def measure(
         "pairs": asked.pairs,
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
+        "best_of": asked.best_of,
+        **asdict(asked.choices),
         "weights_sha256": study.settings["weights"],
         "machine": describe(),
         "python": platform.python_version(),
@@ -89,14 +95,21 @@ def jobs(asked: SuccessRequest) -> list[PlanJob]:
             raise ConfigError(
                 f"--pairs is for touch_cube, whose scenes name four; not {asked.task}"
             )
-        return pair_jobs(asked.first_seed, asked.episodes, asked.checkpoint)
+        return pair_jobs(
+            asked.first_seed, asked.episodes, asked.checkpoint, asked.choices, asked.best_of
+        )
     named = {"all": tuple(WAYS), "full": tuple(WAYS)[:1]}
     ways = named.get(asked.rows, tuple(asked.rows.split(";")))
     unknown = [way for way in ways if way not in WAYS]
     if unknown:
         raise ConfigError(f"no rows {unknown}; there are {list(WAYS)}")
     seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
-    return [PlanJob(asked.task, seed, asked.checkpoint, ways) for seed in seeds]
+    return [
+        PlanJob(
+            asked.task, seed, asked.checkpoint, ways, choices=asked.choices, best_of=asked.best_of
+        )
+        for seed in seeds
+    ]
 
 
 def _rows(found: Sequence[PlanTrial], task: str) -> list[Row]:

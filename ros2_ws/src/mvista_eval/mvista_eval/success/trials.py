@@ -16,13 +16,21 @@ import numpy as np
 
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
-from mvista_core.records import ActionTrajectory, InferredPlan, JointState, Observation, Rollout
+from mvista_core.records import (
+    ActionTrajectory,
+    ImagineOptions,
+    InferredPlan,
+    JointState,
+    Observation,
+    Rollout,
+)
 from mvista_core.rig import load_rig
 from mvista_eval.cell import arm_file, cell_settings, quiet, rig_file
 from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.config import OptimisationConfig
 from mvista_world.probe import PlannerProbe, load_probe
 
@@ -45,13 +53,16 @@ class PlanTrial:
 
 @dataclass(frozen=True)
 class PlanJob:
-    """The trials of one scene: which ways, and for which words (None: the scene's own)."""
+    """The trials of one scene: which ways, for which words (None: the scene's own), by which
+    method, and of how many rollouts the likeliest."""
 
     task: str
     seed: int
     checkpoint: Path
     ways: tuple[str, ...]
     instructions: tuple[str | None, ...] = (None,)
+    choices: MethodChoices = AS_CHECKPOINT
+    best_of: int = 1
 
 
 class PlannedScene:
@@ -80,7 +91,8 @@ class PlannedScene:
             frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
         )
         source, *targets = self._planner.config.cameras
-        return self._planner.imagine(observation, source, targets, self._job.seed, quiet)
+        options = ImagineOptions(best_of=self._job.best_of)
+        return self._planner.imagine(observation, source, targets, self._job.seed, quiet, options)
 
     @cached_property
     def true(self) -> Rollout:
@@ -131,7 +143,7 @@ def study(checkpoint: Path) -> Study[PlanJob, PlanTrial]:
 
 def run_job(job: PlanJob) -> list[PlanTrial]:
     """Every way and word of one scene."""
-    cell, planner, arm = planner_and_cell(job.checkpoint)
+    cell, planner, arm = planner_and_cell(job.checkpoint, job.choices)
     trials = []
     for instruction in job.instructions:
         scene = PlannedScene(cell, planner, job, instruction)
@@ -149,16 +161,20 @@ def filmed(
     return planner.adopt(views, joints, words)
 
 
-_HELD: dict[Path, tuple[SimCell, PlannerProbe, ArmModel]] = {}
+_HELD: dict[tuple[Path, MethodChoices], tuple[SimCell, PlannerProbe, ArmModel]] = {}
 
 
-def planner_and_cell(checkpoint: Path) -> tuple[SimCell, PlannerProbe, ArmModel]:
+def planner_and_cell(
+    checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT
+) -> tuple[SimCell, PlannerProbe, ArmModel]:
     """This process's cell and planner, made at the first job."""
-    if checkpoint not in _HELD:
+    key = checkpoint, choices
+    if key not in _HELD:
         rig, arm = load_rig(rig_file()), load_arm(arm_file())
         cell = SimCell(arm, rig)
-        _HELD[checkpoint] = (cell, load_probe(checkpoint, rig, arm, SimClock(cell)), arm)
-    return _HELD[checkpoint]
+        probe = load_probe(checkpoint, rig, arm, SimClock(cell), choices=choices)
+        _HELD[key] = (cell, probe, arm)
+    return _HELD[key]
 
 
 def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTrial:
@@ -178,11 +194,17 @@ def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTr
     return PlanTrial(way, job.seed, words, cell.evaluate().success, named, False, error_mm)
 
 
-def pair_jobs(first_seed: int, count: int, checkpoint: Path) -> list[PlanJob]:
+def pair_jobs(
+    first_seed: int,
+    count: int,
+    checkpoint: Path,
+    choices: MethodChoices = AS_CHECKPOINT,
+    best_of: int = 1,
+) -> list[PlanJob]:
     """The same touch_cube scene asked for two different colours."""
     jobs = []
     for seed in range(first_seed, first_seed + count):
         picks = np.random.default_rng(seed).permutation(list(tasks.COLORS))[:2]
         words = tuple(f"touch the {color} cube" for color in picks)
-        jobs.append(PlanJob("touch_cube", seed, checkpoint, (FULL,), words))
+        jobs.append(PlanJob("touch_cube", seed, checkpoint, (FULL,), words, choices, best_of))
     return jobs

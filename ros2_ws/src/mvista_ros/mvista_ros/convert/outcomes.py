@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticStatus
 from mvista_interfaces.msg import Outcome
 
-from mvista_core.errors import MvistaError, ObservationError, TrajectoryError
+from mvista_core.errors import GateError, MvistaError, ObservationError, TrajectoryError
 
 _ERROR_VALUES = ("error code", "error reason", "error")
 """Names of a diagnostic's values that say an outcome: code, reason, message."""
@@ -30,6 +30,8 @@ def error_from_outcome(outcome: Outcome) -> MvistaError | None:
     if outcome.code == TrajectoryError.code:
         prefix = f"[{outcome.code}.{outcome.reason}] "
         return TrajectoryError(outcome.reason, outcome.message.removeprefix(prefix))
+    if outcome.code == GateError.code:
+        return GateError(outcome.message, outcome.reason)
     return _error_classes().get(outcome.code, MvistaError)(outcome.message)
 
 

@@ -1,0 +1,80 @@
+"""Shows the newest rollout, over and over: its cloud, its images, and the frames of its cameras."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from mvista_interfaces.msg import ImaginedRollout
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from mvista_core.records import RigCalibration, Rollout
+from mvista_core.timing import seconds_to_ns
+from mvista_ros import qos
+from mvista_ros.base_node import HouseNode
+from mvista_ros.convert import (
+    cloud_to_msg,
+    color_to_msg,
+    optical_frame,
+    rollout_to_msg,
+    transform_to_msg,
+)
+from mvista_world.fusion import FusionConfig, PointCloud, fuse
+
+
+class ImaginedShow:
+    """Publishers of a planning node; cameras that are not the rig's have theirs while shown."""
+
+    def __init__(self, node: HouseNode, rig: RigCalibration, voxel_m: float) -> None:
+        self._node = node
+        self._rig = rig
+        self._fusion = FusionConfig(voxel_m=voxel_m)
+        self._rollouts = node.create_publisher(ImaginedRollout, "imagined/rollout", qos.STATIC)
+        self._clouds = node.create_publisher(PointCloud2, "imagined/points", qos.STATIC)
+        # /tf is absolute by convention, as /tf_static is, where the rig publisher tells the rig's.
+        self._frames = node.create_publisher(TFMessage, "/tf", qos.FRAMES)
+        self._images = {name: self._image_publisher(name) for name in rig.names}
+        self._shown: Rollout | None = None
+        self._moments: Iterator[tuple[int, PointCloud]] = iter(())
+
+    def show(self, rollout: Rollout) -> None:
+        """From now on this one."""
+        self._rollouts.publish(rollout_to_msg(rollout, self._rig.base_frame))
+        moments = itertools.cycle(enumerate(fuse(rollout, self._fusion)))
+        for name in set(self._images) - set(self._rig.names) - set(rollout.cameras):
+            self._node.destroy_publisher(self._images.pop(name))
+        for name in set(rollout.cameras) - set(self._images):
+            self._images[name] = self._image_publisher(name)
+        self._shown, self._moments = rollout, moments
+
+    def _image_publisher(self, name: str) -> Publisher[Image]:
+        topic = f"imagined/{name}/color/image_raw"
+        return self._node.create_publisher(Image, topic, qos.SENSOR_OUT)
+
+    def play(self) -> None:
+        """Publish the next moment, again and again from its beginning."""
+        moment, rollout = next(self._moments, None), self._shown
+        if moment is None or rollout is None:
+            return
+        index, cloud = moment
+        stamp_ns = rollout.stamp_ns + seconds_to_ns(float(rollout.times_s[index]))
+        points = cloud_to_msg(cloud.points_m, cloud.color, stamp_ns, self._rig.base_frame)
+        self._clouds.publish(points)
+        for view, name in enumerate(rollout.cameras):
+            image = color_to_msg(rollout.color[view, index], stamp_ns, optical_frame(name))
+            if name in self._images:
+                self._images[name].publish(image)
+        self._tell_frames(rollout)
+
+    def _tell_frames(self, rollout: Rollout) -> None:
+        """Where the cameras stand that the rig has not, as of now: old frames are forgotten."""
+        now_ns = self._node.system_clock.now_ns()
+        transforms = [
+            transform_to_msg(pose, self._rig.base_frame, optical_frame(name), now_ns)
+            for name, pose in zip(rollout.cameras, rollout.base_from_camera, strict=True)
+            if name not in self._rig.names
+        ]
+        if transforms:
+            self._frames.publish(TFMessage(transforms=transforms))
