@@ -139,7 +139,10 @@ def test_an_error_inside_ends_the_processes(
 
 
 def test_nothing_starts_when_one_row_is_wrong(values: dict[str, str], tmp_path: Path) -> None:
-    for wrong, said in (("seed", "whole number"), ("rig", "no rig file.*\n *mend: rig:=sim_cell")):
+    for wrong, said in (
+        ("seed", "whole number"),
+        ("rig", "no rig file.*\n *mend: rig:=emulated_cell"),
+    ):
         supervisor = Supervisor(SIM_DEMO[:1], {**values, wrong: "many"}, tmp_path)
         with pytest.raises(ConfigError, match=said):
             supervisor.start()

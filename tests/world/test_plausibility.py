@@ -79,6 +79,9 @@ def test_a_future_of_another_picture_or_another_camera_is_seen_as_such() -> None
     depth_m[1:, 0] *= 1.1
     scaled = targets_first_abs_rel(replace(rollout, depth_m=depth_m), frame)
     assert scaled == pytest.approx(0.1, rel=1e-3)
+    # A view without a surface must not pass for one that says nothing.
+    depth_m[1] = 0.0
+    assert targets_first_abs_rel(replace(rollout, depth_m=depth_m), frame) == 1.0
     # The picture of the second camera under the pose of one that stands lower.
     poses = rollout.base_from_camera.copy()
     poses[1] = lens_at(22.0, 30.0).base_from_camera

@@ -17,7 +17,6 @@ from diffusers import AutoencoderKLWan
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mvista_core.machine import peak_memory
 from mvista_core.ports import Clock
 from mvista_core.records import RigCalibration
 from mvista_core.timing import ns_to_seconds
@@ -88,8 +87,7 @@ class Measuring:
 
     def _now_ns(self) -> int:
         """When all that was asked of the device is done."""
-        if not self.compute.on_processor:
-            torch.cuda.synchronize(self.compute.device)
+        self.compute.wait()
         return self.clock.monotonic_ns()
 
 
@@ -142,7 +140,7 @@ def measure_cost(
         # Forward, and backward through what it was made of: the weights are frozen.
         (3 if checkpointing else 2) * config.optimisation.draws,
         matrix_speed(config, measuring, len(clean)),
-        _peak_bytes(compute),
+        compute.peak_bytes(),
     )
 
 
@@ -233,9 +231,3 @@ def _flop(work: Callable[[], object]) -> tuple[float, float]:
         if name.endswith("blocks.0")
     ]
     return float(counter.get_total_flops()), float(blocks[0] if blocks else 0)
-
-
-def _peak_bytes(compute: Compute) -> int:
-    if not compute.on_processor:
-        return int(torch.cuda.max_memory_allocated(compute.device))
-    return peak_memory()

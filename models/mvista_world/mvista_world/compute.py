@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mvista_core.errors import ConfigError
-from mvista_core.machine import CPUINFO, available_cores, available_memory, native_bf16
+from mvista_core.machine import CPUINFO, available_cores, available_memory, native_bf16, peak_memory
 
 PRECISIONS = ("auto", "bf16", "fp32")
 PROCESSOR, CARD, AUTO = "cpu", "cuda", "auto"
@@ -61,6 +61,17 @@ class Compute:
         if not self.on_processor:
             return int(torch.cuda.mem_get_info(self.device)[0])
         return available_memory()
+
+    def peak_bytes(self) -> int:
+        """The most that this process held there."""
+        if not self.on_processor:
+            return int(torch.cuda.max_memory_allocated(self.device))
+        return peak_memory()
+
+    def wait(self) -> None:
+        """Until all that was asked of the device is done; a processor is done at once."""
+        if not self.on_processor:
+            torch.cuda.synchronize(self.device)
 
     def __str__(self) -> str:
         """One line for logs, reports and every timing."""

@@ -85,8 +85,11 @@ def targets_first_abs_rel(rollout: Rollout, observed: CameraFrame) -> float:
     """AbsRel of the imagined views' first frames against the observed one drawn from there, over
     what it covers: a camera that the model does not know shows what another one would see.
 
-    NaN where nothing is imagined beside the source.
+    1 (as wrong as no surface at all) where a view has no depth. NaN where nothing is imagined
+    beside the source.
     """
+    if not (rollout.depth_m[1:, 0] > 0).any(axis=(1, 2)).all():
+        return 1.0
     source = PosedLens(observed.intrinsics, rollout.base_from_camera[0])
     errors = []
     for view, lens in enumerate(lenses_of(rollout)[1:], start=1):

@@ -28,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stand_in.add_argument("--depth", type=int, default=0, help="layers; 0: the preset's")
     stand_in.add_argument("--views", type=int, default=3)
     stand_in.add_argument("--frames", type=int, default=0, help="4k+1; 0: the preset's")
-    stand_in.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0")
     stand_in.add_argument(
         "--checkpointing", action="store_true", help="compute blocks again in the backward pass"
     )

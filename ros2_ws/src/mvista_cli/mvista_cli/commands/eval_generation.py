@@ -24,11 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=16, help="scenes")
     parser.add_argument("--seed", type=int, default=10_000, help="first held-out seed")
     parser.add_argument(
-        "--told",
-        action="store_true",
+        "--told", action="store_true",
         help="tell the filmed motion too, instead of the words alone: its errors are of pictures, "
         "not of another motion that the words allow",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--camera", action="append", default=[], metavar="AZIMUTH,PITCH,DISTANCE",
         help="ask for the first imagined view from here instead (degrees, degrees, m round the "
@@ -36,11 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "azimuth 0, 44 and 90, pitch 30, distance 1 m",
     )  # fmt: skip
     parser.add_argument(
-        "--rig",
-        type=Path,
-        default=paths.config_file("rigs", "sim_cell.yaml"),
+        "--rig", type=Path, default=paths.config_file("rigs", "sim_cell.yaml"),
         help="a rig file whose cameras are asked for, by the checkpoint's names",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--drawn", choices=("in-range", "held-out"),
         help="ask each scene's views from a rig drawn by its seed: as training draws them, or only "
@@ -62,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     asked = GenerationRequest(
         args.task, args.episodes, args.seed, args.checkpoint, args.rig, viewpoints_of(args.camera),
-        args.told, args.i3d, (args.drawn or "").replace("-", " "),
-        MethodChoices(args.mode),
+        args.told, args.i3d, (args.drawn or "").replace("-", " "), MethodChoices(args.mode),
     )  # fmt: skip
     rows, document = measure(asked, args.fresh)
     sys.stdout.write(in_words(asked, rows, document) + "\n")
