@@ -57,7 +57,8 @@ class Axis:
             closing *= GAIN_PER_S
         else:
             closing = sqrt(2.0 * deceleration * (closing - 0.5 * knee))
-        self._steer(target_velocity + copysign(closing, error), speed_share, period_s)
+        wanted = self._before_the_end(target_velocity + copysign(closing, error), period_s)
+        self._steer(wanted, speed_share, period_s)
 
     def carry(self, position: float, period_s: float) -> None:
         """Carried there by a hand within one period; an end of travel stops it."""
@@ -91,6 +92,15 @@ class Axis:
     def halt(self) -> None:
         """Against something solid."""
         self.velocity = self.acceleration = 0.0
+
+    def _before_the_end(self, wanted: float, period_s: float) -> float:
+        """No faster towards an end of travel than can be braked before it: a target that jumped
+        there has a velocity of its own, which would carry the joint into it."""
+        room = max(0.0, self.upper - self.position if wanted > 0.0 else self.position - self.lower)
+        change = self.max_acceleration * period_s
+        # v with v T + v^2 / 2a = room: a period goes by before the brake acts.
+        fastest = sqrt(change**2 + 2.0 * self.max_acceleration * room) - change
+        return copysign(min(abs(wanted), fastest), wanted)
 
     def _steer(self, wanted: float, speed_share: float, period_s: float) -> None:
         limit, change = self.max_speed * speed_share, self.max_acceleration * period_s
