@@ -12,6 +12,7 @@ from mvista_core.timing import seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.base_node import Health, HouseNode, Level
 from mvista_ros.convert.joint_bytes import JointStateBytes
+from mvista_ros.listening import message_from_bytes
 from mvista_ros.writers import SoleWriter
 from mvista_sim.live_cell import LiveCell
 
@@ -76,10 +77,14 @@ class FollowedArm:
 
     def __init__(self, node: HouseNode, live: LiveCell, arm: str) -> None:
         self._live = live
-        node.listen(JointStateMsg, f"{arm}/joint_states", self._on_measured, qos.SENSOR_IN)
+        # Taken once a period: a callback each would wake the node 200 times a second more.
+        self._measured = node.listening.queue(
+            JointStateMsg, f"{arm}/joint_states", self._follow, qos.SENSOR_NEWEST_IN
+        )
 
     def publish(self, state: JointState) -> None:
-        """The joints are the other one's to tell."""
+        """The joints are the other one's to tell: what it told since is followed."""
+        self._measured.take()
 
     def tell(self, scene: str) -> None:
         """So is the status."""
@@ -88,5 +93,7 @@ class FollowedArm:
         """Nothing to add."""
         return health
 
-    def _on_measured(self, message: JointStateMsg) -> None:
-        self._live.follow(convert.joint_state_from_msg(message))
+    def _follow(self, data: bytes) -> JointState:
+        state = convert.joint_state_from_msg(message_from_bytes(data, JointStateMsg))
+        self._live.follow(state)
+        return state
