@@ -223,3 +223,13 @@ def test_where_networks_compute_is_said_in_one_place() -> None:
             if name.startswith(forbidden)
         ]
     assert not strays, "\n".join(strays)
+
+
+def test_no_signal_handler_sets_what_holds_a_lock() -> None:
+    """`threading.Event.set` in a handler waits for the thread that it interrupted: `SignalFlag`."""
+    both = [
+        str(path.relative_to(ROOT))
+        for path in shipped_files()
+        if {"signal.signal", "threading.Event"} <= {name for name, _ in calls(path)}
+    ]
+    assert not both

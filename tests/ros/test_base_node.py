@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from mvista_core.timing import SystemClock
+from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import call_service
 from tests.ros.typing_aliases import Spin, Start
@@ -52,6 +52,19 @@ def test_a_signal_ends_the_process_with_zero_and_no_traceback(probe: Start, numb
     process.send_signal(number)
     out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, out.strip(), err) == (0, "stopped", "")
+
+
+def test_signals_that_interrupt_each_other_end_the_process_all_the_same(probe: Start) -> None:
+    """A launch that is given up tells twice and more: the second may come within the first."""
+    process = probe()
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("serving")
+    clock = SystemClock()
+    give_up_ns = clock.monotonic_ns() + seconds_to_ns(WAIT_S)
+    while process.poll() is None and clock.monotonic_ns() < give_up_ns:
+        for number in (signal.SIGTERM, signal.SIGINT) * 10:
+            process.send_signal(number)
+    assert process.poll() is not None, "the process still runs"
 
 
 def test_a_bad_parameter_is_one_line_and_exit_two(probe: Start) -> None:

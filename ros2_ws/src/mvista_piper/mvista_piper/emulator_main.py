@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import can
 from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import ConfigError
+from mvista_core.signal_flag import SignalFlag
 from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
 from mvista_piper.emulator import EmulatedPiper, EmulatorSettings
 from mvista_piper.emulator.control import ORDER_NAMES, Order
@@ -92,7 +92,7 @@ def serve(arguments: argparse.Namespace) -> None:
     arm = make_arm(arguments)
     if refused := realtime.claim(arguments.realtime):
         print(f"piper_emulator: {refused}", file=sys.stderr, flush=True)
-    stop = threading.Event()
+    stop = SignalFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with LoopbackBus(arguments.channel, arguments.port, obeys_adapter_faults=False) as bus:

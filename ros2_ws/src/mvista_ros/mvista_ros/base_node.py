@@ -40,6 +40,7 @@ from mvista_core import realtime
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.ports import Clock
 from mvista_core.process import BAD_INPUT_EXIT_CODE
+from mvista_core.signal_flag import SignalFlag
 from mvista_core.timing import SystemClock
 from mvista_ros import qos
 from mvista_ros.convert import error_to_values, ns_to_stamp
@@ -182,7 +183,7 @@ class _Stop:
     """SIGINT or SIGTERM: while nodes are built it interrupts, later it asks the main loop."""
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
+        self.asked = SignalFlag()
         self.building = True
 
     def __call__(self, number: int, frame: FrameType | None) -> None:

@@ -17,7 +17,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_core import realtime
+from mvista_core.signal_flag import SignalFlag
 from mvista_core.timing import SystemClock
 
 Int64 = NDArray[np.int64]
@@ -109,14 +109,14 @@ def main() -> int:
     if kind == ORDINARY:
         with contextlib.suppress(PermissionError):  # later by itself then: it accuses no less
             os.setpriority(os.PRIO_PROCESS, 0, -20)
-    stopping = threading.Event()
+    stopping = SignalFlag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     np.save(log, _watch(stopping))
     return 0
 
 
-def _watch(stopping: threading.Event) -> Int64:
+def _watch(stopping: SignalFlag) -> Int64:
     clock, late = SystemClock(), array.array("q")
     due_ns = clock.monotonic_ns() + PERIOD_NS
     while not stopping.is_set():

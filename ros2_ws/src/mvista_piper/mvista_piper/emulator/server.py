@@ -10,6 +10,7 @@ import can
 
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.ports import Clock
+from mvista_core.signal_flag import SignalFlag
 from mvista_core.timing import NS_PER_S, SystemClock
 from mvista_piper.emulator.adapter import AdapterState, bus_off_error
 from mvista_piper.emulator.arm import EmulatedPiper
@@ -30,7 +31,7 @@ class EmulatorServer:
         self._adapter = AdapterState()
         self._say_again_ns = 0
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: SignalFlag) -> None:
         """Serve until `stop` is set; it is looked at every 5 ms or more often."""
         while not stop.is_set():
             now_ns, next_ns = self._clock.monotonic_ns(), self.arm.next_ns
@@ -106,7 +107,7 @@ def serving(
     arm: EmulatedPiper, bus: can.BusABC, clock: Clock | None = None
 ) -> Iterator[EmulatorServer]:
     """Serve from a thread while the block runs. The bus stays open."""
-    server, stop = EmulatorServer(arm, bus, clock), threading.Event()
+    server, stop = EmulatorServer(arm, bus, clock), SignalFlag()
     thread = threading.Thread(target=server.run, args=(stop,), name="piper_emulator", daemon=True)
     thread.start()
     try:
