@@ -57,8 +57,7 @@ class Axis:
             closing *= GAIN_PER_S
         else:
             closing = sqrt(2.0 * deceleration * (closing - 0.5 * knee))
-        wanted = self._before_the_end(target_velocity + copysign(closing, error), period_s)
-        self._steer(wanted, speed_share, period_s)
+        self._steer(target_velocity + copysign(closing, error), speed_share, period_s)
 
     def carry(self, position: float, period_s: float) -> None:
         """Carried there by a hand within one period; an end of travel stops it."""
@@ -96,17 +95,23 @@ class Axis:
     def _before_the_end(self, wanted: float, period_s: float) -> float:
         """No faster towards an end of travel than can be braked before it: a target that jumped
         there has a velocity of its own, which would carry the joint into it."""
+        if wanted == 0.0:
+            return wanted
         room = max(0.0, self.upper - self.position if wanted > 0.0 else self.position - self.lower)
+        velocity = copysign(self.velocity, self.velocity * wanted)
         change = self.max_acceleration * period_s
-        # v with v T + v^2 / 2a = room: a period goes by before the brake acts.
-        fastest = sqrt(change**2 + 2.0 * self.max_acceleration * room) - change
-        return copysign(min(abs(wanted), fastest), wanted)
+        # Velocity is linear within a period, so this one covers (v0 + v) T / 2. From v, whole
+        # periods of braking cover at most v^2 / 2a + a T^2 / 8; up to a T one more period is enough.
+        left = 2.0 * self.max_acceleration * room - change * velocity
+        braked = sqrt(max(0.0, left)) - 0.5 * change
+        one_period = min(change, room / period_s - 0.5 * velocity)
+        return copysign(min(abs(wanted), max(0.0, braked, one_period)), wanted)
 
     def _steer(self, wanted: float, speed_share: float, period_s: float) -> None:
         limit, change = self.max_speed * speed_share, self.max_acceleration * period_s
         if abs(self.velocity) > limit:
             limit = max(limit, abs(self.velocity) - change)
-        wanted = max(-limit, min(limit, wanted))
+        wanted = self._before_the_end(max(-limit, min(limit, wanted)), period_s)
         self._move(max(self.velocity - change, min(self.velocity + change, wanted)), period_s)
 
     def _move(self, velocity: float, period_s: float) -> None:
