@@ -54,6 +54,7 @@ def full_record() -> RunRecord:
         weights_sha256="ab" * 32,
         before=before,
         final=final,
+        imagined=2,
         rollout=rollout,
         reality=reality,
         clouds=tuple(
@@ -91,4 +92,4 @@ def _rollout(frames: list[list[CameraFrame]], instruction: str, rig: object) -> 
     assert window_like(intrinsics[0], cameras[0].intrinsics) == WINDOW
     poses = np.stack([camera.base_from_camera for camera in cameras])
     dark = (color * 0.93).astype(np.uint8)
-    return Rollout("r", instruction, VIEWS, intrinsics, poses, dark, depth + 0.004, TIMES_S, 3, 0)
+    return Rollout("r", instruction, VIEWS, intrinsics, poses, dark, depth + 0.004, TIMES_S, 4, 0)

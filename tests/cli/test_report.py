@@ -19,7 +19,7 @@ from PIL import Image
 from mvista_cli.demo import pictures, timeline
 from mvista_cli.demo.pictures import DepthScale
 from mvista_cli.demo.record import JointSeries, RunRecord, StageTime
-from mvista_cli.demo.report import to_html, to_json, write_report
+from mvista_cli.demo.report import to_html, to_json, verdict, write_report
 from mvista_core.records import ActionTrajectory, Provenance
 from tests.cli.run_records import full_record, without_images
 
@@ -66,8 +66,17 @@ def test_the_json_holds_the_facts(record: RunRecord) -> None:
     facts = json.loads(to_json(record))
     assert facts["outcome"] == "ok" and facts["success"] is True
     assert facts["task"] == "touch_cube" and facts["seed"] == 3
+    assert (facts["imagined"], facts["imagined_with_seed"]) == (2, 4)
     assert facts["stages"][0] == {"name": "imagine", "seconds": 4.2, "error": ""}
     assert len(facts["weights_sha256"]) == 64 and facts["machine"] and facts["versions"]
+
+
+def test_a_task_that_missed_says_why_it_can_and_what_can_be_done(record: RunRecord) -> None:
+    missed = dataclasses.replace(record, success=False, success_detail="touched nothing")
+    for told in (verdict(missed), to_html(missed)):
+        assert "touched nothing" in told and "--best-of 8; here of 2" in told
+        assert "the hand 13 mm apart (at most 45" in told and "MODEL_CARD.md" in told
+    assert "--best-of" not in verdict(record) + to_html(record)
 
 
 def test_a_run_that_failed_at_the_start_still_has_a_page() -> None:

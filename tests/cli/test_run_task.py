@@ -21,6 +21,7 @@ from mvista_bringup.supervisor import free_domain_id
 from mvista_cli import cli
 from mvista_core.errors import CancelledError, InstructionError
 from mvista_core.ports import Progress
+from mvista_core.records import AS_NEEDED
 from mvista_core.rig import load_rig, save_rig
 from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_planning.confirmation import Confirmation
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.ros
 
 WAIT = ["--wait", "20"]
 CLOCK = SystemClock()
+STAGES = [StageReport(name="imagine", duration_s=0.25)]
 RIG = load_rig(Path(__file__).parents[2] / "config/rigs/sim_cell.yaml")
 
 
@@ -57,7 +59,7 @@ class Server:
             CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.02))
         if request.confirm:
             self.confirmation.ask(progress)
-        return RunTask.Result(plan_id="p1", stages=[StageReport(name="imagine", duration_s=0.25)])
+        return RunTask.Result(plan_id="p1", imagined=3, stages=STAGES)
 
     def _confirm(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success, response.message = self.confirmation.answer(request.data)
@@ -94,8 +96,11 @@ def test_a_task_is_sent_and_told_of(server: Server, capsys: pytest.CaptureFixtur
     assert cli.main(["run", "open the drawer", *words, *WAIT]) == 0
     (goal,) = server.seen
     assert (goal.instruction, goal.seed, goal.confirm) == ("open the drawer", 4, False)
+    assert goal.best_of == AS_NEEDED
     assert (goal.source_camera, list(goal.target_cameras)) == ("cam2", ["cam0", "cam1"])
-    assert '"open the drawer" was carried out: imagine 0.2 s; plan p1' in capsys.readouterr().out
+    assert '"open the drawer" was carried out: imagine 0.2 s; plan p1 of the likeliest of 3' in (
+        capsys.readouterr().out
+    )
 
 
 def test_views_by_pose_and_the_best_of_several_reach_the_goal(

@@ -182,6 +182,7 @@ def test_a_camera_that_is_not_there_is_imagined_and_shown_as_a_frame(planning: P
         source_camera="cam1", posed_cameras=[far], allow_out_of_range=True, view_mode=1, seed=7
     )
     assert (result.outcome.code, result.outcome.message, result.seed) == (0, "", 7)
+    assert result.imagined == 1, "weights without limits of a gate are never unsure"
     deadline_ns = CLOCK.monotonic_ns() + seconds_to_ns(20.0)
     while not (frames and images) and CLOCK.monotonic_ns() < deadline_ns:
         CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(0.05))

@@ -47,7 +47,8 @@ def names(report: TaskReport) -> list[str]:
 def test_a_task_goes_through_every_stage_and_tells_how_long_each_took() -> None:
     steps = Steps(ManualClock(), seconds={"imagine": 4.0, "infer": 9.0, "execute": 6.4})
     report = run(steps)
-    assert report.error is None and report.rollout_id == "rollout of touch the red cube"
+    assert report.error is None and report.imagined is not None
+    assert report.imagined.rollout_id == "rollout of touch the red cube"
     assert names(report) == ["imagine", "infer", "gate", "execute"]
     assert [stage.duration_s for stage in report.stages] == pytest.approx([4.0, 9.0, 0.0, 6.4])
     assert steps.executed == [steps.plan.refined]

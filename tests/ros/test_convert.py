@@ -19,6 +19,7 @@ from sensor_msgs.msg import Image
 from mvista_core import errors
 from mvista_core.geometry import exp_so3, look_at, pose_from
 from mvista_core.records import (
+    AS_NEEDED,
     ActionTrajectory,
     CameraCalibration,
     Doubt,
@@ -296,7 +297,7 @@ def test_what_a_request_brings_survives() -> None:
     np.testing.assert_allclose(found.base_from_camera, camera.base_from_camera, atol=1e-12)
     assert (found.name, found.intrinsics) == (camera.name, camera.intrinsics)
     assert dataclasses.replace(back, cameras=()) == dataclasses.replace(asked, cameras=())
-    assert convert.options_from_goal(RunTask.Goal()) == ImagineOptions()
+    assert convert.options_from_goal(RunTask.Goal()) == ImagineOptions(best_of=AS_NEEDED)
 
 
 def test_doubts_and_the_gates_reason_survive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from mvista_core import weights
 from mvista_core.errors import CancelledError, ConfigError, GateError, WeightsError
-from mvista_core.records import MOST_ROLLOUTS, Doubt, ImagineOptions
+from mvista_core.records import AS_NEEDED, MOST_ROLLOUTS, Doubt, ImagineOptions, Rollout
 from mvista_core.timing import ManualClock
 from mvista_world import gate
 from mvista_world.planner import WorldModelPlanner, load_planner
@@ -93,7 +94,12 @@ def judged_of(planner: WorldModelPlanner, rollout_id: str) -> tuple[Doubt, ...]:
 
 
 def imagined(planner: WorldModelPlanner, seed: int, best_of: int = 1) -> tuple[int, str]:
-    rollout = planner.imagine(
+    rollout = rollout_of(planner, seed, best_of)
+    return rollout.seed, rollout.rollout_id
+
+
+def rollout_of(planner: WorldModelPlanner, seed: int, best_of: int) -> Rollout:
+    return planner.imagine(
         make_observation(WORDS),
         "cam1",
         ["cam2"],
@@ -101,7 +107,6 @@ def imagined(planner: WorldModelPlanner, seed: int, best_of: int = 1) -> tuple[i
         lambda *_: True,
         ImagineOptions(best_of=best_of),
     )
-    return rollout.seed, rollout.rollout_id
 
 
 def test_the_best_of_several_is_the_least_doubted_and_is_still_held(
@@ -157,7 +162,41 @@ def test_several_rollouts_can_be_cancelled(planner: WorldModelPlanner) -> None:
         )
 
 
-@pytest.mark.parametrize("count", [0, MOST_ROLLOUTS + 1])
+def limited(folder: Path, tmp_path: Path, goal_gap_m: float) -> WorldModelPlanner:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    limits = {**LIMITS, "goal_gap_m": goal_gap_m}
+    gate.save_limits(tmp_path, weights.verify(tmp_path), limits, {})
+    return load_planner(tmp_path, RIG, ARM, ManualClock(7))
+
+
+def test_as_many_as_needed_end_with_the_first_that_is_sure_of_the_goal(
+    planner: WorldModelPlanner, folder: Path, tmp_path: Path
+) -> None:
+    count = gate.MOST_AS_NEEDED
+    gaps = [judged_of(planner, imagined(planner, 3 + k)[1])[0].value for k in range(count)]
+    least = int(np.argmin(gaps))
+    assert least > 0, "another seed: one where the first is not the best"
+    easy = limited(folder, tmp_path / "easy", 1.001 * gaps[0] / gate.SURE_SHARE)
+    found = rollout_of(easy, 3, AS_NEEDED)
+    assert (found.imagined, found.seed) == (1, 3)
+    hard = limited(folder, tmp_path / "hard", 1.001 * gaps[least] / gate.SURE_SHARE)
+    found = rollout_of(hard, 3, AS_NEEDED)
+    assert (found.imagined, found.seed) == (least + 1, 3 + least)
+
+
+def test_as_many_as_needed_are_few_and_then_the_likeliest(folder: Path, tmp_path: Path) -> None:
+    never = limited(folder, tmp_path, 1e-9)
+    found, same = (rollout_of(never, 3, n) for n in (AS_NEEDED, gate.MOST_AS_NEEDED))
+    assert found.imagined == same.imagined == gate.MOST_AS_NEEDED and found.seed == same.seed
+
+
+def test_weights_without_limits_imagine_once(tmp_path: Path) -> None:
+    bare = load_planner(write_checkpoint(tmp_path), RIG, ARM, ManualClock(7))
+    found = rollout_of(bare, 5, AS_NEEDED)
+    assert (found.imagined, found.seed) == (1, 5)
+
+
+@pytest.mark.parametrize("count", [-1, MOST_ROLLOUTS + 1])
 def test_so_many_rollouts_are_refused(count: int) -> None:
     with pytest.raises(ConfigError, match=rf"best_of {count}: 1 to {MOST_ROLLOUTS}"):
         ImagineOptions(best_of=count)

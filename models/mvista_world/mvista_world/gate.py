@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from mvista_world.plausibility import Doubts
 
 GATE_FILE = "gate.json"
+SURE_SHARE = 0.5
+"""Of its limit that a goal gap may be for a future to be sure of the goal. The limit is set beyond
+the worst of right futures; a good one is far within."""
+MOST_AS_NEEDED = 4
+"""Rollouts of one request that asks for as many as it takes."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,14 @@ def likelihood(doubts: Sequence[Doubt]) -> tuple[int, float]:
     sum. The smallest is the likeliest."""
     shares = [doubt.value / doubt.limit for doubt in doubts if doubt.limit > 0]
     return sum(doubt.beyond for doubt in doubts), math.fsum(s for s in shares if not math.isnan(s))
+
+
+def sure_of_goal(doubts: Sequence[Doubt]) -> bool:
+    """Whether a future ends clearly where the words alone end; not where no limit was fitted.
+
+    The other numbers are no reason to imagine again: what was observed and asked for makes them.
+    """
+    return all(d.value <= SURE_SHARE * d.limit for d in doubts if d.name == "goal_gap_m")
 
 
 def check_comparable(limits: Mapping[str, float]) -> None:

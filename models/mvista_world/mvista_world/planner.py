@@ -24,6 +24,7 @@ from mvista_core.errors import (
 )
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
+    AS_NEEDED,
     AS_TRAINED,
     ActionTrajectory,
     CameraFrame,
@@ -46,7 +47,7 @@ from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, decode_views, within_range
 from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_source, source_mask
-from mvista_world.gate import check_comparable, judged, likelihood
+from mvista_world.gate import MOST_AS_NEEDED, check_comparable, judged, likelihood, sure_of_goal
 from mvista_world.generator import Conditions
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
@@ -117,7 +118,8 @@ class WorldModelPlanner:
         options: ImagineOptions = AS_TRAINED,
     ) -> Rollout:
         """Text-only imagination of the source and target views and of the cameras that `options`
-        bring, in the mode of `config.sampler` or of `options`.
+        bring, in the mode of `config.sampler` or of `options`. Weights without limits of a gate
+        cannot be unsure: as many rollouts as needed are one.
 
         Raises:
             InstructionError, ObservationError, RigError, ConfigError, CancelledError.
@@ -133,7 +135,7 @@ class WorldModelPlanner:
         seen = checked_depth(observation.frame(source_camera))
         frame = self.config.window.frame(seen)
         asked = AskedFuture(seen, frame, views, instruction, observation.joints)
-        if options.best_of == 1:
+        if options.best_of == 1 or (options.best_of == AS_NEEDED and not self.gated):
             return self._imagine(asked, seed, progress)
         return self._likeliest(asked, seed, options.best_of, progress)
 
@@ -193,23 +195,27 @@ class WorldModelPlanner:
     def _likeliest(
         self, asked: AskedFuture, first_seed: int, count: int, progress: Progress
     ) -> Rollout:
-        """Of `count` rollouts by seed, the one whose reading by the action head is doubted least.
+        """Of `count` rollouts by seed, the one whose reading by the action head is doubted least;
+        `AS_NEEDED`: no more after one that is sure.
 
         Raises:
             ConfigError: these weights have no limits to compare them by. CancelledError.
         """
         check_comparable(self._checkpoint.gate_limits)
         best: tuple[tuple[int, float], Rollout] | None = None
-        for k in range(count):
+        for k in range(count or MOST_AS_NEEDED):
             rollout = self._imagine(asked, (first_seed + k) % SEEDS, progress)
             read = self.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, progress)
-            doubt = likelihood(self.judge(rollout.rollout_id, read, progress))
+            doubts = self.judge(rollout.rollout_id, read, progress)
+            doubt = likelihood(doubts)
             if best is None or doubt < best[0]:
                 best = doubt, rollout
             # The best so far outlives those after it.
             self._held.move_to_end(best[1].rollout_id)
+            if count == AS_NEEDED and sure_of_goal(doubts):
+                break
         assert best is not None
-        return best[1]
+        return replace(best[1], imagined=k + 1)
 
     def _imagine(
         self,

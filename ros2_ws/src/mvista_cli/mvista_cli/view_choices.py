@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mvista_core.records import MOST_ROLLOUTS, ImagineOptions
+from mvista_core.records import AS_NEEDED, MOST_ROLLOUTS, ImagineOptions
 from mvista_core.rig import load_rig
 from mvista_world.choices import MethodChoices
 from mvista_world.config import VIEW_MODES
@@ -41,9 +41,10 @@ def add_best_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--best-of",
         type=int,
-        default=1,
+        default=AS_NEEDED,
         metavar="N",
-        help=f"of so many rollouts, by seed, take the likeliest (1 to {MOST_ROLLOUTS})",
+        help=f"of so many rollouts, by seed, take the likeliest (1 to {MOST_ROLLOUTS}; default: "
+        "one, and up to three more while none is sure of the goal)",
     )
 
 

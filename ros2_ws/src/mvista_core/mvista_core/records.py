@@ -188,7 +188,8 @@ class Rollout:
     """An imagined future: V views by T frames at the model's own resolution.
 
     color uint8 [V, T, H, W, 3]; depth_m float32 [V, T, H, W], 0 where invalid;
-    times_s [T] from the observation (times_s[0] = 0); base_from_camera [V, 4, 4].
+    times_s [T] from the observation (times_s[0] = 0); base_from_camera [V, 4, 4]. `seed` is this
+    one's own; `imagined` rollouts were there to choose from.
     """
 
     rollout_id: str
@@ -201,6 +202,7 @@ class Rollout:
     times_s: Float64
     seed: int
     stamp_ns: int
+    imagined: int = 1
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,8 @@ def _check_lens(camera: str, lens: Intrinsics) -> None:
 
 MOST_ROLLOUTS = 16
 """As many as one request may ask for."""
+AS_NEEDED = 0
+"""... or as many as it takes until one says where the words send the hand."""
 
 
 @dataclass(frozen=True)
@@ -319,7 +323,7 @@ class ImagineOptions:
     `cameras` are imagined after those that are asked for by name; no camera need be there.
     `allow_out_of_range`: also from where the weights were not trained. `view_mode` 1 or 2 (Sec.
     5.1), None as the planner was told. `best_of`: so many rollouts, of the seed and the next ones;
-    the likeliest is the answer.
+    the likeliest is the answer. `AS_NEEDED`: one, and more only while none is sure of the goal.
     """
 
     cameras: tuple[CameraCalibration, ...] = ()
@@ -328,10 +332,10 @@ class ImagineOptions:
     best_of: int = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.best_of <= MOST_ROLLOUTS:
+        if not AS_NEEDED <= self.best_of <= MOST_ROLLOUTS:
             raise ConfigError(
                 f"best_of {self.best_of}: 1 to {MOST_ROLLOUTS} rollouts can be imagined for one "
-                "request"
+                f"request, {AS_NEEDED} for as many as it takes"
             )
 
 

@@ -94,7 +94,10 @@ class PlanningNode(HouseNode):
         )
         self._show.show(rollout)
         return Imagine.Result(
-            rollout_id=rollout.rollout_id, seed=rollout.seed, observation_age_s=age.seconds()
+            rollout_id=rollout.rollout_id,
+            seed=rollout.seed,
+            imagined=rollout.imagined,
+            observation_age_s=age.seconds(),
         )
 
     def _infer(self, request: InferActions.Goal, progress: Progress) -> InferActions.Result:

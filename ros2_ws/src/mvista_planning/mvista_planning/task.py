@@ -47,10 +47,13 @@ class TaskRequest:
 
 @dataclass(frozen=True)
 class Imagined:
-    """A rollout by its id, and the age of the oldest frame behind it when this was answered."""
+    """A rollout by its id, and the age of the oldest frame behind it when this was answered; its
+    seed, and how many rollouts it was chosen from."""
 
     rollout_id: str
     observation_age_s: float
+    seed: int = 0
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class TaskReport:
     """How a task ended: every stage that was entered, and what they found."""
 
     stages: tuple[StageReport, ...]
-    rollout_id: str
+    imagined: Imagined | None
     plan: InferredPlan | None
     error: MvistaError | None
 
@@ -134,13 +137,13 @@ class Task:
     def _run(self, request: TaskRequest, progress: Progress) -> TaskReport:
         asked_ns = self._clock.monotonic_ns()
         reports: list[StageReport] = []
-        rollout_id, plan, error = "", None, None
+        imagined, plan, error = None, None, None
         try:
             with self._entered(Stage.IMAGINE, reports, progress):
                 imagined = self._steps.imagine(request, progress)
-                rollout_id, answered_ns = imagined.rollout_id, self._clock.monotonic_ns()
+                answered_ns = self._clock.monotonic_ns()
             with self._entered(Stage.INFER, reports, progress):
-                plan = self._steps.infer_actions(rollout_id, progress)
+                plan = self._steps.infer_actions(imagined.rollout_id, progress)
             with self._entered(Stage.GATE, reports, progress):
                 check_finite(plan)
                 gate.check(plan.doubts)
@@ -155,7 +158,7 @@ class Task:
                 self._steps.execute(plan.refined, seen_s, progress)
         except MvistaError as failure:
             error = failure
-        return TaskReport(tuple(reports), rollout_id, plan, error)
+        return TaskReport(tuple(reports), imagined, plan, error)
 
     def _seen_s(self, imagined: Imagined, answered_ns: int, asked_ns: int) -> float:
         """Age of what was seen: of its oldest frame, and at least since it was asked for.

@@ -117,8 +117,10 @@ def to_result(report: TaskReport) -> RunTask.Result:
             StageReport(name=s.stage.value, outcome=_outcome(s.error), duration_s=s.duration_s)
             for s in report.stages
         ],
-        rollout_id=report.rollout_id,
     )
+    if report.imagined is not None:
+        result.rollout_id = report.imagined.rollout_id
+        result.seed, result.imagined = report.imagined.seed, report.imagined.count
     if report.plan is not None:
         result.plan_id = report.plan.refined.provenance.plan_id
         result.weights_sha256 = report.plan.refined.provenance.weights_sha256

@@ -99,7 +99,8 @@ class RosSteps:
             **options_to_goal(request.options),
         )
         found = self._ask(self._imagine, goal, Stage.IMAGINE, progress)
-        return Imagined(str(found.rollout_id), float(found.observation_age_s))
+        age_s, seed, count = found.observation_age_s, found.seed, found.imagined
+        return Imagined(str(found.rollout_id), float(age_s), int(seed), int(count))
 
     def infer_actions(self, rollout_id: str, progress: Progress) -> InferredPlan:
         """Action `infer_actions`, unless the arm was lost meanwhile."""

@@ -11,6 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from mvista_cli import view_choices
+
 EXIT_REFUSED = 2
 
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="simulated",
         help="the simulator's own, or one behind the Piper driver and an emulated CAN bus",
     )
+    view_choices.add_best_of(parser)
     parser.add_argument("--out", type=Path, help="where the report goes (default: build/demo)")
     parser.add_argument("--json", type=Path, help="a second place for report.json")
 
@@ -53,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or output_dir("demo")
     show = StageProgress(sys.stdout, clock)
     print(f'"{assignment.instruction}" on scene {assignment.task} {args.seed}', flush=True)
-    demo = DemoRun(assignment, args.seed, args.checkpoint, args.arm, out, clock, show)
-    record = demo.carry_out()
+    asked = (assignment, args.seed, args.checkpoint, args.arm)
+    record = DemoRun(*asked, out, clock, show, args.best_of).carry_out()
     show.update("report")
     page = write_report(record, out)
     show.done()

@@ -63,5 +63,6 @@ def run(args: argparse.Namespace) -> int:
         finally:
             show.done("ended")
     stages = ", ".join(f"{stage.name} {stage.duration_s:.1f} s" for stage in result.stages)
-    print(f'"{args.instruction}" was carried out: {stages}; plan {result.plan_id}')
+    chosen = f" of the likeliest of {result.imagined} futures" if result.imagined > 1 else ""
+    print(f'"{args.instruction}" was carried out: {stages}; plan {result.plan_id}{chosen}')
     return 0

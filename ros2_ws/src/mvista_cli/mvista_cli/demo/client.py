@@ -18,7 +18,7 @@ from mvista_bringup.paths import config_file
 from mvista_cli.demo.record import JointSeries
 from mvista_cli.demo.recording import RunRecording
 from mvista_core.ports import Clock
-from mvista_core.records import CameraFrame, Provenance, RigCalibration, Rollout
+from mvista_core.records import AS_NEEDED, CameraFrame, Provenance, RigCalibration, Rollout
 from mvista_core.rig import load_rig
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action, call_service
@@ -87,6 +87,7 @@ class DemoClient:
         on_stage: Callable[[str, float], None],
         keep_going: Callable[[], bool],
         confirm: bool = False,
+        best_of: int = AS_NEEDED,
     ) -> RunTask.Result:
         """Send the task and wait; cancelled (the arm stops smoothly) when not to be kept going.
 
@@ -98,7 +99,7 @@ class DemoClient:
             if (feedback.stage, feedback.progress) in RECORDED_FROM:
                 self._recording.start()
 
-        goal = RunTask.Goal(instruction=instruction, seed=seed, confirm=confirm)
+        goal = RunTask.Goal(instruction=instruction, seed=seed, confirm=confirm, best_of=best_of)
         try:
             _, result = call_action(self._run_task, goal, self._clock, hear, keep_going)
         finally:

@@ -71,11 +71,12 @@ def planned(wanted: PlanRequest, checkpoint: Path) -> dict[str, Any]:
     wanted = _with_views(wanted, rig, planner.config)
     observation = observe(arm, rig, wanted.task, wanted.seed, wanted.instruction)
     times = StageTimes(clock, sys.stderr.write)
-    plan = _plan(planner, observation, wanted, times)
+    plan, imagined = _plan(planner, observation, wanted, times)
     document = as_document(plan, observation, wanted, times.stages(), arm)
     method = planner.config
     return {
         **document,
+        "imagined": imagined,
         "view_mode": wanted.options.view_mode or method.sampler.mode,
         "literal_eq11": method.optimisation.literal,
         "networks": str(planner.compute),
@@ -120,7 +121,8 @@ def _plan(
     observation: Observation,
     wanted: PlanRequest,
     times: StageTimes,
-) -> InferredPlan:
+) -> tuple[InferredPlan, int]:
+    """The plan, and how many rollouts its future was chosen from."""
     start = wanted.initialisation
     usual = planner.config.optimisation.steps_from(start)
     steps = usual if wanted.steps is None else wanted.steps
@@ -128,7 +130,8 @@ def _plan(
         observation, wanted.source, wanted.targets, wanted.seed, times, wanted.options
     )
     plan = planner.infer_actions(rollout.rollout_id, start, steps, times)
-    return replace(plan, doubts=planner.judge(rollout.rollout_id, plan, times))
+    doubts = planner.judge(rollout.rollout_id, plan, times)
+    return replace(plan, doubts=doubts), rollout.imagined
 
 
 def as_document(
@@ -192,7 +195,8 @@ def as_text(document: dict[str, Any]) -> str:
     curve = f"{losses[0]:.4f} -> {losses[-1]:.4f} in {len(losses)} steps" if losses else "no steps"
     return "\n".join(
         [
-            f"plan {document['plan_id']}: {document['instruction']} (seed {document['seed']})",
+            f"plan {document['plan_id']}: {document['instruction']} (seed {document['seed']}, "
+            f"the likeliest of {document['imagined']} imagined)",
             f"  networks in {document['networks']}",
             *(
                 f"  {stage['name']:12s} {stage['seconds']:7.2f} s, CPU {stage['cpu_s']:.2f} s"

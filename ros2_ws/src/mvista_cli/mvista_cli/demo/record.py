@@ -82,6 +82,7 @@ class RunRecord:
     weights_sha256: str = ""
     before: tuple[CameraFrame, ...] = ()
     final: tuple[CameraFrame, ...] = ()
+    imagined: int = 0
     rollout: Rollout | None = None
     reality: Reality | None = None
     clouds: tuple[ImaginedCloud, ...] = ()

@@ -33,7 +33,24 @@ def write_report(record: RunRecord, folder: Path) -> Path:
 def verdict(record: RunRecord) -> str:
     """How a run ended that reached its end, in one line."""
     said = "succeeded" if record.success else "did not succeed"
-    return f"the pipeline ran to the end; the task {said}: {record.success_detail}"
+    line = f"the pipeline ran to the end; the task {said}: {record.success_detail}"
+    return f"{line}\n{missed(record)}" if record.success is False else line
+
+
+def missed(record: RunRecord) -> str:
+    """Why a task that was carried out can have failed, and what its user can do."""
+    gap = next((doubt for doubt in record.doubts if doubt.name == "goal_gap_m"), None)
+    doubt = (
+        ""
+        if gap is None
+        else f"The chosen future and the words alone put the hand {1000 * gap.value:.0f} mm apart "
+        f"(at most {1000 * gap.limit:.0f} are carried out). "
+    )
+    return (
+        f"{doubt}A plan can pass the gate and still miss by a few centimetres: how often these "
+        "weights do is in their MODEL_CARD.md. What can be done: another --seed, which is another "
+        f"scene too, or the likeliest of more futures (--best-of 8; here of {record.imagined})."
+    )
 
 
 def to_json(record: RunRecord) -> str:
@@ -54,6 +71,8 @@ def to_json(record: RunRecord) -> str:
         "weights_sha256": record.weights_sha256,
         "rollout_id": record.rollout.rollout_id if record.rollout else "",
         "plan_id": record.refined.provenance.plan_id if record.refined else "",
+        "imagined": record.imagined,
+        "imagined_with_seed": record.rollout.seed if record.rollout else None,
         "losses": record.losses.tolist(),
         "head_disagreement_rad": record.head_disagreement_rad,
         "doubts": [doubt.document() for doubt in record.doubts],
@@ -284,9 +303,10 @@ def _final(record: RunRecord) -> str:
         for frame in record.final
     ]
     detail = f" {html.escape(record.success_detail)}." if record.success_detail else ""
+    why = f" {html.escape(missed(record))}" if record.success is False else ""
     return _section(
         "The end",
-        f"{_success_badge(record)} The simulator's own state decides.{detail}",
+        f"{_success_badge(record)} The simulator's own state decides.{detail}{why}",
         f'<div class="cameras">{"".join(grid)}</div>',
     )
 

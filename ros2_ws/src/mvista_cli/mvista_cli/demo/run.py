@@ -29,7 +29,7 @@ from mvista_cli.operator.interrupts import interrupts
 from mvista_cli.operator.progress import StageProgress
 from mvista_core.errors import MvistaError
 from mvista_core.ports import Clock
-from mvista_core.records import ActionTrajectory, Provenance, Rollout
+from mvista_core.records import AS_NEEDED, ActionTrajectory, Provenance, Rollout
 from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_eval import facts
@@ -61,6 +61,7 @@ class DemoRun:
         run_dir: Path,
         clock: Clock,
         show: StageProgress,
+        best_of: int = AS_NEEDED,
     ) -> None:
         chosen = {"task": assignment.task, "seed": str(seed), "checkpoint": checkpoint}
         if arm == EMULATED:
@@ -71,6 +72,7 @@ class DemoRun:
         self._run_dir = run_dir
         self._clock = clock
         self._show = show
+        self._best_of = best_of
         self.record = RunRecord(
             assignment.task,
             assignment.instruction,
@@ -112,6 +114,7 @@ class DemoRun:
                 self.record.seed,
                 self._show.update,
                 keep_going,
+                best_of=self._best_of,
             )
         if asked.is_set():
             raise KeyboardInterrupt
@@ -132,12 +135,13 @@ class DemoRun:
             stages=(*self.record.stages, *stages),
             weights_sha256=result.weights_sha256,
             losses=np.array(result.losses),
+            imagined=int(result.imagined),
         )
         if result.rollout_id:
-            rollout = self._arrived(client)
+            rollout = self._arrived(client, int(result.seed))
             self.record = replace(self.record, rollout=rollout, clouds=_clouds(rollout))
         if result.plan_id:
-            made = Provenance(result.plan_id, result.weights_sha256, self.record.seed, "head")
+            made = Provenance(result.plan_id, result.weights_sha256, int(result.seed), "head")
             self._keep_motion(trajectory_from_msg(result.refined, made), client)
             self.record = replace(
                 self.record,
@@ -165,10 +169,10 @@ class DemoRun:
             reality=timeline.reality_of(rollout, frames, start_ns),
         )
 
-    def _arrived(self, client: DemoClient) -> Rollout:
+    def _arrived(self, client: DemoClient, seed: int) -> Rollout:
         """The imagined rollout; its message may come a moment after the result."""
         deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(ARRIVAL_TIMEOUT_S)
-        while (rollout := client.rollout(self.record.seed)) is None:
+        while (rollout := client.rollout(seed)) is None:
             if self._clock.monotonic_ns() > deadline_ns:
                 raise MvistaError(f"no imagined/rollout within {ARRIVAL_TIMEOUT_S:g} s")
             self._clock.sleep_until(self._clock.monotonic_ns() + seconds_to_ns(0.05))

@@ -12,6 +12,7 @@ import numpy as np
 
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
+from mvista_core.records import AS_NEEDED
 from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
 from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
@@ -45,8 +46,8 @@ class Row:
 class SuccessRequest:
     """Which scenes, which ways of planning ("all", "full", or names with ; between), which words.
 
-    `pairs`: each scene of touch_cube is asked for two colours. `choices` is the method; of
-    `best_of` rollouts of each scene the likeliest is taken.
+    `pairs`: each scene of touch_cube is asked for two colours. `choices` is the method, `best_of`
+    that of `ImagineOptions`.
     """
 
     task: str
@@ -56,7 +57,7 @@ class SuccessRequest:
     rows: str = "all"
     pairs: bool = False
     choices: MethodChoices = AS_CHECKPOINT
-    best_of: int = 1
+    best_of: int = AS_NEEDED
 
 
 def measure(

@@ -17,6 +17,7 @@ import numpy as np
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import MvistaError
 from mvista_core.records import (
+    AS_NEEDED,
     ActionTrajectory,
     ImagineOptions,
     InferredPlan,
@@ -54,7 +55,7 @@ class PlanTrial:
 @dataclass(frozen=True)
 class PlanJob:
     """The trials of one scene: which ways, for which words (None: the scene's own), by which
-    method, and of how many rollouts the likeliest."""
+    method, and of how many rollouts (`ImagineOptions`)."""
 
     task: str
     seed: int
@@ -62,7 +63,7 @@ class PlanJob:
     ways: tuple[str, ...]
     instructions: tuple[str | None, ...] = (None,)
     choices: MethodChoices = AS_CHECKPOINT
-    best_of: int = 1
+    best_of: int = AS_NEEDED
 
 
 class PlannedScene:
@@ -199,7 +200,7 @@ def pair_jobs(
     count: int,
     checkpoint: Path,
     choices: MethodChoices = AS_CHECKPOINT,
-    best_of: int = 1,
+    best_of: int = AS_NEEDED,
 ) -> list[PlanJob]:
     """The same touch_cube scene asked for two different colours."""
     jobs = []

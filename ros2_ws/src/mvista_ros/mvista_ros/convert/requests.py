@@ -61,7 +61,7 @@ def options_from_goal(goal: Any) -> ImagineOptions:
         tuple(posed_camera_from_msg(camera) for camera in goal.posed_cameras),
         bool(goal.allow_out_of_range),
         int(goal.view_mode) or None,
-        int(goal.best_of) or 1,
+        int(goal.best_of),
     )
 
 
