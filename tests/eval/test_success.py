@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, InstructionError
+from mvista_core.records import AS_NEEDED
 from mvista_eval.statistics import wilson
 from mvista_eval.success.table import SuccessRequest, jobs, pair_rows
 from mvista_eval.success.trials import WAYS, PlanTrial, pair_jobs
@@ -55,6 +57,17 @@ def test_rows_by_name_and_an_unknown_row_is_refused_with_the_names_there_are() -
     assert [len(job.ways) for job in jobs(asked(rows="all"))] == [len(WAYS)] * 3
     with pytest.raises(ConfigError, match="true-latent"):
         jobs(asked(rows="no such row"))
+
+
+def test_every_scene_can_be_asked_for_what_the_demo_asks() -> None:
+    words = "touch the red cube"
+    found = jobs(dataclasses.replace(asked(), instruction=words))
+    assert [job.instructions for job in found] == [(words,)] * 3
+    assert {job.best_of for job in found} == {AS_NEEDED}, "as the demo imagines"
+    with pytest.raises(InstructionError, match=r"touch the \{red"):
+        jobs(dataclasses.replace(asked(), instruction="open the drawer"))
+    with pytest.raises(ConfigError, match="--instruction is one for all"):
+        jobs(dataclasses.replace(asked(pairs=True), instruction=words))
 
 
 def test_pairs_of_a_task_without_colours_are_refused() -> None:

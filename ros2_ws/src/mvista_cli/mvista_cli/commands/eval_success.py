@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs", action="store_true", help="touch_cube: each scene asked for two colours"
     )
+    parser.add_argument("--instruction", help="for every scene; default: the scene's own")
     view_choices.add_mode(parser)
     view_choices.add_literal(parser)
     view_choices.add_best_of(parser)
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         args.pairs,
         view_choices.method_of(args),
         args.best_of,
+        args.instruction,
     )
     rows, document = measure(asked, args.workers, args.fresh)
     sys.stdout.write("\n".join(map(str, rows)) + "\n")

@@ -17,6 +17,7 @@ from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
 from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
 from mvista_eval.trials import run_study
+from mvista_sim.tasks import check_instruction
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 
 
@@ -47,7 +48,7 @@ class SuccessRequest:
     """Which scenes, which ways of planning ("all", "full", or names with ; between), which words.
 
     `pairs`: each scene of touch_cube is asked for two colours. `choices` is the method, `best_of`
-    that of `ImagineOptions`.
+    that of `ImagineOptions`. `instruction`: for every scene; None is the scene's own.
     """
 
     task: str
@@ -58,6 +59,7 @@ class SuccessRequest:
     pairs: bool = False
     choices: MethodChoices = AS_CHECKPOINT
     best_of: int = AS_NEEDED
+    instruction: str | None = None
 
 
 def measure(
@@ -74,6 +76,7 @@ def measure(
     return rows, {
         "task": asked.task,
         "pairs": asked.pairs,
+        "instruction": asked.instruction,
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
         "best_of": asked.best_of,
@@ -89,8 +92,13 @@ def jobs(asked: SuccessRequest) -> list[PlanJob]:
     """A job for each scene.
 
     Raises:
-        ConfigError: no such row, or pairs of a task without colours.
+        ConfigError: no such row, pairs of a task without colours, or of one instruction.
+        InstructionError: not one of the task's.
     """
+    if asked.pairs and asked.instruction:
+        raise ConfigError("--pairs chooses two instructions a scene; --instruction is one for all")
+    if asked.instruction:
+        check_instruction(asked.task, asked.instruction)
     if asked.pairs:
         if asked.task != "touch_cube":
             raise ConfigError(
@@ -105,10 +113,9 @@ def jobs(asked: SuccessRequest) -> list[PlanJob]:
     if unknown:
         raise ConfigError(f"no rows {unknown}; there are {list(WAYS)}")
     seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
+    words = (asked.instruction,)
     return [
-        PlanJob(
-            asked.task, seed, asked.checkpoint, ways, choices=asked.choices, best_of=asked.best_of
-        )
+        PlanJob(asked.task, seed, asked.checkpoint, ways, words, asked.choices, asked.best_of)
         for seed in seeds
     ]
 
