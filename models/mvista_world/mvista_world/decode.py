@@ -9,7 +9,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.records import Float32, Float64, UInt8
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
-from mvista_world.config import ModelConfig
+from mvista_world.config import DepthConfig, ModelConfig
 from mvista_world.depth_codec import decode_depth
 from mvista_world.layout import from_grid
 from mvista_world.trajectory import TrajectoryVae, smooth_from
@@ -22,12 +22,27 @@ def decode_views(
 
     Every view and modality is decoded by itself: the autoencoder knows single videos only.
     """
-    maps = from_grid(latents, views)[0].flatten(0, 1)
+    maps = from_grid(latents, views)[0]
+    color = [color_of(decode_map(codec, view[0], compute)) for view in maps]
+    depth_m = [depth_of(decode_map(codec, view[1], compute), config.depth) for view in maps]
+    return np.stack(color), np.stack(depth_m)
+
+
+def decode_map(codec: VideoCodec, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
+    """One map [C, T', h, w] of one view to pixels [T, H, W, 3] in [-1, 1], on the processor."""
     with torch.no_grad(), compute.autocast():
-        pixels = codec.decode(maps).float().unflatten(0, (-1, 2)).cpu()
-    rgb = ((pixels[:, 0].movedim(1, -1) + 1.0) * 127.5).round().clamp(0, 255)
-    depth_m = decode_depth(pixels[:, 1].movedim(1, -1), config.depth)
-    return rgb.to(torch.uint8).numpy(), depth_m.numpy()
+        return codec.decode(latents[None]).float()[0].movedim(0, -1).cpu()
+
+
+def color_of(pixels: torch.Tensor) -> UInt8:
+    """Colour [T, H, W, 3] of a decoded map."""
+    rgb = ((pixels + 1.0) * 127.5).round().clamp(0, 255)
+    return np.asarray(rgb.to(torch.uint8).numpy())
+
+
+def depth_of(pixels: torch.Tensor, depth: DepthConfig) -> Float32:
+    """Depth [T, H, W] (m, 0: none) of a decoded map."""
+    return np.asarray(decode_depth(pixels, depth).numpy())
 
 
 def decode_actions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mvista_interfaces.action import Imagine, InferActions
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core import realtime
@@ -50,7 +51,9 @@ class PlanningNode(HouseNode):
         )
         self._plans = self.create_publisher(JointTrajectory, "inferred/trajectory", qos.STATIC)
         self._show = ImaginedShow(self, self._rig, self._settings.voxel_m)
-        self.create_timer(1.0 / self._settings.playback_hz, self._show.play)
+        # A group of its own: a picture may be decoded in it, and cameras are heard meanwhile.
+        period_s, group = 1.0 / self._settings.playback_hz, MutuallyExclusiveCallbackGroup()
+        self.create_timer(period_s, self._show.play, callback_group=group)
         self._servers = (
             WorkServer(self, Imagine, ACTIONS[0], self._imagine),
             WorkServer(self, InferActions, ACTIONS[1], self._infer),
