@@ -29,6 +29,7 @@ from mvista_core.records import (
     ActionTrajectory,
     CameraFrame,
     Doubt,
+    Float32,
     ImagineOptions,
     InferredPlan,
     JointState,
@@ -47,12 +48,14 @@ from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_source, source_mask
 from mvista_world.gate import check_comparable, judged, likelihood
 from mvista_world.generator import Conditions
+from mvista_world.guidance import Guidance
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.pictures import Pictures, UnreadRollout
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
 from mvista_world.requested_views import RequestedViews, ViewFinder
+from mvista_world.speed import AS_USUAL, Running
 from mvista_world.view_passes import take_views
 
 KEPT_ROLLOUTS = 4
@@ -95,6 +98,7 @@ class WorldModelPlanner:
         self.templates = checkpoint.templates
         self.weights_sha256 = checkpoint.sha256
         self.gated = bool(checkpoint.gate_limits)
+        self.held_bytes = checkpoint.held_bytes()
         self._checkpoint = checkpoint
         self._rig = rig
         self._arm = arm
@@ -103,6 +107,7 @@ class WorldModelPlanner:
         known = [words for template in self.templates for words in instructions.expand(template)]
         with torch.no_grad():
             self._words = checkpoint.text(known)
+        self._guidance = Guidance.of(self.config.sampler, checkpoint.text)
         self._finder = ViewFinder(
             rig, checkpoint.trained_cameras, checkpoint.config, self.compute.device
         )
@@ -136,6 +141,14 @@ class WorldModelPlanner:
         if options.best_of == 1:
             return self._imagine(asked, seed, progress)
         return self._likeliest(asked, seed, options.best_of, progress)
+
+    def latents(self, rollout_id: str) -> Float32:
+        """What a held rollout is on the latent grid [1, C, T', V*h, 2*w] (of the explained views).
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        return np.asarray(self._find(rollout_id).latents.float().cpu().numpy())
 
     def judge(self, rollout_id: str, plan: InferredPlan, progress: Progress) -> tuple[Doubt, ...]:
         """What speaks against a held future and the plan read from it, each number beside the
@@ -248,6 +261,7 @@ class WorldModelPlanner:
                 told,
                 config.sampler,
                 on_step,
+                self._guidance,
             )
         lenses = [camera.intrinsics for camera in views.calibrations]
         pictures = Pictures(checkpoint.codec, latents, lenses, config, compute)
@@ -277,7 +291,7 @@ class WorldModelPlanner:
         return held
 
     def _evidence(self, held: HeldRollout, steps: int, progress: Progress) -> Evidence:
-        """What Eq. 11 explains. It is weighed by pictures where that is asked for, and only then."""
+        """What Eq. 11 explains. It is weighed by pictures only where that is asked for."""
         rollout, literal = held.rollout, self.config.optimisation.literal
         weight = torch.ones(1)
         if steps and not literal:
@@ -366,6 +380,7 @@ def load_planner(
     clock: Clock,
     compute: Compute | None = None,
     choices: MethodChoices | None = None,
+    running: Running = AS_USUAL,
 ) -> WorldModelPlanner:
     """Verify and load a checkpoint folder; `compute` None chooses by what the processor can,
     `choices` None is the checkpoint's own method.
@@ -373,4 +388,5 @@ def load_planner(
     Raises:
         WeightsError: missing, truncated or altered files. ConfigError: a config that does not fit.
     """
-    return WorldModelPlanner(load_checkpoint(checkpoint, compute, choices), rig, arm, clock)
+    loaded = load_checkpoint(checkpoint, compute, choices, running)
+    return WorldModelPlanner(loaded, rig, arm, clock)
