@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_exact_ways_are_exact_and_more_steps_are_nearer(tmp_path: Path) -> None:
-    load = SpeedLoad(write_checkpoint(tmp_path / "checkpoint"), 1, (1, 8), 24)
+    load = SpeedLoad(write_checkpoint(tmp_path / "checkpoint"), 1, (1, 4), 8)
     found = measure_speed(load)
     assert [figure.kept for figure in found.figures] == [True]
     exact = {row["name"]: row for row in found.document["exact"]}
@@ -22,9 +22,9 @@ def test_exact_ways_are_exact_and_more_steps_are_nearer(tmp_path: Path) -> None:
         "plain", "distinct_times", "kept_context", "batched_guidance", "all three"
     ]  # fmt: skip
     rows = {row["name"]: row for row in found.document["solvers"]["rows"]}
-    assert list(rows) == ["euler 1", "euler 8", "unipc 1", "unipc 8"]
+    assert list(rows) == ["euler 1", "euler 4", "unipc 1", "unipc 4"]
     for solver in ("euler", "unipc"):
-        assert 0 < rows[f"{solver} 8"]["largest"] < rows[f"{solver} 1"]["largest"]
+        assert 0 < rows[f"{solver} 4"]["largest"] < rows[f"{solver} 1"]["largest"]
     intervals = {row["name"]: row for row in found.document["guidance_intervals"]["rows"]}
     assert intervals["t in [0, 1]"]["largest"] == 0 < intervals["none"]["largest"]
 

@@ -36,15 +36,24 @@ def apply_speed(
         speed = replace(speed, kept_context=False)
     generator.speed = speed
     if speed.compiled:
-        if reason := why_not_compiled(compute):
-            raise ConfigError(f"compiled blocks: {reason}; switch 'compiled' off")
-        compile_blocks(generator)
+        apply_blocks(generator, compute)
     if speed.tiled_decoding:
         if not isinstance(codec, WanCodec):
             raise ConfigError(
                 "tiled_decoding: tiles are AutoencoderKLWan's; this model's autoencoder has none"
             )
         codec.vae.enable_tiling()
+
+
+def apply_blocks(generator: MultiViewGenerator, compute: Compute) -> None:
+    """`compile_blocks`, where there is what it takes.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if reason := why_not_compiled(compute):
+        raise ConfigError(f"compiled blocks: {reason}; switch 'compiled' off")
+    compile_blocks(generator)
 
 
 def why_not_compiled(compute: Compute) -> str:

@@ -138,11 +138,16 @@ def check_room(needed: Mapping[str, int], free: int, device: str) -> None:
     total = sum(needed.values())
     if not free or total <= free:
         return
-    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in needed.items())
     raise ConfigError(
-        f"weights take {total / 2**30:.1f} GiB ({parts}), {device} has {free / 2**30:.1f} GiB "
+        f"weights take {in_gib(needed)}, {device} has {free / 2**30:.1f} GiB "
         "free: take precision bf16, offload 'blocks' on a card, free the device, or another one"
     )
+
+
+def in_gib(sizes: Mapping[str, int]) -> str:
+    """In words: "12.0 GiB (generator 10.0, vae 2.0)"."""
+    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in sizes.items())
+    return f"{sum(sizes.values()) / 2**30:.1f} GiB ({parts})"
 
 
 def weight_number(config: ModelConfig, compute: Compute, key: str) -> torch.dtype:

@@ -150,6 +150,7 @@ def measured(
         "first_plan": [asdict(stage) for stage in first],
         "stages": [asdict(row) for row in rows],
         "peak_memory_mib": peak_mib,
+        "peak_device_mib": planner.compute.peak_bytes() / 2**20,
     }
     words = [
         f"{len(plans)} plans, mode {sampler.mode}, {compute}",

@@ -27,7 +27,9 @@ from mvista_ros.parameters import declare
 from mvista_world.choices import MethodChoices
 from mvista_world.compute import choose
 from mvista_world.gate import GATE_FILE
+from mvista_world.parts import in_gib
 from mvista_world.planner import load_planner
+from mvista_world.speed import Running, Speed
 
 FIXED = "weights and limits are those that its plans name"
 """Why its parameters do not change at run time."""
@@ -63,7 +65,11 @@ class PlanningNode(HouseNode):
         """What it works on."""
         busy = [name for name, server in zip(ACTIONS, self._servers, strict=True) if server.busy]
         free = f"{self._compute.free_bytes() / 2**30:.1f} GiB"
-        values = (("networks", str(self._compute)), ("memory free", free))
+        values = (
+            ("networks", str(self._compute)),
+            ("weights held", self._weights),
+            ("memory free", free),
+        )
         return Health(message=f"working on {busy[0]}" if busy else "idle", values=values)
 
     def stop(self) -> None:
@@ -75,8 +81,9 @@ class PlanningNode(HouseNode):
         arm, folder = load_arm(self._settings.arm_file), self._settings.checkpoint
         choices = MethodChoices(self._settings.view_mode or None)
         planner = load_planner(
-            Path(folder), self._rig, arm, self.system_clock, self._compute, choices
+            Path(folder), self._rig, arm, self.system_clock, self._compute, choices, self._running()
         )
+        self._weights = in_gib(planner.held_bytes)
         self.get_logger().info(f"weights {planner.weights_sha256} from {folder}; {self._compute}")
         if not planner.gated:
             self.get_logger().warning(
@@ -84,6 +91,11 @@ class PlanningNode(HouseNode):
                 "limits with `mvista eval gate --write`"
             )
         return ExclusivePlanner(planner)
+
+    def _running(self) -> Running:
+        wanted = self._settings
+        speed = Speed(compiled=wanted.compiled, tiled_decoding=wanted.tiled_decoding)
+        return Running(speed, wanted.offload)
 
     def _imagine(self, request: Imagine.Goal, progress: Progress) -> Imagine.Result:
         if not progress("observe", 0.0):

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", type=int, default=50, help="steps that it is held against")
     parser.add_argument("--compiled", action="store_true", help="also blocks by torch.compile")
     parser.add_argument("--precision", default="fp32", help="auto, bf16 or fp32")
+    parser.add_argument("--device", default="cpu", help="auto (a card if any), cpu or cuda:N")
     parser.add_argument("--threads", type=int, default=1, help="0: all cores but one")
     parser.add_argument("--checkpoint", type=Path, default=checkpoint_dir())
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -33,5 +34,6 @@ def run(args: argparse.Namespace) -> int:
         args.compiled,
         args.precision,
         args.threads,
+        args.device,
     )
     return finish(measure_speed(load), args.json)
