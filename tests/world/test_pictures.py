@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def test_pictures_are_the_same_whoever_reads_them_first(planner: WorldModelPlann
     blind = replace(other, depth_m=np.zeros_like(other.depth_m))
     np.testing.assert_array_equal(blind.color, one.color)
     assert not blind.depth_m.any()
+    elsewhere = pickle.loads(pickle.dumps(one))
+    assert type(elsewhere) is Rollout
+    np.testing.assert_array_equal(elsewhere.color, one.color)
 
 
 def test_decoding_is_a_stage_that_can_be_cancelled(planner: WorldModelPlanner) -> None:

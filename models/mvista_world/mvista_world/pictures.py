@@ -119,6 +119,10 @@ class UnreadRollout(Rollout):
         object.__setattr__(self, name, whole)
         return whole
 
+    def __reduce__(self) -> tuple[type[Rollout], tuple[Any, ...]]:
+        # To another process or a file it goes as what it shows.
+        return Rollout, tuple(getattr(self, each.name) for each in fields(Rollout))
+
     def view_color(self, view: int) -> UInt8:
         """See `Rollout.view_color`: decodes no other view."""
         return self.pictures.color(view)
