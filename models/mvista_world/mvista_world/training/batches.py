@@ -71,8 +71,10 @@ class Batch:
     goal: torch.Tensor
 
 
-def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True) -> Sources:
-    """Frozen autoencoders, and every data set's latents, the last of each held out.
+def load_sources(
+    asked: TrainingRequest, compute: Compute, grounded: bool = True, held_out: bool = False
+) -> Sources:
+    """Frozen autoencoders, and every data set's latents without the last of each; or only those.
 
     `grounded` False reads no grounding scenes: not every recipe has them, nor has every data.
     """
@@ -87,7 +89,7 @@ def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True
     def latents(*folders: Path) -> data.LatentSet:
         cache = out / "latents"
         whole = data.load_latents(folders, cache, autoencoder, config, sha, compute, asked.rig)
-        return whole.split(data.held_out(len(whole), HELD_OUT))[0]
+        return whole.split(data.held_out(len(whole), HELD_OUT))[1 if held_out else 0]
 
     video = [latents(folder) for folder in asked.video_folders()]
     scenes = asked.grounding_folders()
