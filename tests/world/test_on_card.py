@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from mvista_core.records import Float64
 from mvista_core.timing import ManualClock
 from mvista_world.compute import choose
 from mvista_world.planner import WorldModelPlanner, load_planner
@@ -25,7 +27,7 @@ ANGLE_RAD = 1e-2
 """Fifteen steps of Adam carry rounding on: milliradians, where the arm moves tenths."""
 
 
-def plan(planner: WorldModelPlanner) -> tuple[np.ndarray, np.ndarray]:
+def plan(planner: WorldModelPlanner) -> tuple[NDArray[np.int_], Float64]:
     """Colour of a rollout and the positions of its plan."""
     seen = make_observation("open the drawer")
     source, *targets = CONFIG.cameras

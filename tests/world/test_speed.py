@@ -14,7 +14,7 @@ from mvista_core.errors import ConfigError
 from mvista_world import compiled
 from mvista_world.codec import StackedCodec, WanCodec
 from mvista_world.compute import choose
-from mvista_world.config import CodecConfig, SamplerConfig, validate
+from mvista_world.config import CodecConfig, SamplerConfig
 from mvista_world.denoise import solve
 from mvista_world.generator import Conditions, KeptContext, MultiViewGenerator
 from mvista_world.guidance import Guidance
@@ -90,9 +90,9 @@ def test_guidance_of_scale_one_is_none() -> None:
     one = imagined(PLAIN, replace(guidance(), scale=1.0))
     torch.testing.assert_close(one, imagined(PLAIN), atol=1e-5, rtol=1e-5)
     assert Guidance.of(SamplerConfig(), lambda _: torch.zeros(1)) is None
-    for bad in ({"guidance": 0.5}, {"guidance_low": 0.8, "guidance_high": 0.2}):
+    for bad in (SamplerConfig(guidance=0.5), SamplerConfig(guidance_low=0.8, guidance_high=0.2)):
         with pytest.raises(ConfigError, match="guidance is 1"):
-            validate(replace(CONFIG, sampler=replace(CONFIG.sampler, **bad)))
+            replace(CONFIG, sampler=bad)
 
 
 def test_nothing_is_kept_where_gradients_are_taken() -> None:

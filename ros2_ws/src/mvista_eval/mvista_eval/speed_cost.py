@@ -17,7 +17,7 @@ import numpy as np
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import ConfigError
 from mvista_core.ports import Clock
-from mvista_core.records import Observation, RigCalibration, Rollout
+from mvista_core.records import Float32, Observation, RigCalibration, Rollout
 from mvista_core.rig import load_rig
 from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_eval.cell import arm_file, rig_file
@@ -88,7 +88,7 @@ class _Bench:
         self._load, self.checkpoint, self._clock = load, checkpoint, clock
         self._observation = _observe(self._rig, self._arm)
 
-    def imagine(self, speed: Speed, sampler: SamplerConfig) -> tuple[Rollout, np.ndarray, float]:
+    def imagine(self, speed: Speed, sampler: SamplerConfig) -> tuple[Rollout, Float32, float]:
         """A rollout, its latents, and the median of its seconds; one more run is apart."""
         self.checkpoint.generator.speed = speed
         config = replace(self.checkpoint.config, sampler=sampler)
@@ -179,8 +179,8 @@ def _intervals(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
 
 def _compared(
     name: str,
-    found: tuple[Rollout, np.ndarray, float],
-    wanted: tuple[Rollout, np.ndarray, float],
+    found: tuple[Rollout, Float32, float],
+    wanted: tuple[Rollout, Float32, float],
 ) -> Setting:
     (rollout, latents, seconds), (other, reference, _) = found, wanted
     return Setting(
