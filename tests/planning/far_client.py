@@ -17,7 +17,7 @@ from mvista_interfaces.msg import ImaginedRollout
 
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action
-from mvista_ros.convert import rollout_from_msg
+from mvista_ros.convert.rollouts import rollout_from_msg
 from mvista_ros.spinning import spinning
 from tests.fakes.noisy_cell import CLOCK, NoisyCell
 

@@ -32,6 +32,7 @@ from mvista_core.records import (
 from mvista_ros import convert
 from mvista_ros.base_node import Health, Level, status_to_msg
 from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
+from mvista_ros.convert.rollouts import rollout_from_msg, rollout_to_msg
 
 pytestmark = pytest.mark.ros
 
@@ -236,8 +237,8 @@ def test_rollouts_survive_compression_depth_to_the_millimetre() -> None:
         4,
         10**18,
     )
-    message = _across_the_wire(convert.rollout_to_msg(rollout, "piper_base"))
-    back = convert.rollout_from_msg(message, seed=4)
+    message = _across_the_wire(rollout_to_msg(rollout, "piper_base"))
+    back = rollout_from_msg(message, seed=4)
     np.testing.assert_allclose(back.color.astype(int), rollout.color, atol=4)
     np.testing.assert_allclose(back.depth_m, rollout.depth_m, atol=HALF_MM_M)
     np.testing.assert_allclose(back.base_from_camera, poses, atol=ROTATION_TOLERANCE)
@@ -254,11 +255,11 @@ def test_rollouts_survive_compression_depth_to_the_millimetre() -> None:
     whole = message.depth[3].data
     message.depth[3].data = whole[: len(whole) // 2]
     with pytest.raises(errors.ObservationError, match="rollout id: a depth image of"):
-        convert.rollout_from_msg(message)
+        rollout_from_msg(message)
     message.depth[3].data = whole
     message.color.pop()
     with pytest.raises(errors.ObservationError, match="need 6 each"):
-        convert.rollout_from_msg(message)
+        rollout_from_msg(message)
 
 
 def _all_errors(kind: type[errors.MvistaError]) -> list[type[errors.MvistaError]]:

@@ -19,9 +19,9 @@ from mvista_ros.convert import (
     cloud_to_msg,
     color_to_msg,
     optical_frame,
-    rollout_to_msg,
     transform_to_msg,
 )
+from mvista_ros.convert.rollouts import rollout_to_msg
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 
 
