@@ -17,7 +17,7 @@ from mvista_world.compute import choose
 from mvista_world.config import CodecConfig, SamplerConfig
 from mvista_world.denoise import solve
 from mvista_world.generator import Conditions, KeptContext, MultiViewGenerator
-from mvista_world.guidance import Guidance
+from mvista_world.guidance import WordGuidance
 from mvista_world.offload import check_offload, offload_blocks
 from mvista_world.parts import split_bytes
 from mvista_world.solvers import make_solver
@@ -39,13 +39,13 @@ def conditions(samples: int = 1) -> Conditions:
     ).expand(samples)
 
 
-def guidance(low: float = 0.0, high: float = 1.0) -> Guidance:
-    return Guidance(5.0, low, high, torch.zeros(1, CONFIG.text.max_tokens, CONFIG.text.hidden))
+def guidance(low: float = 0.0, high: float = 1.0) -> WordGuidance:
+    return WordGuidance(5.0, low, high, torch.zeros(1, CONFIG.text.max_tokens, CONFIG.text.hidden))
 
 
 def imagined(
     speed: Speed,
-    guided: Guidance | None = None,
+    guided: WordGuidance | None = None,
     change: Callable[[MultiViewGenerator], None] = lambda _: None,
 ) -> torch.Tensor:
     generator = make_generator()
@@ -89,7 +89,7 @@ def test_outside_of_its_interval_nothing_is_guided() -> None:
 def test_guidance_of_scale_one_is_none() -> None:
     one = imagined(PLAIN, replace(guidance(), scale=1.0))
     torch.testing.assert_close(one, imagined(PLAIN), atol=1e-5, rtol=1e-5)
-    assert Guidance.of(SamplerConfig(), lambda _: torch.zeros(1)) is None
+    assert WordGuidance.of(SamplerConfig(), lambda _: torch.zeros(1)) is None
     for bad in (SamplerConfig(guidance=0.5), SamplerConfig(guidance_low=0.8, guidance_high=0.2)):
         with pytest.raises(ConfigError, match="guidance is 1"):
             replace(CONFIG, sampler=bad)

@@ -139,15 +139,13 @@ def measure_cost(
     if compiled:
         apply_blocks(generator, compute)
     forward_s, guided_s, step_s = map(measuring.seconds, (forward, guided, step))
-    encode_s, decode_s = _coding(config, measuring)
     return BackboneCost(
         sum(p.numel() for p in generator.parameters()),
         len(clean),
         forward_s,
         guided_s,
         step_s,
-        encode_s,
-        decode_s,
+        *_coding(config, measuring),
         forward_flop,
         block_flop,
         step_flop,

@@ -9,9 +9,9 @@ from mvista_core.arm import ArmModel
 from mvista_core.records import Float32, Float64, UInt8
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
-from mvista_world.config import DepthConfig, ModelConfig
-from mvista_world.depth_codec import decode_depth
+from mvista_world.config import ModelConfig
 from mvista_world.layout import from_grid
+from mvista_world.pictures import color_of, decode_map, depth_of
 from mvista_world.trajectory import TrajectoryVae, smooth_from
 
 
@@ -26,23 +26,6 @@ def decode_views(
     color = [color_of(decode_map(codec, view[0], compute)) for view in maps]
     depth_m = [depth_of(decode_map(codec, view[1], compute), config.depth) for view in maps]
     return np.stack(color), np.stack(depth_m)
-
-
-def decode_map(codec: VideoCodec, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
-    """One map [C, T', h, w] of one view to pixels [T, H, W, 3] in [-1, 1], on the processor."""
-    with torch.no_grad(), compute.autocast():
-        return codec.decode(latents[None]).float()[0].movedim(0, -1).cpu()
-
-
-def color_of(pixels: torch.Tensor) -> UInt8:
-    """Colour [T, H, W, 3] of a decoded map."""
-    rgb = ((pixels + 1.0) * 127.5).round().clamp(0, 255)
-    return np.asarray(rgb.to(torch.uint8).numpy())
-
-
-def depth_of(pixels: torch.Tensor, depth: DepthConfig) -> Float32:
-    """Depth [T, H, W] (m, 0: none) of a decoded map."""
-    return np.asarray(decode_depth(pixels, depth).numpy())
 
 
 def decode_actions(

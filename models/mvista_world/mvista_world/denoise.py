@@ -11,7 +11,7 @@ import torch
 from mvista_world.config import SamplerConfig
 from mvista_world.flow import known_latents
 from mvista_world.generator import Conditions, MultiViewGenerator
-from mvista_world.guidance import Guidance, GuidedVelocity
+from mvista_world.guidance import GuidedVelocity, WordGuidance
 from mvista_world.layout import clean_mask
 from mvista_world.solvers import Solver, make_solver
 from mvista_world.view_passes import ViewPass, put_views, take_views
@@ -27,7 +27,7 @@ def solve_views(
     told: Sequence[Conditions],
     sampler: SamplerConfig,
     on_step: Callable[[int, float], bool],
-    guidance: Guidance | None = None,
+    guidance: WordGuidance | None = None,
 ) -> torch.Tensor:
     """All views, run by run; `given`, `noise` and what is returned are [B, C, T, V*h, M*w].
 
@@ -61,7 +61,7 @@ def solve(
     noise: torch.Tensor,
     solver: Solver,
     on_step: Step | None = None,
-    guidance: Guidance | None = None,
+    guidance: WordGuidance | None = None,
 ) -> torch.Tensor:
     """From t = 1 to 0. `given` [B, C, T, V*h, M*w] holds the known latents.
 

@@ -17,7 +17,7 @@ from mvista_world.text import NO_WORDS, TextEncoder
 
 
 @dataclass(frozen=True)
-class Guidance:
+class WordGuidance:
     """Scale, the noise levels [low, high] where it is applied, features [1, n, C] of no words."""
 
     scale: float
@@ -26,7 +26,7 @@ class Guidance:
     empty: torch.Tensor
 
     @staticmethod
-    def of(sampler: SamplerConfig, text: TextEncoder) -> Guidance | None:
+    def of(sampler: SamplerConfig, text: TextEncoder) -> WordGuidance | None:
         """As a sampler says; None where it guides nothing.
 
         Raises:
@@ -36,7 +36,7 @@ class Guidance:
             return None
         low, high = sampler.guidance_low, sampler.guidance_high
         with torch.no_grad():
-            return Guidance(sampler.guidance, low, high, text([NO_WORDS]))
+            return WordGuidance(sampler.guidance, low, high, text([NO_WORDS]))
 
 
 class GuidedVelocity:
@@ -47,7 +47,7 @@ class GuidedVelocity:
         generator: MultiViewGenerator,
         clean: torch.Tensor,
         told: Conditions,
-        guidance: Guidance | None,
+        guidance: WordGuidance | None,
     ) -> None:
         self._generator, self._guidance = generator, guidance
         self._told = _Asked(generator, clean, told)

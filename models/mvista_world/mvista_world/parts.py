@@ -15,7 +15,7 @@ from torch import nn
 from mvista_core.errors import ConfigError
 from mvista_core.machine import available_memory
 from mvista_world.codec import StackedCodec, VideoCodec, WanCodec
-from mvista_world.compute import PROCESSOR, Compute
+from mvista_world.compute import BESIDE, Compute
 from mvista_world.config import ModelConfig
 from mvista_world.folder import (
     DIFFUSION,
@@ -176,7 +176,7 @@ def load_generator(
     load_into(
         generator,
         generator_weights(folder),
-        compute.device if offload == RESIDENT else torch.device(PROCESSOR),
+        compute.device if offload == RESIDENT else BESIDE,
         lambda key: weight_number(config, compute, key),
         f"{folder / TRANSFORMER} and additions",
     )

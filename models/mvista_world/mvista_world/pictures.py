@@ -19,8 +19,8 @@ import torch
 from mvista_core.records import Float32, Intrinsics, Rollout, UInt8
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
-from mvista_world.config import ModelConfig
-from mvista_world.decode import color_of, decode_map, depth_of
+from mvista_world.config import DepthConfig, ModelConfig
+from mvista_world.depth_codec import decode_depth
 from mvista_world.layout import from_grid
 
 COLOR, DEPTH = 0, 1
@@ -126,3 +126,20 @@ class UnreadRollout(Rollout):
     def view_color(self, view: int) -> UInt8:
         """See `Rollout.view_color`: decodes no other view."""
         return self.pictures.color(view)
+
+
+def decode_map(codec: VideoCodec, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
+    """One map [C, T', h, w] of one view to pixels [T, H, W, 3] in [-1, 1], on the processor."""
+    with torch.no_grad(), compute.autocast():
+        return codec.decode(latents[None]).float()[0].movedim(0, -1).cpu()
+
+
+def color_of(pixels: torch.Tensor) -> UInt8:
+    """Colour [T, H, W, 3] of a decoded map."""
+    rgb = ((pixels + 1.0) * 127.5).round().clamp(0, 255)
+    return np.asarray(rgb.to(torch.uint8).numpy())
+
+
+def depth_of(pixels: torch.Tensor, depth: DepthConfig) -> Float32:
+    """Depth [T, H, W] (m, 0: none) of a decoded map."""
+    return np.asarray(decode_depth(pixels, depth).numpy())

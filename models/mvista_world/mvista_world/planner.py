@@ -48,7 +48,7 @@ from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_source, source_mask
 from mvista_world.gate import check_comparable, judged, likelihood
 from mvista_world.generator import Conditions
-from mvista_world.guidance import Guidance
+from mvista_world.guidance import WordGuidance
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.pictures import Pictures, UnreadRollout
@@ -107,7 +107,7 @@ class WorldModelPlanner:
         known = [words for template in self.templates for words in instructions.expand(template)]
         with torch.no_grad():
             self._words = checkpoint.text(known)
-        self._guidance = Guidance.of(self.config.sampler, checkpoint.text)
+        self._guidance = WordGuidance.of(self.config.sampler, checkpoint.text)
         self._finder = ViewFinder(
             rig, checkpoint.trained_cameras, checkpoint.config, self.compute.device
         )
