@@ -105,11 +105,6 @@ def choose(
     return Compute(where, dtype, torch.get_num_threads(), native)
 
 
-def choose_for_training(threads: int | None = None) -> Compute:
-    """What the generator trains on: a CUDA card where there is one, else the processor."""
-    return choose(device=AUTO, threads=threads)
-
-
 def _device(name: str) -> torch.device:
     if name == AUTO:
         return torch.device(CARD if torch.cuda.is_available() else PROCESSOR)
