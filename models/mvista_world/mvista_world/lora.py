@@ -17,7 +17,7 @@ from torch import nn
 
 from mvista_core import weights
 from mvista_core.errors import WeightsError
-from mvista_world.folder import BACKBONE_KEYS, DIFFUSION, TRANSFORMER
+from mvista_world.folder import ADDITIONS, BACKBONE_KEYS, DIFFUSION, TRANSFORMER, is_added
 from mvista_world.shards import read_header, read_tensors, stored_weights
 
 LORA = "lora"
@@ -117,11 +117,11 @@ def check_base(folder: Path, base: Path) -> LoraFacts:
     return facts
 
 
-def start_from_adapters(generator: nn.Module, folder: Path, base: Path, rank: int) -> None:
-    """Fill the generator's adapters with those of an earlier run.
+def check_rank(folder: Path, base: Path, rank: int) -> None:
+    """Refuse to go on from adapters that are not of this backbone and rank.
 
     Raises:
-        WeightsError: they are of another backbone, another rank or other layers.
+        WeightsError: they are not; see `check_base`.
     """
     facts = check_base(folder, base)
     if facts.rank != rank:
@@ -129,8 +129,21 @@ def start_from_adapters(generator: nn.Module, folder: Path, base: Path, rank: in
             f"{folder / FILE} has rank {facts.rank}, asked for is {rank}: ranks cannot be changed; "
             f"give --lora {facts.rank}, or merge it (`mvista model merge`) and start from that"
         )
+
+
+def start_from_adapters(generator: nn.Module, folder: Path) -> None:
+    """Fill the generator's adapters, and what is added to it, with those of an earlier run.
+
+    Raises:
+        WeightsError: they are of other layers.
+    """
     found = dict(read_tensors(read_header(folder / FILE)))
-    own = {plain_key(k): p for k, p in generator.named_parameters() if is_adapter(k)}
+    found |= dict(read_tensors(stored_weights(folder, ADDITIONS)))
+    own = {
+        plain_key(key): parameter
+        for key, parameter in generator.named_parameters()
+        if is_adapter(key) or is_added(key)
+    }
     if own.keys() != found.keys():
         raise WeightsError(f"{folder / FILE} is of other layers than this model's; see --adapter")
     with torch.no_grad():

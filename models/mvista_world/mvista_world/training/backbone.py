@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 from torch import nn
@@ -25,6 +26,7 @@ from mvista_world.compute import AUTO, CARD, PROCESSOR, Compute, choose
 from mvista_world.config import FUSION, ModelConfig
 from mvista_world.config_file import load_config
 from mvista_world.folder import BACKBONE, FLAT, TRAJECTORY, TRANSFORMER, VAE, recognise
+from mvista_world.lora import check_rank
 from mvista_world.parts import is_wan, load_codec, load_text
 from mvista_world.training import data
 from mvista_world.training.batches import LATENTS, Batch, Sources, draw_batch, read_sources
@@ -79,10 +81,10 @@ def run(asked: TrainingRequest) -> None:
         InstructionError: words of the data that were never encoded.
     """
     job = _begin(asked)
-    sources = _sources(job)
     asked, tuning, compute = job.asked, job.tuning, job.compute
     words = load_text(job.start, asked.config, choose("fp32"))
-    told = KnownWords(words, _said(sources), compute.device)
+    told = KnownWords(words, data.instructions_of(asked.video_folders()), compute.device)
+    sources = _sources(job)
     torch.manual_seed(tuning.seed)
     networks = Tuned(load_tuned(job.start, asked.config, tuning, compute, asked.adapter), told)
     split(networks, job.ranks, compute)
@@ -96,8 +98,9 @@ def _begin(asked: TrainingRequest) -> Job:
     """All that can be refused is refused here, before anything is computed or written."""
     tuning, start = tuning_of(asked), _start_of(asked)
     asked = replace(asked, config=_config_of(asked, start))
-    device = _device(asked.device)
-    compute = choose(device=device, threads=asked.threads)
+    if asked.adapter is not None:
+        check_rank(asked.adapter, start, tuning.lora_rank)
+    compute = choose(device=_device(asked.device), threads=asked.threads)
     if not compute.on_processor:
         torch.cuda.set_device(compute.device)
     accelerator = Accelerator(cpu=compute.on_processor, mixed_precision=compute.mixed_precision)
@@ -111,7 +114,13 @@ def _begin(asked: TrainingRequest) -> Job:
     )
     settings = hashlib.sha256(repr(tuning).encode()).hexdigest()
     ranks.require_alike(
-        {"data": identity.data, "start folder": identity.start, "settings": settings}
+        {
+            "data": identity.data,
+            "start folder": identity.start,
+            "trajectory": identity.trajectory,
+            "adapter": identity.adapter,
+            "settings": settings,
+        }
     )
     tuning.micro_batches(ranks.world)
     free = compute.free_bytes() // (ranks.here if compute.on_processor else 1)
@@ -180,7 +189,7 @@ def _device(name: str) -> str:
 
 
 def trajectory_file(asked: TrainingRequest) -> Path:
-    """`mvista train trajectory`'s of the same `out`, where there is one; else the start folder's."""
+    """`mvista train trajectory`'s of the same `out`, where there is one; else `start`'s."""
     own = asked.out / f"{TRAJECTORY}.safetensors"
     return own if own.is_file() or asked.start is None else asked.start / own.name
 
@@ -207,11 +216,6 @@ def _sources(job: Job) -> Sources:
     data.fill_cache(folders, cache, codec, asked.config, sha, compute, share)
     ranks.wait()
     return read_sources(asked, codec, sha, trajectory, compute, grounded=False)
-
-
-def _said(sources: Sources) -> list[str]:
-    found = [*sources.video, *([sources.held_out] if sources.held_out else [])]
-    return sorted({row[0] for part in found for row in part.instructions})
 
 
 def tune(networks: Tuned, average: EMAModel | None, sources: Sources, job: Job) -> None:
@@ -280,7 +284,8 @@ def _part_loss(
         # Tensors by themselves: FSDP looks for them in what a module returns.
         return loss.total, {key: value.detach() for key, value in loss.shown.items()}
 
-    with job.accelerator.autocast():
+    # Uncached: narrowed copies of all weights would be held until the forward ends.
+    with job.accelerator.autocast(AutocastKwargs(cache_enabled=False)):
         total, seen = networks(work)
     views = shown.cameras.views
     return StepLoss(

@@ -96,6 +96,16 @@ def load_shard(path: Path) -> Shard:
     return Shard(color, depth, actions.astype(np.float32), rows, **of_views)
 
 
+def instructions_of(folders: Sequence[Path]) -> list[str]:
+    """Every sentence of the folders' shards, once each; no picture is read."""
+    found: set[str] = set()
+    for path in shard_paths(folders):
+        with np.load(path) as stored:
+            name = "instruction" if "instruction" in stored else "instructions"
+            found |= {str(word) for word in stored[name].flat}
+    return sorted(found)
+
+
 def require_one_rig(path: Path) -> None:
     """Refuse a shard whose episodes have cameras of their own, for what knows one rig only.
 

@@ -295,7 +295,7 @@ def _misled(instructions: list[str], wrong: torch.Tensor) -> list[str]:
     head reads the words instead of the rollout. When they may be wrong, z has to decide, so that
     Eq. 11 has a gradient to follow, and what is shown at little noise has to be looked at.
     """
-    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(known))]
+    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(instructions))]
 
 
 def _goal_logits(networks: Speaking, hidden: torch.Tensor) -> torch.Tensor:

@@ -20,9 +20,9 @@ from mvista_world.training.tuning import Tuning
 
 STEP_BYTES = 4
 """An optimiser counts each parameter's steps in a float32."""
-KEPT_D, KEPT_FFN = 30, 3
-"""Numbers that autograd keeps of one token in one block, in units of d and of the feed-forward
-width: an upper bound of what is counted with fusion and style, in float32 and with adapters."""
+KEPT_D, KEPT_FFN, KEPT_FUSION = 30, 2, 68
+"""Numbers that autograd keeps of one token in one block, in units of d, of the feed-forward width
+and of the fusion modules' widths: an upper bound of what is counted in float32, where most is."""
 RESERVED = 3 << 29
 """1.5 GiB: the CUDA context, the libraries' work spaces, what the allocator cannot use."""
 
@@ -51,9 +51,7 @@ class Budget:
         return {name: size for name, size in found.items() if size}
 
 
-def budget_of(
-    config: ModelConfig, tuning: Tuning, processes: int, compute: Compute, reserved: int = RESERVED
-) -> Budget:
+def budget_of(config: ModelConfig, tuning: Tuning, processes: int, compute: Compute) -> Budget:
     """Of the process that holds most: the first."""
     generator = shaped(config, tuning)
     number = number_of(config, tuning, compute)
@@ -66,8 +64,9 @@ def budget_of(
         optimiser=sum(_optimiser(tuning.optimiser, own[key]) for key in moved),
         average=gradients if tuning.average else 0,
         gathered=_gathered(generator, number) if processes > 1 else 0,
-        activations=activation_bytes(config, tuning, compute),
-        reserved=reserved,
+        activations=activation_bytes(config, tuning, compute)
+        + _narrowed(generator, number, compute),
+        reserved=0 if compute.on_processor else RESERVED,
     )
 
 
@@ -86,6 +85,17 @@ def _optimiser(name: str, parameter: torch.Tensor) -> int:
     return STEP_BYTES + 4 * (count // parameter.shape[-1] + count // parameter.shape[-2])
 
 
+def _narrowed(generator: nn.Module, number: Callable[[str], torch.dtype], compute: Compute) -> int:
+    """The copies in the computing format of one block's wider weights, which its own backward pass
+    keeps."""
+    size = compute.dtype.itemsize
+    return sum(
+        size * parameter.numel()
+        for key, parameter in generator.named_parameters()
+        if ".blocks.0." in key and number(key).itemsize > size
+    )
+
+
 def _gathered(generator: nn.Module, number: Callable[[str], torch.dtype]) -> int:
     block = rest = block_gradients = rest_gradients = 0
     for key, parameter in generator.named_parameters():
@@ -101,13 +111,15 @@ def _gathered(generator: nn.Module, number: Callable[[str], torch.dtype]) -> int
 def activation_bytes(config: ModelConfig, tuning: Tuning, compute: Compute) -> int:
     """At most, of `micro_batch` samples of as many views as a step may have."""
     rows, columns = config.token_grid
-    tokens = max(tuning.view_counts) * config.latent_frames * rows * 2 * columns
-    d, ffn = config.inner_dim, config.transformer.ffn_dim
-    inside = tokens * (KEPT_D * d + KEPT_FFN * ffn)
-    layers = config.transformer.num_layers
-    kept = layers * tokens * d + inside if tuning.checkpointing else layers * inside
-    # In bf16 a part of it is bf16; norms and modulation keep float32.
-    return tuning.micro_batch * kept * (4 if compute.dtype == torch.float32 else 3)
+    views = max(tuning.view_counts)
+    tokens = views * config.latent_frames * rows * 2 * columns
+    t, modality, view = config.transformer, config.cross_modality, config.cross_view
+    fusion = (modality.width if modality else 0) + (view.width * max(views - 1, 1) if view else 0)
+    each = KEPT_D * config.inner_dim + KEPT_FFN * t.ffn_dim + KEPT_FUSION * fusion
+    inside = 4 * tokens * each
+    before = t.num_layers * tokens * config.inner_dim * compute.dtype.itemsize
+    kept = before + inside if tuning.checkpointing else t.num_layers * inside
+    return tuning.micro_batch * kept
 
 
 def check_card(budget: Budget, free: int, device: str) -> None:

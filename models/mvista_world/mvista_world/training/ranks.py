@@ -61,10 +61,11 @@ class Ranks:
             differing = [name for name, value in found[0].items() if other.get(name) != value]
             if differing:
                 name = differing[0]
+                theirs, ours = (str(of.get(name, ""))[:12] for of in (other, found[0]))
                 raise ConfigError(
-                    f"rank {rank} has {name} {other.get(name, '')[:12]}, rank 0 {found[0][name][:12]}"
-                    f" ({len(differing)} of {list(found[0])} differ): all ranks train one model on "
-                    "one data set; give every machine the same files and options"
+                    f"rank {rank} has {name} {theirs}, rank 0 {ours} ({len(differing)} of "
+                    f"{list(found[0])} differ): all ranks train one model on one data set; give "
+                    "every machine the same files and options"
                 )
 
     def _from_all(self, mine: dict[str, object]) -> list[dict[str, object]]:

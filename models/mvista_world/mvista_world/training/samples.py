@@ -9,13 +9,12 @@ import torch
 
 from mvista_core.records import UInt8
 from mvista_world.cameras import camera_matrices
-from mvista_world.compute import Compute
+from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
-from mvista_world.decode import decode_views
 from mvista_world.denoise import solve
 from mvista_world.encode import source_mask
 from mvista_world.generator import Conditions
-from mvista_world.layout import to_grid
+from mvista_world.layout import from_grid, to_grid
 from mvista_world.parts import load_codec
 from mvista_world.solvers import make_solver
 from mvista_world.training.data import LatentSet
@@ -23,6 +22,8 @@ from mvista_world.training.event_files import sheet
 from mvista_world.training.tuned import Tuned
 from mvista_world.views import ViewCameras
 
+ROOM = 6 << 30
+"""Bytes that the autoencoder takes to decode on a card: 2.8 GB of weights, and its frames."""
 STEPS = 10
 """Solver steps of a sample: enough to see by, not the planner's."""
 
@@ -55,10 +56,18 @@ def imagine_episode(
 def picture(
     truth: torch.Tensor, imagined: torch.Tensor, start: Path, config: ModelConfig, compute: Compute
 ) -> UInt8:
-    """Both decoded by the autoencoder of `start`, which is let go again."""
+    """The colours of both decoded by the autoencoder of `start`, which is let go again: on the
+    card, where training leaves it room, or on the processor."""
+    if not compute.on_processor:
+        torch.cuda.empty_cache()
+        if compute.free_bytes() < ROOM:
+            compute = choose("fp32")
     codec = load_codec(start, config, compute)
     views = truth.shape[3] // config.latent_size[0]
-    films = [
-        decode_views(codec, latents, views, config, compute)[0] for latents in (truth, imagined)
-    ]
+    films = []
+    for latents in (truth, imagined):
+        colour = from_grid(latents, views)[0, :, 0].to(compute.device)
+        with torch.no_grad():
+            pixels = codec.decode(colour).cpu().movedim(1, -1)
+        films.append(((pixels + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy())
     return sheet(films[0], films[1])

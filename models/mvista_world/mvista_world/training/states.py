@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,8 @@ class Together:
                 shutil.rmtree(left)
             partial.mkdir()
         self._ranks.wait()
-        dcp.save(_tensors(parts), checkpoint_id=partial, no_dist=not dist.is_initialized())
+        with _quietly():
+            dcp.save(_tensors(parts), checkpoint_id=partial, no_dist=not dist.is_initialized())
         self._ranks.wait()
         if self.leads:
             average = parts.get("average")
@@ -76,7 +79,8 @@ class Together:
             about = json.loads((found[-1] / ABOUT).read_text(encoding="utf-8"))
             require_own(run, about.get("key"))
             tensors = _tensors(parts)
-            dcp.load(tensors, checkpoint_id=found[-1], no_dist=not dist.is_initialized())
+            with _quietly():
+                dcp.load(tensors, checkpoint_id=found[-1], no_dist=not dist.is_initialized())
         except (OSError, ValueError, KeyError, dcp.api.CheckpointException) as error:
             raise ConfigError(
                 f"{found[-1]} cannot be gone on from ({error}); remove it, or take --restart"
@@ -88,6 +92,14 @@ class Together:
         if isinstance(average, EMAModel):
             average.optimization_step = int(about[AVERAGED])
         return int(about["step"])
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """One process is what was meant: torch warns of it at every state."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        yield
 
 
 def _states(run: Run) -> Path:

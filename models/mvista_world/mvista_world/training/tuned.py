@@ -59,8 +59,10 @@ class Tuned(nn.Module):
         return work(self)
 
 
-def number_of(config: ModelConfig, tuning: Tuning, compute: Compute) -> Callable[[str], torch.dtype]:
-    """In which numbers a weight is held: float32 what is trained, as a planner holds it the rest."""
+def number_of(
+    config: ModelConfig, tuning: Tuning, compute: Compute
+) -> Callable[[str], torch.dtype]:
+    """In which numbers a weight is held: float32 what is trained, the rest as in a planner."""
 
     def number(key: str) -> torch.dtype:
         if not tuning.lora_rank or is_added(key) or is_adapter(key):
@@ -83,7 +85,7 @@ def load_tuned(
     """The generator of a folder on its device, what is trained marked.
 
     Raises:
-        WeightsError: it is not whole or does not fit; an earlier `adapter` of another rank or base.
+        WeightsError: it is not whole or does not fit; an earlier `adapter` of other layers.
     """
     with init_empty_weights():
         generator = MultiViewGenerator(config)
@@ -94,7 +96,7 @@ def load_tuned(
     generator.to(compute.device)
     _marked(generator, tuning)
     if adapter is not None:
-        start_from_adapters(generator, adapter, start, tuning.lora_rank)
+        start_from_adapters(generator, adapter)
     if tuning.checkpointing:
         generator.backbone.enable_gradient_checkpointing()
     return generator
@@ -120,9 +122,7 @@ def split(networks: Tuned, ranks: Ranks, compute: Compute) -> None:
     fully_shard(networks, mesh=mesh)
 
 
-def whole_weights(
-    networks: Tuned, average: EMAModel | None
-) -> Iterator[tuple[str, torch.Tensor]]:
+def whole_weights(networks: Tuned, average: EMAModel | None) -> Iterator[tuple[str, torch.Tensor]]:
     """The generator's tensors by its keys (adapters by their `plain_key`s), on the processor, one
     after another: the average of what is trained, if one is kept. All processes have to iterate.
     """

@@ -114,6 +114,4 @@ def _write_lora(
     shutil.copyfile(trajectory, out / f"{TRAJECTORY}.safetensors")
     cameras = cameras_of(asked.video_folders(), asked)
     save_config(asked.config, asked.templates(), out / weights.CONFIG, cameras)
-    weights.write_manifest(
-        out, [*names, FILE, f"{TRAJECTORY}.safetensors", weights.CONFIG]
-    )
+    weights.write_manifest(out, [*names, FILE, f"{TRAJECTORY}.safetensors", weights.CONFIG])

@@ -47,11 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     extras = ", ".join(field.name for field in fields(Extras))
     without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"
     parser.add_argument("--without", default="", help=without)
-    parser.add_argument("--device", default=TrainingRequest.device, help="generator: auto, cpu, cuda")
+    parser.add_argument(
+        "--device", default=TrainingRequest.device, help="generator: auto, cpu, cuda"
+    )
     wan = "generator of a preset of Wan's size"
     shipped = ", ".join(PROFILES)
     parser.add_argument("--profile", help=f"{wan}: {shipped}, or a file like theirs")
-    parser.add_argument("--lora", type=int, metavar="RANK", help=f"{wan}: adapters, not all weights")
+    parser.add_argument(
+        "--lora", type=int, metavar="RANK", help=f"{wan}: adapters, not all weights"
+    )
     parser.add_argument("--adapter", type=Path, help=f"{wan}: an earlier OUT/lora to go on from")
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
