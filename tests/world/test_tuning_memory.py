@@ -20,11 +20,10 @@ from mvista_world.config import (
     preset,
 )
 from mvista_world.generator import MultiViewGenerator
-from mvista_world.lora import add_adapters
 from mvista_world.training import backbone
 from mvista_world.training.loop import trained
 from mvista_world.training.memory import Budget, activation_bytes, budget_of, check_card
-from mvista_world.training.tuned import Tuned, load_tuned
+from mvista_world.training.tuned import Tuned, load_tuned, mark_trained
 from mvista_world.training.tuning import PROFILES, Tuning, load_tuning
 from tests.world.tuning import CONFIG, make_place, velocity_of
 
@@ -67,7 +66,7 @@ def test_the_arithmetic_is_what_is_counted(start: Path, tuning: Tuning, precisio
 
 WIDE = replace(
     CONFIG,
-    window=ModelWindow(96, 96, 2),
+    window=ModelWindow(96, 96, 1),
     transformer=replace(CONFIG.transformer, attention_head_dim=128, ffn_dim=1194),
     cross_modality=CrossModalityConfig(64, 2),
     cross_view=CrossViewConfig(64, 2, 8),
@@ -82,9 +81,7 @@ def test_activations_are_at_most_what_is_said_and_not_far_below(
     checkpointing: bool, rank: int
 ) -> None:
     tuning = Tuning(lora_rank=rank, checkpointing=checkpointing, view_counts=(3,))
-    generator = MultiViewGenerator(WIDE)
-    if rank:
-        add_adapters(generator, rank, rank)
+    generator = mark_trained(MultiViewGenerator(WIDE), tuning)
     if checkpointing:
         generator.backbone.enable_gradient_checkpointing()
     own = {p.untyped_storage().data_ptr() for p in generator.parameters()}

@@ -8,7 +8,6 @@ there are changes neither samples nor noise.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import nn
 
 from mvista_core import weights
 from mvista_core.errors import ConfigError
-from mvista_world.compute import AUTO, CARD, PROCESSOR, Compute, choose
+from mvista_world.compute import Compute, choose, own_card
 from mvista_world.config import FUSION, ModelConfig
 from mvista_world.config_file import load_config
 from mvista_world.folder import BACKBONE, FLAT, TRAJECTORY, TRANSFORMER, VAE, recognise
@@ -100,9 +99,8 @@ def _begin(asked: TrainingRequest) -> Job:
     asked = replace(asked, config=_config_of(asked, start))
     if asked.adapter is not None:
         check_rank(asked.adapter, start, tuning.lora_rank)
-    compute = choose(device=_device(asked.device), threads=asked.threads)
-    if not compute.on_processor:
-        torch.cuda.set_device(compute.device)
+    compute = choose(device=own_card(asked.device), threads=asked.threads)
+    compute.take_card()
     accelerator = Accelerator(cpu=compute.on_processor, mixed_precision=compute.mixed_precision)
     ranks = Ranks.joined()
     identity = Identity(
@@ -178,14 +176,6 @@ def _config_of(asked: TrainingRequest, start: Path) -> ModelConfig:
             "--without cannot take out of it; make the folder without (`mvista model make-random`)"
         )
     return found
-
-
-def _device(name: str) -> str:
-    """This process's own of several cards: `torchrun` numbers the processes of a machine."""
-    if name == AUTO:
-        name = CARD if torch.cuda.is_available() else PROCESSOR
-    local = os.environ.get("LOCAL_RANK")
-    return f"{CARD}:{local}" if name == CARD and local is not None else name
 
 
 def trajectory_file(asked: TrainingRequest) -> Path:

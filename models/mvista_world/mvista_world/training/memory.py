@@ -20,9 +20,10 @@ from mvista_world.training.tuning import Tuning
 
 STEP_BYTES = 4
 """An optimiser counts each parameter's steps in a float32."""
-KEPT_D, KEPT_FFN, KEPT_FUSION = 30, 2, 68
-"""Numbers that autograd keeps of one token in one block, in units of d, of the feed-forward width
-and of the fusion modules' widths: an upper bound of what is counted in float32, where most is."""
+KEPT_D, KEPT_FFN, KEPT_MODALITY, KEPT_VIEW = 30, 2, 30, 13
+"""Numbers that autograd keeps of one token in one block, in units of d, of the feed-forward width,
+of cross-modality's width, and of cross-view's for each sample and other view: upper bounds of what
+is counted in float32, where most is."""
 RESERVED = 3 << 29
 """1.5 GiB: the CUDA context, the libraries' work spaces, what the allocator cannot use."""
 
@@ -114,8 +115,11 @@ def activation_bytes(config: ModelConfig, tuning: Tuning, compute: Compute) -> i
     views = max(tuning.view_counts)
     tokens = views * config.latent_frames * rows * 2 * columns
     t, modality, view = config.transformer, config.cross_modality, config.cross_view
-    fusion = (modality.width if modality else 0) + (view.width * max(views - 1, 1) if view else 0)
-    each = KEPT_D * config.inner_dim + KEPT_FFN * t.ffn_dim + KEPT_FUSION * fusion
+    each = KEPT_D * config.inner_dim + KEPT_FFN * t.ffn_dim
+    if modality is not None:
+        each += KEPT_MODALITY * modality.width
+    if view is not None:
+        each += KEPT_VIEW * view.width * view.samples * (views - 1)
     inside = 4 * tokens * each
     before = t.num_layers * tokens * config.inner_dim * compute.dtype.itemsize
     kept = before + inside if tuning.checkpointing else t.num_layers * inside

@@ -58,10 +58,9 @@ def picture(
 ) -> UInt8:
     """The colours of both decoded by the autoencoder of `start`, which is let go again: on the
     card, where training leaves it room, or on the processor."""
-    if not compute.on_processor:
-        torch.cuda.empty_cache()
-        if compute.free_bytes() < ROOM:
-            compute = choose("fp32")
+    compute.give_back()
+    if not compute.on_processor and compute.free_bytes() < ROOM:
+        compute = choose("fp32")
     codec = load_codec(start, config, compute)
     views = truth.shape[3] // config.latent_size[0]
     films = []

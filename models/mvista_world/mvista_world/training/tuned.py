@@ -76,7 +76,7 @@ def shaped(config: ModelConfig, tuning: Tuning) -> MultiViewGenerator:
     """The generator without memory, what is trained marked: for arithmetic."""
     with init_empty_weights():
         generator = MultiViewGenerator(config)
-    return _marked(generator, tuning, shapes_only=True)
+    return mark_trained(generator, tuning, shapes_only=True)
 
 
 def load_tuned(
@@ -94,7 +94,7 @@ def load_tuned(
     load_into(generator, generator_weights(start), compute.device, numbers, what)
     # Buffers (the rotary table) are made with the module, on the processor.
     generator.to(compute.device)
-    _marked(generator, tuning)
+    mark_trained(generator, tuning)
     if adapter is not None:
         start_from_adapters(generator, adapter)
     if tuning.checkpointing:
@@ -102,9 +102,10 @@ def load_tuned(
     return generator
 
 
-def _marked(
+def mark_trained(
     generator: MultiViewGenerator, tuning: Tuning, shapes_only: bool = False
 ) -> MultiViewGenerator:
+    """Say of each weight whether the run moves it; adapters, where it has some, are put in."""
     if tuning.lora_rank:
         add_adapters(generator, tuning.lora_rank, tuning.lora_alpha, shapes_only)
     for key, parameter in generator.named_parameters():
