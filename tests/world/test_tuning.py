@@ -30,6 +30,7 @@ from mvista_world.config_file import load_config
 from mvista_world.parts import load_generator
 from mvista_world.planner import load_planner
 from mvista_world.training import data, recipes
+from mvista_world.training.request import TrainingRequest
 from mvista_world.training.tuned import load_tuned
 from mvista_world.training.tuning import load_tuning
 from tests.world.tiny import ARM, RIG, make_observation
@@ -64,18 +65,17 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def as_one_of_two(rank: int, place: Place, port: int) -> None:
-    """First with less data than the other, which both refuse; then together."""
+def as_one_of_two(
+    rank: int, apart: list[TrainingRequest], two: TrainingRequest, again: TrainingRequest, port: int
+) -> None:
+    """First with less data than the other, which both refuse; then together; then from the state
+    at step 12, in another folder."""
     as_rank(rank, PROCESSES, port)
-    less = place.root / "less"
     try:
-        train(place.request("two", data=less if rank else place.data))
+        train(apart[rank])
     except ConfigError as error:
-        (place.root / f"refused-{rank}").write_text(str(error))
-    two = place.request("two")
+        (two.out.parent / f"refused-{rank}").write_text(str(error))
     train(two)
-    # From its state at step 12, in another folder.
-    again = place.request("again")
     if rank == 0:
         for name in ("latents", "generator.states"):
             shutil.copytree(two.out / name, again.out / name)
@@ -88,21 +88,24 @@ def test_two_processes_train_what_one_does(place: Place, alone: Path) -> None:
     """At equal global batch, after 20 steps, sharded a block at a time."""
     shutil.copytree(place.data, place.root / "less")
     (place.root / "less/touch/shard-00001.npz").unlink()
+    two = place.request("two")
+    apart = [two, replace(two, data=place.root / "less")]
     multiprocessing.set_forkserver_preload([__name__])
-    start_processes(as_one_of_two, (place, free_port()), PROCESSES, start_method="forkserver")
+    told = (apart, two, place.request("again"), free_port())
+    start_processes(as_one_of_two, told, PROCESSES, start_method="forkserver")
     for rank in range(PROCESSES):
         assert (place.root / f"refused-{rank}").read_text().startswith("rank 1 has data ")
-    one, two = weights_of(alone / "model"), weights_of(place.root / "two" / "model")
+    one, both = weights_of(alone / "model"), weights_of(two.out / "model")
     began = weights_of(place.start)
-    assert one.keys() == two.keys() == began.keys()
+    assert one.keys() == both.keys() == began.keys()
     assert max((one[key] - began[key]).abs().max() for key in one) > 5e-3
     for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-5, atol=1e-5, msg=key)
+        torch.testing.assert_close(both[key], value, rtol=1e-5, atol=1e-5, msg=key)
     resumed = weights_of(place.root / "again" / "model")
-    assert all(torch.equal(resumed[key], value) for key, value in two.items())
+    assert all(torch.equal(resumed[key], value) for key, value in both.items())
     # Each shard was encoded once, by one of them, and is what one process encodes.
     for path in sorted((alone / "latents").glob("*.npy")):
-        other = place.root / "two" / "latents" / path.name
+        other = two.out / "latents" / path.name
         np.testing.assert_array_equal(np.load(path), np.load(other))
 
 
