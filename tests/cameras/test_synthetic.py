@@ -1,14 +1,12 @@
-"""The synthetic camera, previews and paces."""
+"""The synthetic camera and paces."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from mvista_cameras.emulator.camera import scaled_to
-from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene
+from mvista_cameras.emulator.scene import Scene
 from mvista_cameras.pace import Pace
-from mvista_cameras.preview import preview_color, preview_depth_mm, preview_factor
 from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.settings import CameraSettings
 from mvista_cameras.synthetic import SyntheticCamera
@@ -61,28 +59,6 @@ def test_it_starts_when_told() -> None:
     source = camera(clock, start_delay_s=2.0)
     assert source.next(1.0) is None
     assert take(source, 1)[0].stamp_ns >= 10**18 + 2 * 10**9
-
-
-@pytest.mark.parametrize(
-    ("size", "factor"), [((1280, 720), 4), ((3840, 2160), 12), ((320, 180), 1), ((640, 480), None)]
-)
-def test_previews_are_whole_parts(size: tuple[int, int], factor: int | None) -> None:
-    assert preview_factor(scaled_to(FEMTO_BOLT_COLOR, *size)) == factor
-
-
-def test_a_preview_is_the_same_view() -> None:
-    lens = scaled_to(FEMTO_BOLT_COLOR, 1280, 720)
-    scene = Scene()
-    depth_mm = np.rint(scene.depth_m(lens) * 1000).astype(np.uint16)
-    depth_mm[::2] = 0
-    capture, small = (
-        Capture.of_pixels("cam0", scene.color(lens), depth_mm, lens, 7),
-        lens.scaled(0.25),
-    )
-    true_mm = scene.depth_m(small) * 1000
-    flat = np.hypot(*np.gradient(true_mm)) < 8
-    assert np.abs(preview_depth_mm(capture, 4) - true_mm)[flat].max() < 6
-    assert np.abs(preview_color(capture, 4).astype(int) - scene.color(small)).mean() < 12
 
 
 def test_a_pace_tells_rate_age_and_silence() -> None:

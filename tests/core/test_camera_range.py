@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvista_core.camera_range import TRAINED, CameraRange, gaps_deg, sees_a_neighbour
+from mvista_core.camera_range import TRAINED, CameraRange, FixedCameras, gaps_deg, sees_a_neighbour
 from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import exp_so3, look_at, pose_from
@@ -116,3 +116,16 @@ def test_neighbours_are_within_ninety_degrees_seen_from_above() -> None:
     np.testing.assert_allclose(gaps, gaps.T)
     assert sees_a_neighbour(gaps).tolist() == [True, True, False, False]
     assert sees_a_neighbour(np.zeros((1, 1))).all()
+
+
+@given(
+    pitches=st.lists(st.floats(10.0, 80.0), min_size=2, max_size=4),
+    which=st.integers(0, 3),
+    azimuth=st.floats(-3.0, 3.0),
+)
+def test_each_fixed_camera_is_one_of_them_though_another_stands_below_it(
+    pitches: list[float], which: int, azimuth: float
+) -> None:
+    poses = [camera(40.0 + azimuth * i, pitch, 0.8) for i, pitch in enumerate(pitches)]
+    fixed = FixedCameras.of(poses, [LENS] * len(poses))
+    assert fixed.why_outside(poses[which % len(poses)], LENS) == ""

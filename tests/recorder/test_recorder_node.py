@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mvista_core.errors import InstructionError, StreamError
+from mvista_core.records import JointState
 from mvista_core.rig import load_rig, save_rig
 from mvista_core.timing import NS_PER_S, SystemClock
 from mvista_recorder import schemas
@@ -24,6 +26,7 @@ from mvista_recorder.manifest import load_manifest
 from mvista_recorder.recorder_node import RecorderNode
 from mvista_recorder.repair import faults
 from mvista_ros.actions import call_service
+from mvista_ros.convert import joint_state_to_msg
 from tests.recorder.made import ARM, RIG
 from tests.recorder.small_cell import COLOR, RATE_HZ, Cell
 from tests.recorder.test_recorder import wait_until
@@ -119,6 +122,23 @@ def test_a_tap_topics_and_joints_become_one_episode(cell: Cell, recorder: Record
     residuals = reader.manifest.sync["clock_residual_ms"]
     assert residuals[color]["max_ms"] == 1.0
     assert len(reader.joints("/piper/joint_states")) >= 8
+
+
+def test_what_was_heard_before_the_end_is_written(cell: Cell, recorder: RecorderNode) -> None:
+    wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
+    assert asked(cell, StartEpisode, "start", instruction="x").outcome.code == 0
+    names = tuple(f"joint{k}" for k in range(1, 8))
+    burst = [cell.clock.now_ns() + k for k in range(200)]
+    for stamp_ns in burst:
+        state = JointState(names, np.arange(7.0), np.zeros(7), stamp_ns)
+        cell.joints.publish(joint_state_to_msg(state))
+    assert cell.joints.wait_for_all_acked(Duration(seconds=WAIT_S))
+    ended = asked(cell, EndEpisode, "end", label=EndEpisode.Request.UNLABELLED)
+    assert ended.outcome.code == 0
+    (folder,) = episode_folders(recorder.recorder.settings.root)
+    found = [m for m in EpisodeReader(folder).messages() if m.topic == "/piper/joint_states"]
+    assert {m.capture_ns for m in found} >= set(burst)
+    assert all(m.log_ns >= m.capture_ns - len(burst) for m in found)
 
 
 def test_a_camera_with_another_lens_is_refused(cell: Cell, recorder: RecorderNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.planner import load_planner
 from mvista_world.probe import load_probe
+from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import (
     batches,
     codec,
@@ -148,6 +150,39 @@ def test_a_generator_started_from_a_checkpoint_goes_on_from_its_weights(
         ours = load_file(tmp_path / f"{name}.safetensors")
         for key, value in load_file(checkpoint / f"{name}.safetensors").items():
             assert torch.equal(ours[key], value.to(ours[key].dtype)), key
+
+
+def test_a_start_keeps_its_words_and_learns_those_of_the_data() -> None:
+    before = build_tokenizer(["touch the blue cube", "open the drawer"])
+    encoder = InstructionEncoder(CONFIG.text, before)
+    after = build_tokenizer(["push the green mug"], before)
+    assert before.get_vocab().items() <= after.get_vocab().items()
+    assert {"push", "mug"} <= after.get_vocab().keys() - before.get_vocab().keys()
+    wider = InstructionEncoder(CONFIG.text, after)
+    wider.start_from(encoder.state_dict())
+    told = ["open the drawer", "touch the blue cube"]
+    torch.testing.assert_close(wider(told), encoder(told))
+    narrow = InstructionEncoder(CONFIG.text, build_tokenizer(["open"]))
+    with pytest.raises(RuntimeError, match="word_embeddings"):
+        narrow.start_from(encoder.state_dict())
+
+
+def test_losses_on_what_no_step_saw_are_a_function_of_the_seed(
+    trained: TrainingRequest, tmp_path: Path
+) -> None:
+    run_generator(trained, trained.out, seed=0)
+    asked = replace(trained, steps=2)
+    told = []
+    for _ in range(2):
+        recipes.run("held_out", asked)
+        told.append(json.loads((trained.out / "held_out.json").read_text("utf-8")))
+    assert told[0] == told[1] and told[0]["batches"] == 2
+    trained_on = batches.load_sources(trained, choose(), grounded=False)
+    assert 10 * told[0]["episodes"] == told[0]["episodes"] + trained_on.episodes
+    mean, error = told[0]["velocity"]
+    assert 0 < mean < 10 and error >= 0
+    with pytest.raises(ConfigError, match="no instruction encoder"):
+        recipes.run("held_out", replace(asked, out=tmp_path))
 
 
 def without_grounding(recipe: TrainingRequest, root: Path) -> TrainingRequest:

@@ -14,27 +14,45 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from mvista_core.errors import ConfigError
 from mvista_core.instructions import expand
 from mvista_world.config import TextConfig
 
 SPECIAL = ("[PAD]", "[UNK]")
+WORDS = "bert.embeddings.word_embeddings.weight"
 
 
-def build_tokenizer(templates: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Word-level tokenizer over every word the templates can produce."""
+def build_tokenizer(
+    templates: Sequence[str], known: PreTrainedTokenizerFast | None = None
+) -> PreTrainedTokenizerFast:
+    """Word-level tokenizer over every word the templates can produce.
+
+    Words of `known` keep their numbers: weights that were trained on them can go on.
+    """
     # A closed vocabulary: what was never trained is refused by name before it gets here.
-    words = sorted({word for t in templates for s in expand(t) for word in s.split()})
-    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words])}
+    words = {word for t in templates for s in expand(t) for word in s.split()}
+    before = list(SPECIAL) if known is None else _in_order(known)
+    vocabulary = {word: i for i, word in enumerate([*before, *sorted(words.difference(before))])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer saved beside the weights."""
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]"
-    )
+    """The tokenizer saved beside the weights.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ConfigError(f"no {path}: no instruction encoder was trained there")
+    return PreTrainedTokenizerFast(tokenizer_file=str(path), pad_token="[PAD]", unk_token="[UNK]")
+
+
+def _in_order(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    numbers = tokenizer.get_vocab()
+    return sorted(numbers, key=numbers.__getitem__)
 
 
 class TextEncoder(Protocol):
@@ -66,6 +84,18 @@ class InstructionEncoder(nn.Module):
             ),
             add_pooling_layer=False,
         )
+
+    def start_from(self, state: dict[str, torch.Tensor]) -> None:
+        """A checkpoint's weights; words that it did not have, the last ones, keep their own.
+
+        Raises:
+            RuntimeError: weights of another shape.
+        """
+        fresh = self.bert.embeddings.word_embeddings.weight
+        known = state.get(WORDS)
+        if known is not None and len(known) < len(fresh):
+            state = {**state, WORDS: torch.cat([known, fresh.detach()[len(known) :]])}
+        self.load_state_dict(state)
 
     def forward(self, instructions: Sequence[str]) -> torch.Tensor:
         batch = self.tokenizer(

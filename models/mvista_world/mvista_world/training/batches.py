@@ -94,8 +94,10 @@ class Batch:
         return replace(part.map(lambda x: x[which]), clean=known)
 
 
-def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True) -> Sources:
-    """Frozen autoencoders, and every data set's latents, the last of each held out.
+def load_sources(
+    asked: TrainingRequest, compute: Compute, grounded: bool = True, held_out: bool = False
+) -> Sources:
+    """Frozen autoencoders, and every data set's latents without the last of each; or only those.
 
     `grounded` False reads no grounding scenes: not every recipe has them, nor has every data.
     """
@@ -106,7 +108,7 @@ def load_sources(asked: TrainingRequest, compute: Compute, grounded: bool = True
     vae = TrajectoryVae(config.trajectory, len(config.joint_names))
     vae.load_state_dict(load_file(out / "trajectory.safetensors"))
     sha = weights.sha256_of(out / "codec.safetensors")
-    return read_sources(asked, autoencoder, sha, vae, compute, grounded)
+    return read_sources(asked, autoencoder, sha, vae, compute, grounded, held_out)
 
 
 def read_sources(
@@ -116,15 +118,18 @@ def read_sources(
     trajectory: TrajectoryVae,
     compute: Compute,
     grounded: bool = True,
+    held_out: bool = False,
 ) -> Sources:
     """As `load_sources`, with these autoencoders; the first is named by its sum."""
-    cache = asked.out / LATENTS
+    cache, other = asked.out / LATENTS, 0 if held_out else 1
 
     def latents(*folders: Path) -> tuple[data.LatentSet, data.LatentSet]:
+        """Those that are drawn from, and the others."""
         whole = data.load_latents(
             folders, cache, codec, asked.config, codec_sha256, compute, asked.rig
         )
-        return whole.split(data.held_out(len(whole), HELD_OUT))
+        parts = whole.split(data.held_out(len(whole), HELD_OUT))
+        return parts[1 - other], parts[other]
 
     video = [latents(folder) for folder in asked.video_folders()]
     scenes = asked.grounding_folders()

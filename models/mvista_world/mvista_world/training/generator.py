@@ -19,12 +19,18 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.flow import denoising_error, shifted
 from mvista_world.generator import Conditions, MultiViewGenerator
-from mvista_world.text import InstructionEncoder, TextEncoder, build_tokenizer
+from mvista_world.text import (
+    InstructionEncoder,
+    TextEncoder,
+    build_tokenizer,
+    load_tokenizer,
+)
 from mvista_world.training import data
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
 from mvista_world.training.curriculum import (
@@ -118,7 +124,7 @@ def run(asked: TrainingRequest) -> None:
             one_until=min(training.one_until, WARM_UNTIL),
         )
         data.start_from(networks.generator.start_from, asked.start / "generator.safetensors")
-        data.start_from(networks.text.load_state_dict, asked.start / "text.safetensors")
+        data.start_from(networks.text.start_from, asked.start / "text.safetensors")
     training = _with_what_is_there(training, asked)
     sources = load_sources(asked, compute, training.extras.grounding)
     train_generator(networks, sources, asked.out, training, asked.resume, compute)
@@ -136,10 +142,21 @@ def _with_what_is_there(training: GeneratorTraining, asked: TrainingRequest) -> 
 
 
 def new_networks(asked: TrainingRequest, compute: Compute) -> Networks:
-    """Fresh generator and instruction encoder; the tokenizer is written beside them."""
-    tokenizer = build_tokenizer(asked.templates())
+    """Fresh generator and instruction encoder; the tokenizer is written beside them.
+
+    Started from a checkpoint, they keep its words, and get those that the data has besides.
+    """
+    known = None if asked.start is None else load_tokenizer(asked.start)
+    tokenizer = build_tokenizer(asked.templates(), known)
     asked.out.mkdir(parents=True, exist_ok=True)
     tokenizer.backend_tokenizer.save(str(asked.out / "tokenizer.json"))
+    return networks_of(asked, tokenizer, compute)
+
+
+def networks_of(
+    asked: TrainingRequest, tokenizer: PreTrainedTokenizerFast, compute: Compute
+) -> Networks:
+    """Both networks with random weights, for the words of this tokenizer."""
     model = MultiViewGenerator(asked.config)
     if compute.explicit_attention:
         model.use_explicit_attention()

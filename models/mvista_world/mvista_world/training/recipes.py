@@ -28,6 +28,7 @@ RECIPES = (
     Recipe("codec", "the video autoencoder, on single views of recorded episodes"),
     Recipe("trajectory", "the TCN-VAE between actions and the trajectory latent (Eq. 9-10)"),
     Recipe("generator", "generator and instruction encoder; needs codec and trajectory"),
+    Recipe("held_out", "the generator's losses on episodes that no step saw; writes no weights"),
     Recipe("priors", "what a packed checkpoint infers on training scenes, for refine"),
     Recipe("refine", "the residual refiner; takes real priors where they are"),
     Recipe("pack", "the checkpoint folder and its manifest, of what was trained"),
@@ -37,7 +38,7 @@ WITH_RECIPES = ("generator", "refine")
 
 
 def run(network: str, asked: TrainingRequest) -> None:
-    """Train one network, or `pack` what was trained into a checkpoint folder.
+    """Train one network, try it on what it never saw, or `pack` it into a checkpoint folder.
 
     Raises:
         ConfigError: a network that is not in the table, or none of Wan's size; what a recipe

@@ -6,9 +6,10 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 
-from mvista_cameras.preview import preview_color, preview_depth_mm, preview_factor
+from mvista_cameras.preview import Previews, preview_factor
 from mvista_core.capture import Capture
 from mvista_core.ports import Clock
+from mvista_core.records import UInt8
 from mvista_core.timing import seconds_to_ns
 from mvista_ros import convert, qos
 from mvista_ros.convert.image_bytes import image_to_bytes
@@ -43,6 +44,7 @@ class CapturePublisher:
         self._previewed_ns = clock.monotonic_ns() - self._preview_ns
         self._small_color, self._small_depth = images("color/preview"), images("depth/preview")
         self._small_info = infos("color/preview_info")
+        self._previews = Previews()
 
     def preview_rate(self, rate_hz: float) -> None:
         """At most so many previews a second from now on; 0: none."""
@@ -55,11 +57,12 @@ class CapturePublisher:
             ObservationError: its colour is read and cannot be decoded; nothing was sent.
         """
         factor = preview_factor(capture.intrinsics)
-        small = (self._small_color, self._small_depth)
-        preview = factor is not None and any(map(_read, small)) and self._due()
+        shown = (self._small_color, self._small_depth)
+        preview = factor is not None and any(map(_read, shown)) and self._due()
         color, small_color = _read(self._color), preview and _read(self._small_color)
-        if color or small_color:
+        if color:
             capture.pixels()
+        small = self._previews.color(capture, factor) if factor and small_color else None
         stamp_ns, frame_id = capture.stamp_ns, convert.optical_frame(capture.camera)
         self._info.publish(convert.camera_info_to_msg(capture.intrinsics, stamp_ns, frame_id))
         if color:
@@ -73,19 +76,19 @@ class CapturePublisher:
                 image_to_bytes(capture.native_depth_mm, "16UC1", capture.depth_stamp_ns, own)
             )
         if preview and factor is not None:
-            self._publish_preview(capture, factor, frame_id, small_color)
+            self._publish_preview(capture, factor, frame_id, small)
 
     def _publish_preview(
-        self, capture: Capture, factor: int, frame_id: str, with_color: bool
+        self, capture: Capture, factor: int, frame_id: str, color: UInt8 | None
     ) -> None:
         lens, stamp_ns = capture.intrinsics.scaled(1.0 / factor), capture.stamp_ns
         self._small_info.publish(convert.camera_info_to_msg(lens, stamp_ns, frame_id))
-        if with_color:
-            color = preview_color(capture, factor)
+        if color is not None:
             self._small_color.publish(image_to_bytes(color, "rgb8", stamp_ns, frame_id))
         if _read(self._small_depth):
-            depth_mm = preview_depth_mm(capture, factor)
-            self._small_depth.publish(image_to_bytes(depth_mm, "16UC1", stamp_ns, frame_id))
+            depth_mm = self._previews.depth_mm(capture, factor)
+            if depth_mm is not None:
+                self._small_depth.publish(image_to_bytes(depth_mm, "16UC1", stamp_ns, frame_id))
 
     def _due(self) -> bool:
         now_ns = self._clock.monotonic_ns()

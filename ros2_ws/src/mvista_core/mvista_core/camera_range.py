@@ -169,22 +169,13 @@ class FixedCameras:
     def why_outside(self, base_from_camera: NDArray[np.floating], window: Intrinsics) -> str:
         """Why this is none of the cameras, with number and bound; "" where it is one."""
         at = place_of(base_from_camera, self.centre_m)
-        turned = [(at.azimuth_deg - p.azimuth_deg + 180.0) % 360.0 - 180.0 for p in self.places]
-        nearest = self.places[int(np.argmin(np.abs(turned)))]
-        for name, value, trained, bound, unit in (
-            ("azimuth", at.azimuth_deg, nearest.azimuth_deg, SAME_DEG, "deg"),
-            ("pitch", at.pitch_deg, nearest.pitch_deg, SAME_DEG, "deg"),
-            ("distance", at.distance_m, nearest.distance_m, SAME_M, "m"),
-            ("roll", at.roll_deg, nearest.roll_deg, SAME_DEG, "deg"),
-            ("distance of the optical axis", at.aim_m, nearest.aim_m, SAME_M, "m"),
-        ):
-            off = value - trained
-            if unit == "deg":
-                off = (off + 180.0) % 360.0 - 180.0
-            if not abs(off) <= bound:  # NaN is not
+        offsets = min((_offsets(at, place) for place in self.places), key=_farthest)
+        for offset in offsets:
+            if not offset.share <= 1.0:  # NaN is not
                 return (
-                    f"{name} {value:.3g} {unit} is not within {bound:g} {unit} of "
-                    f"{trained:.3g} {unit}, the nearest of the {len(self.places)} fixed cameras "
+                    f"{offset.name} {offset.value:.3g} {offset.unit} is not within "
+                    f"{offset.bound:g} {offset.unit} of {offset.trained:.3g} {offset.unit}, the "
+                    f"nearest of the {len(self.places)} fixed cameras "
                     f"(azimuths {', '.join(f'{p.azimuth_deg:.0f}' for p in self.places)} deg, "
                     f"from {list(self.centre_m)} m)"
                 )
@@ -228,6 +219,41 @@ SAME_DEG, SAME_M, SAME_FOCAL = 5.0, 0.05, 0.05
 """How far a camera may stand from a fixed one and count as it: a rig that was built again, not
 another view. At 22 degrees aside the depth error of a model of fixed cameras is 2.5 times as large.
 """
+
+
+@dataclass(frozen=True)
+class _Offset:
+    """One number of a camera's place beside a fixed camera's, and how far apart they may be."""
+
+    name: str
+    unit: str
+    value: float
+    trained: float
+    bound: float
+
+    @property
+    def share(self) -> float:
+        """Of the bound; over 1 it is another camera."""
+        off = self.value - self.trained
+        if self.unit == "deg":
+            off = (off + 180.0) % 360.0 - 180.0
+        return abs(off) / self.bound
+
+
+def _offsets(at: CameraPlace, place: CameraPlace) -> tuple[_Offset, ...]:
+    return (
+        _Offset("azimuth", "deg", at.azimuth_deg, place.azimuth_deg, SAME_DEG),
+        _Offset("pitch", "deg", at.pitch_deg, place.pitch_deg, SAME_DEG),
+        _Offset("distance", "m", at.distance_m, place.distance_m, SAME_M),
+        _Offset("roll", "deg", at.roll_deg, place.roll_deg, SAME_DEG),
+        _Offset("distance of the optical axis", "m", at.aim_m, place.aim_m, SAME_M),
+    )
+
+
+def _farthest(offsets: Sequence[_Offset]) -> float:
+    return max(offset.share for offset in offsets)
+
+
 TrainedCameras = CameraRange | FixedCameras
 
 

@@ -64,6 +64,11 @@ class Capture:
         """
         return self._pixels
 
+    @property
+    def decoded(self) -> bool:
+        """Whether `pixels` costs nothing any more."""
+        return "_pixels" in self.__dict__
+
     def registered_depth_mm(self) -> UInt16:
         """Depth [H, W] registered to colour, millimetres, 0 unseen; made at the first call."""
         return self._registered_mm

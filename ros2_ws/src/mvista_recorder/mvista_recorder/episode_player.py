@@ -15,6 +15,8 @@ from mvista_recorder.scan import RecordedMessage
 REORDERED_NS = 1_000_000_000
 """Messages that were heard so far apart are in the order of their capture."""
 BETWEEN_ROUNDS_NS = 100_000_000
+SPEEDS = (0.05, 20.0)
+"""Slowest and fastest replay that a person may ask for; 1 is as recorded."""
 
 
 @dataclass(frozen=True)

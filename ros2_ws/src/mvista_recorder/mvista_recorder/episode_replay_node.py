@@ -16,7 +16,7 @@ from tf2_msgs.msg import TFMessage
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_recorder import schemas
 from mvista_recorder.depth_png import depth_from_transport
-from mvista_recorder.episode_player import DueMessage, EpisodePlayer
+from mvista_recorder.episode_player import SPEEDS, DueMessage, EpisodePlayer
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import JOINT_STATE, TF_STATIC, CameraChannels
 from mvista_recorder.recorded_cameras import EpisodeCamera, recorded_cameras
@@ -38,7 +38,7 @@ class EpisodeReplayParameters:
     """What is played, and how."""
 
     episode: str = parameter("", "Folder of the episode (episode.mcap lies in it)")
-    speed: float = parameter(1.0, "1 is as recorded", 0.05, 20.0, live=True)
+    speed: float = parameter(1.0, "1 is as recorded", *SPEEDS, live=True)
     loop: bool = parameter(False, "Begin again after the last message", live=True)
     restamp: bool = parameter(True, "Stamps of now; false: as recorded, old for every consumer")
 

@@ -14,19 +14,12 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from mvista_core.errors import MvistaError
 from mvista_core.rig import load_rig
-from mvista_recorder import schemas
 from mvista_recorder.camera_feed import CameraFeed, StaticFrames
 from mvista_recorder.layout import JOINT_STATE, Topic
-from mvista_recorder.plans import (
-    answered,
-    arm_topics,
-    message_class,
-    recorder_settings,
-    stream_plans,
-    told,
-)
+from mvista_recorder.plans import answered, arm_topics, recorder_settings, stream_plans, told
 from mvista_recorder.recorder import Recorder
 from mvista_recorder.settings import EpisodeRecorderParameters
+from mvista_recorder.small_topics import SmallTopics
 from mvista_recorder.tap_feed import TapFeed
 from mvista_recorder.topic_feed import TopicFeed
 from mvista_ros import qos
@@ -36,6 +29,7 @@ from mvista_ros.observation import CameraTopics
 from mvista_ros.parameters import declare
 
 LOOK_PERIOD_S = 0.5
+TAKE_PERIOD_S = 0.02
 FIXED = "streams are heard by them, and episodes say what they were"
 
 
@@ -55,6 +49,7 @@ class RecorderNode(HouseNode):
         self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
         self._taps = {n: TapFeed(f, self._full(n).strip("/")) for n, f in self._feeds.items()}
         self._topics: dict[str, TopicFeed] = {}
+        self._small = SmallTopics(self, self.recorder)
         self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
         self.create_service(StartEpisode, "recorder/start", self._on_start)
         self.create_service(EndEpisode, "recorder/end", self._on_end)
@@ -62,6 +57,7 @@ class RecorderNode(HouseNode):
         for arm in self._arms:
             self._hear(Topic(f"{arm}/joint_states", JOINT_STATE))
         self.create_timer(LOOK_PERIOD_S, self._look)
+        self.create_timer(TAKE_PERIOD_S, self._small.take)
 
     def health(self) -> Health:
         """What is recorded, and every stream that is not in order."""
@@ -71,6 +67,7 @@ class RecorderNode(HouseNode):
 
     def stop(self) -> None:
         """End what is being recorded, then let go of the cameras."""
+        self._small.take()
         self.recorder.close()
         feeds: list[TapFeed | TopicFeed] = [*self._taps.values(), *self._topics.values()]
         for feed in feeds:
@@ -91,15 +88,9 @@ class RecorderNode(HouseNode):
 
     def _hear(self, topic: Topic) -> None:
         try:
-            kind, stamped = message_class(topic.type), schemas.has_header(topic.type)
+            self._small.hear(topic)
         except MvistaError as error:
             self.get_logger().error(f"{topic.name} is not recorded: [{error.code}] {error}")
-            return
-        self.listen(kind, topic.name, partial(self._take, topic, stamped), qos.RECORD_IN, raw=True)
-
-    def _take(self, topic: Topic, stamped: bool, data: bytes) -> None:
-        capture_ns = schemas.stamp_ns(data) if stamped else self.system_clock.now_ns()
-        self.recorder.hear(topic, capture_ns, data)
 
     def _hear_camera(self, name: str) -> None:
         """Its topics, once somebody publishes them; ignored while its tap is there."""
@@ -125,12 +116,15 @@ class RecorderNode(HouseNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
+        self._small.take()
         start = partial(self.recorder.start, request.instruction, request.practice)
         return answered(response, start)
 
     def _on_end(
         self, request: EndEpisode.Request, response: EndEpisode.Response
     ) -> EndEpisode.Response:
+        # What was captured before the end belongs to the episode; what before the start does not.
+        self._small.take()
         if request.label == EndEpisode.Request.DISCARD:
             return answered(response, self.recorder.discard)
         if request.label == EndEpisode.Request.REDO:

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mvista_bringup import paths
-    from mvista_eval.teleop.demonstrations import DemonstrationJob, demonstrate
+    from mvista_cli.operator.demonstrations import DemonstrationJob, demonstrate
 
     job = DemonstrationJob(
         args.task,

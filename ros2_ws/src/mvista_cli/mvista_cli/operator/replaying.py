@@ -10,11 +10,11 @@ from mvista_cli.operator.interrupts import interrupts
 from mvista_cli.operator.watching import join_domain
 from mvista_core.errors import ConfigError, ExecutionError
 from mvista_core.timing import SystemClock, seconds_to_ns
+from mvista_recorder.episode_player import SPEEDS
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.motion import motion_of
 
 POLL_S = 0.2
-SLOWEST, FASTEST = 0.05, 20.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class ReplayRequest:
     domain: int | None
 
     def __post_init__(self) -> None:
-        if not SLOWEST <= self.speed <= FASTEST:
-            raise ConfigError(f"--speed is {self.speed:g}; allowed: {SLOWEST:g} to {FASTEST:g}")
+        slowest, fastest = SPEEDS
+        if not slowest <= self.speed <= fastest:
+            raise ConfigError(f"--speed is {self.speed:g}; allowed: {slowest:g} to {fastest:g}")
         if self.loop and self.on_arm:
             raise ConfigError("--loop is for topics: a motion is one goal of an arm's executor")
 

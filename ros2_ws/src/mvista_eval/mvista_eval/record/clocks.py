@@ -116,7 +116,9 @@ def errors(reader: EpisodeReader, camera: str, case: str) -> Pairing:
     shown = shown[inside]
     # Seconds of the arm's own clock, which its joint tells, at the true instant of each picture.
     true_s = at_s[0] + (shown[:, 2] - times[0, 0]) / NS_PER_S
-    by_stamp = np.interp((shown[:, 0] - times[0, 0]) / 1e9, (times[:, 0] - times[0, 0]) / 1e9, at_s)
+    by_stamp = np.interp(
+        (shown[:, 0] - times[0, 0]) / NS_PER_S, (times[:, 0] - times[0, 0]) / NS_PER_S, at_s
+    )
     by_arrival = at_s[_arrived_nearest(times[:, 1], shown[:, 1])]
     return Pairing(case, len(shown), _ms(by_stamp - true_s), _ms(by_arrival - true_s))
 

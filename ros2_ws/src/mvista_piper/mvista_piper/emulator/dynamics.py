@@ -101,7 +101,7 @@ class Axis:
         velocity = copysign(self.velocity, self.velocity * wanted)
         change = self.max_acceleration * period_s
         # Velocity is linear within a period, so this one covers (v0 + v) T / 2. From v, whole
-        # periods of braking cover at most v^2 / 2a + a T^2 / 8; up to a T one more period is enough.
+        # periods of braking cover at most v^2 / 2a + a T^2 / 8; up to a T one period is enough.
         left = 2.0 * self.max_acceleration * room - change * velocity
         braked = sqrt(max(0.0, left)) - 0.5 * change
         one_period = min(change, room / period_s - 0.5 * velocity)

@@ -10,10 +10,10 @@ import pytest
 
 from mvista_bringup.paths import config_file
 from mvista_cli.cli import main
+from mvista_cli.operator.demonstrations import DemonstrationJob, demonstrate
 from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig, save_rig
-from mvista_eval.teleop.demonstrations import DemonstrationJob, demonstrate
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import episode_folders
 from mvista_recorder.repair import faults

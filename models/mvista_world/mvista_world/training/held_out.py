@@ -1,0 +1,78 @@
+"""The generator's losses on episodes that no step saw: what one data set teaches beside another.
+
+Batches, noise and times are functions of the seed alone, so that two runs are asked the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from mvista_core.errors import ConfigError
+from mvista_world.compute import choose
+from mvista_world.text import load_tokenizer
+from mvista_world.training.batches import draw_batch, load_sources
+from mvista_world.training.curriculum import training_of
+from mvista_world.training.generator import Chance, Networks, losses, networks_of
+from mvista_world.training.request import TrainingRequest
+
+BATCHES = 32
+NULL_SHARE = 0.5
+"""Half of the samples are told their motion, half imagine it from the words."""
+FILE = "held_out.json"
+TOLD = ("velocity", "head_null", "head_told")
+"""Of the losses those that need nothing but what is exported: the goal's probe is not."""
+
+
+def run(asked: TrainingRequest) -> None:
+    """Of `out`'s generator, on the last episodes of every data set in `data`; prints mean and
+    standard error over `steps` batches, and writes them to `out/held_out.json`.
+
+    Raises:
+        ConfigError: nothing was trained in `out`, or it is of another shape.
+    """
+    compute = choose(device=asked.device, threads=asked.threads)
+    training = asked.applied_to(training_of(asked.recipe, asked.without))
+    networks = networks_of(asked, load_tokenizer(asked.out), compute)
+    for name in ("generator", "text"):
+        _load(networks, name, asked.out)
+    networks.to(compute.device)
+    sources = load_sources(asked, compute, grounded=False, held_out=True)
+    rows: list[dict[str, float]] = []
+    for step in range(BATCHES if asked.steps is None else asked.steps):
+        torch.manual_seed(asked.seed * 1_000_003 + step)
+        drawn = draw_batch("many", sources, asked.config, training, step)
+        batch = drawn.map(lambda x: x.to(compute.device))
+        chance = Chance.drawn(drawn.x0, training.extras).map(lambda x: x.to(compute.device))
+        with torch.no_grad(), compute.autocast():
+            shown = losses(networks, batch, training, NULL_SHARE, chance).shown
+        rows.append({name: float(shown[name]) for name in TOLD})
+    document = {
+        "episodes": sources.episodes,
+        "batches": len(rows),
+        "seed": asked.seed,
+        **{name: _mean([row[name] for row in rows]) for name in TOLD},
+    }
+    (asked.out / FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for name in TOLD:
+        mean, error = document[name]
+        sys.stdout.write(f"{name:<10} {mean:.4f} +- {error:.4f}\n")
+
+
+def _mean(values: list[float]) -> tuple[float, float]:
+    """Mean, and its standard error."""
+    spread = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return float(np.mean(values)), float(spread)
+
+
+def _load(networks: Networks, name: str, out: Path) -> None:
+    path = out / f"{name}.safetensors"
+    try:
+        networks.get_submodule(name).load_state_dict(load_file(path))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"{path} holds no trained {name} of this preset: {error}") from None
