@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch.distributed as dist
 
 from mvista_core.errors import ConfigError
+
+V = TypeVar("V", float, str)
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ class Ranks:
                     "every machine the same files and options"
                 )
 
-    def _from_all(self, mine: dict[str, object]) -> list[dict[str, object]]:
+    def _from_all(self, mine: dict[str, V]) -> list[dict[str, V]]:
         if self.group is None:
             return [mine]
-        found: list[dict[str, object]] = [{}] * self.world
+        found: list[dict[str, V]] = [{}] * self.world
         dist.all_gather_object(found, mine, group=self.group)
         return found

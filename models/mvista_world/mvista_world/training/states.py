@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from diffusers.training_utils import EMAModel
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load as load_shards
+from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
 from mvista_core.errors import ConfigError
 from mvista_world.training.loop import Run, Stateful, require_own
@@ -57,7 +59,7 @@ class Together:
             partial.mkdir()
         self._ranks.wait()
         with _quietly():
-            dcp.save(_tensors(parts), checkpoint_id=partial, no_dist=not dist.is_initialized())
+            save_shards(_tensors(parts), checkpoint_id=partial, no_dist=not dist.is_initialized())
         self._ranks.wait()
         if self.leads:
             average = parts.get("average")
@@ -80,8 +82,8 @@ class Together:
             require_own(run, about.get("key"))
             tensors = _tensors(parts)
             with _quietly():
-                dcp.load(tensors, checkpoint_id=found[-1], no_dist=not dist.is_initialized())
-        except (OSError, ValueError, KeyError, dcp.api.CheckpointException) as error:
+                load_shards(tensors, checkpoint_id=found[-1], no_dist=not dist.is_initialized())
+        except (OSError, ValueError, KeyError, CheckpointException) as error:
             raise ConfigError(
                 f"{found[-1]} cannot be gone on from ({error}); remove it, or take --restart"
             ) from None
