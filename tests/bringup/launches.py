@@ -13,6 +13,7 @@ from typing import Any
 
 from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
 from mvista_bringup.graph.monitor import MONITOR, MONITOR_OPTIONS
+from mvista_bringup.graph.planner import PLANNER, PLANNER_OPTIONS
 from mvista_bringup.graph.replay import REPLAY, REPLAY_OPTIONS
 from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import EMULATED_DEMO, SIM_DEMO, SIM_DEMO_OPTIONS
@@ -85,12 +86,19 @@ REPLAYING = Launch(
     REPLAY_OPTIONS,
     ({"episode": str(EPISODE)}, {"episode": str(EPISODE), "speed": "2", "namespace": "cell_a"}),
 )
-LAUNCHES = (SIM, ROBOT, MONITORED, CALIBRATION, RECORDING, REPLAYING)
+PLANNING = Launch(
+    "planner.launch.py",
+    PLANNER,
+    PLANNER_OPTIONS,
+    ({}, {"device": "cuda:0", "namespace": "cell_a"}),
+)
+LAUNCHES = (SIM, ROBOT, MONITORED, PLANNING, CALIBRATION, RECORDING, REPLAYING)
 GRAPHS = (
     *SIM_DEMO,
     *EMULATED_DEMO,
     *REAL_ROBOT,
     *MONITOR,
+    *PLANNER,
     *CALIBRATE,
     *TELEOP,
     *TELEOP_RECORD,

@@ -112,7 +112,7 @@ def test_a_service_builds_and_runs_what_exists(name: str) -> None:
 
 
 def test_the_profiles_are_those_of_the_readme() -> None:
-    assert set(SERVICES) == {"sim", "robot", "monitor"}
+    assert set(SERVICES) == {"sim", "robot", "planner", "monitor"}
     text = (DOCKER / "README.md").read_text("utf-8")
     assert set(re.findall(r"--profile (\w+)", text)) == set(SERVICES)
     commands = re.findall(r"ros2 run mvista_cli (mvista .*)", text)
@@ -121,10 +121,11 @@ def test_the_profiles_are_those_of_the_readme() -> None:
         check_command(shlex.split(command))
 
 
-def test_robot_and_monitor_share_network_and_memory_and_stop_gently() -> None:
-    for name in ("robot", "monitor"):
+def test_what_ros_runs_shares_network_and_memory_and_stops_gently() -> None:
+    for name in ("robot", "planner", "monitor"):
         assert (SERVICES[name]["network_mode"], SERVICES[name]["ipc"]) == ("host", "host")
-    assert SERVICES["robot"]["stop_signal"] == "SIGINT"
+    for name in ("robot", "planner"):
+        assert SERVICES[name]["stop_signal"] == "SIGINT"
     assert "privileged" not in SERVICES["robot"]
 
 

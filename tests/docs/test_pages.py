@@ -11,6 +11,7 @@ import pytest
 
 from mvista_bringup.graph.calibrate import CALIBRATE_OPTIONS
 from mvista_bringup.graph.monitor import MONITOR_OPTIONS
+from mvista_bringup.graph.planner import PLANNER_OPTIONS
 from mvista_bringup.graph.replay import REPLAY_OPTIONS
 from mvista_bringup.graph.robot import REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO_OPTIONS
@@ -24,6 +25,7 @@ LAUNCHES = {
     "real_robot.launch.py": REAL_ROBOT_OPTIONS,
     "sim_demo.launch.py": SIM_DEMO_OPTIONS,
     "monitor.launch.py": MONITOR_OPTIONS,
+    "planner.launch.py": PLANNER_OPTIONS,
     "calibrate.launch.py": CALIBRATE_OPTIONS,
     "teleop_record.launch.py": TELEOP_RECORD_OPTIONS,
     "replay.launch.py": REPLAY_OPTIONS,

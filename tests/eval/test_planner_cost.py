@@ -34,11 +34,15 @@ def test_a_stage_lasts_from_its_first_report_to_the_next_ones() -> None:
 
 
 def test_the_last_row_is_of_whole_plans() -> None:
-    plans = [(PlanStage("a", k, 2.0 * k), PlanStage("b", 10.0 - k, 1.0)) for k in (1.0, 2.0, 3.0)]
+    plans = [
+        (PlanStage("a", k, 2.0 * k, 100.0 + k), PlanStage("b", 10.0 - k, 1.0, 90.0))
+        for k in (1.0, 2.0, 3.0)
+    ]
     rows = {row.name: row for row in costs_of(plans)}
     assert list(rows) == ["a", "b", "plan"]
     assert (rows["a"].p50_s, rows["a"].p50_cpu_s) == (2.0, 4.0)
     assert rows["a"].p95_s == pytest.approx(2.9)
+    assert [row.held_mib for row in rows.values()] == [103.0, 90.0, 103.0]
     # Every plan took ten seconds: quantiles of sums are not sums of quantiles.
     assert (rows["plan"].p50_s, rows["plan"].p95_s) == (10.0, 10.0)
 
@@ -51,6 +55,7 @@ def test_real_plans_are_measured_stage_by_stage(tmp_path: Path) -> None:
     names.append("judge")
     assert [row["name"] for row in found.document["stages"]] == [*names, "plan"]
     assert [stage["name"] for stage in found.document["first_plan"]] == names
+    assert all(row["held_mib"] > 100.0 for row in found.document["stages"])
     assert found.document["peak_memory_mib"] > 100.0
     path = tmp_path / "cost.json"
     assert finish(found, path) in (0, 2)

@@ -16,9 +16,11 @@ ROOT = Path(__file__).parents[2]
 RUN = "from mvista_planning.planning_node import main; main()"
 
 
-def start(checkpoint: Path) -> subprocess.CompletedProcess[str]:
+def start(checkpoint: Path, **parameters: str) -> subprocess.CompletedProcess[str]:
+    told = {"checkpoint": checkpoint, **parameters}
+    chosen = [word for name, value in told.items() for word in ("-p", f"{name}:={value}")]
     return subprocess.run(
-        [sys.executable, "-c", RUN, "--ros-args", "-p", f"checkpoint:={checkpoint}"],
+        [sys.executable, "-c", RUN, "--ros-args", *chosen],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -36,4 +38,11 @@ def test_altered_weights_are_named_with_the_sha256_they_should_have(tmp_path: Pa
     ended = start(tmp_path)
     assert ended.returncode == 2
     assert str(file) in ended.stderr and expected in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_offload_without_a_card_is_refused_before_a_weight_is_read(tmp_path: Path) -> None:
+    ended = start(tmp_path, device="cpu", offload="blocks")
+    assert ended.returncode == 2
+    assert "device 'cpu' computes there already: take offload 'none'" in ended.stderr
     assert "Traceback" not in ended.stderr

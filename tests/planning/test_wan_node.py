@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,9 +58,12 @@ def test_words_go_in_and_a_trajectory_comes_out(folder: Path) -> None:
             wanted = InferActions.Goal(rollout_id=seen.rollout_id, initialisation="random", steps=2)
             _, plan = call(cell.infer, wanted, CLOCK)
             assert (plan.outcome.code, plan.outcome.message) == (0, "")
+            told = {value.key: value.value for value in cell.told["/planning"].values}
         finally:
             process.terminate()
             assert process.wait(30.0) == 0
+    assert re.fullmatch(r"0\.\d GiB \(generator .*, vae .*, refiner .*\)", told["weights held"])
+    assert told["memory free"].endswith(" GiB")
     assert list(plan.refined.joint_names) == list(ARM.joint_names)
     assert len(plan.refined.points) == SMALL.trajectory.action_count
     assert len(plan.losses) == 2

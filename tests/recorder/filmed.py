@@ -10,7 +10,6 @@ from mvista_core.records import JointState
 from mvista_core.timing import ManualClock
 from mvista_recorder import schemas
 from mvista_recorder.camera_feed import FRAMES
-from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.episode_writer import EpisodeWriter
 from mvista_recorder.layout import (
     COLOR_FORMAT,
@@ -19,6 +18,7 @@ from mvista_recorder.layout import (
     CameraChannels,
     Topic,
 )
+from mvista_ros.convert.depth_png import depth_to_transport
 from mvista_ros.convert.jpeg import encode_jpeg
 from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 from tests.recorder.made import head

@@ -14,9 +14,9 @@ from PIL import Image
 from mvista_core.records import Intrinsics
 from mvista_core.timing import ManualClock
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.episode_writer import EpisodeHead, EpisodeWriter
 from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, JOINT_STATE, CameraChannels, Topic
+from mvista_ros.convert.depth_png import depth_to_transport
 
 ROOT = Path(__file__).parents[2]
 RIG, ARM = ROOT / "config/rigs/sim_cell.yaml", ROOT / "config/arms/piper.yaml"

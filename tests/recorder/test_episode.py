@@ -19,12 +19,12 @@ from rosbags.highlevel import AnyReader
 from mvista_core.errors import EpisodeError, RecordingError
 from mvista_core.records import Intrinsics
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_from_transport, depth_to_png, depth_to_transport
 from mvista_recorder.episode_file import CHUNK_BYTES
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import EPISODE, MANIFEST, SHEET, CameraChannels, episode_folders
 from mvista_recorder.manifest import load_manifest
 from mvista_recorder.repair import faults
+from mvista_ros.convert.depth_png import depth_from_transport, depth_to_png, depth_to_transport
 from tests.recorder.made import JOINTS, finished, started
 
 pytestmark = pytest.mark.slow

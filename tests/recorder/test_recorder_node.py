@@ -19,7 +19,6 @@ from mvista_core.records import JointState
 from mvista_core.rig import load_rig, save_rig
 from mvista_core.timing import NS_PER_S, SystemClock
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_from_transport
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import TF_STATIC, CameraChannels, episode_folders
 from mvista_recorder.manifest import load_manifest
@@ -27,6 +26,7 @@ from mvista_recorder.recorder_node import RecorderNode
 from mvista_recorder.repair import faults
 from mvista_ros.actions import call_service
 from mvista_ros.convert import joint_state_to_msg
+from mvista_ros.convert.depth_png import depth_from_transport
 from tests.recorder.made import ARM, RIG
 from tests.recorder.small_cell import COLOR, RATE_HZ, Cell
 from tests.recorder.test_recorder import wait_until

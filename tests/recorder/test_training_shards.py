@@ -21,11 +21,11 @@ from mvista_core.timing import NS_PER_S, ManualClock
 from mvista_recorder import schemas
 from mvista_recorder.bag_export import convert_to_bag
 from mvista_recorder.camera_feed import FRAMES
-from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.episode_writer import EpisodeWriter
 from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, JOINT_STATE, CameraChannels, Topic
 from mvista_recorder.many import in_parallel
 from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
+from mvista_ros.convert.depth_png import depth_to_transport
 from mvista_ros.convert.jpeg import encode_jpeg
 from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 from tests.recorder.made import ARM, JOINTS, RIG, START_NS, head

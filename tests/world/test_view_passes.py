@@ -148,7 +148,7 @@ def test_two_passes_tell_how_far_they_are_and_can_be_cancelled(planner: WorldMod
     planner.imagine(make_observation(WORDS), "cam1", targets, 0, listen)
     order = [stage for stage, _ in heard]
     stages = list(dict.fromkeys(order))
-    assert stages == ["encode", "imagine", "complete", "decode"]
+    assert stages == ["encode", "imagine", "complete"]
     assert order == sorted(order, key=stages.index), "no stage comes back"
     for stage in stages:
         values = [fraction for name, fraction in heard if name == stage]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mvista_core.errors import ConfigError
+from mvista_core.errors import ConfigError, InstructionError
 from mvista_core.imaging import ModelWindow
 from mvista_core.timing import ManualClock
 from mvista_world.checkpoint import load_checkpoint
@@ -20,7 +20,7 @@ from mvista_world.generator import Conditions
 from mvista_world.model_facts import read_facts
 from mvista_world.parts import check_room, needed_bytes
 from mvista_world.planner import load_planner
-from mvista_world.text_cache import encode_folder
+from mvista_world.text_cache import cached_file, encode_folder
 from tests.world.tiny import ARM, CONFIG, RIG, make_cameras, make_observation
 from tests.world.wan_folder import SMALL, write_wan_folder
 
@@ -69,6 +69,25 @@ def test_what_is_told_is_heard_in_the_imagined(folder: Path) -> None:
     ]
     np.testing.assert_array_equal(seen[0], seen[2])
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_guidance_needs_features_of_no_words(tmp_path: Path) -> None:
+    sampler = replace(SMALL.sampler, guidance=5.0)
+    folder = write_wan_folder(tmp_path / "folder", replace(SMALL, sampler=sampler))
+    seen = make_observation("open the drawer")
+    config, _ = load_config(folder / "config.json")
+    assert config.sampler == sampler
+    colors = [
+        load_planner(where, RIG, ARM, ManualClock(7), choose("fp32"))
+        .imagine(seen, "cam1", ["cam2"], 5, go_on)
+        .color
+        for where in (folder, write_wan_folder(tmp_path / "unguided"))
+    ]
+    assert not np.array_equal(*colors), "the same weights, guided and not"
+    text = config.text
+    cached_file(folder / "text_cache", text.encoder_sha256, text.max_tokens, "").unlink()
+    with pytest.raises(InstructionError, match='no features of "".*mvista text encode'):
+        load_planner(folder, RIG, ARM, ManualClock(7), choose("fp32"))
 
 
 def test_padding_of_a_camera_is_no_surface(tmp_path: Path) -> None:

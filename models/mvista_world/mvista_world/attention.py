@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import nn
 from torch.nn import functional as F
@@ -58,6 +59,42 @@ def rms_norm(norm: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
     return F.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
 
 
+def keys_of(attn: WanAttention, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values [B, n, H, D] of a context [B, n, d], as the module's processor makes them."""
+    explicit = isinstance(attn.processor, ExplicitAttention)
+    key = attn.to_k(context)
+    key = rms_norm(attn.norm_k, key) if explicit else attn.norm_k(key)
+    value = attn.to_v(context)
+    return key.unflatten(2, (attn.heads, -1)), value.unflatten(2, (attn.heads, -1))
+
+
+def attend_to(
+    attn: WanAttention, tokens: torch.Tensor, keys: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """`attn(tokens, context)` with what `keys_of` made of the context."""
+    query, (key, value) = attn.to_q(tokens), keys
+    if isinstance(attn.processor, ExplicitAttention):
+        query = rms_norm(attn.norm_q, query).unflatten(2, (attn.heads, -1))
+        return explicit_attention(attn, query, key, value)
+    query = attn.norm_q(query).unflatten(2, (attn.heads, -1))
+    mixed = dispatch_attention_fn(query, key, value, backend=attn.processor._attention_backend)
+    return attn.to_out[1](attn.to_out[0](mixed.flatten(2, 3).type_as(query)))
+
+
+def explicit_attention(
+    attn: WanAttention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
+    """softmax(q k) v of [B, L, H, D], written out, and the module's projection of it."""
+    # Scaled before the product: L x D numbers instead of L x L.
+    query = (query * query.shape[-1] ** -0.5).transpose(1, 2)
+    scores = query @ key.permute(0, 2, 3, 1)
+    # In the scores' own precision: autocast may copy them, the largest tensor, to float32.
+    with torch.autocast(scores.device.type, enabled=False):
+        weights = scores.softmax(dim=-1)
+    mixed = weights @ value.transpose(1, 2).to(weights.dtype)
+    return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
+
+
 class ExplicitAttention:
     """A processor for diffusers' WanAttention."""
 
@@ -71,17 +108,9 @@ class ExplicitAttention:
     ) -> torch.Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = rms_norm(attn.norm_q, attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
-        key = rms_norm(attn.norm_k, attn.to_k(context)).unflatten(2, (attn.heads, -1))
-        value = attn.to_v(context).unflatten(2, (attn.heads, -1))
+        key, value = keys_of(attn, context)
         if rotary_emb is not None:
             cosine, sine = rotary_emb[0][..., 0::2], rotary_emb[1][..., 1::2]
             query = rotate(query, cosine.to(query.dtype), sine.to(query.dtype))
             key = rotate(key, cosine.to(key.dtype), sine.to(key.dtype))
-        # Scaled before the product: L x D numbers instead of L x L.
-        query = (query * query.shape[-1] ** -0.5).transpose(1, 2)
-        scores = query @ key.permute(0, 2, 3, 1)
-        # In the scores' own precision: autocast may copy them, the largest tensor, to float32.
-        with torch.autocast(scores.device.type, enabled=False):
-            weights = scores.softmax(dim=-1)
-        mixed = weights @ value.transpose(1, 2).to(weights.dtype)
-        return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
+        return explicit_attention(attn, query, key, value)

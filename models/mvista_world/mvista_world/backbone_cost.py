@@ -22,9 +22,10 @@ from mvista_core.records import RigCalibration
 from mvista_core.timing import ns_to_seconds
 from mvista_world.cameras import check_cameras, window_cameras
 from mvista_world.codec import WanCodec
+from mvista_world.compiled import apply_blocks
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
-from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.generator import Conditions, KeptContext, MultiViewGenerator
 from mvista_world.latent_optimisation import Evidence, optimise_latent
 from mvista_world.layout import clean_mask
 from mvista_world.parts import frozen, weight_number
@@ -40,14 +41,16 @@ PATTERN = 1 << 20
 class BackboneCost:
     """Seconds of each part, floating-point operations, and memory.
 
-    `forward_flop` is of one evaluation, `block_flop` of one of its blocks; `step_flop` of one step
-    of Eq. 11, to which another layer adds `step_blocks` blocks. `matrix_flops` is what this machine
-    reaches in products of the block's shape.
+    `guided_s` is of one evaluation with words and without in one batch, text and style kept as a
+    solver keeps them. `forward_flop` is of one evaluation, `block_flop` of one of its blocks;
+    `step_flop` of one step of Eq. 11, to which another layer adds `step_blocks` blocks.
+    `matrix_flops` is what this machine reaches in products of the block's shape.
     """
 
     parameters: int
     tokens: int
     forward_s: float
+    guided_s: float
     step_s: float
     encode_s: float
     decode_s: float
@@ -97,14 +100,16 @@ def measure_cost(
     views: int,
     measuring: Measuring,
     checkpointing: bool = False,
+    compiled: bool = False,
 ) -> BackboneCost:
     """Times evaluations, steps of Eq. 11 and codings of `views` of the rig's cameras.
 
-    `checkpointing` computes each block again in the backward pass instead of keeping it.
+    `checkpointing` computes each block again in the backward pass instead of keeping it, `compiled`
+    is `Speed.compiled`.
 
     Raises:
         ObservationError, RigError: the rig's cameras do not fit the model's window.
-        ConfigError: more views than the model takes.
+        ConfigError: more views than the model takes, or nothing to compile with.
     """
     compute = measuring.compute
     generator = random_generator(config, compute)
@@ -117,6 +122,12 @@ def measure_cost(
         with torch.no_grad(), compute.autocast():
             generator(x, t, clean, told)
 
+    twice, kept = told.expand(2), KeptContext()
+
+    def guided() -> None:
+        with torch.no_grad(), compute.autocast():
+            generator(x.expand(2, -1, -1, -1, -1), t.expand(2), clean, twice, kept)
+
     def step() -> None:
         weight, rng = torch.ones(1, device=compute.device), torch.Generator().manual_seed(0)
         evidence = Evidence(x, clean, told.cameras, told.text, weight)
@@ -125,15 +136,16 @@ def measure_cost(
 
     forward_flop, block_flop = _flop(forward)
     step_flop, _ = _flop(step)
-    forward_s, step_s = map(measuring.seconds, (forward, step))
-    encode_s, decode_s = _coding(config, measuring)
+    if compiled:
+        apply_blocks(generator, compute)
+    forward_s, guided_s, step_s = map(measuring.seconds, (forward, guided, step))
     return BackboneCost(
         sum(p.numel() for p in generator.parameters()),
         len(clean),
         forward_s,
+        guided_s,
         step_s,
-        encode_s,
-        decode_s,
+        *_coding(config, measuring),
         forward_flop,
         block_flop,
         step_flop,

@@ -12,7 +12,14 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import nn
 
-from mvista_world.attention import Rotary, cross_attention, layer_norm, zeroed
+from mvista_world.attention import (
+    Rotary,
+    attend_to,
+    cross_attention,
+    keys_of,
+    layer_norm,
+    zeroed,
+)
 from mvista_world.config import ModelConfig
 from mvista_world.cross_view import CrossViewAttention
 from mvista_world.modality import CrossModalityAttention
@@ -55,12 +62,36 @@ class KnownTokens:
         return torch.where(self.mask, pair[:, 1:2], pair[:, 0:1])
 
 
+class EveryToken(KnownTokens):
+    """diffusers' own way: a time for every token, and modulation expanded to [B, L, 6, d]."""
+
+    def __init__(self, clean: torch.Tensor) -> None:
+        super().__init__(clean)
+        self.leading = None
+
+    def _choose(self, pair: torch.Tensor) -> torch.Tensor:
+        return pair
+
+
+Keys = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class BlockContext:
+    """Keys and values [B, n, H, D] of text and style in one block: they depend on no time and on no
+    token, so that one run of a solver needs them once."""
+
+    text: Keys
+    style: Keys
+
+
 @dataclass(frozen=True)
 class BlockInputs:
     """What every block of one evaluation is told beside its tokens.
 
-    text [B, n, d]; modulation [B, 2, 6, d] for the times (t, 0); rotary embedding; style
-    [B, S, d]; which tokens are known; grid and cameras as `TokenGeometry`.
+    text [B, n, d]; modulation [B, 2, 6, d] for the times (t, 0), or [B, L, 6, d]; rotary embedding;
+    style [B, S, d]; which tokens are known; grid and cameras as `TokenGeometry`; `context` what was
+    kept of text and style for this block.
     """
 
     text: torch.Tensor
@@ -69,6 +100,7 @@ class BlockInputs:
     style: torch.Tensor
     known: KnownTokens
     geometry: TokenGeometry
+    context: BlockContext | None = None
 
 
 class StyleAttention(nn.Module):
@@ -80,8 +112,13 @@ class StyleAttention(nn.Module):
         self.attention = cross_attention(dim, heads, width)
         zeroed(self.attention.to_out[0])
 
-    def forward(self, tokens: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        return tokens + self.attention(layer_norm(self.norm, tokens), style, None, None)
+    def forward(
+        self, tokens: torch.Tensor, style: torch.Tensor, kept: Keys | None = None
+    ) -> torch.Tensor:
+        normed = layer_norm(self.norm, tokens)
+        if kept is not None:
+            return tokens + attend_to(self.attention, normed, kept)
+        return tokens + self.attention(normed, style, None, None)
 
 
 class MultiViewBlock(WanTransformerBlock):
@@ -116,7 +153,16 @@ class MultiViewBlock(WanTransformerBlock):
         shift, scale, gate, shift_2, scale_2, gate_2 = table.unbind(2)
         normed = told.known.affine(layer_norm(self.norm1, tokens), scale, shift)
         tokens = told.known.gate(tokens, self.attn1(normed, None, None, told.rotary), gate)
-        tokens = tokens + self.attn2(layer_norm(self.norm2, tokens), told.text, None, None)
+        tokens = tokens + self._hear(layer_norm(self.norm2, tokens), told)
         normed = told.known.affine(layer_norm(self.norm3, tokens), scale_2, shift_2)
         tokens = told.known.gate(tokens, self.ffn(normed), gate_2)
-        return self.style(tokens, told.style)
+        return self.style(tokens, told.style, told.context.style if told.context else None)
+
+    def context(self, text: torch.Tensor, style: torch.Tensor) -> BlockContext:
+        """What is kept of text [B, n, d] and style [B, S, d]."""
+        return BlockContext(keys_of(self.attn2, text), keys_of(self.style.attention, style))
+
+    def _hear(self, normed: torch.Tensor, told: BlockInputs) -> torch.Tensor:
+        if told.context is not None:
+            return attend_to(self.attn2, normed, told.context.text)
+        return self.attn2(normed, told.text, None, None)

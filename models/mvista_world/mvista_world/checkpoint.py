@@ -19,14 +19,17 @@ from mvista_core.camera_range import TrainedCameras
 from mvista_core.errors import ConfigError, WeightsError
 from mvista_world.choices import MethodChoices
 from mvista_world.codec import StackedCodec, VideoCodec
+from mvista_world.compiled import apply_speed
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.config_file import load_config, stated_cameras
 from mvista_world.folder import BACKBONE, PARTS, recognise
 from mvista_world.gate import load_limits
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.offload import check_offload
 from mvista_world.parts import TINY_KINDS, LoadedNetworks, frozen, is_wan, load_networks
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
+from mvista_world.speed import AS_USUAL, RESIDENT, Running
 from mvista_world.text import InstructionEncoder, TextEncoder, load_tokenizer
 from mvista_world.trajectory import TrajectoryVae
 
@@ -54,17 +57,38 @@ class Checkpoint:
     refiner: ResidualRefiner | None
     compute: Compute
 
+    def held_bytes(self) -> dict[str, int]:
+        """Weights on `compute.device` by part; what waits elsewhere is not among them."""
+        parts = {
+            "generator": self.generator,
+            "vae": self.codec,
+            "text": self.text,
+            "trajectory": self.trajectory,
+            "refiner": self.refiner,
+        }
+        return {
+            name: sum(p.nbytes for p in module.parameters() if p.device.type != "meta")
+            for name, module in parts.items()
+            if isinstance(module, nn.Module)
+        }
+
 
 def load_checkpoint(
-    folder: Path, compute: Compute | None = None, choices: MethodChoices | None = None
+    folder: Path,
+    compute: Compute | None = None,
+    choices: MethodChoices | None = None,
+    running: Running = AS_USUAL,
 ) -> Checkpoint:
     """Verify and load a checkpoint folder; `compute` None chooses by what the processor can,
     `choices` None leaves the method to its config.
 
     Raises:
         WeightsError: missing, truncated or altered files, or one that does not fit its config.
-        ConfigError: a config that does not fit, or asks for networks that this loader has not.
+        ConfigError: a config that does not fit, or asks for networks that this loader has not; a
+            way of running that this machine has not.
     """
+    compute = compute or choose()
+    check_offload(running, compute)
     layout = recognise(folder)
     if layout == BACKBONE:
         raise WeightsError(
@@ -76,14 +100,14 @@ def load_checkpoint(
     config = (choices or MethodChoices()).applied_to(config)
     has_refiner = (folder / REFINER_FILES[0]).is_file()
     refiner = load_refiner(folder) if has_refiner else None
-    compute = compute or choose()
     load = load_networks if layout == PARTS else _load_flat
-    found = load(folder, config, compute)
+    found = load(folder, config, compute, running.offload)
     if compute.explicit_attention and not is_wan(config):
         found.generator.use_explicit_attention()
     if refiner is not None:
         refiner.to(compute.device)
     codec = found.codec
+    apply_speed(running, found.generator, codec, compute)
     if isinstance(codec, StackedCodec):
         codec = codec.channels_last()
     return Checkpoint(
@@ -101,7 +125,7 @@ def load_checkpoint(
     )
 
 
-def _load_flat(folder: Path, config: ModelConfig, compute: Compute) -> LoadedNetworks:
+def _load_flat(folder: Path, config: ModelConfig, compute: Compute, offload: str) -> LoadedNetworks:
     if (config.codec.kind, config.text.kind) != TINY_KINDS:
         raise ConfigError(
             f"config '{config.name}' wants codec '{config.codec.kind}' and text "
@@ -109,6 +133,11 @@ def _load_flat(folder: Path, config: ModelConfig, compute: Compute) -> LoadedNet
             "tiny); Wan's own are in transformer/, vae/ and text_cache/ (`mvista model`)"
         )
     text = InstructionEncoder(config.text, load_tokenizer(folder))
+    if offload != RESIDENT:
+        raise ConfigError(
+            f"offload '{offload}' is for folders in parts; {folder} is one file per network, and "
+            "small: `mvista model convert` makes the other layout"
+        )
     trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
     return LoadedNetworks(
         _frozen(StackedCodec(config.codec), folder / "codec.safetensors", compute),

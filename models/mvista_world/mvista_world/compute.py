@@ -19,6 +19,8 @@ from mvista_core.machine import CPUINFO, available_cores, available_memory, nati
 PRECISIONS = ("auto", "bf16", "fp32")
 PROCESSOR, CARD, AUTO = "cpu", "cuda", "auto"
 """Devices by name; also "cuda:1" and so on. AUTO is a card where there is one."""
+BESIDE = torch.device(PROCESSOR)
+"""Where weights wait that a card brings over one block at a time."""
 KEPT_FREE = 1
 """Cores that an arm's 200 Hz processes and the middleware need beside the networks."""
 

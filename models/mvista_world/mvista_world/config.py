@@ -143,7 +143,9 @@ class SamplerConfig:
 
     `mode` is the paper's (Sec. 5.1): 1 imagines all views in one run; 2, its default, imagines
     `reference_views` first (the source among them; how many is our choice), then the others with
-    those frozen.
+    those frozen. `guidance` above 1 is the scale of classifier-free guidance against empty words
+    (Ho & Salimans 2021; Wan's own is 5), where the noise level t is within `guidance_low` and
+    `guidance_high` (Kynkaanniemi et al. 2024; Wan's: everywhere).
     """
 
     steps: int = 10
@@ -151,6 +153,14 @@ class SamplerConfig:
     mode: int = 2
     reference_views: int = 2
     solver: str = "euler"
+    guidance: float = 1.0
+    guidance_low: float = 0.0
+    guidance_high: float = 1.0
+
+    @property
+    def guided(self) -> bool:
+        """Whether empty words are asked too."""
+        return self.guidance != 1.0
 
 
 @dataclass(frozen=True)
@@ -283,6 +293,12 @@ def validate(config: ModelConfig) -> None:
         raise ConfigError(
             f"{config.sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more"
         )
+    low, high = config.sampler.guidance_low, config.sampler.guidance_high
+    if not (config.sampler.guidance >= 1.0 and 0.0 <= low < high <= 1.0):
+        raise ConfigError(
+            f"{config.sampler}: guidance is 1 (none) or more, between noise levels 0 <= low < high "
+            "<= 1"
+        )
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     if config.sampler.solver not in SOLVERS:
@@ -337,7 +353,7 @@ def wan22_ti2v_5b() -> ModelConfig:
         cross_view=CrossViewConfig(256, 8, 8),
         style=StyleConfig(512, 4),
         text=TextConfig("umt5", 4096, 24, 64, 512),
-        sampler=SamplerConfig(40, 5.0, solver="unipc"),
+        sampler=SamplerConfig(40, 5.0, solver="unipc", guidance=5.0),
     )
 
 

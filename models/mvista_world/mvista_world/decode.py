@@ -10,8 +10,8 @@ from mvista_core.records import Float32, Float64, UInt8
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
-from mvista_world.depth_codec import decode_depth
 from mvista_world.layout import from_grid
+from mvista_world.pictures import color_of, decode_map, depth_of
 from mvista_world.trajectory import TrajectoryVae, smooth_from
 
 
@@ -22,12 +22,10 @@ def decode_views(
 
     Every view and modality is decoded by itself: the autoencoder knows single videos only.
     """
-    maps = from_grid(latents, views)[0].flatten(0, 1)
-    with torch.no_grad(), compute.autocast():
-        pixels = codec.decode(maps).float().unflatten(0, (-1, 2)).cpu()
-    rgb = ((pixels[:, 0].movedim(1, -1) + 1.0) * 127.5).round().clamp(0, 255)
-    depth_m = decode_depth(pixels[:, 1].movedim(1, -1), config.depth)
-    return rgb.to(torch.uint8).numpy(), depth_m.numpy()
+    maps = from_grid(latents, views)[0]
+    color = [color_of(decode_map(codec, view[0], compute)) for view in maps]
+    depth_m = [depth_of(decode_map(codec, view[1], compute), config.depth) for view in maps]
+    return np.stack(color), np.stack(depth_m)
 
 
 def decode_actions(

@@ -11,6 +11,7 @@ import torch
 from mvista_world.config import SamplerConfig
 from mvista_world.flow import known_latents
 from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.guidance import GuidedVelocity, WordGuidance
 from mvista_world.layout import clean_mask
 from mvista_world.solvers import Solver, make_solver
 from mvista_world.view_passes import ViewPass, put_views, take_views
@@ -26,6 +27,7 @@ def solve_views(
     told: Sequence[Conditions],
     sampler: SamplerConfig,
     on_step: Callable[[int, float], bool],
+    guidance: WordGuidance | None = None,
 ) -> torch.Tensor:
     """All views, run by run; `given`, `noise` and what is returned are [B, C, T, V*h, M*w].
 
@@ -44,6 +46,7 @@ def solve_views(
             take_views(noise, views, run.views),
             make_solver(sampler),
             partial(on_step, k),
+            guidance,
         )
         latents = put_views(latents, views, run.views, part)
     return latents
@@ -58,6 +61,7 @@ def solve(
     noise: torch.Tensor,
     solver: Solver,
     on_step: Step | None = None,
+    guidance: WordGuidance | None = None,
 ) -> torch.Tensor:
     """From t = 1 to 0. `given` [B, C, T, V*h, M*w] holds the known latents.
 
@@ -65,11 +69,10 @@ def solve(
     """
     known = known_latents(clean, generator.config.transformer.patch, given.shape[2:])
     x = torch.where(known, given, noise)
+    velocity_of = GuidedVelocity(generator, clean, conditions, guidance)
     for k, time in enumerate(solver.times):
-        t = time.to(x.device).expand(x.shape[0])
-        velocity = generator(x, t, clean, conditions).velocity.float()
         # Given tokens are put back: they are data and not prediction (App. A).
-        x = torch.where(known, given, solver.step(k, x, velocity))
+        x = torch.where(known, given, solver.step(k, x, velocity_of(x, time)))
         if on_step is not None and not on_step((k + 1) / len(solver.times)):
             break
     return x

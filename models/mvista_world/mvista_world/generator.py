@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -19,10 +19,17 @@ from torch import nn
 
 from mvista_core.errors import ConfigError
 from mvista_world.attention import ExplicitAttention, cross_attention, layer_norm, zeroed
-from mvista_world.block import BlockInputs, KnownTokens, MultiViewBlock
+from mvista_world.block import (
+    BlockContext,
+    BlockInputs,
+    EveryToken,
+    KnownTokens,
+    MultiViewBlock,
+)
 from mvista_world.config import FUSION, ModelConfig
 from mvista_world.layout import token_owner
 from mvista_world.modality import TokenIdentity
+from mvista_world.speed import Speed
 from mvista_world.views import TokenGrid, ViewCameras, token_geometry
 
 TIME_SCALE = 1000.0
@@ -51,6 +58,26 @@ class Prediction:
 
     velocity: torch.Tensor
     hidden: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What words and style come to before any token is looked at: text features [B, n, d], the
+    pooled instruction's share of the modulation [B, 6 d], style [B, S, d], and per block the keys
+    and values of both, where they are kept."""
+
+    text: torch.Tensor
+    instruction: torch.Tensor
+    style: torch.Tensor
+    blocks: tuple[BlockContext, ...] = ()
+
+
+class KeptContext:
+    """`Heard` of one run of a solver, which tells the generator the same at every step."""
+
+    def __init__(self) -> None:
+        self.conditions: Conditions | None = None
+        self.heard: Heard | None = None
 
 
 class ConsistencyHead(nn.Module):
@@ -82,6 +109,7 @@ class MultiViewGenerator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.speed = Speed()
         trajectory = config.trajectory
         dim, heads = config.inner_dim, config.transformer.num_attention_heads
         self.backbone = make_backbone(config)
@@ -128,7 +156,12 @@ class MultiViewGenerator(nn.Module):
         self.load_state_dict({**weights, **fresh})
 
     def forward(
-        self, x: torch.Tensor, t: torch.Tensor, clean: torch.Tensor, conditions: Conditions
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        clean: torch.Tensor,
+        conditions: Conditions,
+        kept: KeptContext | None = None,
     ) -> Prediction:
         """One evaluation.
 
@@ -137,9 +170,11 @@ class MultiViewGenerator(nn.Module):
             t: noise level [B] in [0, 1] of the unknown tokens.
             clean: bool [L] or [B, L]; known tokens, whose time is zero.
             conditions: text, cameras, style.
+            kept: of evaluations before this one under the same `conditions`; filled by the first.
 
         Raises:
-            ConfigError: x is no grid of the views that the cameras are of.
+            ConfigError: x is no grid of the views that the cameras are of, or something would be
+                kept that gradients are taken through.
         """
         backbone, cameras = self.backbone, conditions.cameras
         # Weights say in which numbers: bf16 ones take what they are given in float32.
@@ -149,13 +184,15 @@ class MultiViewGenerator(nn.Module):
         grid = self._grid(cameras.views, volume.shape[2:])
         tokens = volume.flatten(2).transpose(1, 2).contiguous()
         tokens = self.identity(tokens, *self._owners(grid), cameras.embedding.to(number))
-        temb, modulation, text = self._embed(t, conditions.text.to(number))
-        style = self.style_in(conditions.style.to(number)) + self.style_position
-        known = KnownTokens(clean)
+        heard = self._hear(conditions, number, kept)
+        temb, modulation = self._embed(t, clean, heard.instruction, number)
+        known = KnownTokens(clean) if self.speed.distinct_times else EveryToken(clean)
         geometry = token_geometry(cameras, grid, self.config.cross_modality, self.config.cross_view)
-        told = BlockInputs(text, modulation, rotary, style, known, geometry)
+        told = BlockInputs(heard.text, modulation, rotary, heard.style, known, geometry)
         keep_nothing = backbone.gradient_checkpointing and torch.is_grad_enabled()
-        for block in backbone.blocks:
+        for k, block in enumerate(backbone.blocks):
+            if heard.blocks:
+                told = replace(told, context=heard.blocks[k])
             if keep_nothing:
                 tokens = backbone._gradient_checkpointing_func(block, tokens, told)
             else:
@@ -182,20 +219,44 @@ class MultiViewGenerator(nn.Module):
         device = self.null_style.device
         return view.to(device), modality.to(device)
 
-    def _embed(
-        self, t: torch.Tensor, text: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """temb [B, 2, d], modulation [B, 2, 6, d] for the times (t, 0), and projected text."""
-        # Given tokens are at time zero, the others at t (App. A): two times serve all of them.
-        times = torch.stack([t, torch.zeros_like(t)], dim=1) * TIME_SCALE
-        temb, projected, features, _ = self.backbone.condition_embedder(
-            times.flatten(), text, None, timestep_seq_len=2
-        )
+    def _hear(self, conditions: Conditions, number: torch.dtype, kept: KeptContext | None) -> Heard:
+        if kept is not None:
+            if torch.is_grad_enabled():
+                raise ConfigError(
+                    "keys and values of text and style are kept over a solver's steps only: under "
+                    "autograd they would hold the first step's graph; call with torch.no_grad(), "
+                    "or kept=None"
+                )
+            if kept.heard is not None and kept.conditions is conditions:
+                return kept.heard
+        text = conditions.text.to(number)
+        features = self.backbone.condition_embedder.text_embedder(text)
         # Padding is zero in Wan's text features, and must not thin the mean of the words.
         present = (text.abs().sum(dim=-1, keepdim=True) > 0).to(features.dtype)
         pooled = (features * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
-        modulation = projected + self.instruction_gate(pooled).unsqueeze(1)
-        return temb, modulation.unflatten(2, (6, -1)), features
+        style = self.style_in(conditions.style.to(number)) + self.style_position
+        heard = Heard(features, self.instruction_gate(pooled), style)
+        if kept is not None:
+            blocks = tuple(block.context(features, style) for block in self.backbone.blocks)
+            heard = replace(heard, blocks=blocks)
+            kept.conditions, kept.heard = conditions, heard
+        return heard
+
+    def _embed(
+        self, t: torch.Tensor, clean: torch.Tensor, instruction: torch.Tensor, number: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """temb [B, 2, d] and modulation [B, 2, 6, d] for the times (t, 0); of each token where
+        times are not told apart."""
+        # Given tokens are at time zero, the others at t (App. A): two times serve all of them.
+        times = torch.stack([t, torch.zeros_like(t)], dim=1)
+        if not self.speed.distinct_times:
+            times = torch.where(clean, torch.zeros_like(t)[:, None], t[:, None])
+        embedder = self.backbone.condition_embedder
+        waves = embedder.timesteps_proj((times * TIME_SCALE).flatten()).unflatten(0, times.shape)
+        own = next(embedder.time_embedder.parameters()).dtype
+        temb = embedder.time_embedder(waves.to(own)).to(number)
+        modulation = embedder.time_proj(embedder.act_fn(temb)) + instruction.unsqueeze(1)
+        return temb, modulation.unflatten(2, (6, -1))
 
     def _unpatchify(self, tokens: torch.Tensor, grid: torch.Size) -> torch.Tensor:
         p_t, p_h, p_w = self.config.transformer.patch

@@ -34,6 +34,7 @@ from mvista_world.folder import (
 from mvista_world.generator import make_backbone
 from mvista_world.parts import is_wan, load_text
 from mvista_world.shards import Stored, check_fits, stored_weights
+from mvista_world.text import NO_WORDS
 from mvista_world.text_cache import ENCODER, FOLDER
 from mvista_world.wan import check_transformer, check_vae, config_of, read_json
 
@@ -104,6 +105,8 @@ def read_facts(folder: Path) -> ModelFacts:
     if (folder / "refine.safetensors").is_file():
         parts.append(Part.of("refine", stored_weights(folder, "refine")))
     sentences = tuple(text for template in templates for text in expand(template))
+    if config.sampler.guided:
+        sentences = (*sentences, NO_WORDS)
     encoded = len(sentences)
     if is_wan(config):
         encoded -= len(_not_encoded(folder, config, sentences))

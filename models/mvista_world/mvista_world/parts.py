@@ -13,8 +13,9 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import nn
 
 from mvista_core.errors import ConfigError
+from mvista_core.machine import available_memory
 from mvista_world.codec import StackedCodec, VideoCodec, WanCodec
-from mvista_world.compute import Compute
+from mvista_world.compute import BESIDE, Compute
 from mvista_world.config import ModelConfig
 from mvista_world.folder import (
     DIFFUSION,
@@ -26,7 +27,9 @@ from mvista_world.folder import (
     is_added,
 )
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.offload import offload_blocks
 from mvista_world.shards import load_into, stored_weights
+from mvista_world.speed import RESIDENT
 from mvista_world.text import InstructionEncoder, TextEncoder, load_tokenizer
 from mvista_world.text_cache import ENCODER, TOKENIZER, CachedText
 from mvista_world.trajectory import TrajectoryVae
@@ -49,8 +52,10 @@ class LoadedNetworks:
     trajectory: TrajectoryVae
 
 
-def load_networks(folder: Path, config: ModelConfig, compute: Compute) -> LoadedNetworks:
-    """Load a folder in the `PARTS` layout, in `weight_number`s.
+def load_networks(
+    folder: Path, config: ModelConfig, compute: Compute, offload: str = RESIDENT
+) -> LoadedNetworks:
+    """Load a folder in the `PARTS` layout, in `weight_number`s; `offload` is one of `OFFLOADS`.
 
     Raises:
         WeightsError: anything missing, damaged, or of another model.
@@ -58,14 +63,16 @@ def load_networks(folder: Path, config: ModelConfig, compute: Compute) -> Loaded
             memory for what is held.
     """
     if is_wan(config):
-        check_room(needed_bytes(folder, config, compute), compute.free_bytes(), str(compute.device))
+        on_device, waiting = split_bytes(needed_bytes(folder, config, compute), config, offload)
+        check_room(on_device, compute.free_bytes(), str(compute.device))
+        check_room(waiting, available_memory(), "this machine")
     trajectory = _made(
         TrajectoryVae(config.trajectory, len(config.joint_names)), folder, TRAJECTORY, compute
     )
     return LoadedNetworks(
         load_codec(folder, config, compute),
         load_text(folder, config, compute),
-        load_generator(folder, config, compute),
+        load_generator(folder, config, compute, offload),
         trajectory,
     )
 
@@ -107,6 +114,21 @@ def needed_bytes(folder: Path, config: ModelConfig, compute: Compute) -> dict[st
     }
 
 
+def split_bytes(
+    needed: Mapping[str, int], config: ModelConfig, offload: str
+) -> tuple[dict[str, int], dict[str, int]]:
+    """`needed_bytes` of the device, and of this machine's memory beside it.
+
+    Of blocks that wait beside it the device holds one: a backbone's weights are nearly all theirs,
+    and blocks are alike.
+    """
+    if offload == RESIDENT:
+        return dict(needed), {}
+    whole = needed["generator"]
+    one = -(-whole // config.transformer.num_layers)
+    return {**needed, "generator": one}, {"generator": whole}
+
+
 def check_room(needed: Mapping[str, int], free: int, device: str) -> None:
     """Refuse at the start what would fail in the middle of a plan; `free` 0 is not known.
 
@@ -116,11 +138,16 @@ def check_room(needed: Mapping[str, int], free: int, device: str) -> None:
     total = sum(needed.values())
     if not free or total <= free:
         return
-    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in needed.items())
     raise ConfigError(
-        f"weights take {total / 2**30:.1f} GiB ({parts}), {device} has {free / 2**30:.1f} GiB "
-        "free: take precision bf16, free the device, or another one"
+        f"weights take {in_gib(needed)}, {device} has {free / 2**30:.1f} GiB "
+        "free: take precision bf16, offload 'blocks' on a card, free the device, or another one"
     )
+
+
+def in_gib(sizes: Mapping[str, int]) -> str:
+    """In words: "12.0 GiB (generator 10.0, vae 2.0)"."""
+    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in sizes.items())
+    return f"{sum(sizes.values()) / 2**30:.1f} GiB ({parts})"
 
 
 def weight_number(config: ModelConfig, compute: Compute, key: str) -> torch.dtype:
@@ -134,8 +161,10 @@ def weight_number(config: ModelConfig, compute: Compute, key: str) -> torch.dtyp
     return compute.dtype
 
 
-def load_generator(folder: Path, config: ModelConfig, compute: Compute) -> MultiViewGenerator:
-    """Backbone and additions, key by key.
+def load_generator(
+    folder: Path, config: ModelConfig, compute: Compute, offload: str = RESIDENT
+) -> MultiViewGenerator:
+    """Backbone and additions, key by key; `offload` is one of `OFFLOADS`.
 
     Raises:
         WeightsError: see `load_networks`.
@@ -147,11 +176,15 @@ def load_generator(folder: Path, config: ModelConfig, compute: Compute) -> Multi
     load_into(
         generator,
         generator_weights(folder),
-        compute.device,
+        compute.device if offload == RESIDENT else BESIDE,
         lambda key: weight_number(config, compute, key),
         f"{folder / TRANSFORMER} and additions",
     )
-    return frozen(generator, compute)
+    if offload == RESIDENT:
+        return frozen(generator, compute)
+    generator.eval().requires_grad_(False)
+    offload_blocks(generator, compute.device)
+    return generator
 
 
 def load_codec(folder: Path, config: ModelConfig, compute: Compute) -> VideoCodec:

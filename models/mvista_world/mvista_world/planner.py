@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,23 +37,25 @@ from mvista_core.records import (
     Provenance,
     RigCalibration,
     Rollout,
-    UInt8,
 )
 from mvista_world.action_head import read_latent
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.choices import MethodChoices
 from mvista_world.compute import Compute
 from mvista_world.config import INITIALISATIONS
-from mvista_world.decode import decode_actions, decode_views, within_range
+from mvista_world.decode import decode_actions, within_range
 from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_source, source_mask
 from mvista_world.gate import check_comparable, judged, likelihood
 from mvista_world.generator import Conditions
+from mvista_world.guidance import WordGuidance
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
+from mvista_world.pictures import Pictures, UnreadRollout
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
 from mvista_world.requested_views import RequestedViews, ViewFinder
+from mvista_world.speed import AS_USUAL, Running
 from mvista_world.view_passes import take_views
 
 KEPT_ROLLOUTS = 4
@@ -95,6 +98,7 @@ class WorldModelPlanner:
         self.templates = checkpoint.templates
         self.weights_sha256 = checkpoint.sha256
         self.gated = bool(checkpoint.gate_limits)
+        self.held_bytes = checkpoint.held_bytes()
         self._checkpoint = checkpoint
         self._rig = rig
         self._arm = arm
@@ -103,6 +107,7 @@ class WorldModelPlanner:
         known = [words for template in self.templates for words in instructions.expand(template)]
         with torch.no_grad():
             self._words = checkpoint.text(known)
+        self._guidance = WordGuidance.of(self.config.sampler, checkpoint.text)
         self._finder = ViewFinder(
             rig, checkpoint.trained_cameras, checkpoint.config, self.compute.device
         )
@@ -137,6 +142,14 @@ class WorldModelPlanner:
             return self._imagine(asked, seed, progress)
         return self._likeliest(asked, seed, options.best_of, progress)
 
+    def latents(self, rollout_id: str) -> Float32:
+        """What a held rollout is on the latent grid [1, C, T', V*h, 2*w] (of the explained views).
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        return np.asarray(self._find(rollout_id).latents.float().cpu().numpy())
+
     def judge(self, rollout_id: str, plan: InferredPlan, progress: Progress) -> tuple[Doubt, ...]:
         """What speaks against a held future and the plan read from it, each number beside the
         limit of these weights (NaN where none was fitted).
@@ -144,8 +157,9 @@ class WorldModelPlanner:
         Raises:
             RolloutError: the rollout is not held here. CancelledError.
         """
-        _proceed(progress, "judge", 0.0)
         held = self._find(rollout_id)
+        _look(held, (0,), progress)
+        _proceed(progress, "judge", 0.0)
         told = self._read_hidden(held)
         window = self.config.window
         found = doubts_of(held.rollout, held.asked.observed, plan.refined, told, self._arm, window)
@@ -166,11 +180,12 @@ class WorldModelPlanner:
         held = self._find(rollout_id)
         if initialisation not in INITIALISATIONS:
             raise ConfigError(f"initialisation '{initialisation}' is none of {INITIALISATIONS}")
+        evidence = self._evidence(held, steps, progress)
         _proceed(progress, "action head", 0.0)
         with self.compute.autocast():
             found = infer_latent(
                 self._checkpoint.generator,
-                self._evidence(held),
+                evidence,
                 held.conditions,
                 initialisation,
                 steps,
@@ -178,6 +193,8 @@ class WorldModelPlanner:
                 torch.Generator().manual_seed(held.rollout.seed + 1),
                 lambda fraction: _proceed(progress, "optimise", fraction),
             )
+        if self._checkpoint.refiner is not None:
+            _look(held, range(len(held.asked.views)), progress)
         _proceed(progress, "refine", 0.0)
         provenance = Provenance(
             uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
@@ -244,12 +261,12 @@ class WorldModelPlanner:
                 told,
                 config.sampler,
                 on_step,
+                self._guidance,
             )
-        _proceed(progress, "decode", 0.0)
-        color, depth_m = decode_views(checkpoint.codec, latents, len(views), config, compute)
-        rollout = self._record(color, depth_m, asked, seed)
+        lenses = [camera.intrinsics for camera in views.calibrations]
+        pictures = Pictures(checkpoint.codec, latents, lenses, config, compute)
+        rollout = UnreadRollout.of(pictures, **self._described(asked, seed))
         self._hold(rollout, asked, latents)
-        _proceed(progress, "decode", 1.0)
         return rollout
 
     def _hold(self, rollout: Rollout, asked: AskedFuture, latents: torch.Tensor) -> None:
@@ -273,17 +290,21 @@ class WorldModelPlanner:
             )
         return held
 
-    def _evidence(self, held: HeldRollout) -> Evidence:
-        rollout = held.rollout
-        views = self.config.max_views
-        weight = motion_weight(rollout.color[:views], rollout.depth_m[:views], self.config)
-        literal = self.config.optimisation.literal
+    def _evidence(self, held: HeldRollout, steps: int, progress: Progress) -> Evidence:
+        """What Eq. 11 explains. It is weighed by pictures only where that is asked for."""
+        rollout, literal = held.rollout, self.config.optimisation.literal
+        weight = torch.ones(1)
+        if steps and not literal:
+            seen = range(min(len(rollout.cameras), self.config.max_views))
+            _look(held, seen, progress)
+            color = np.stack([rollout.view_color(view) for view in seen])
+            weight = motion_weight(color, rollout.depth_m[: len(seen)], self.config)
         return Evidence(
             held.latents,
             held.clean,
             held.conditions.cameras,
             held.conditions.text if literal else self._words,
-            (torch.ones(1) if literal else weight).to(self.compute.device),
+            weight.to(self.compute.device),
         )
 
     def _trajectory(
@@ -324,31 +345,25 @@ class WorldModelPlanner:
         null = checkpoint.generator.null(1).detach()
         return Conditions(text, cameras, null)
 
-    def _record(
-        self,
-        color: UInt8,
-        depth_m: Float32,
-        asked: AskedFuture,
-        seed: int,
-    ) -> Rollout:
-        cameras = asked.views.calibrations
-        # What is imagined in the padding is seen by no camera: no surface may stand there.
-        window, lenses = self.config.window, [camera.intrinsics for camera in cameras]
-        depth_m = np.stack(
-            [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
-        )
-        return Rollout(
-            uuid.uuid4().hex[:12],
-            asked.instruction,
-            asked.views.names,
-            tuple(window.intrinsics(lens) for lens in lenses),
-            np.stack([camera.base_from_camera for camera in cameras]),
-            color,
-            depth_m.astype(np.float32),
-            self.config.episode.frame_times_s,
-            seed,
-            self._clock.now_ns(),
-        )
+    def _described(self, asked: AskedFuture, seed: int) -> dict[str, Any]:
+        """All fields of a new `Rollout` but its pictures."""
+        cameras, window = asked.views.calibrations, self.config.window
+        return {
+            "rollout_id": uuid.uuid4().hex[:12],
+            "instruction": asked.instruction,
+            "cameras": asked.views.names,
+            "intrinsics": tuple(window.intrinsics(camera.intrinsics) for camera in cameras),
+            "base_from_camera": np.stack([camera.base_from_camera for camera in cameras]),
+            "times_s": self.config.episode.frame_times_s,
+            "seed": seed,
+            "stamp_ns": self._clock.now_ns(),
+        }
+
+
+def _look(held: HeldRollout, color: Sequence[int], progress: Progress) -> None:
+    """Every depth and the colour of these views, told as a stage where any is still a latent."""
+    if isinstance(held.rollout, UnreadRollout):
+        held.rollout.pictures.read(color, lambda done: _proceed(progress, "decode", done))
 
 
 def _proceed(progress: Progress, stage: str, fraction: float) -> bool:
@@ -365,6 +380,7 @@ def load_planner(
     clock: Clock,
     compute: Compute | None = None,
     choices: MethodChoices | None = None,
+    running: Running = AS_USUAL,
 ) -> WorldModelPlanner:
     """Verify and load a checkpoint folder; `compute` None chooses by what the processor can,
     `choices` None is the checkpoint's own method.
@@ -372,4 +388,5 @@ def load_planner(
     Raises:
         WeightsError: missing, truncated or altered files. ConfigError: a config that does not fit.
     """
-    return WorldModelPlanner(load_checkpoint(checkpoint, compute, choices), rig, arm, clock)
+    loaded = load_checkpoint(checkpoint, compute, choices, running)
+    return WorldModelPlanner(loaded, rig, arm, clock)

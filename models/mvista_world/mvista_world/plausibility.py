@@ -76,7 +76,7 @@ def source_first_rms(rollout: Rollout, observed: CameraFrame, window: ModelWindo
 
     A rollout that began elsewhere, or at another time, shows another picture.
     """
-    ours = rollout.color[0, 0].astype(np.float64)
+    ours = rollout.view_color(0)[0].astype(np.float64)
     error = ours - window.frame(observed).color
     return float(np.sqrt(np.mean(error**2)) / 255.0)
 

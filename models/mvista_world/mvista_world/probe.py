@@ -71,7 +71,12 @@ class PlannerProbe(WorldModelPlanner):
         words = instructions.check(instruction, self.templates)
         views = self._asked(source, targets)
         asked = AskedFuture(frames[0][0], windows[0][0], views, words, joints)
-        rollout = self._record(color, depth_m, asked, 0)
+        window, lenses = self.config.window, [camera.intrinsics for camera in views.calibrations]
+        depth_m = np.stack(
+            [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
+        )
+        described = self._described(asked, 0)
+        rollout = Rollout(**described, color=color, depth_m=depth_m.astype(np.float32))
         self._hold(rollout, asked, latents)
         return rollout
 

@@ -19,6 +19,8 @@ from mvista_core.instructions import expand
 from mvista_world.config import TextConfig
 
 SPECIAL = ("[PAD]", "[UNK]")
+NO_WORDS = ""
+"""Against which guidance is taken; what Wan's own pipeline says where nothing is to be avoided."""
 WORDS = "bert.embeddings.word_embeddings.weight"
 
 

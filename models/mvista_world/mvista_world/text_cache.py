@@ -27,6 +27,7 @@ from mvista_world.compute import PROCESSOR, choose
 from mvista_world.config import TextConfig
 from mvista_world.config_file import load_config
 from mvista_world.shards import load_into, stored_weights
+from mvista_world.text import NO_WORDS
 
 FOLDER = "text_cache"
 ENCODER, TOKENIZER = "text_encoder", "tokenizer"
@@ -192,6 +193,8 @@ def encode_folder(
             "a part of every plan: there is nothing to encode ahead"
         )
     wanted = [sentence for template in templates for sentence in expand(template)]
+    if config.sampler.guided:
+        wanted.append(NO_WORDS)
     paths, made = encode(folder, config.text, [*wanted, *texts], choose(device=device).device)
     return len(paths), made
 

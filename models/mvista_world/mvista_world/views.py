@@ -68,6 +68,10 @@ class ViewCameras:
         """The cameras of one sample for `samples` of them."""
         return self.map(lambda x: x.expand(samples, *x.shape[1:]))
 
+    def twice(self) -> ViewCameras:
+        """Those of all samples, and the same again."""
+        return self._map(lambda x: torch.cat([x, x]))
+
     def to(self, device: torch.device) -> ViewCameras:
         return self.map(lambda x: x.to(device))
 

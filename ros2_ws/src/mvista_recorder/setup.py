@@ -15,7 +15,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
     ],
-    install_requires=["numpy", "pillow", "pyyaml", "isal", "mcap", "rosbags", "av", "pyarrow"],
+    install_requires=["numpy", "pillow", "pyyaml", "mcap", "rosbags", "av", "pyarrow"],
     zip_safe=True,
     maintainer="MVISTA-4D stack maintainers",
     maintainer_email="maintainers@mvista4d.org",

@@ -15,7 +15,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
     ],
-    install_requires=["numpy", "opencv-contrib-python-headless", "pyyaml"],
+    install_requires=["isal", "numpy", "opencv-contrib-python-headless", "pillow", "pyyaml"],
     zip_safe=True,
     maintainer="MVISTA-4D stack maintainers",
     maintainer_email="maintainers@mvista4d.org",

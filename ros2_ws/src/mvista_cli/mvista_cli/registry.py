@@ -80,6 +80,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("bench graph", "what each process of the demo takes"),
     _verb("bench planner", "what a plan costs, stage by stage: time, processor, memory"),
     _verb("bench record", "the recorder under load, killed, or with wrong clocks"),
+    _verb("bench speed", "what each way of being quick saves in imagining, and what it costs"),
     _verb("bench teleop", "leader to follower over CAN: latency, jumps, set-points"),
     _verb("bench watch", "what the page of `mvista watch` takes"),
     _verb("dataset collect", "let the scripted expert act, and film it"),

@@ -202,6 +202,10 @@ class Rollout:
     seed: int
     stamp_ns: int
 
+    def view_color(self, view: int) -> UInt8:
+        """Colour of one view [T, H, W, 3]; a planner's rollout decodes no other for it."""
+        return np.asarray(self.color[view])
+
 
 @dataclass(frozen=True)
 class Provenance:

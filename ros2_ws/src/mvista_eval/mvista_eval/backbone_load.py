@@ -31,6 +31,7 @@ class BackboneLoad:
     device: str
     threads: int
     checkpointing: bool = False
+    compiled: bool = False
 
     def config(self) -> ModelConfig:
         """The preset at these sizes.
@@ -64,7 +65,7 @@ def measure_backbone(load: BackboneLoad, rig: Path | None = None) -> Measured:
     config, compute = load.config(), choose(load.precision, load.device, threads=load.threads)
     measuring = Measuring(compute, SystemClock(), load.repeats)
     cameras = load_rig(rig or rig_file())
-    cost = measure_cost(config, cameras, load.views, measuring, load.checkpointing)
+    cost = measure_cost(config, cameras, load.views, measuring, load.checkpointing, load.compiled)
     return as_measured(load, config, cost, str(compute))
 
 
@@ -86,6 +87,7 @@ def as_measured(
         f"the generator, random; {load.views} views of {config.frame_count} frames, "
         f"{window.width_px}x{window.height_px}, {cost.tokens} tokens; {compute}",
         f"  one evaluation      {cost.forward_s:9.3f} s  {cost.forward_flop / 1e12:9.3f} TFLOP",
+        f"  guided, one batch   {cost.guided_s:9.3f} s  words and no words",
         f"  one step of Eq. 11  {cost.step_s:9.3f} s  {cost.step_flop / 1e12:9.3f} TFLOP",
         f"  encode one frame    {cost.encode_s:9.3f} s",
         f"  decode one video    {cost.decode_s:9.3f} s, two a view",

@@ -51,23 +51,26 @@ class PlannerLoad:
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage over all plans but the first: wall and processor time (s)."""
+    """One stage over all plans but the first: wall and processor time (s), and the most that the
+    process held at its end."""
 
     name: str
     p50_s: float
     p95_s: float
     p50_cpu_s: float
     p95_cpu_s: float
+    held_mib: float = 0.0
 
     @staticmethod
-    def of(name: str, found: Sequence[tuple[float, float]]) -> StageCost:
+    def of(name: str, found: Sequence[tuple[float, float]], held_mib: float = 0.0) -> StageCost:
         """Of (wall, processor) times, one pair a plan."""
         (p50, cpu_50), (p95, cpu_95) = np.quantile(np.array(found), (0.5, 0.95), axis=0)
-        return StageCost(name, float(p50), float(p95), float(cpu_50), float(cpu_95))
+        return StageCost(name, float(p50), float(p95), float(cpu_50), float(cpu_95), held_mib)
 
     def __str__(self) -> str:
         wall = f"{self.p50_s:8.2f} {self.p95_s:8.2f}"
-        return f"  {self.name:12s} {wall} {self.p50_cpu_s:8.2f} {self.p95_cpu_s:8.2f}"
+        cpu = f"{self.p50_cpu_s:8.2f} {self.p95_cpu_s:8.2f}"
+        return f"  {self.name:12s} {wall} {cpu} {self.held_mib:8.0f}"
 
 
 def measure(load: PlannerLoad) -> Measured:
@@ -109,10 +112,15 @@ def costs_of(plans: Sequence[tuple[PlanStage, ...]]) -> list[StageCost]:
     """A row for each stage in its order, and one for whole plans."""
     names = [stage.name for stage in plans[0]]
     rows = [
-        StageCost.of(name, [(plan[k].seconds, plan[k].cpu_s) for plan in plans])
+        StageCost.of(
+            name,
+            [(plan[k].seconds, plan[k].cpu_s) for plan in plans],
+            max(plan[k].held_mib for plan in plans),
+        )
         for k, name in enumerate(names)
     ]
-    return [*rows, StageCost.of("plan", [_whole(plan) for plan in plans])]
+    most = max(row.held_mib for row in rows)
+    return [*rows, StageCost.of("plan", [_whole(plan) for plan in plans], most)]
 
 
 def _whole(plan: Sequence[PlanStage]) -> tuple[float, float]:
@@ -137,14 +145,16 @@ def measured(
         "view_mode": sampler.mode,
         "initialisation": load.initialisation,
         "steps": load.steps,
+        "processor_multiplies": planner.compute.capability,
         "plans": len(plans),
         "first_plan": [asdict(stage) for stage in first],
         "stages": [asdict(row) for row in rows],
         "peak_memory_mib": peak_mib,
+        "peak_device_mib": planner.compute.peak_bytes() / 2**20,
     }
     words = [
         f"{len(plans)} plans, mode {sampler.mode}, {compute}",
-        f"  {'stage':12s} {'p50 s':>8s} {'p95 s':>8s} {'CPU p50':>8s} {'CPU p95':>8s}",
+        f"  {'stage':12s} {'p50 s':>8s} {'p95 s':>8s} {'CPU p50':>8s} {'CPU p95':>8s} {'MiB':>8s}",
         *map(str, rows),
         f"  the first, apart: {_whole(first)[0]:.2f} s, CPU {_whole(first)[1]:.2f} s",
     ]

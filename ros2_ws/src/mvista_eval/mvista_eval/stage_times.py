@@ -13,11 +13,13 @@ from mvista_eval.process_usage import usage_of
 
 @dataclass(frozen=True)
 class PlanStage:
-    """One stage of the planner: how long it took, and the processor time of all threads."""
+    """One stage of the planner: how long it took, the processor time of all threads, and what the
+    process held when it ended."""
 
     name: str
     seconds: float
     cpu_s: float
+    held_mib: float = 0.0
 
 
 class StageTimes:
@@ -26,7 +28,7 @@ class StageTimes:
     def __init__(self, clock: Clock, announce: Callable[[str], object] | None = None) -> None:
         self._clock = clock
         self._announce = announce
-        self._begun: list[tuple[str, int, float]] = []
+        self._begun: list[tuple[str, int, float, float]] = []
 
     def __call__(self, stage: str, fraction: float) -> bool:
         if not self._begun or self._begun[-1][0] != stage:
@@ -39,9 +41,10 @@ class StageTimes:
         """What was seen so far; the last stage ends now."""
         ends = [*self._begun[1:], ("end", *self._now())]
         return tuple(
-            PlanStage(name, ns_to_seconds(end_ns - at_ns), end_cpu_s - cpu_s)
-            for (name, at_ns, cpu_s), (_, end_ns, end_cpu_s) in zip(self._begun, ends, strict=True)
+            PlanStage(began[0], ns_to_seconds(end[1] - began[1]), end[2] - began[2], end[3])
+            for began, end in zip(self._begun, ends, strict=True)
         )
 
-    def _now(self) -> tuple[int, float]:
-        return self._clock.monotonic_ns(), usage_of(os.getpid()).cpu_s
+    def _now(self) -> tuple[int, float, float]:
+        used = usage_of(os.getpid())
+        return self._clock.monotonic_ns(), used.cpu_s, used.memory_mb * 1e6 / 2**20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 
 from mvista_interfaces.msg import ImaginedRollout
@@ -18,14 +19,18 @@ from mvista_ros.convert import (
     cloud_to_msg,
     color_to_msg,
     optical_frame,
-    rollout_to_msg,
     transform_to_msg,
 )
+from mvista_ros.convert.rollouts import rollout_to_msg
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 
 
 class ImaginedShow:
-    """Publishers of a planning node; cameras that are not the rig's have theirs while shown."""
+    """Publishers of a planning node; cameras that are not the rig's have theirs while shown.
+
+    A rollout is decoded and published once somebody is there to see it: at once, or as soon as a
+    subscriber comes.
+    """
 
     def __init__(self, node: HouseNode, rig: RigCalibration, voxel_m: float) -> None:
         self._node = node
@@ -36,11 +41,25 @@ class ImaginedShow:
         # /tf is absolute by convention, as /tf_static is, where the rig publisher tells the rig's.
         self._frames = node.create_publisher(TFMessage, "/tf", qos.FRAMES)
         self._images = {name: self._image_publisher(name) for name in rig.names}
+        # Shown by whoever imagines, and by the timer that plays.
+        self._showing = threading.Lock()
+        self._waiting: Rollout | None = None
         self._shown: Rollout | None = None
         self._moments: Iterator[tuple[int, PointCloud]] = iter(())
 
     def show(self, rollout: Rollout) -> None:
-        """From now on this one."""
+        """From now on this one, if anybody looks."""
+        self._shown, self._waiting = None, rollout
+        self._publish()
+
+    def _publish(self) -> None:
+        with self._showing:
+            rollout = self._waiting
+            if rollout is not None and self._watched:
+                self._waiting = None
+                self._begin(rollout)
+
+    def _begin(self, rollout: Rollout) -> None:
         self._rollouts.publish(rollout_to_msg(rollout, self._rig.base_frame))
         moments = itertools.cycle(enumerate(fuse(rollout, self._fusion)))
         for name in set(self._images) - set(self._rig.names) - set(rollout.cameras):
@@ -49,12 +68,18 @@ class ImaginedShow:
             self._images[name] = self._image_publisher(name)
         self._shown, self._moments = rollout, moments
 
+    @property
+    def _watched(self) -> bool:
+        publishers = (self._rollouts, self._clouds, *self._images.values())
+        return any(publisher.get_subscription_count() for publisher in publishers)
+
     def _image_publisher(self, name: str) -> Publisher[Image]:
         topic = f"imagined/{name}/color/image_raw"
         return self._node.create_publisher(Image, topic, qos.SENSOR_OUT)
 
     def play(self) -> None:
         """Publish the next moment, again and again from its beginning."""
+        self._publish()
         moment, rollout = next(self._moments, None), self._shown
         if moment is None or rollout is None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mvista_interfaces.action import Imagine, InferActions
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from trajectory_msgs.msg import JointTrajectory
 
 from mvista_core import realtime
@@ -26,7 +27,9 @@ from mvista_ros.parameters import declare
 from mvista_world.choices import MethodChoices
 from mvista_world.compute import choose
 from mvista_world.gate import GATE_FILE
+from mvista_world.parts import in_gib
 from mvista_world.planner import load_planner
+from mvista_world.speed import Running, Speed
 
 FIXED = "weights and limits are those that its plans name"
 """Why its parameters do not change at run time."""
@@ -50,7 +53,9 @@ class PlanningNode(HouseNode):
         )
         self._plans = self.create_publisher(JointTrajectory, "inferred/trajectory", qos.STATIC)
         self._show = ImaginedShow(self, self._rig, self._settings.voxel_m)
-        self.create_timer(1.0 / self._settings.playback_hz, self._show.play)
+        # A group of its own: a picture may be decoded in it, and cameras are heard meanwhile.
+        period_s, group = 1.0 / self._settings.playback_hz, MutuallyExclusiveCallbackGroup()
+        self.create_timer(period_s, self._show.play, callback_group=group)
         self._servers = (
             WorkServer(self, Imagine, ACTIONS[0], self._imagine),
             WorkServer(self, InferActions, ACTIONS[1], self._infer),
@@ -60,7 +65,11 @@ class PlanningNode(HouseNode):
         """What it works on."""
         busy = [name for name, server in zip(ACTIONS, self._servers, strict=True) if server.busy]
         free = f"{self._compute.free_bytes() / 2**30:.1f} GiB"
-        values = (("networks", str(self._compute)), ("memory free", free))
+        values = (
+            ("networks", str(self._compute)),
+            ("weights held", self._weights),
+            ("memory free", free),
+        )
         return Health(message=f"working on {busy[0]}" if busy else "idle", values=values)
 
     def stop(self) -> None:
@@ -72,8 +81,9 @@ class PlanningNode(HouseNode):
         arm, folder = load_arm(self._settings.arm_file), self._settings.checkpoint
         choices = MethodChoices(self._settings.view_mode or None)
         planner = load_planner(
-            Path(folder), self._rig, arm, self.system_clock, self._compute, choices
+            Path(folder), self._rig, arm, self.system_clock, self._compute, choices, self._running()
         )
+        self._weights = in_gib(planner.held_bytes)
         self.get_logger().info(f"weights {planner.weights_sha256} from {folder}; {self._compute}")
         if not planner.gated:
             self.get_logger().warning(
@@ -81,6 +91,11 @@ class PlanningNode(HouseNode):
                 "limits with `mvista eval gate --write`"
             )
         return ExclusivePlanner(planner)
+
+    def _running(self) -> Running:
+        wanted = self._settings
+        speed = Speed(compiled=wanted.compiled, tiled_decoding=wanted.tiled_decoding)
+        return Running(speed, wanted.offload)
 
     def _imagine(self, request: Imagine.Goal, progress: Progress) -> Imagine.Result:
         if not progress("observe", 0.0):

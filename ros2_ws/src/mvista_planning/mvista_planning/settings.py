@@ -28,5 +28,10 @@ class PlanningParameters(ObservationLimits):
     )
     precision: str = parameter("auto", "Numbers of the networks: auto, bf16 or fp32")
     device: str = parameter("auto", "Where networks compute: auto (a card if any), cpu, cuda:N")
+    offload: str = parameter(
+        "none", "What waits in memory beside a card: none, or blocks (of the backbone)"
+    )
+    compiled: bool = parameter(False, "Blocks by torch.compile, kept for the next start")
+    tiled_decoding: bool = parameter(False, "Pictures larger than a tile in tiles: less memory")
     threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
     niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)

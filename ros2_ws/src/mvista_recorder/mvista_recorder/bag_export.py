@@ -13,7 +13,6 @@ from mvista_core.errors import MvistaError, RecordingError
 from mvista_core.files import make_folder, replace_file
 from mvista_recorder import schemas
 from mvista_recorder.bag_metadata import bag_metadata
-from mvista_recorder.depth_png import depth_from_transport
 from mvista_recorder.episode_file import EpisodeFile
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.episode_writer import publish_folder
@@ -21,6 +20,7 @@ from mvista_recorder.layout import EPISODE, METADATA, PARTIAL, TF_STATIC, Camera
 from mvista_recorder.recorded_cameras import EpisodeCamera, recorded_cameras
 from mvista_recorder.scan import RecordedMessage
 from mvista_recorder.tally import Tally
+from mvista_ros.convert.depth_png import depth_from_transport
 from mvista_ros.convert.image_bytes import image_to_bytes
 from mvista_ros.convert.stamps import optical_frame
 

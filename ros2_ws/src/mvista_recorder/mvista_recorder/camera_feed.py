@@ -18,7 +18,6 @@ from mvista_core.records import (
 )
 from mvista_core.registration import StreamCalibration
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_to_transport
 from mvista_recorder.layout import (
     COLOR_FORMAT,
     DEPTH_FORMAT,
@@ -27,6 +26,7 @@ from mvista_recorder.layout import (
     CameraChannels,
     Topic,
 )
+from mvista_ros.convert.depth_png import depth_to_transport
 from mvista_ros.convert.jpeg import encode_jpeg
 from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 

@@ -15,13 +15,13 @@ from tf2_msgs.msg import TFMessage
 
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_from_transport
 from mvista_recorder.episode_player import SPEEDS, DueMessage, EpisodePlayer
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import JOINT_STATE, TF_STATIC, CameraChannels
 from mvista_recorder.recorded_cameras import EpisodeCamera, recorded_cameras
 from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
+from mvista_ros.convert.depth_png import depth_from_transport
 from mvista_ros.convert.image_bytes import image_to_bytes
 from mvista_ros.convert.jpeg import decode_jpeg
 from mvista_ros.convert.stamps import optical_frame

@@ -13,10 +13,10 @@ from mvista_core.geometry import pose_from, rotation_from_quaternion
 from mvista_core.records import Float64, Intrinsics
 from mvista_core.registration import StreamCalibration
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_from_transport
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import TF_STATIC, CameraChannels
 from mvista_recorder.sync import Stamps, nearest
+from mvista_ros.convert.depth_png import depth_from_transport
 from mvista_ros.convert.jpeg import decode_jpeg
 from mvista_ros.convert.stamps import depth_optical_frame, optical_frame
 

@@ -10,11 +10,11 @@ from mvista_core.ports import Clock
 from mvista_core.records import CameraFrame, JointCommand, JointState
 from mvista_core.set_points import positions_of
 from mvista_recorder import schemas
-from mvista_recorder.depth_png import depth_from_transport
 from mvista_recorder.episode_player import DueMessage, EpisodePlayer
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import JOINT_STATE, CameraChannels
 from mvista_recorder.recorded_cameras import PAIRED_WITHIN_NS, EpisodeCamera, recorded_cameras
+from mvista_ros.convert.depth_png import depth_from_transport
 from mvista_ros.convert.jpeg import decode_jpeg
 
 

@@ -24,10 +24,10 @@ from mvista_ros import qos
 from mvista_ros.convert import (
     cloud_from_msg,
     joint_state_from_msg,
-    rollout_from_msg,
     stamp_to_ns,
 )
 from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
+from mvista_ros.convert.rollouts import rollout_from_msg
 from mvista_ros.listening import Listening, Queue, message_from_bytes
 from mvista_ros.observation import CameraTopics
 from mvista_ros.showing import ShownPlan

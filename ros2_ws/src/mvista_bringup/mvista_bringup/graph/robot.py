@@ -16,7 +16,6 @@ from mvista_bringup.graph.choices import (
     ARM_FILE,
     ARM_FILE_OPTION,
     ARM_OPTION,
-    CHECKPOINT,
     CHECKPOINT_OPTION,
     CHOSEN_ARM_FILE,
     RIG_FILE,
@@ -26,6 +25,7 @@ from mvista_bringup.graph.choices import (
     whole,
 )
 from mvista_bringup.graph.monitor import CELL_URDF, watching
+from mvista_bringup.graph.planner import HERE, PLANNER_PLACE_OPTION, planning_node
 from mvista_bringup.graph.spec import (
     CellUrdf,
     Entry,
@@ -45,6 +45,7 @@ REAL_ROBOT_OPTIONS = (
     ARM_FILE_OPTION,
     RIG_OPTION,
     CHECKPOINT_OPTION,
+    PLANNER_PLACE_OPTION,
     RunOption("instruction", "", "carried out once all is up; empty: wait for `mvista run`"),
     RunOption("confirm", TRUE, "whether its plan waits for the service `confirm`", (TRUE, FALSE)),
     RunOption("can_serial", "", "USB serial of the arm's CAN adapter (survives re-plugging)"),
@@ -128,18 +129,7 @@ REAL_ROBOT: tuple[Entry, ...] = (
     *real_cameras(RIG_FILE, (_AUTOSTART,), _WHEN_REAL),
     _EMULATED_CELL,
     RIG_PUBLISHER,
-    NodeSpec(
-        "mvista_planning",
-        "planning_node",
-        "planning",
-        parameter_file="config/planning.yaml",
-        parameters=(
-            ARM_FILE,
-            RIG_FILE,
-            ("joint_topic", Template("{arm}/joint_states")),
-            CHECKPOINT,
-        ),
-    ),
+    planning_node(when=(When("planner", HERE),)),
     NodeSpec(
         "mvista_planning",
         "task_node",

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stand_in.add_argument(
         "--checkpointing", action="store_true", help="compute blocks again in the backward pass"
     )
+    stand_in.add_argument("--compiled", action="store_true", help="blocks by torch.compile")
     parser.add_argument("--json", type=Path, help="write the figures here")
 
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
         wanted = BackboneLoad(
             args.preset, args.depth, args.views, args.frames, args.plans, args.precision,
-            args.device, args.threads, args.checkpointing,
+            args.device, args.threads, args.checkpointing, args.compiled,
         )  # fmt: skip
         return finish(measure_backbone(wanted), args.json)
     load = PlannerLoad(

@@ -22,7 +22,8 @@ from mvista_core.records import CameraFrame, Provenance, RigCalibration, Rollout
 from mvista_core.rig import load_rig
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action, call_service
-from mvista_ros.convert import rollout_from_msg, stamp_to_ns, trajectory_from_msg
+from mvista_ros.convert import stamp_to_ns, trajectory_from_msg
+from mvista_ros.convert.rollouts import rollout_from_msg
 from mvista_ros.listening import Listening
 from mvista_ros.observation import ObservationSource
 from mvista_ros.spinning import take_down

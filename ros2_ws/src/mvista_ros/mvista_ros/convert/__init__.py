@@ -48,10 +48,6 @@ from mvista_ros.convert.requests import (
     posed_camera_from_msg,
     posed_camera_to_msg,
 )
-from mvista_ros.convert.rollouts import (
-    rollout_from_msg,
-    rollout_to_msg,
-)
 from mvista_ros.convert.stamps import (
     depth_optical_frame,
     header,
@@ -97,8 +93,6 @@ __all__ = [
     "posed_camera_from_msg",
     "posed_camera_to_msg",
     "raise_outcome",
-    "rollout_from_msg",
-    "rollout_to_msg",
     "stamp_to_ns",
     "trajectory_from_msg",
     "trajectory_to_msg",

@@ -1,7 +1,8 @@
 """Depth without loss: PNG of 16 bits, as `compressed_depth_image_transport` carries it.
 
 Every row holds its difference to the row above (filter "Up"), deflated by ISA-L at level 1: fast
-enough for four cameras beside other work. Any PNG reader decodes it.
+enough for four cameras beside other work. Any PNG reader decodes it. Episodes hold depth so, and
+imagined rollouts are sent so.
 """
 
 from __future__ import annotations
