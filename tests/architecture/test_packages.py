@@ -25,8 +25,8 @@ ROSDEP_KEYS = {
 }
 NO_ROSDEP_KEY = {
     "accelerate", "av", "daqp", "diffusers", "fpsample", "isal", "mcap", "mink", "mujoco",
-    "piper_sdk", "pyarrow", "rosbags", "ruckig", "safetensors", "tokenizers", "torch",
-    "transformers", "viser", "websockets",
+    "peft", "piper_sdk", "pyarrow", "rosbags", "ruckig", "safetensors", "tensorboard",
+    "tokenizers", "torch", "transformers", "viser", "websockets",
 }  # fmt: skip
 """On an apt ROS these come from pip (its websockets is too old): requirements-apt.in names them."""
 PIP_NAMES = {"cv2": "opencv-contrib-python-headless", "open3d": "open3d-cpu"}

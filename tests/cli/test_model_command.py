@@ -60,7 +60,9 @@ def test_a_converted_checkpoint_is_told_of_as_what_it_was(
         (("model", "verify", "tests"), "get a backbone with `hf download"),
         (("text", "encode", "models/checkpoints/tiny"), "an encoder of its own ('bert')"),
         (("model", "make-random", "tests"), "has something in it"),
-        (("train", "codec", "--preset", "wan22_ti2v_5b"), "which no recipe here trains yet"),
+        (("train", "codec", "--preset", "wan22_ti2v_5b"), "is generator and trajectory; its auto"),
+        (("train", "generator", "--preset", "wan22_ti2v_5b"), "starts from a folder: --start"),
+        (("model", "merge", "models/checkpoints/tiny", "x", "y"), "no transformer/ of its own"),
         (("model", "make-random", "x", "--text-width", "100"), "text_width a multiple of 64"),
     ],
 )

@@ -92,9 +92,3 @@ def test_what_was_chosen_says_how_many_threads_it_takes() -> None:
         assert "2 threads" in str(compute.choose())
     finally:
         torch.set_num_threads(before)
-
-
-def test_training_takes_a_card_exactly_where_there_is_one() -> None:
-    found = compute.choose_for_training()
-    assert found.on_processor is not torch.cuda.is_available()
-    assert found.dtype == compute.choose(device=str(found.device)).dtype

@@ -168,10 +168,12 @@ def noting(stages: list[str]) -> Progress:
     return progress
 
 
-def write_episodes(folder: Path, count: int = 40) -> Path:
+def write_episodes(
+    folder: Path, count: int = 40, config: ModelConfig = CONFIG, seed: int = 4
+) -> Path:
     """Data sets `touch` (videos) and `grounding` (scenes of two instructions) of smooth noise."""
-    rng = np.random.default_rng(4)
-    t, h, w = CONFIG.frame_count, CONFIG.window.height_px, CONFIG.window.width_px
+    rng = np.random.default_rng(seed)
+    t, h, w = config.frame_count, config.window.height_px, config.window.width_px
     sentences = ("touch the red cube", "touch the green cube")
     for name, frames, words in (("touch", (t,), ()), ("grounding", (), (2,))):
         (folder / name).mkdir(parents=True)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file
 
 from mvista_core import weights
+from mvista_core.camera_range import TrainedCameras
 from mvista_core.errors import ConfigError, WeightsError
 from mvista_core.files import make_folder
 from mvista_world import random_weights
 from mvista_world.config import ModelConfig, StyleConfig
-from mvista_world.config_file import load_config, save_config
+from mvista_world.config_file import load_config, save_config, stated_cameras
 from mvista_world.folder import (
     ADDITIONS,
     BACKBONE,
@@ -29,6 +30,7 @@ from mvista_world.folder import (
     DIFFUSION,
     FLAT,
     INDEX,
+    PARTS,
     SCHEDULER,
     TRAJECTORY,
     TRANSFORMER,
@@ -38,11 +40,13 @@ from mvista_world.folder import (
     recognise,
 )
 from mvista_world.generator import style_into_blocks
+from mvista_world.lora import check_base, merged_backbone
 from mvista_world.parts import is_wan
 from mvista_world.refine import REFINER_FILES, RefineConfig, ResidualRefiner, save_refiner
-from mvista_world.shards import write_shards
+from mvista_world.shards import read_tensors, stored_weights, write_shards
 from mvista_world.solvers import unipc_config
 from mvista_world.text_cache import ENCODER, TIED, TOKENIZER, encoder_identity
+from mvista_world.text_cache import FOLDER as TEXT_CACHE
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.wan import (
     check_transformer,
@@ -191,6 +195,61 @@ def make_random(
     return _finish(out, config, templates)
 
 
+def from_start(
+    out: Path,
+    start: Path,
+    config: ModelConfig,
+    templates: Sequence[str],
+    cameras: TrainedCameras | None,
+    backbone: Iterable[tuple[str, torch.Tensor]],
+    added: Iterable[tuple[str, torch.Tensor]],
+    trajectory: Path,
+) -> str:
+    """A folder as `start` is, with another backbone (by its own keys), other additions and the
+    TCN-VAE of `trajectory`; what did not change is linked where the disk allows. Its manifest's
+    sum. `cameras` are those it was trained on, None for those that `start` states.
+
+    Raises:
+        ConfigError: `out` has something.
+    """
+    _new(out)
+    for name in (VAE, ENCODER, TOKENIZER, TEXT_CACHE):
+        _take(start / name, out / name)
+    for name in REFINER_FILES:
+        if (start / name).is_file():
+            shutil.copyfile(start / name, out / name)
+    write_shards(backbone, out / TRANSFORMER, DIFFUSION)
+    write_shards(added, out, ADDITIONS)
+    shutil.copyfile(trajectory, out / f"{TRAJECTORY}.safetensors")
+    stated = cameras or stated_cameras(start / weights.CONFIG)
+    return _finish(out, config, templates, stated)
+
+
+def merge(base: Path, adapted: Path, out: Path) -> str:
+    """`base` with the adapters and additions of a LoRA folder in it; the manifest's sum.
+
+    Raises:
+        WeightsError: one of them is not whole, or the adapters are of another backbone.
+        ConfigError: `out` has something.
+    """
+    if recognise(base) != PARTS:
+        raise WeightsError(f"{base} has no transformer/ of its own to merge into")
+    weights.verify(base)
+    weights.verify(adapted)
+    check_base(adapted, base)
+    config, templates = load_config(adapted / weights.CONFIG)
+    return from_start(
+        out,
+        base,
+        config,
+        templates,
+        stated_cameras(adapted / weights.CONFIG),
+        merged_backbone(base, adapted),
+        read_tensors(stored_weights(adapted, ADDITIONS)),
+        adapted / f"{TRAJECTORY}.safetensors",
+    )
+
+
 def _random_parts(
     out: Path, config: ModelConfig, templates: Sequence[str], seed: int, number: torch.dtype
 ) -> ModelConfig:
@@ -243,7 +302,12 @@ def _new(out: Path) -> None:
     make_folder(out, ConfigError)
 
 
-def _finish(out: Path, config: ModelConfig, templates: Sequence[str]) -> str:
+def _finish(
+    out: Path,
+    config: ModelConfig,
+    templates: Sequence[str],
+    cameras: TrainedCameras | None = None,
+) -> str:
     """Configs of the parts, and the manifest of all that a planner reads."""
     wan = is_wan(config)
     _write_json(out / TRANSFORMER / "config.json", "", transformer_config(config))
@@ -265,9 +329,9 @@ def _finish(out: Path, config: ModelConfig, templates: Sequence[str]) -> str:
         "expand_timesteps": True,
     }
     _write_json(out / INDEX, "WanImageToVideoPipeline" if wan else "WorldModelPlanner", index)
-    save_config(config, templates, out / weights.CONFIG)
+    save_config(config, templates, out / weights.CONFIG, cameras)
     # An encoder is not needed where the words are cached, and 11 GB: a folder is whole without.
-    apart = (ENCODER, TOKENIZER) if wan else ()
+    apart = (ENCODER, TOKENIZER, TEXT_CACHE) if wan else ()
     names = [
         str(path.relative_to(out))
         for path in out.rglob("*")

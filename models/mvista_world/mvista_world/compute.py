@@ -6,6 +6,7 @@ oneDNN and ATen emulate it, at 13 times the time of fp32 (170 s of CPU for a pla
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,16 @@ class Compute:
             return int(torch.cuda.mem_get_info(self.device)[0])
         return available_memory()
 
+    def take_card(self) -> None:
+        """Make the card what this process means where it names none."""
+        if not self.on_processor:
+            torch.cuda.set_device(self.device)
+
+    def give_back(self) -> None:
+        """Return to the card what this process holds of it and does not use."""
+        if not self.on_processor:
+            torch.cuda.empty_cache()
+
     def peak_bytes(self) -> int:
         """The most that this process held there."""
         if not self.on_processor:
@@ -107,9 +118,12 @@ def choose(
     return Compute(where, dtype, torch.get_num_threads(), native)
 
 
-def choose_for_training(threads: int | None = None) -> Compute:
-    """What the generator trains on: a CUDA card where there is one, else the processor."""
-    return choose(device=AUTO, threads=threads)
+def own_card(name: str) -> str:
+    """The device of this process among those that `torchrun` started on this machine: each has a
+    card of its own; "cpu" and a card named by its number stay what they are."""
+    local = os.environ.get("LOCAL_RANK")
+    there = torch.cuda.is_available() if name == AUTO else name == CARD
+    return f"{CARD}:{local}" if there and local is not None else name
 
 
 def _device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,8 +22,17 @@ from torch import nn
 from mvista_core.errors import WeightsError
 
 SHARD_BYTES = 2 << 30
-NUMBERS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
-"""Number formats that are loaded, with their bytes; of others, eight-bit floats say so."""
+FORMATS = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Number formats that are loaded; of others, eight-bit floats say so."""
 AGAIN = "fetch the file again (`hf download` goes on where it stopped)"
 NAMED = 4
 """How many keys of many a message names."""
@@ -46,7 +55,7 @@ class Stored:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return self.count * NUMBERS[self.number]
+        return self.count * FORMATS[self.number].itemsize
 
 
 def read_header(path: Path) -> dict[str, Stored]:
@@ -85,7 +94,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 
 
 def _refuse_numbers(path: Path, found: Mapping[str, Stored]) -> None:
-    foreign = sorted({tensor.number for tensor in found.values()} - set(NUMBERS))
+    foreign = sorted({tensor.number for tensor in found.values()} - set(FORMATS))
     if not foreign:
         return
     raise WeightsError(
@@ -158,6 +167,17 @@ def load_into(
         with safe_open(path, framework="pt", device=str(device)) as opened:
             part = {key: _as(opened.get_tensor(stored[key].key), number_of(key)) for key in keys}
         module.load_state_dict(part, strict=False, assign=True)
+
+
+def read_tensors(stored: Mapping[str, Stored]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor as it lies on disk, file by file, mapped."""
+    by_file: dict[Path, list[str]] = {}
+    for key, tensor in stored.items():
+        by_file.setdefault(tensor.path, []).append(key)
+    for path, keys in by_file.items():
+        with safe_open(path, framework="pt") as opened:
+            for key in keys:
+                yield key, opened.get_tensor(stored[key].key)
 
 
 def _as(tensor: torch.Tensor, number: torch.dtype) -> torch.Tensor:

@@ -62,20 +62,21 @@ class ViewCameras:
 
     def pick(self, rig: Index, view: Index) -> ViewCameras:
         """The cameras `view` [B, V] of the rigs `rig` (one for all, or an index [B, 1])."""
-        return self._map(lambda x: x[rig, view])
+        return self.map(lambda x: x[rig, view])
 
     def expand(self, samples: int) -> ViewCameras:
         """The cameras of one sample for `samples` of them."""
-        return self._map(lambda x: x.expand(samples, *x.shape[1:]))
+        return self.map(lambda x: x.expand(samples, *x.shape[1:]))
 
     def twice(self) -> ViewCameras:
         """Those of all samples, and the same again."""
         return self._map(lambda x: torch.cat([x, x]))
 
     def to(self, device: torch.device) -> ViewCameras:
-        return self._map(lambda x: x.to(device))
+        return self.map(lambda x: x.to(device))
 
-    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> ViewCameras:
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> ViewCameras:
+        """Every tensor changed."""
         return ViewCameras(
             change(self.embedding), change(self.intrinsics), change(self.base_from_camera)
         )

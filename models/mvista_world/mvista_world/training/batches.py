@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from typing import TypedDict
@@ -19,7 +19,7 @@ from mvista_core.camera_range import gaps_deg, sees_a_neighbour
 from mvista_core.errors import ConfigError
 from mvista_core.records import Float64
 from mvista_world.cameras import camera_matrices, look_at_point
-from mvista_world.codec import StackedCodec
+from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.layout import clean_mask, to_grid
@@ -30,6 +30,8 @@ from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae, drawn
 from mvista_world.views import ViewCameras
 
+LATENTS = "latents"
+"""The folder of cached latents."""
 HELD_OUT = 32
 """Last episodes of each data set, at most, which no step sees."""
 
@@ -46,6 +48,8 @@ class Sources:
     trajectory: TrajectoryVae
     video_tips_m: tuple[Float64, ...]
     grounding_tips_m: Float64 | None
+    held_out: data.LatentSet | None = None
+    """Of the first video data set: what no step sees."""
 
     @property
     def episodes(self) -> int:
@@ -70,6 +74,25 @@ class Batch:
     cameras: ViewCameras
     goal: torch.Tensor
 
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """Every tensor changed, on another device for one."""
+        return Batch(
+            change(self.x0),
+            change(self.weight),
+            change(self.clean),
+            change(self.z),
+            change(self.style),
+            self.instructions,
+            self.cameras.map(change),
+            change(self.goal),
+        )
+
+    def rows(self, which: slice) -> Batch:
+        """Some of its samples."""
+        known = self.clean if self.clean.ndim == 1 else self.clean[which]
+        part = replace(self, clean=self.x0, instructions=self.instructions[which])
+        return replace(part.map(lambda x: x[which]), clean=known)
+
 
 def load_sources(
     asked: TrainingRequest, compute: Compute, grounded: bool = True, held_out: bool = False
@@ -81,20 +104,38 @@ def load_sources(
     config, out = asked.config, asked.out
     autoencoder = StackedCodec(config.codec).channels_last()
     autoencoder.load_state_dict(load_file(out / "codec.safetensors"))
-    autoencoder.eval()
+    autoencoder.eval().to(compute.device)
     vae = TrajectoryVae(config.trajectory, len(config.joint_names))
     vae.load_state_dict(load_file(out / "trajectory.safetensors"))
     sha = weights.sha256_of(out / "codec.safetensors")
+    return read_sources(asked, autoencoder, sha, vae, compute, grounded, held_out)
 
-    def latents(*folders: Path) -> data.LatentSet:
-        cache = out / "latents"
-        whole = data.load_latents(folders, cache, autoencoder, config, sha, compute, asked.rig)
-        return whole.split(data.held_out(len(whole), HELD_OUT))[1 if held_out else 0]
+
+def read_sources(
+    asked: TrainingRequest,
+    codec: VideoCodec,
+    codec_sha256: str,
+    trajectory: TrajectoryVae,
+    compute: Compute,
+    grounded: bool = True,
+    held_out: bool = False,
+) -> Sources:
+    """As `load_sources`, with these autoencoders; the first is named by its sum."""
+    cache, other = asked.out / LATENTS, 0 if held_out else 1
+
+    def latents(*folders: Path) -> tuple[data.LatentSet, data.LatentSet]:
+        """Those that are drawn from, and the others."""
+        whole = data.load_latents(
+            folders, cache, codec, asked.config, codec_sha256, compute, asked.rig
+        )
+        parts = whole.split(data.held_out(len(whole), HELD_OUT))
+        return parts[1 - other], parts[other]
 
     video = [latents(folder) for folder in asked.video_folders()]
     scenes = asked.grounding_folders()
-    grounding = latents(*scenes) if grounded and scenes else None
-    return make_sources(video, grounding, vae, asked.arm)
+    grounding = latents(*scenes)[0] if grounded and scenes else None
+    found = make_sources([seen for seen, _ in video], grounding, trajectory, asked.arm)
+    return replace(found, held_out=video[0][1])
 
 
 def make_sources(

@@ -24,6 +24,8 @@ from mvista_world.config import ModelConfig
 from mvista_world.training.data_sets import MAKERS
 
 FRAMES_PER_CALL = 16
+STILL = "-still"
+"""Ends the name of a cached file of stills."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ def load_shard(path: Path) -> Shard:
     return Shard(color, depth, actions.astype(np.float32), rows, **of_views)
 
 
+def instructions_of(folders: Sequence[Path]) -> list[str]:
+    """Every sentence of the folders' shards, once each; no picture is read."""
+    found: set[str] = set()
+    for path in shard_paths(folders):
+        with np.load(path) as stored:
+            name = "instruction" if "instruction" in stored else "instructions"
+            found |= {str(word) for word in stored[name].flat}
+    return sorted(found)
+
+
 def require_one_rig(path: Path) -> None:
     """Refuse a shard whose episodes have cameras of their own, for what knows one rig only.
 
@@ -127,7 +139,8 @@ def encode_episodes(
     n, v = color.shape[:2]
     pixels = to_pixels(color, depth_mm, config).flatten(0, 1)
     with compute.autocast():
-        parts = [codec.encode(chunk) for chunk in pixels.split(FRAMES_PER_CALL * 4)]
+        chunks = pixels.split(FRAMES_PER_CALL * 4)
+        parts = [codec.encode(chunk.to(compute.device)).cpu() for chunk in chunks]
     latents = torch.cat(parts).float()
     return latents.reshape(n, v, 2, *latents.shape[1:])
 
@@ -181,12 +194,8 @@ def load_latents(
     for path in shard_paths(folders):
         shard = load_shard(path)
         _require_window(shard, path, config.window)
-        # By what is in it and the autoencoder's sum: no other latents may be found.
-        stored = cache / f"{path.stem}-{_content_sha(path)[:12]}-{codec_sha[:12]}.npy"
-        if not stored.is_file():
-            encoded = encode_episodes(codec, shard.color, shard.depth_mm, config, compute)
-            np.save(stored, encoded.numpy().astype(np.float16))
-        latents = np.load(stored)
+        stored = _cached(cache, path, codec_sha)
+        latents = _latents(shard, stored, codec, config, compute)
         background = _background(shard, stored, codec, config, compute)
         if background is None:
             plain.append(len(parts))
@@ -210,7 +219,74 @@ def load_latents(
     return LatentSet(**arrays, instructions=words)
 
 
-def _content_sha(path: Path) -> str:
+def fill_cache(
+    folders: Sequence[Path],
+    cache: Path,
+    codec: VideoCodec,
+    config: ModelConfig,
+    codec_sha: str,
+    compute: Compute,
+    share: tuple[int, int],
+) -> int:
+    """Encode what the cache lacks of every share[1]-th shard from share[0] on: processes with the
+    shares (0, n) to (n - 1, n) fill it together, and none writes what another does. Returns how
+    many shards were encoded here.
+
+    Raises:
+        ConfigError: no shard, or one of another window.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    made = 0
+    for path in shard_paths(folders)[share[0] :: share[1]]:
+        stored = _cached(cache, path, codec_sha)
+        if stored.is_file():
+            continue
+        shard = load_shard(path)
+        _require_window(shard, path, config.window)
+        _latents(shard, stored, codec, config, compute)
+        _background(shard, stored, codec, config, compute)
+        made += 1
+    return made
+
+
+def require_encoder(cache: Path, codec_sha: str, what: str) -> None:
+    """Refuse a cache that another autoencoder filled.
+
+    Raises:
+        ConfigError: it has latents of one; `what` names the one that is wanted.
+    """
+    for path in sorted(cache.glob("shard-*.npy")):
+        made_by = path.stem.removesuffix(STILL).rsplit("-", 1)[-1]
+        if made_by != codec_sha[:12]:
+            raise ConfigError(
+                f"{path} was encoded by autoencoder {made_by}, {what} is {codec_sha[:12]}: a model "
+                "learns the latents of one; start from the folder they were made with, or name "
+                "another --out, where they are made again"
+            )
+
+
+def _cached(cache: Path, path: Path, codec_sha: str) -> Path:
+    """By what is in a shard and the autoencoder's sum: no other latents may be found."""
+    return cache / f"{path.stem}-{content_sha(path)[:12]}-{codec_sha[:12]}.npy"
+
+
+def _latents(
+    shard: Shard, stored: Path, codec: VideoCodec, config: ModelConfig, compute: Compute
+) -> NDArray[np.float16]:
+    if not stored.is_file():
+        _write(stored, encode_episodes(codec, shard.color, shard.depth_mm, config, compute))
+    return np.asarray(np.load(stored), np.float16)
+
+
+def _write(path: Path, latents: torch.Tensor) -> None:
+    """Whole or not at all: a torn file would be taken for latents."""
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as stream:
+        np.save(stream, latents.numpy().astype(np.float16))
+    partial.replace(path)
+
+
+def content_sha(path: Path) -> str:
     """Of the checksums that a shard keeps of its arrays: nothing large is read.
 
     Raises:
@@ -269,11 +345,11 @@ def _background(
     """[N, V, 2, C, h, w] of its stills; None where it has none."""
     if shard.still_color is None or shard.still_depth_mm is None:
         return None
-    of_stills = stored.with_name(f"{stored.stem}-still.npy")
+    of_stills = stored.with_name(f"{stored.stem}{STILL}.npy")
     if not of_stills.is_file():
         stills = shard.still_color, shard.still_depth_mm
         encoded = encode_episodes(codec, *stills, config, compute)
-        np.save(of_stills, encoded[..., 0, :, :].numpy().astype(np.float16))
+        _write(of_stills, encoded[..., 0, :, :])
     return np.asarray(np.load(of_stills), np.float16)
 
 

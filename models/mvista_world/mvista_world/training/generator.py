@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -18,21 +21,74 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from mvista_world.compute import Compute, choose_for_training
+from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.flow import denoising_error, shifted
 from mvista_world.generator import Conditions, MultiViewGenerator
-from mvista_world.text import InstructionEncoder, build_tokenizer, load_tokenizer
+from mvista_world.text import (
+    InstructionEncoder,
+    TextEncoder,
+    build_tokenizer,
+    load_tokenizer,
+)
 from mvista_world.training import data
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
 from mvista_world.training.curriculum import (
     WARM_UNTIL,
+    Extras,
     GeneratorTraining,
     kind_of,
     training_of,
 )
-from mvista_world.training.loop import Run, Schedule, StepLoss, train
+from mvista_world.training.loop import (
+    Alone,
+    Listeners,
+    Run,
+    Schedule,
+    StepLoss,
+    train,
+    trained,
+)
 from mvista_world.training.request import TrainingRequest
+
+
+class Speaking(Protocol):
+    """What a step's losses are of; `goal` is the probe, where the recipe has one."""
+
+    @property
+    def generator(self) -> MultiViewGenerator: ...
+
+    @property
+    def text(self) -> TextEncoder: ...
+
+    @property
+    def goal(self) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What chance decides about each sample of a step: numbers in [0, 1) of shape [B], and noise
+    like x0. `late` and `high` are empty without `late_null`, `wrong` without `misled`."""
+
+    null: torch.Tensor
+    t: torch.Tensor
+    late: torch.Tensor
+    high: torch.Tensor
+    wrong: torch.Tensor
+    noise: torch.Tensor
+
+    @staticmethod
+    def drawn(x0: torch.Tensor, extras: Extras) -> Chance:
+        """For all samples of x0 [B, ...], from torch's own generator: the loop seeds it by step."""
+        size, none = len(x0), torch.empty(0)
+        null, t = torch.rand(size), torch.rand(size)
+        late, high = (torch.rand(size), torch.rand(size)) if extras.late_null else (none, none)
+        wrong = torch.rand(size) if extras.misled else none
+        return Chance(null, t, late, high, wrong, torch.randn_like(x0))
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Chance:
+        """Every field changed: some rows of it, or on another device."""
+        return Chance(*(change(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
 
 class Networks(nn.Module):
@@ -45,9 +101,11 @@ class Networks(nn.Module):
         self.text = text
         self.goal = nn.Linear(generator.config.inner_dim, 1)
 
-    def forward(self, batch: Batch, training: GeneratorTraining, null_share: float) -> StepLoss:
+    def forward(
+        self, batch: Batch, training: GeneratorTraining, null_share: float, chance: Chance
+    ) -> StepLoss:
         """The losses of one step: called as a module, so that DDP and FSDP see every weight."""
-        return losses(self, batch, training, null_share)
+        return losses(self, batch, training, null_share, chance)
 
 
 def run(asked: TrainingRequest) -> None:
@@ -55,7 +113,7 @@ def run(asked: TrainingRequest) -> None:
 
     Started from a checkpoint, they know their words already: the first two phases are short.
     """
-    compute = choose_for_training(asked.threads)
+    compute = choose(device=asked.device, threads=asked.threads)
     torch.manual_seed(asked.seed)
     training = asked.applied_to(training_of(asked.recipe, asked.without))
     networks = new_networks(asked, compute)
@@ -131,13 +189,15 @@ def train_generator(
     )
     average = None
     if training.extras.average:
-        average = EMAModel(networks.parameters(), decay=training.ema)
+        average = EMAModel(trained(networks), decay=training.ema)
     prepared, optimiser = accelerator.prepare(networks, optimiser)
 
     def loss_at(step: int) -> StepLoss:
-        batch = draw_batch(kind_of(step, training), sources, config, training, step)
+        drawn = draw_batch(kind_of(step, training), sources, config, training, step)
+        batch = drawn.map(lambda x: x.to(accelerator.device))
+        chance = Chance.drawn(drawn.x0, training.extras).map(lambda x: x.to(accelerator.device))
         with accelerator.autocast():
-            loss = prepared(batch, training, training.null_share(step, epoch_steps))
+            loss = prepared(batch, training, training.null_share(step, epoch_steps), chance)
         views = batch.cameras.views
         return StepLoss(loss.total, {f"{views}v-{key}": v for key, v in loss.shown.items()})
 
@@ -150,8 +210,8 @@ def train_generator(
         loss_at,
         resume,
         average,
-        accelerator,
-        on_saved=lambda done: export(networks, average, out),
+        Alone(accelerator.backward),
+        Listeners(saved=lambda done: export(networks, average, out)),
     )
     export(networks, average, out)
 
@@ -159,8 +219,8 @@ def train_generator(
 def export(networks: nn.Module, average: EMAModel | None, out: Path) -> None:
     """The shipped files of generator and instruction encoder: the averaged weights, if any are."""
     if average is not None:
-        average.store(networks.parameters())
-        average.copy_to(networks.parameters())
+        average.store(trained(networks))
+        average.copy_to(trained(networks))
     for name in ("generator", "text"):
         module = networks.get_submodule(name)
         tensors = {k: v.contiguous() for k, v in module.state_dict().items()}
@@ -168,23 +228,28 @@ def export(networks: nn.Module, average: EMAModel | None, out: Path) -> None:
         save_file(tensors, partial)
         partial.replace(out / f"{name}.safetensors")
     if average is not None:
-        average.restore(networks.parameters())
+        average.restore(trained(networks))
 
 
 def losses(
-    networks: Networks, batch: Batch, training: GeneratorTraining, null_share: float
+    networks: Speaking,
+    batch: Batch,
+    training: GeneratorTraining,
+    null_share: float,
+    chance: Chance,
 ) -> StepLoss:
     """Everything given: the head's reading of a first frame; else flow matching and the head."""
     if training.extras.grounding and bool(batch.clean.all()):
         return _grounding_loss(networks, batch, training)
-    return _flow_loss(networks, batch, training, null_share)
+    return _flow_loss(networks, batch, training, null_share, chance)
 
 
-def _grounding_loss(networks: Networks, batch: Batch, training: GeneratorTraining) -> StepLoss:
+def _grounding_loss(networks: Speaking, batch: Batch, training: GeneratorTraining) -> StepLoss:
     """The head's reading (Sec. 4.3) of one clean frame and the words, with the null style."""
     generator, size = networks.generator, len(batch.x0)
     told = Conditions(networks.text(batch.instructions), batch.cameras, generator.null(size))
-    hidden = generator(batch.x0, torch.zeros(size), batch.clean, told).hidden
+    now = torch.zeros(size, device=batch.x0.device)
+    hidden = generator(batch.x0, now, batch.clean, told).hidden
     error = (generator.head(hidden).float() - batch.z).pow(2).mean()
     if not training.extras.goal_probe:
         return StepLoss(error, {"total": error, "grounding": error})
@@ -196,24 +261,29 @@ def _grounding_loss(networks: Networks, batch: Batch, training: GeneratorTrainin
 
 
 def _flow_loss(
-    networks: Networks, batch: Batch, training: GeneratorTraining, null_share: float
+    networks: Speaking,
+    batch: Batch,
+    training: GeneratorTraining,
+    null_share: float,
+    chance: Chance,
 ) -> StepLoss:
     """Eq. 2 and L_traj (Sec. 4.3); samples told their trajectory and others share a batch."""
     generator, size, extras = networks.generator, len(batch.x0), training.extras
     # Trajectory dropout (App. A): without it there is no text-only imagination.
-    null = torch.rand(size) < null_share
-    t = shifted(torch.rand(size), generator.config.sampler.shift)
+    null = chance.null < null_share
+    t = shifted(chance.t, generator.config.sampler.shift)
     if extras.late_null:
         # Text-only imagination decides its motion at high noise: half of its samples are there.
-        late = null & (torch.rand(size) < 0.5)
-        t = torch.where(late, 0.8 + 0.2 * torch.rand(size), t)
+        late = null & (chance.late < 0.5)
+        t = torch.where(late, 0.8 + 0.2 * chance.high, t)
     style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.style)
     words = batch.instructions
     if extras.misled:
-        words = _misled(words, ~null | (t < training.shown_below), training.misled)
+        known = ~null | (t < training.shown_below)
+        words = _misled(words, known & (chance.wrong < training.misled))
     told = Conditions(networks.text(words), batch.cameras, style)
     error, prediction = denoising_error(
-        generator, batch.x0, torch.randn_like(batch.x0), t, batch.clean, told, batch.weight
+        generator, batch.x0, chance.noise, t, batch.clean, told, batch.weight
     )
     # L_traj keeps the generator from ignoring z; on null samples the same head learns to read a
     # motion that it was not told, which is +ActionInit.
@@ -235,22 +305,22 @@ def _flow_loss(
     return StepLoss(total, shown)
 
 
-def _misled(instructions: list[str], known: torch.Tensor, share: float) -> list[str]:
-    """Another sample's words for a share of the samples whose motion is `known` without them.
+def _misled(instructions: list[str], wrong: torch.Tensor) -> list[str]:
+    """Another sample's words where `wrong` [B]: for samples whose motion is known without them.
 
     Where the words already fix the motion, a generator has no need of z and ignores it, and the
     head reads the words instead of the rollout. When they may be wrong, z has to decide, so that
     Eq. 11 has a gradient to follow, and what is shown at little noise has to be looked at.
     """
-    wrong = known & (torch.rand(len(known)) < share)
-    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(known))]
+    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(instructions))]
 
 
-def _goal_logits(networks: Networks, hidden: torch.Tensor) -> torch.Tensor:
+def _goal_logits(networks: Speaking, hidden: torch.Tensor) -> torch.Tensor:
     """Scores [B, n] of the source view's first-frame tokens: in which of them will the tip end?
 
     A dense, local signal for "which thing do the words name": regression alone stays for tens of
     thousands of samples on the plateau of the mean.
     """
     rows, columns = networks.generator.config.token_grid
-    return networks.goal(hidden[:, : rows * 2 * columns]).squeeze(-1).float()
+    scores: torch.Tensor = networks.goal(hidden[:, : rows * 2 * columns])
+    return scores.squeeze(-1).float()

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError
-from mvista_world.compute import choose_for_training
+from mvista_world.compute import choose
 from mvista_world.text import load_tokenizer
 from mvista_world.training.batches import draw_batch, load_sources
 from mvista_world.training.curriculum import training_of
-from mvista_world.training.generator import Networks, losses, networks_of
+from mvista_world.training.generator import Chance, Networks, losses, networks_of
 from mvista_world.training.request import TrainingRequest
 
 BATCHES = 32
@@ -36,18 +36,21 @@ def run(asked: TrainingRequest) -> None:
     Raises:
         ConfigError: nothing was trained in `out`, or it is of another shape.
     """
-    compute = choose_for_training(asked.threads)
+    compute = choose(device=asked.device, threads=asked.threads)
     training = asked.applied_to(training_of(asked.recipe, asked.without))
     networks = networks_of(asked, load_tokenizer(asked.out), compute)
     for name in ("generator", "text"):
         _load(networks, name, asked.out)
+    networks.to(compute.device)
     sources = load_sources(asked, compute, grounded=False, held_out=True)
     rows: list[dict[str, float]] = []
     for step in range(BATCHES if asked.steps is None else asked.steps):
         torch.manual_seed(asked.seed * 1_000_003 + step)
-        batch = draw_batch("many", sources, asked.config, training, step)
+        drawn = draw_batch("many", sources, asked.config, training, step)
+        batch = drawn.map(lambda x: x.to(compute.device))
+        chance = Chance.drawn(drawn.x0, training.extras).map(lambda x: x.to(compute.device))
         with torch.no_grad(), compute.autocast():
-            shown = losses(networks, batch, training, NULL_SHARE).shown
+            shown = losses(networks, batch, training, NULL_SHARE, chance).shown
         rows.append({name: float(shown[name]) for name in TOLD})
     document = {
         "episodes": sources.episodes,

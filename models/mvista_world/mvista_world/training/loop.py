@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,7 +23,6 @@ from torch import nn
 from mvista_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from diffusers.training_utils import EMAModel
 
 LARGEST_GRADIENT = 1.0
@@ -119,20 +118,83 @@ class CosineSchedule:
         return self.learning_rate * (0.5 * (1.0 + math.cos(math.pi * share)))
 
 
+class Engine(Protocol):
+    """How gradients are made and states are kept: here in one process, or by many together."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process tells how the run goes."""
+        ...
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add a loss's gradients to those there are."""
+        ...
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Of all processes."""
+        ...
+
+    def save(self, run: Run, done: int, parts: Mapping[str, Stateful]) -> None:
+        """Write a resumable state whole or not at all."""
+        ...
+
+    def restore(self, run: Run, parts: Mapping[str, Stateful]) -> int:
+        """Restore `save`'s parts in place; returns the step to go on from (0 without a state).
+
+        Raises:
+            ConfigError: the state is of a run with other settings.
+        """
+        ...
+
+
+class Alone:
+    """One process, one state file; `backward` is the tensor's own, or an accelerator's."""
+
+    leads = True
+
+    def __init__(self, backward: Callable[[torch.Tensor], object] = torch.Tensor.backward) -> None:
+        self._backward = backward
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self._backward(loss)
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        return values
+
+    def save(self, run: Run, done: int, parts: Mapping[str, Stateful]) -> None:
+        save(run, done, parts)
+
+    def restore(self, run: Run, parts: Mapping[str, Stateful]) -> int:
+        return restore(run, parts)
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears of a run: `saved(done)` after each state, `logged(done, means)` with each line."""
+
+    saved: Callable[[int], None] = lambda done: None
+    logged: Callable[[int, Mapping[str, float]], None] = lambda done, means: None
+
+
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that a run moves."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def train(
     run: Run,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    loss_at: Callable[[int], StepLoss],
+    loss_at: Callable[[int], StepLoss | Iterable[StepLoss]],
     resume: bool,
     average: EMAModel | None = None,
-    accelerator: Accelerator | None = None,
-    on_saved: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
+    heard: Listeners | None = None,
 ) -> None:
     """Descend `loss_at(step)` for as many steps as were asked for, those before a state included.
 
-    `average` follows the model's parameters; `accelerator` does backward and clipping where the
-    model was prepared by one; `on_saved(done)` is called after each state that is written.
+    A step's loss may come in parts: their gradients add up. `average` follows the parameters that
+    are `trained`.
 
     Raises:
         ConfigError: the state there is another run's.
@@ -140,32 +202,41 @@ def train(
     parts: dict[str, Stateful] = {"model": model, "optimiser": optimiser}
     if average is not None:
         parts["average"] = average
-    settings = run.settings
-    first = restore(run, parts) if resume else 0
-    backward = torch.Tensor.backward if accelerator is None else accelerator.backward
-    clip = nn.utils.clip_grad_norm_ if accelerator is None else accelerator.clip_grad_norm_
+    settings, moved = run.settings, trained(model)
+    engine, heard = engine or Alone(), heard or Listeners()
+    first = engine.restore(run, parts) if resume else 0
     seen: dict[str, list[float]] = {}
     for step in range(first, settings.steps):
         torch.manual_seed(settings.seed * SEED_STRIDE + step)
         for group in optimiser.param_groups:
             group["lr"] = run.rate(step)
-        loss = loss_at(step)
         optimiser.zero_grad(set_to_none=True)
-        backward(loss.total)
-        clip(model.parameters(), LARGEST_GRADIENT)
+        found = loss_at(step)
+        for loss in [found] if isinstance(found, StepLoss) else found:
+            engine.backward(loss.total)
+            for key, value in loss.shown.items():
+                seen.setdefault(key, []).append(float(value.detach()))
+        nn.utils.clip_grad_norm_(moved, LARGEST_GRADIENT)
         optimiser.step()
         if average is not None:
-            average.step(model.parameters())
-        for key, value in loss.shown.items():
-            seen.setdefault(key, []).append(float(value.detach()))
+            average.step(moved)
         done = step + 1
         if done % settings.log_every == 0 or done == settings.steps:
-            log(run.name, done, **{key: float(np.mean(values)) for key, values in seen.items()})
-            seen.clear()
+            _tell(run, done, seen, engine, heard)
         if done % settings.state_every == 0:
-            save(run, done, parts)
-            if on_saved is not None:
-                on_saved(done)
+            engine.save(run, done, parts)
+            heard.saved(done)
+
+
+def _tell(
+    run: Run, done: int, seen: dict[str, list[float]], engine: Engine, heard: Listeners
+) -> None:
+    """The means since the last line, which are then forgotten."""
+    means = engine.mean({key: float(np.mean(values)) for key, values in seen.items()})
+    seen.clear()
+    if engine.leads:
+        log(run.name, done, **means)
+    heard.logged(done, means)
 
 
 def save(run: Run, done: int, parts: Mapping[str, Stateful]) -> None:
@@ -186,15 +257,24 @@ def restore(run: Run, parts: Mapping[str, Stateful]) -> int:
     if not run.state.is_file():
         return 0
     state = torch.load(run.state, weights_only=True)
-    # The schedule depends on the length and the samples on the seed: going on with others would
-    # give weights that no command can repeat.
-    if state.get("key") != run.key:
-        raise ConfigError(
-            f"{run.state} is of a run with other sizes, seed or steps; use them, or another --out"
-        )
+    require_own(run, state.get("key"))
     for name, part in parts.items():
         part.load_state_dict(state[name])
     return int(state["step"])
+
+
+def require_own(run: Run, key: object) -> None:
+    """Refuse another run's state.
+
+    Raises:
+        ConfigError: `key` is not this run's.
+    """
+    # The schedule depends on the length and the samples on the seed: going on with others would
+    # give weights that no command can repeat.
+    if key != run.key:
+        raise ConfigError(
+            f"{run.state} is of a run with other sizes, seed or steps; use them, or another --out"
+        )
 
 
 def log(stage: str, step: int, **values: float) -> None:

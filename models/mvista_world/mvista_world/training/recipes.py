@@ -41,7 +41,7 @@ def run(network: str, asked: TrainingRequest) -> None:
     """Train one network, try it on what it never saw, or `pack` it into a checkpoint folder.
 
     Raises:
-        ConfigError: a network that is not in the table; a preset of Wan's size; what a recipe
+        ConfigError: a network that is not in the table, or none of Wan's size; what a recipe
             cannot work with; a choice that this network does not offer.
     """
     named = {recipe.network: recipe for recipe in RECIPES}
@@ -54,8 +54,18 @@ def run(network: str, asked: TrainingRequest) -> None:
             "--without of generator"
         )
     if asked.config.codec.kind == "wan":
-        raise ConfigError(
-            f"preset '{asked.config.name}' is of Wan's size, which no recipe here trains yet; "
-            "`mvista model make-random --backbone` makes the folder that training would start from"
-        )
+        _run_wan(network, asked)
+        return
     named[network].run(asked)
+
+
+def _run_wan(network: str, asked: TrainingRequest) -> None:
+    """Of a preset of Wan's size: its generator is fine-tuned, its TCN-VAE trained as any other."""
+    modules = {"generator": "backbone", "trajectory": "trajectory"}
+    if network not in modules:
+        raise ConfigError(
+            f"preset '{asked.config.name}' is of Wan's size: what is trained of it is "
+            f"{' and '.join(sorted(modules))}; its autoencoder and text encoder are Wan's own, and "
+            "generator writes a whole folder"
+        )
+    import_module(f"mvista_world.training.{modules[network]}").run(asked)

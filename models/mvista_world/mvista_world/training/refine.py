@@ -23,7 +23,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.records import RigCalibration
 from mvista_world.compute import Compute, choose
 from mvista_world.refine import PAPER, RefineConfig, ResidualRefiner, save_refiner, tip_poses
-from mvista_world.training.loop import CosineSchedule, Run, StepLoss, log, train
+from mvista_world.training.loop import CosineSchedule, Listeners, Run, StepLoss, log, train
 from mvista_world.training.refine_data import (
     PRIORS_FILE,
     Augmentation,
@@ -147,7 +147,7 @@ def train_refiner(
 
     count = training.validation_episodes
     saved = partial(report, model, maker, count)
-    train(this_run, model, optimiser, loss_at, resume, on_saved=saved)
+    train(this_run, model, optimiser, loss_at, resume, heard=Listeners(saved=saved))
     model.eval()
     if episodes.priors is not None:
         model.gain.fill_(fit_gain(model, maker))

@@ -49,6 +49,10 @@ class TrainingRequest:
     start: Path | None = None
     recipe: str = "tiny"
     without: tuple[str, ...] = ()
+    device: str = "auto"
+    profile: Path | None = None
+    lora: int | None = None
+    adapter: Path | None = None
 
     def data_sets(self) -> tuple[DataSet, ...]:
         """All there are, checked against the rig and the model.

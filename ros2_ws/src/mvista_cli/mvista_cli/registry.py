@@ -57,6 +57,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("model verify", "every sum, key, shape, statistic and cached text of a model folder"),
     _verb("model make-random", "a folder in Wan2.2-TI2V-5B's layout, for tests, benches, training"),
     _verb("model convert", "a folder of one file per network in the layout of all sizes"),
+    _verb("model merge", "a LoRA and the folder it was trained on as one folder that plans"),
     _verb("text encode", "features of every sentence a model knows, kept beside it"),
     _verb("eval success", "success rate of the pipeline in process"),
     _verb("eval generation", "imagined views against filmed ones, in process"),

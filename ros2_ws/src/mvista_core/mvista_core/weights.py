@@ -61,6 +61,18 @@ def check_complete(folder: Path) -> None:
     _listed(folder)
 
 
+def part_identity(folder: Path, part: str) -> str:
+    """The sha256 that names what lies below `folder`/`part`, by the manifest's sums.
+
+    Raises:
+        WeightsError: no checkpoint, or it has nothing there.
+    """
+    sums = {name: sum_ for name, sum_ in _listed(folder)[1].items() if name.startswith(f"{part}/")}
+    if not sums:
+        raise WeightsError(f"{folder / MANIFEST} lists nothing below {part}/")
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
 def read_templates(folder: Path) -> tuple[str, ...]:
     """The instruction templates that a checkpoint knows; the rest of its config is the model's.
 

@@ -17,6 +17,7 @@ from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
 from mvista_world.training.request import TrainingRequest
+from mvista_world.training.tuning import PROFILES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     extras = ", ".join(field.name for field in fields(Extras))
     without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"
     parser.add_argument("--without", default="", help=without)
+    parser.add_argument(
+        "--device", default=TrainingRequest.device, help="generator: auto, cpu, cuda"
+    )
+    wan = "generator of a preset of Wan's size"
+    shipped = ", ".join(PROFILES)
+    parser.add_argument("--profile", help=f"{wan}: {shipped}, or a file like theirs")
+    parser.add_argument(
+        "--lora", type=int, metavar="RANK", help=f"{wan}: adapters, not all weights"
+    )
+    parser.add_argument("--adapter", type=Path, help=f"{wan}: an earlier OUT/lora to go on from")
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
+
+
+def _profile(args: argparse.Namespace) -> Path | None:
+    """The file asked for; for a preset of Wan's size that names none, what --lora makes likely."""
+    if args.profile is None:
+        if preset(args.preset).codec.kind != "wan":
+            return None
+        name = PROFILES[0] if args.lora else PROFILES[-1]
+    elif args.profile not in PROFILES:
+        return Path(args.profile)
+    else:
+        name = args.profile
+    return paths.config_file("training", f"{name}.yaml")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
         args.start,
         args.recipe,
         tuple(name for name in without if name not in FUSION),
+        args.device,
+        _profile(args),
+        args.lora,
+        args.adapter,
     )
     run_recipe(args.network, asked)
     return 0
