@@ -100,12 +100,12 @@ class Recorder:
         size_px: tuple[int, int] | None = None,
         picture: bytes = b"",
         residual_ns: int | None = None,
-        log_ns: int | None = None,
+        log_ns: int = 0,
     ) -> None:
         """One message. `lost`: so many before it never came; `picture`: its JPEG.
 
         `residual_ns`: how far the clock of its stamp strays from the line it is stamped by.
-        `log_ns`: when it was received; None is now.
+        `log_ns`: when it was received; 0 is now.
         """
         watch = self._watches.get(topic.name)
         if watch is None:
@@ -117,13 +117,11 @@ class Recorder:
             return
         if not 0 <= capture_ns < LATEST_NS:
             # No file can hold such a stamp: the message is malformed.
-            watch.drop(lost + 1)
-            return
+            return watch.drop(lost + 1)
         if topic.type == TELEOP_STATE and (words := self._teleop.change(data)):
             self._remark(words)
-        at_ns = self._clock.now_ns() if log_ns is None else log_ns
-        camera = watch.plan.camera
-        item = _Item(topic, at_ns, capture_ns, data, sequence, camera, picture, residual_ns)
+        heard_ns, camera = log_ns or self._clock.now_ns(), watch.plan.camera
+        item = _Item(topic, heard_ns, capture_ns, data, sequence, camera, picture, residual_ns)
         with self._queue_lock:
             if self._queued_bytes + len(data) > self.settings.queue_mib << 20:
                 lost += 1
