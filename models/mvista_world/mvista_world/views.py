@@ -70,7 +70,7 @@ class ViewCameras:
 
     def twice(self) -> ViewCameras:
         """Those of all samples, and the same again."""
-        return self._map(lambda x: torch.cat([x, x]))
+        return self.map(lambda x: torch.cat([x, x]))
 
     def to(self, device: torch.device) -> ViewCameras:
         return self.map(lambda x: x.to(device))
