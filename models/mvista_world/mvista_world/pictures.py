@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +93,9 @@ class Pictures:
         return decode_map(self._codec, self._maps[view, modality], self._compute)
 
 
+PICTURES = {"color", "depth_m"}
+
+
 class UnreadRollout(Rollout):
     """A `Rollout` in every respect, its `color` and `depth_m` decoded when they are first read."""
 
@@ -105,14 +108,14 @@ class UnreadRollout(Rollout):
         rollout = object.__new__(UnreadRollout)
         for name, value in {**described, "pictures": pictures}.items():
             object.__setattr__(rollout, name, value)
-        missing = {f.name for f in fields(Rollout)} - {"color", "depth_m"} - described.keys()
-        if missing:
+        asked = {f.name for f in fields(Rollout) if f.default is MISSING} - PICTURES
+        if missing := asked - described.keys():
             raise TypeError(f"a rollout without {sorted(missing)}")
         return rollout
 
     def __getattr__(self, name: str) -> Any:
         # Asked for only what is not there yet.
-        if name not in ("color", "depth_m"):
+        if name not in PICTURES:
             raise AttributeError(f"a rollout has no '{name}'")
         one = self.pictures.color if name == "color" else self.pictures.depth_m
         whole = np.stack([one(view) for view in range(len(self.cameras))])
@@ -123,8 +126,16 @@ class UnreadRollout(Rollout):
         # To another process or a file it goes as what it shows.
         return Rollout, tuple(getattr(self, each.name) for each in fields(Rollout))
 
+    def but(self, **described: Any) -> UnreadRollout:
+        """The same pictures, otherwise described; as `dataclasses.replace`, which decodes them."""
+        same = {f.name: getattr(self, f.name) for f in fields(Rollout) if f.name not in PICTURES}
+        return UnreadRollout.of(self.pictures, **{**same, **described})
+
     def view_color(self, view: int) -> UInt8:
         """See `Rollout.view_color`: decodes no other view."""
+        # What `dataclasses.replace` made has its pictures whole.
+        if "pictures" not in self.__dict__:
+            return super().view_color(view)
         return self.pictures.color(view)
 
 

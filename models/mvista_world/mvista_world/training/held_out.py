@@ -52,15 +52,10 @@ def run(asked: TrainingRequest) -> None:
         with torch.no_grad(), compute.autocast():
             shown = losses(networks, batch, training, NULL_SHARE, chance).shown
         rows.append({name: float(shown[name]) for name in TOLD})
-    document = {
-        "episodes": sources.episodes,
-        "batches": len(rows),
-        "seed": asked.seed,
-        **{name: _mean([row[name] for row in rows]) for name in TOLD},
-    }
+    told = {name: _mean([row[name] for row in rows]) for name in TOLD}
+    document = {"episodes": sources.episodes, "batches": len(rows), "seed": asked.seed, **told}
     (asked.out / FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    for name in TOLD:
-        mean, error = document[name]
+    for name, (mean, error) in told.items():
         sys.stdout.write(f"{name:<10} {mean:.4f} +- {error:.4f}\n")
 
 

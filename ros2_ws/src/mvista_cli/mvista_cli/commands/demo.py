@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--instruction", default="", help='words other than the task\'s own: "touch the blue cube"'
     )
     parser.add_argument("--seed", type=int, default=0, help="of the scene and of the imagination")
-    parser.add_argument(
-        "--checkpoint", default="tiny", help="a folder of models/checkpoints (default: %(default)s)"
-    )
+    parser.add_argument("--checkpoint", default="tiny", help="a folder of models/checkpoints")
     parser.add_argument(
         "--arm",
         choices=("simulated", "emulated"),
