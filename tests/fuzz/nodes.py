@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,15 @@ class Alive:
     failures: list[BaseException] = field(default_factory=list)
 
     def count_what_is_heard(self) -> None:
-        """Note every message by its topic, before the node sees it."""
-        for subscription in self.node.subscriptions:
-            subscription.callback = self._counted(subscription.topic_name, subscription.callback)
+        """Note every message by its topic, before the node judges it."""
+        judge = self.node.listening.judge
 
-    def _counted(self, topic: str, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        @wraps(handle)  # rclpy looks at the signature: some are told who sent it
-        def hear(*arguments: Any) -> Any:
+        def counted(topic: str, handle: Callable[[Any], Any], message: Any) -> Any:
             self.heard[topic] += 1
-            return handle(*arguments)
+            return judge(topic, handle, message)
 
-        return hear
+        # Callbacks and what waits in the middleware both go through it.
+        vars(self.node.listening)["judge"] = counted
 
     def check(self) -> None:
         """Raises what left a callback."""

@@ -159,6 +159,21 @@ def test_an_answer_that_comes_while_the_goal_is_being_sent_is_not_lost(
     assert succeeded(ask("short")[0])
 
 
+def test_an_executor_that_looks_at_a_client_as_soon_as_it_is_there_finds_its_lock(
+    spinning: Spin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = spinning(Node("asker"))
+    add, counted = node.add_waitable, []
+
+    def add_and_look(waitable: Any) -> None:
+        add(waitable)
+        counted.append(waitable.get_num_entities())
+
+    monkeypatch.setattr(node, "add_waitable", add_and_look)
+    GoalClient(node, Imagine, "imagine")
+    assert counted
+
+
 def test_stopping_the_node_ends_the_work(bench: _Bench, ask: Ask) -> None:
     answers: list[tuple[int, Any]] = []
     asker = threading.Thread(target=lambda: answers.append(ask("long")))

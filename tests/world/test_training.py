@@ -180,7 +180,7 @@ def test_losses_on_what_no_step_saw_are_a_function_of_the_seed(
     trained_on = batches.load_sources(trained, choose(), grounded=False)
     assert 10 * told[0]["episodes"] == told[0]["episodes"] + trained_on.episodes
     mean, error = told[0]["velocity"]
-    assert 0 < mean < 10 and error >= 0
+    assert 0 < mean < 100 and error >= 0
     with pytest.raises(ConfigError, match="no instruction encoder"):
         recipes.run("held_out", replace(asked, out=tmp_path))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,17 +126,20 @@ class UnreadRollout(Rollout):
         # To another process or a file it goes as what it shows.
         return Rollout, tuple(getattr(self, each.name) for each in fields(Rollout))
 
-    def but(self, **described: Any) -> UnreadRollout:
-        """The same pictures, otherwise described; as `dataclasses.replace`, which decodes them."""
-        same = {f.name: getattr(self, f.name) for f in fields(Rollout) if f.name not in PICTURES}
-        return UnreadRollout.of(self.pictures, **{**same, **described})
-
     def view_color(self, view: int) -> UInt8:
         """See `Rollout.view_color`: decodes no other view."""
         # What `dataclasses.replace` made has its pictures whole.
         if "pictures" not in self.__dict__:
             return super().view_color(view)
         return self.pictures.color(view)
+
+
+def described(rollout: Rollout, **changes: Any) -> Rollout:
+    """The same pictures, otherwise described: `dataclasses.replace` would decode them."""
+    if not isinstance(rollout, UnreadRollout):
+        return replace(rollout, **changes)
+    same = {f.name: getattr(rollout, f.name) for f in fields(Rollout) if f.name not in PICTURES}
+    return UnreadRollout.of(rollout.pictures, **{**same, **changes})
 
 
 def decode_map(codec: VideoCodec, latents: torch.Tensor, compute: Compute) -> torch.Tensor:

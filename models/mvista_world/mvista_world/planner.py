@@ -52,7 +52,7 @@ from mvista_world.generator import Conditions
 from mvista_world.guidance import WordGuidance
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
-from mvista_world.pictures import Pictures, UnreadRollout
+from mvista_world.pictures import Pictures, UnreadRollout, described
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
 from mvista_world.requested_views import RequestedViews, ViewFinder
@@ -219,7 +219,7 @@ class WorldModelPlanner:
             ConfigError: these weights have no limits to compare them by. CancelledError.
         """
         check_comparable(self._checkpoint.gate_limits)
-        best: tuple[tuple[int, float], UnreadRollout] | None = None
+        best: tuple[tuple[int, float], Rollout] | None = None
         for k in range(count or MOST_AS_NEEDED):
             rollout = self._imagine(asked, (first_seed + k) % SEEDS, progress)
             read = self.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, progress)
@@ -232,7 +232,7 @@ class WorldModelPlanner:
             if count == AS_NEEDED and sure_of_goal(doubts):
                 break
         assert best is not None
-        return best[1].but(imagined=k + 1)
+        return described(best[1], imagined=k + 1)
 
     def _imagine(
         self,
@@ -240,7 +240,7 @@ class WorldModelPlanner:
         seed: int,
         progress: Progress,
         style: torch.Tensor | None = None,
-    ) -> UnreadRollout:
+    ) -> Rollout:
         """Solve from noise, told `style` or (None) the null style, and keep the latents, to be
         explained with the null style."""
         _proceed(progress, "encode", 0.0)

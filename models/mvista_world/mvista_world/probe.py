@@ -30,6 +30,7 @@ from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
 from mvista_world.layout import to_grid
+from mvista_world.pictures import described
 from mvista_world.planner import AskedFuture, WorldModelPlanner
 from mvista_world.requested_views import RequestedViews
 
@@ -100,7 +101,7 @@ class PlannerProbe(WorldModelPlanner):
         """
         held = self._find(rollout_id)
         wanted = instructions.check(instruction, self.templates)
-        told = replace(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
+        told = described(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
         self._hold(told, replace(held.asked, instruction=wanted), held.latents)
         return told.rollout_id
 

@@ -49,7 +49,13 @@ class ImaginedShow:
 
     def show(self, rollout: Rollout) -> None:
         """From now on this one, if anybody looks."""
-        self._shown, self._waiting = None, rollout
+        with self._showing:
+            self._shown, self._waiting = None, rollout
+            # At once: somebody may wait for the images of a camera that the rig has not.
+            for name in set(self._images) - set(self._rig.names) - set(rollout.cameras):
+                self._node.destroy_publisher(self._images.pop(name))
+            for name in set(rollout.cameras) - set(self._images):
+                self._images[name] = self._image_publisher(name)
         self._publish()
 
     def _publish(self) -> None:
@@ -62,10 +68,6 @@ class ImaginedShow:
     def _begin(self, rollout: Rollout) -> None:
         self._rollouts.publish(rollout_to_msg(rollout, self._rig.base_frame))
         moments = itertools.cycle(enumerate(fuse(rollout, self._fusion)))
-        for name in set(self._images) - set(self._rig.names) - set(rollout.cameras):
-            self._node.destroy_publisher(self._images.pop(name))
-        for name in set(rollout.cameras) - set(self._images):
-            self._images[name] = self._image_publisher(name)
         self._shown, self._moments = rollout, moments
 
     @property

@@ -142,10 +142,13 @@ class GoalClient(ActionClient):
     rclpy 9.1 registers the future that `send_goal_async` returns after it has sent the goal, and
     outside its lock. An answer that comes in between is lost, and a goal that runs seems never to
     have been answered (seen once in about a hundred goals): here answers wait for the sending.
+    It also makes its lock after it has told the node of the client, and an executor that spins
+    already looks for that lock in vain.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._sending = threading.RLock()
+        self._lock = threading.Lock()
         super().__init__(*args, **kwargs)
 
     def send_goal_async(self, *args: Any, **kwargs: Any) -> Any:
