@@ -190,6 +190,20 @@ def test_as_many_as_needed_are_few_and_then_the_likeliest(folder: Path, tmp_path
     assert found.imagined == same.imagined == gate.MOST_AS_NEEDED and found.seed == same.seed
 
 
+def test_where_a_future_takes_long_no_further_one_is_imagined(folder: Path, tmp_path: Path) -> None:
+    limited(folder, tmp_path, 1e-9)
+    clock = ManualClock(7)
+    slow = load_planner(tmp_path, RIG, ARM, clock)
+
+    def progress(stage: str, fraction: float) -> bool:
+        clock.advance(gate.MOST_AS_NEEDED_S)
+        return True
+
+    options = ImagineOptions(best_of=AS_NEEDED)
+    observation = make_observation("touch the red cube")
+    assert slow.imagine(observation, "cam1", ["cam2"], 3, progress, options).imagined == 1
+
+
 def test_weights_without_limits_imagine_once(tmp_path: Path) -> None:
     bare = load_planner(write_checkpoint(tmp_path), RIG, ARM, ManualClock(7))
     found = rollout_of(bare, 5, AS_NEEDED)

@@ -26,6 +26,8 @@ SURE_SHARE = 0.5
 the worst of right futures; a good one is far within."""
 MOST_AS_NEEDED = 4
 """Rollouts of one request that asks for as many as it takes."""
+MOST_AS_NEEDED_S = 20.0
+"""No further one after so long: a plan is of an observation, which grows old meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def likelihood(doubts: Sequence[Doubt]) -> tuple[int, float]:
     sum. The smallest is the likeliest."""
     shares = [doubt.value / doubt.limit for doubt in doubts if doubt.limit > 0]
     return sum(doubt.beyond for doubt in doubts), math.fsum(s for s in shares if not math.isnan(s))
+
+
+def enough(doubts: Sequence[Doubt], after_s: float) -> bool:
+    """Whether no further future is needed, `after_s` the first was begun: one is sure, or late."""
+    return after_s > MOST_AS_NEEDED_S or sure_of_goal(doubts)
 
 
 def sure_of_goal(doubts: Sequence[Doubt]) -> bool:

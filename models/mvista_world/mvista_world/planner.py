@@ -17,12 +17,7 @@ import torch
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
-from mvista_core.errors import (
-    CancelledError,
-    ConfigError,
-    RigError,
-    RolloutError,
-)
+from mvista_core.errors import CancelledError, ConfigError, RigError, RolloutError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
     AS_NEEDED,
@@ -39,6 +34,7 @@ from mvista_core.records import (
     RigCalibration,
     Rollout,
 )
+from mvista_core.timing import ns_to_seconds
 from mvista_world.action_head import read_latent
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.choices import MethodChoices
@@ -47,7 +43,7 @@ from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, within_range
 from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_source, source_mask
-from mvista_world.gate import MOST_AS_NEEDED, check_comparable, judged, likelihood, sure_of_goal
+from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, likelihood
 from mvista_world.generator import Conditions
 from mvista_world.guidance import WordGuidance
 from mvista_world.infer import infer_latent
@@ -213,13 +209,14 @@ class WorldModelPlanner:
         self, asked: AskedFuture, first_seed: int, count: int, progress: Progress
     ) -> Rollout:
         """Of `count` rollouts by seed, the one whose reading by the action head is doubted least;
-        `AS_NEEDED`: no more after one that is sure.
+        `AS_NEEDED`: no more after one that is sure, or when they take long.
 
         Raises:
             ConfigError: these weights have no limits to compare them by. CancelledError.
         """
         check_comparable(self._checkpoint.gate_limits)
         best: tuple[tuple[int, float], Rollout] | None = None
+        began_ns = self._clock.monotonic_ns()
         for k in range(count or MOST_AS_NEEDED):
             rollout = self._imagine(asked, (first_seed + k) % SEEDS, progress)
             read = self.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, progress)
@@ -229,7 +226,8 @@ class WorldModelPlanner:
                 best = doubt, rollout
             # The best so far outlives those after it.
             self._held.move_to_end(best[1].rollout_id)
-            if count == AS_NEEDED and sure_of_goal(doubts):
+            after_s = ns_to_seconds(self._clock.monotonic_ns() - began_ns)
+            if count == AS_NEEDED and enough(doubts, after_s):
                 break
         assert best is not None
         return described(best[1], imagined=k + 1)
