@@ -56,14 +56,13 @@ class ImaginedShow:
                 self._node.destroy_publisher(self._images.pop(name))
             for name in set(rollout.cameras) - set(self._images):
                 self._images[name] = self._image_publisher(name)
-        self._publish()
+            self._begin_if_watched()
 
-    def _publish(self) -> None:
-        with self._showing:
-            rollout = self._waiting
-            if rollout is not None and self._watched:
-                self._waiting = None
-                self._begin(rollout)
+    def _begin_if_watched(self) -> None:
+        rollout = self._waiting
+        if rollout is not None and self._watched:
+            self._waiting = None
+            self._begin(rollout)
 
     def _begin(self, rollout: Rollout) -> None:
         self._rollouts.publish(rollout_to_msg(rollout, self._rig.base_frame))
@@ -81,18 +80,19 @@ class ImaginedShow:
 
     def play(self) -> None:
         """Publish the next moment, again and again from its beginning."""
-        self._publish()
-        moment, rollout = next(self._moments, None), self._shown
-        if moment is None or rollout is None:
-            return
-        index, cloud = moment
+        with self._showing:
+            self._begin_if_watched()
+            moment = next(self._moments, None)
+            if moment is not None and self._shown is not None:
+                self._play(self._shown, *moment)
+
+    def _play(self, rollout: Rollout, index: int, cloud: PointCloud) -> None:
         stamp_ns = rollout.stamp_ns + seconds_to_ns(float(rollout.times_s[index]))
         points = cloud_to_msg(cloud.points_m, cloud.color, stamp_ns, self._rig.base_frame)
         self._clouds.publish(points)
         for view, name in enumerate(rollout.cameras):
             image = color_to_msg(rollout.color[view, index], stamp_ns, optical_frame(name))
-            if name in self._images:
-                self._images[name].publish(image)
+            self._images[name].publish(image)
         self._tell_frames(rollout)
 
     def _tell_frames(self, rollout: Rollout) -> None:
