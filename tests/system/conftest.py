@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 
 from mvista_bringup import paths
 from tests.fakes.random_checkpoint import write_random_checkpoint
+from tests.system.kept import FAILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fixtures are told whether their test failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="module")

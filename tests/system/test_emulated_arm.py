@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.errors import ArmFaultError, StaleFeedbackError
 from mvista_core.timing import seconds_to_ns
+from tests.system.kept import Kept
 from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -25,20 +28,31 @@ EMULATOR = 0
 """The emulator's place in the graph."""
 
 
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+@contextmanager
+def running(folder: Path) -> Iterator[Supervisor]:
     chosen = {"seed": "3", "can_port": str(free_udp_port())}
     values = option_values(EMULATED_DEMO_OPTIONS, chosen, str(paths.share_root()))
-    with Supervisor(
-        with_steps(EMULATED_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
-    ) as supervisor:
+    with Supervisor(with_steps(EMULATED_DEMO, STEPS), values, folder) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Supervisor]]:
+    kept = Kept(running, tmp_path_factory)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture
+def graph(kept: Kept[Supervisor], request: pytest.FixtureRequest) -> Iterator[Supervisor]:
+    with kept.lent(request.node) as supervisor:
         yield supervisor
 
 
 @pytest.fixture
 def operator(graph: Supervisor) -> Iterator[Operator]:
-    with operating(graph.domain_id) as node:
+    with operating(graph) as node:
         yield node
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import call_service
 from mvista_ros.spinning import spinning
+from tests.system.kept import Kept
 from tests.system.robot_operator import with_steps
 
 CORES_NEEDED = 2
@@ -57,14 +59,25 @@ RVIZ_TYPES = {
 }
 
 
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+@contextmanager
+def running(folder: Path) -> Iterator[Supervisor]:
     chosen = {"hardware": "emulated", "rviz": "true", "can_port": str(free_udp_port())}
     values = option_values(REAL_ROBOT_OPTIONS, chosen, str(paths.share_root()))
-    with Supervisor(
-        with_steps(REAL_ROBOT, STEPS), values, tmp_path_factory.mktemp("run")
-    ) as supervisor:
+    with Supervisor(with_steps(REAL_ROBOT, STEPS), values, folder) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Supervisor]]:
+    kept = Kept(running, tmp_path_factory)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture
+def graph(kept: Kept[Supervisor], request: pytest.FixtureRequest) -> Iterator[Supervisor]:
+    with kept.lent(request.node) as supervisor:
         yield supervisor
 
 
@@ -109,7 +122,7 @@ def wait_until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
 def ask(graph: Supervisor, *words: str) -> subprocess.Popen[str]:
     """`mvista run ...` as an operator on the robot's domain."""
     return subprocess.Popen(
-        [*RUN, "run", *words],
+        [*RUN, "run", *words, "--best-of", "1"],
         env={**os.environ, "ROS_DOMAIN_ID": str(graph.domain_id)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

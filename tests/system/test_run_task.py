@@ -10,6 +10,9 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from mvista_core.errors import (
     InstructionError,
 )
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from tests.system.kept import Kept
 from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,20 +39,31 @@ STEPS = 2
 STAGES = ["imagine", "infer", "gate", "execute"]
 
 
-@pytest.fixture(scope="module")
-def graph(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+@contextmanager
+def running(checkpoint: str, folder: Path) -> Iterator[Supervisor]:
     chosen = {"checkpoint": checkpoint, "seed": "3"}
     values = option_values(SIM_DEMO_OPTIONS, chosen, str(paths.share_root()))
-    with Supervisor(
-        with_steps(SIM_DEMO, STEPS), values, tmp_path_factory.mktemp("run")
-    ) as supervisor:
+    with Supervisor(with_steps(SIM_DEMO, STEPS), values, folder) as supervisor:
         supervisor.wait_ready(START_TIMEOUT_S)
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+def kept(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Supervisor]]:
+    kept = Kept(partial(running, checkpoint), tmp_path_factory)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture
+def graph(kept: Kept[Supervisor], request: pytest.FixtureRequest) -> Iterator[Supervisor]:
+    with kept.lent(request.node) as supervisor:
         yield supervisor
 
 
 @pytest.fixture
 def operator(graph: Supervisor) -> Iterator[Operator]:
-    with operating(graph.domain_id) as node:
+    with operating(graph) as node:
         yield node
 
 
