@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 STAGES = ("encode", "denoise", "decode", "infer", "refine")
 """Stages of the world model: only planner.py (with probe.py) and training compose them."""
 WORLD = ROOT / "models/mvista_world/mvista_world"
-LONGEST_FILE, LONGEST_NODE, LONGEST_FUNCTION = 400, 150, 60
+LONGEST_FILE, LONGEST_NODE, LONGEST_FUNCTION = 400, 150, 50
+"""Lines; of a function without its docstring."""
 CLOCK_CALLS = ("time.time", "time.time_ns", "time.sleep", "time.monotonic", "time.perf_counter")
 
 
@@ -75,6 +76,10 @@ def every_file() -> list[Path]:
     return [*shipped_files(), *sorted((ROOT / "tests").rglob("*.py"))]
 
 
+def _lines_of(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def test_no_file_and_no_function_is_too_long() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {lines} lines"
@@ -84,7 +89,9 @@ def test_no_file_and_no_function_is_too_long() -> None:
     for path in every_file():
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                lines = _lines_of(node) - (
+                    _lines_of(node.body[0]) if ast.get_docstring(node) else 0
+                )
                 if lines > LONGEST_FUNCTION:
                     long.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
     assert not long, f"files have {LONGEST_FILE} lines, functions {LONGEST_FUNCTION}: {long}"

@@ -147,16 +147,7 @@ def test_the_states_at_the_process(tmp_path: Path) -> None:
         manager.move(0, 0.2, 1.0)
         assert until(lambda: abs(manager.positions()[0] - 0.2) < 0.01, PATIENCE_S)
 
-        mover = threading.Thread(target=manager.move, args=(0, 0.8, 4.0))
-        mover.start()
-        assert until(lambda: manager.positions()[0] > 0.3, PATIENCE_S)
-        assert driver.change(Transition.TRANSITION_DEACTIVATE)
-        at_rad = float(manager.positions()[0])
-        assert mover.is_alive() and manager.stands(0, at_rad), "it held while set-points came"
-        mover.join()
-        assert manager.stands(0, at_rad)
-        assert until(partial(manager.says, DiagnosticStatus.WARN, "inactive: holding"), PATIENCE_S)
-        assert manager.value("motor 1").startswith("on"), "a hold is no disable"
+        at_rad = _holds_when_deactivated_in_motion(manager)
         assert driver.change(Transition.TRANSITION_ACTIVATE)
         manager.move(0, 0.1, 0.5)
         assert until(lambda: abs(manager.positions()[0] - at_rad - 0.1) < 0.01, PATIENCE_S)
@@ -174,6 +165,21 @@ def test_the_states_at_the_process(tmp_path: Path) -> None:
         manager.move(0, -0.1, 0.5)
         assert until(lambda: abs(manager.positions()[0] - at_rad) < 0.01, PATIENCE_S)
         _shut_down(manager, process)
+
+
+def _holds_when_deactivated_in_motion(manager: Manager) -> float:
+    """Where its first joint stands then."""
+    mover = threading.Thread(target=manager.move, args=(0, 0.8, 4.0))
+    mover.start()
+    assert until(lambda: manager.positions()[0] > 0.3, PATIENCE_S)
+    assert manager.driver.change(Transition.TRANSITION_DEACTIVATE)
+    at_rad = float(manager.positions()[0])
+    assert mover.is_alive() and manager.stands(0, at_rad), "it held while set-points came"
+    mover.join()
+    assert manager.stands(0, at_rad)
+    assert until(partial(manager.says, DiagnosticStatus.WARN, "inactive: holding"), PATIENCE_S)
+    assert manager.value("motor 1").startswith("on"), "a hold is no disable"
+    return at_rad
 
 
 def _cannot_be_configured(manager: Manager) -> None:

@@ -116,24 +116,7 @@ def measure_cost(
     if checkpointing:
         generator.backbone.enable_gradient_checkpointing()
     told, x, clean = _inputs(config, rig, compute, views)
-    t = torch.full((1,), 0.7, device=compute.device)
-
-    def forward() -> None:
-        with torch.no_grad(), compute.autocast():
-            generator(x, t, clean, told)
-
-    twice, kept = told.expand(2), KeptContext()
-
-    def guided() -> None:
-        with torch.no_grad(), compute.autocast():
-            generator(x.expand(2, -1, -1, -1, -1), t.expand(2), clean, twice, kept)
-
-    def step() -> None:
-        weight, rng = torch.ones(1, device=compute.device), torch.Generator().manual_seed(0)
-        evidence = Evidence(x, clean, told.cameras, told.text, weight)
-        with compute.autocast():
-            optimise_latent(generator, evidence, told.style, 1, 0.1, config.optimisation, rng)
-
+    forward, guided, step = _works(config, generator, compute, told, x, clean)
     forward_flop, block_flop = _flop(forward)
     step_flop, _ = _flop(step)
     if compiled:
@@ -154,6 +137,36 @@ def measure_cost(
         matrix_speed(config, measuring, len(clean)),
         compute.peak_bytes(),
     )
+
+
+def _works(
+    config: ModelConfig,
+    generator: MultiViewGenerator,
+    compute: Compute,
+    told: Conditions,
+    x: torch.Tensor,
+    clean: torch.Tensor,
+) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+    """An evaluation, one with guidance, and a step of Eq. 11."""
+    t = torch.full((1,), 0.7, device=compute.device)
+
+    def forward() -> None:
+        with torch.no_grad(), compute.autocast():
+            generator(x, t, clean, told)
+
+    twice, kept = told.expand(2), KeptContext()
+
+    def guided() -> None:
+        with torch.no_grad(), compute.autocast():
+            generator(x.expand(2, -1, -1, -1, -1), t.expand(2), clean, twice, kept)
+
+    def step() -> None:
+        weight, rng = torch.ones(1, device=compute.device), torch.Generator().manual_seed(0)
+        evidence = Evidence(x, clean, told.cameras, told.text, weight)
+        with compute.autocast():
+            optimise_latent(generator, evidence, told.style, 1, 0.1, config.optimisation, rng)
+
+    return forward, guided, step
 
 
 def random_generator(config: ModelConfig, compute: Compute) -> MultiViewGenerator:

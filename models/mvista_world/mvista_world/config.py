@@ -259,6 +259,25 @@ def validate(config: ModelConfig) -> None:
     Raises:
         ConfigError: with the value, what is allowed, and the field's name.
     """
+    _validate_grid(config)
+    if config.trajectory.action_count % 2**config.trajectory.stages:
+        raise ConfigError(
+            f"action_count {config.trajectory.action_count} is not a multiple of "
+            f"{2**config.trajectory.stages} (2^stages)"
+        )
+    _validate_sampler(config.sampler)
+    if not 0 < config.depth.near_m < config.depth.far_m:
+        raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
+    _validate_fusion(config.cross_modality, config.cross_view)
+    width, heads = config.style.width, config.style.heads
+    if (width is None) != (heads is None) or (width and heads and width % heads) or width == 0:
+        raise ConfigError(
+            f"style: width {width} of {heads} heads; a width is a multiple of its heads, and both "
+            "are null for the backbone's own"
+        )
+
+
+def _validate_grid(config: ModelConfig) -> None:
     stride, patch = config.codec.spatial_stride, config.transformer.patch
     for axis, size, step in (
         ("height", config.window.height_px, stride * patch[1]),
@@ -284,32 +303,18 @@ def validate(config: ModelConfig) -> None:
     rows = config.max_views * config.latent_size[0] // patch[1]
     if rows > ROPE_LIMIT:
         raise ConfigError(f"{rows} token rows exceed the rotary table of {ROPE_LIMIT}")
-    if config.trajectory.action_count % 2**config.trajectory.stages:
+
+
+def _validate_sampler(sampler: SamplerConfig) -> None:
+    if sampler.mode not in VIEW_MODES or sampler.reference_views < 1:
+        raise ConfigError(f"{sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more")
+    low, high = sampler.guidance_low, sampler.guidance_high
+    if not (sampler.guidance >= 1.0 and 0.0 <= low < high <= 1.0):
         raise ConfigError(
-            f"action_count {config.trajectory.action_count} is not a multiple of "
-            f"{2**config.trajectory.stages} (2^stages)"
+            f"{sampler}: guidance is 1 (none) or more, between noise levels 0 <= low < high <= 1"
         )
-    if config.sampler.mode not in VIEW_MODES or config.sampler.reference_views < 1:
-        raise ConfigError(
-            f"{config.sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more"
-        )
-    low, high = config.sampler.guidance_low, config.sampler.guidance_high
-    if not (config.sampler.guidance >= 1.0 and 0.0 <= low < high <= 1.0):
-        raise ConfigError(
-            f"{config.sampler}: guidance is 1 (none) or more, between noise levels 0 <= low < high "
-            "<= 1"
-        )
-    if not 0 < config.depth.near_m < config.depth.far_m:
-        raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
-    if config.sampler.solver not in SOLVERS:
-        raise ConfigError(f"solver '{config.sampler.solver}' is none of {list(SOLVERS)}")
-    _validate_fusion(config.cross_modality, config.cross_view)
-    width, heads = config.style.width, config.style.heads
-    if (width is None) != (heads is None) or (width and heads and width % heads) or width == 0:
-        raise ConfigError(
-            f"style: width {width} of {heads} heads; a width is a multiple of its heads, and both "
-            "are null for the backbone's own"
-        )
+    if sampler.solver not in SOLVERS:
+        raise ConfigError(f"solver '{sampler.solver}' is none of {list(SOLVERS)}")
 
 
 def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig | None) -> None:
