@@ -37,6 +37,12 @@ class ExecutorSettings:
     """
 
     rate_hz: float = _setting(200.0, "Set-points per second", 50.0, 500.0)
+    rest_rate_hz: float = _setting(
+        50.0,
+        "The same while it holds; the driver's command_timeout_s must be longer than two of these",
+        20.0,
+        500.0,
+    )
     stale_after_s: float = _setting(
         0.1, "Joint feedback older than this: smooth stop, hold", 0.02, 1.0
     )
@@ -145,6 +151,11 @@ class ExecutorSettings:
     def period_s(self) -> float:
         """Seconds between two set-points."""
         return 1.0 / self.rate_hz
+
+    @property
+    def rest_turns(self) -> int:
+        """Periods between two set-points of a hold, 1 or more."""
+        return max(1, round(self.rate_hz / self.rest_rate_hz))
 
 
 def per_joint(arm: ArmModel, revolute: float, gripper: float) -> Float64:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mvista_core.errors import RivalWritersError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Clock
-from mvista_core.records import JointCommand, JointState
+from mvista_core.records import Float64, JointCommand, JointState
 from mvista_executor.gaps import GAP_PERIODS, GapMeter
 from mvista_executor.goal_queue import GoalQueue
 from mvista_executor.report import Recording, Tick
@@ -30,6 +31,26 @@ class Turn:
     running: bool
 
 
+class RestRate:
+    """Of the set-points of a hold every `turns`-th goes out, of a motion each.
+
+    Each costs the driver, at real-time priority, what a set-point of a motion costs: at the full
+    rate a resting arm kept half a core from the planner.
+    """
+
+    def __init__(self, turns: int) -> None:
+        self._turns, self._rested = turns, 0
+        self._held: Float64 | None = None
+
+    def leaves_out(self, command: JointCommand, running: bool) -> bool:
+        """Whether this one, the next of the stream, only repeats what was just sent."""
+        # A hold repeats one array; the first of it has been sent.
+        rests = not running and command.positions is self._held and not command.velocities.any()
+        self._held = command.positions
+        self._rested = self._rested + 1 if rests else 0
+        return self._rested % self._turns != 0
+
+
 class CommandLoop:
     """`turn` on the ticker's thread, `look` on another; `lock` guards the stream and its goals."""
 
@@ -40,19 +61,20 @@ class CommandLoop:
         goals: GoalQueue,
         newest: Callable[[], JointState | None],
         rivals: Rivals,
-        period_s: float,
+        settings: ExecutorSettings,
         clock: Clock,
         log: Callable[[str], object],
     ) -> None:
         """`newest` is what is measured; `log` is told of each rival once."""
         self._stream, self._lock, self._goals, self._newest = stream, lock, goals, newest
         self._rivals, self._clock, self._log = rivals, clock, log
-        self.gaps = GapMeter(period_s)
+        self.gaps = GapMeter(settings.period_s)
+        self._rest = RestRate(settings.rest_turns)
         self.rival: RivalWritersError | None = None
         self._turns = 0
 
     def turn(self) -> Turn | None:
-        """The set-point for now; None where there is none to send."""
+        """The set-point for now; None where there is none to send, or one that may be left out."""
         if self._turns % LOOK_TURNS == 0:
             self._look_for_rivals()
         self._turns += 1
@@ -67,7 +89,7 @@ class CommandLoop:
             running = self._goals.active is not None
             turn = Turn(tick, tick.command, self._goals.plan_id, self._stream.recording, running)
         self.gaps.tick(self._clock.monotonic_ns(), turn.command.stamp_ns)
-        return turn
+        return None if self._rest.leaves_out(turn.command, running) else turn
 
     def look(self, late_s: float, slow: str) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         """OK, WARN or ERROR, a sentence, and the numbers; call it once a report.

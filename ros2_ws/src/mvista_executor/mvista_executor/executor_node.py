@@ -88,9 +88,7 @@ class ExecutorNode(HouseNode):
             *(self._planning.plan, others.look, news.trigger, log),
         )
         self._servers = GoalServers(self, self._goals)
-        self._loop = CommandLoop(
-            stream, lock, self._goals, measured, others, settings.period_s, clock, log
-        )
+        self._loop = CommandLoop(stream, lock, self._goals, measured, others, settings, clock, log)
         self._ticker = Ticker(clock, settings.period_s, self._tick, self._claim, news.trigger)
         realtime.claim(GOALS_PRIORITY)  # of the queue's thread and, later, the executor's
         self._goals.start()
