@@ -23,7 +23,8 @@ from mvista_core.timing import NS_PER_S
 from mvista_ros.convert.jpeg import encode_jpeg
 
 PICTURES = 6
-JPEG_QUALITY = 88
+JPEG_QUALITY = 85
+"""200 kB at 1280x720: the middle of what a Bolt sends."""
 QUEUE = 10
 """Images that wait for a slow reader; older ones are lost, as in the SDK."""
 GLOBAL_REFIT_NS = 10 * NS_PER_S
