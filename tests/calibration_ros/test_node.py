@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
 from mvista_bringup.graph.calibrate import CALIBRATE, CALIBRATE_OPTIONS
+from mvista_bringup.graph.spec import with_parameters
 from mvista_bringup.options import TRUE, option_values
 from mvista_bringup.paths import share_root
 from mvista_bringup.supervisor import Supervisor
@@ -26,7 +27,6 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_eval.calibration.truth import errors_mm, load_truth
 from mvista_ros.convert import transform_from_msg
 from mvista_ros.spinning import spinning
-from tests.system.robot_operator import with_parameters
 
 pytestmark = [pytest.mark.system, pytest.mark.beside]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mvista_bringup import paths
 from tests.fakes.random_checkpoint import write_random_checkpoint
-from tests.system.kept import FAILED
+from tests.system.kept import FAILED, Kept
 
 
 @pytest.hookimpl(wrapper=True)
@@ -31,3 +34,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
         return "tiny"
     folder = write_random_checkpoint(tmp_path_factory.mktemp("checkpoint"))
     return os.path.relpath(folder, shipped.parent)
+
+
+@pytest.fixture(scope="module")
+def kept(
+    start: Callable[[Path], AbstractContextManager[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kept[Any]]:
+    """What the file's own fixture `start` starts, once for all its tests."""
+    kept = Kept(start, tmp_path_factory)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture
+def graph(kept: Kept[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """What runs for the tests of a file, new after a failure."""
+    with kept.lent(request.node) as running:
+        yield running

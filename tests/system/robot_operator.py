@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from mvista_interfaces.action import Imagine, RunTask
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMsg
 
-from mvista_bringup.graph.spec import Entry, NodeSpec
+from mvista_bringup.graph.spec import Entry, with_parameters
 from mvista_bringup.supervisor import Supervisor
 from mvista_core.errors import MvistaError
 from mvista_core.timing import SystemClock, seconds_to_ns
@@ -23,16 +22,6 @@ from mvista_ros.spinning import spinning
 CLOCK = SystemClock()
 FOUND_WITHIN_S = 60.0
 """A busy machine's processes find each other late."""
-
-
-def with_parameters(graph: Sequence[Entry], name: str, **parameters: float) -> list[Entry]:
-    """The same graph, the node of that name told these parameters too."""
-    return [
-        replace(row, parameters=(*row.parameters, *parameters.items()))
-        if isinstance(row, NodeSpec) and row.name == name
-        else row
-        for row in graph
-    ]
 
 
 def with_steps(graph: Sequence[Entry], steps: int) -> list[Entry]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.errors import ArmFaultError, StaleFeedbackError
 from mvista_core.timing import seconds_to_ns
-from tests.system.kept import Kept
 from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -38,16 +37,8 @@ def running(folder: Path) -> Iterator[Supervisor]:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Supervisor]]:
-    kept = Kept(running, tmp_path_factory)
-    yield kept
-    kept.drop()
-
-
-@pytest.fixture
-def graph(kept: Kept[Supervisor], request: pytest.FixtureRequest) -> Iterator[Supervisor]:
-    with kept.lent(request.node) as supervisor:
-        yield supervisor
+def start() -> Callable[[Path], AbstractContextManager[Supervisor]]:
+    return running
 
 
 @pytest.fixture

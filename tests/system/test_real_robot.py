@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from mvista_core.timing import SystemClock, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.actions import call_service
 from mvista_ros.spinning import spinning
-from tests.system.kept import Kept
 from tests.system.robot_operator import with_steps
 
 CORES_NEEDED = 2
@@ -69,16 +68,8 @@ def running(folder: Path) -> Iterator[Supervisor]:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Supervisor]]:
-    kept = Kept(running, tmp_path_factory)
-    yield kept
-    kept.drop()
-
-
-@pytest.fixture
-def graph(kept: Kept[Supervisor], request: pytest.FixtureRequest) -> Iterator[Supervisor]:
-    with kept.lent(request.node) as supervisor:
-        yield supervisor
+def start() -> Callable[[Path], AbstractContextManager[Supervisor]]:
+    return running
 
 
 class Watcher:

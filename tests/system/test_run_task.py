@@ -9,8 +9,8 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from mvista_core.errors import (
     InstructionError,
 )
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from tests.system.kept import Kept
 from tests.system.robot_operator import CLOCK, Operator, operating, with_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -49,16 +48,8 @@ def running(checkpoint: str, folder: Path) -> Iterator[Supervisor]:
 
 
 @pytest.fixture(scope="module")
-def kept(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Supervisor]]:
-    kept = Kept(partial(running, checkpoint), tmp_path_factory)
-    yield kept
-    kept.drop()
-
-
-@pytest.fixture
-def graph(kept: Kept[Supervisor], request: pytest.FixtureRequest) -> Iterator[Supervisor]:
-    with kept.lent(request.node) as supervisor:
-        yield supervisor
+def start(checkpoint: str) -> Callable[[Path], AbstractContextManager[Supervisor]]:
+    return partial(running, checkpoint)
 
 
 @pytest.fixture

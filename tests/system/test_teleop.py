@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,6 @@ from mvista_recorder.repair import faults
 from mvista_ros import qos
 from mvista_ros.spinning import spinning
 from tests.recorder.small_cell import small_tap
-from tests.system.kept import Kept
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -176,16 +175,8 @@ def running(folder: Path, **chosen: str) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Running]]:
-    kept = Kept(running, tmp_path_factory)
-    yield kept
-    kept.drop()
-
-
-@pytest.fixture
-def graph(kept: Kept[Running], request: pytest.FixtureRequest) -> Iterator[Running]:
-    with kept.lent(request.node) as found:
-        yield found
+def start() -> Callable[[Path], AbstractContextManager[Running]]:
+    return running
 
 
 def test_it_waits_for_the_leader_to_move_then_follows(graph: Running) -> None:

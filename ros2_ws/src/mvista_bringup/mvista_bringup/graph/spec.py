@@ -190,6 +190,16 @@ def _placed(row: Spec, values: Mapping[str, str]) -> Spec:
     )
 
 
+def with_parameters(graph: Sequence[Entry], name: str, **parameters: Literal) -> list[Entry]:
+    """The same graph, the node of that name told these parameters too."""
+    return [
+        replace(row, parameters=(*row.parameters, *parameters.items()))
+        if isinstance(row, NodeSpec) and row.name == name
+        else row
+        for row in graph
+    ]
+
+
 def started_rows(graph: Sequence[Entry], values: Mapping[str, str]) -> tuple[Spec, ...]:
     """The active rows that the supervisor starts: those that need no apt ROS."""
     rows = active_rows(graph, values)

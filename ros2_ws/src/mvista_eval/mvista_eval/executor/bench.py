@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
-from mvista_bringup.graph.spec import Entry, NodeSpec
+from mvista_bringup.graph.spec import NodeSpec, with_parameters
 from mvista_bringup.options import option_values
 from mvista_bringup.paths import config_file, output_dir, share_root
 from mvista_bringup.supervisor import Supervisor
@@ -46,27 +46,20 @@ def measure(seconds: float, cores: int, checkpoint: str) -> Measured:
         "mvista_eval", "setpoint_recorder_node", "recorder", parameters=(("log", str(log)),)
     )
     values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": checkpoint}, str(share_root()))
+    settings = load_settings(config_file("executor.yaml"))
+    # It holds at the rate of a motion: every period is judged.
+    graph = with_parameters(SIM_DEMO, "executor", rest_rate_hz=settings.rate_hz)
     with (
         _on_cores(cores) as used,
-        Supervisor((*_full_rate(), recorder), values, run_dir, clock=clock) as supervisor,
+        Supervisor((*graph, recorder), values, run_dir, clock=clock) as supervisor,
     ):
         supervisor.wait_ready(READY_S)
         with _load(clock, supervisor) as load, witnesses(used, run_dir):
             window_ns = _watch(supervisor, load, seconds, clock)
-    period_ns = seconds_to_ns(load_settings(config_file("executor.yaml")).period_s)
+    period_ns = seconds_to_ns(settings.period_s)
     still, heard = standstills(used, run_dir), Recorded.read(log)
     found = figures_of(heard.setpoints, window_ns, period_ns, heard.gaps, still)
     return _measured(found, heard.gaps, load, cores)
-
-
-def _full_rate() -> Iterator[Entry]:
-    """The simulated graph, its executor holding at the rate of a motion: each period is judged."""
-    rate_hz = load_settings(config_file("executor.yaml")).rate_hz
-    for row in SIM_DEMO:
-        if isinstance(row, NodeSpec) and row.name == "executor":
-            yield replace(row, parameters=(*row.parameters, ("rest_rate_hz", rate_hz)))
-        else:
-            yield row
 
 
 @contextmanager
