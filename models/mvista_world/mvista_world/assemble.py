@@ -191,6 +191,7 @@ def make_random(
     if home is not None:
         trajectory.mean.copy_(torch.tensor(home))
     write_shards(trajectory.state_dict().items(), out, TRAJECTORY)
+    # Untrained it gives the prior back to the bit: the stage runs and corrects nothing.
     save_refiner(ResidualRefiner(RefineConfig()), out)
     return _finish(out, config, templates)
 
@@ -213,6 +214,7 @@ def from_start(
         ConfigError: `out` has something.
     """
     _new(out)
+    # No gate.json among it: its limits are of the weights of `start`.
     for name in (VAE, ENCODER, TOKENIZER, TEXT_CACHE):
         _take(start / name, out / name)
     for name in REFINER_FILES:
@@ -262,6 +264,7 @@ def _random_parts(
     write_shards(random_weights.random_module(vae, seed + 3), out / VAE, DIFFUSION)
     (out / VAE / "config.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
     encoder = random_weights.random_text_encoder(config.text, templates, seed + 4)
+    # One of the two names: safetensors refuses tensors that share memory.
     own = {key: value for key, value in encoder.state_dict().items() if key != TIED[0]}
     write_shards(own.items(), out / ENCODER, TRANSFORMERS)
     encoder.config.to_json_file(out / ENCODER / "config.json")
@@ -297,6 +300,7 @@ def _take(source: Path, target: Path) -> None:
 
 
 def _new(out: Path) -> None:
+    # The manifest lists whatever lies in a folder, so a stranger's file would become a part.
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} has something in it; name a folder that is not there yet")
     make_folder(out, ConfigError)
@@ -326,6 +330,7 @@ def _finish(
         if wan
         else ["mvista_world", "InstructionEncoder"],
         TOKENIZER: ["transformers", "T5TokenizerFast" if wan else "PreTrainedTokenizerFast"],
+        # diffusers' pipelines give known tokens the time zero only where this is set.
         "expand_timesteps": True,
     }
     _write_json(out / INDEX, "WanImageToVideoPipeline" if wan else "WorldModelPlanner", index)

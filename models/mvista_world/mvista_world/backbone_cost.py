@@ -200,6 +200,7 @@ def _inputs(
     rng = torch.Generator().manual_seed(1)
     rows, columns = config.latent_size
     shape = (1, config.codec.latent_channels, config.latent_frames, views * rows, 2 * columns)
+    # As many words as the encoder pads to: padding is computed like any word.
     text = torch.randn(1, config.text.max_tokens, config.text.hidden, generator=rng)
     z = config.trajectory
     style = torch.randn(1, z.tokens, z.channels, generator=rng)
@@ -240,6 +241,7 @@ def matrix_speed(config: ModelConfig, measuring: Measuring, tokens: int) -> floa
     """Floating-point operations a second of the block's largest product, tokens x d x ffn."""
     compute = measuring.compute
     d, ffn = config.inner_dim, config.transformer.ffn_dim
+    # The empty key is of no part that stays in float32: the numbers of most weights.
     number = weight_number(config, compute, "")
     a = torch.ones(tokens, d, dtype=number, device=compute.device)
     b = torch.ones(d, ffn, dtype=number, device=compute.device)

@@ -66,6 +66,7 @@ class Checkpoint:
             "trajectory": self.trajectory,
             "refiner": self.refiner,
         }
+        # Blocks that wait beside a card have their parameters on "meta" between two forwards.
         return {
             name: sum(p.nbytes for p in module.parameters() if p.device.type != "meta")
             for name, module in parts.items()
@@ -102,6 +103,7 @@ def load_checkpoint(
     refiner = load_refiner(folder) if has_refiner else None
     load = load_networks if layout == PARTS else _load_flat
     found = load(folder, config, compute, running.offload)
+    # Written out, attention holds all L x L scores: that pays at a few hundred tokens only.
     if compute.explicit_attention and not is_wan(config):
         found.generator.use_explicit_attention()
     if refiner is not None:
@@ -115,6 +117,7 @@ def load_checkpoint(
         templates,
         sha,
         stated_cameras(folder / "config.json"),
+        # They name the manifest's sum, and so cannot be listed in it.
         load_limits(folder, sha),
         codec,
         found.text,
@@ -150,6 +153,7 @@ def _load_flat(folder: Path, config: ModelConfig, compute: Compute, offload: str
 def _frozen(module: M, path: Path, compute: Compute) -> M:
     """The module with the weights of a file, as `parts.frozen` makes it."""
     try:
+        # Packed as float16 and copied into the module's own float32, unlike `shards.load_into`.
         module.load_state_dict(load_file(path))
     except (RuntimeError, OSError, SafetensorError) as error:
         raise WeightsError(f"{path} does not fit its config.json: {error}") from None

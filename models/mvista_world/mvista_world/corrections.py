@@ -15,6 +15,7 @@ def spread_correction(knots: Float64, knot_times_s: Float64, times_s: Float64) -
     start before it and the hold after it, monotone between knots (no overshoot), zero for zero.
     """
     slopes = PchipInterpolator(knot_times_s, knots, axis=0).derivative()(knot_times_s)
+    # Within Fritsch and Carlson's bounds as well: the end pieces stay monotone.
     slopes[[0, -1]] = 0.0
     curve = CubicHermiteSpline(knot_times_s, knots, slopes, axis=0)
     clamped = np.clip(times_s, knot_times_s[0], knot_times_s[-1])

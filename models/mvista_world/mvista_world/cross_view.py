@@ -53,6 +53,7 @@ class CrossViewAttention(nn.Module):
         read = read[:, :, lines.others].contiguous()
         wide = torch.promote_types(tokens.dtype, torch.float32)
         pixels = lines.pixels.to(wide).transpose(-2, -3).unsqueeze(1)
+        # App. A: keys on the line decide the offsets; keys and values are read where those lead.
         first = sample(read[..., : self.width, :, :], pixels)
         found = sample(read, pixels + self.offsets(query, first))
         key, value = found.split(self.width, dim=4)
@@ -65,6 +66,7 @@ class CrossViewAttention(nn.Module):
         query [..., width, 1, n] found at first."""
         similarity = F.cosine_similarity(query, found, dim=-3).unsqueeze(-3).to(found.dtype)
         shown = torch.cat([query.expand_as(found), found, similarity], dim=-3)
+        # The clip of Eq. 8, of column and row each by itself.
         moved = self.offset(shown.flatten(0, -4).flatten(-2)).clamp(
             -self.max_offset, self.max_offset
         )

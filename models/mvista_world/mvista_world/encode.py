@@ -66,6 +66,7 @@ def encode_source(
 ) -> torch.Tensor:
     """One frame, a model window, in the first view's first latent frame of `views` views: latents
     [1, C, T', V*h, 2*w], zero where nothing is given."""
+    # One picture is enough: a codec's first latent frame is of the first picture alone.
     first = encode_views(codec, frame.color[None, None], frame.depth_m[None, None], config, compute)
     shape = (1, views, 2, first.shape[2], config.latent_frames, *first.shape[4:])
     given = torch.zeros(shape, device=compute.device)

@@ -32,6 +32,7 @@ def noised(
 ) -> torch.Tensor:
     """z_t = (1 - t) x0 + t noise where unknown, x0 where known; t [B]."""
     t = t.view(-1, 1, 1, 1, 1)
+    # App. A puts clean latents in place of the noise, so that a known token is data at any t.
     return torch.where(known, x0, (1.0 - t) * x0 + t * noise)
 
 

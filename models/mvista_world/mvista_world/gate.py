@@ -89,6 +89,7 @@ def sure_of_goal(doubts: Sequence[Doubt]) -> bool:
 
     The other numbers are no reason to imagine again: what was observed and asked for makes them.
     """
+    # NaN compares false: where gap or limit is unknown, no future is sure.
     return all(d.value <= SURE_SHARE * d.limit for d in doubts if d.name == "goal_gap_m")
 
 
@@ -113,6 +114,7 @@ def load_limits(folder: Path, weights_sha256: str) -> dict[str, float]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         of, limits = str(document["weights_sha256"]), dict(document["limits"])
+        # All of them or none: a number without a limit would never refuse.
         found = {name: float(limits[name]) for name in MEANINGS}
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise WeightsError(f"{path}: not the limits of a gate ({error!r})") from None

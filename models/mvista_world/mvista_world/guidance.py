@@ -53,6 +53,7 @@ class GuidedVelocity:
         self._told = _Asked(generator, clean, told)
         if guidance is None:
             return
+        # Words alone are left out: cameras and style are the same on both sides.
         untold = replace(told, text=guidance.empty.expand_as(told.text))
         if generator.speed.batched_guidance:
             both = Conditions(

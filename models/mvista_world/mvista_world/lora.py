@@ -169,6 +169,7 @@ def merged_backbone(base: Path, folder: Path) -> Iterator[tuple[str, torch.Tenso
             added = facts.scale * (up.float() @ down.float())
             tensor = (tensor.float() + added).to(tensor.dtype)
         yield key, tensor
+    # One that met no layer would be lost in silence.
     if adapters:
         raise WeightsError(
             f"{folder / FILE} adapts {sorted(adapters)[0]}, which {base / TRANSFORMER} has not"

@@ -64,6 +64,7 @@ class CrossModalityAttention(nn.Module):
             dim=1,
         )
         gate = self.gate.to(maps.dtype).view(1, 2, 1, 1, 1, 1, -1)
+        # Eq. 5 adds to the marked tokens of Eq. 3: the modality token stays in what goes on.
         return grid.tokens(marked + gate * read)
 
 

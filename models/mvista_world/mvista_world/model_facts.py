@@ -137,6 +137,7 @@ def verify(folder: Path) -> ModelFacts:
     with init_empty_weights():
         backbone = make_backbone(facts.config)
         vae = AutoencoderKLWan.from_config(read_json(folder / VAE / "config.json"))
+    # What is published has none of ours, which would count as missing keys.
     for block in backbone.blocks:
         block.style = block.cross_modality = block.cross_view = None
     stored = stored_weights(folder / TRANSFORMER, DIFFUSION)

@@ -39,10 +39,12 @@ def offload_blocks(generator: MultiViewGenerator, device: torch.device) -> None:
 
     Eq. 11 computes blocks again in its backward pass instead of keeping all that were brought.
     """
+    # Set aside first: `to` would move them too, onto the card that they do not fit on.
     blocks = generator.backbone.blocks
     generator.backbone.blocks = torch.nn.ModuleList()
     generator.to(device)
     generator.backbone.blocks = blocks
     for block in blocks:
+        # Whole before its forward: `layer_norm` reads weights of modules that are never called.
         cpu_offload(block, device, preload_module_classes=[MultiViewBlock.__name__])
     generator.backbone.enable_gradient_checkpointing()

@@ -98,6 +98,7 @@ def needed_bytes(folder: Path, config: ModelConfig, compute: Compute) -> dict[st
     Raises:
         WeightsError: see `shards`.
     """
+    # In the numbers they are held in, not those of the file: bf16 halves a folder of float32.
     parts = {
         "generator": {
             key: (tensor, weight_number(config, compute, key))
@@ -171,6 +172,7 @@ def load_generator(
     """
     if is_wan(config):
         check_transformer(folder / TRANSFORMER / "config.json", config)
+    # Only parameters are without memory: the rotary table is a buffer that no file holds.
     with init_empty_weights():
         generator = MultiViewGenerator(config)
     load_into(
@@ -182,6 +184,7 @@ def load_generator(
     )
     if offload == RESIDENT:
         return frozen(generator, compute)
+    # Not `frozen`, which would bring the waiting blocks to the card.
     generator.eval().requires_grad_(False)
     offload_blocks(generator, compute.device)
     return generator

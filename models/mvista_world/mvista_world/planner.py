@@ -102,6 +102,7 @@ class WorldModelPlanner:
         self._clock = clock
         self._held: OrderedDict[str, HeldRollout] = OrderedDict()
         known = [words for template in self.templates for words in instructions.expand(template)]
+        # Eq. 11 is told the words of any task (`latent_optimisation`): all of them, encoded once.
         with torch.no_grad():
             self._words = checkpoint.text(known)
         self._guidance = WordGuidance.of(self.config.sampler, checkpoint.text)
@@ -219,6 +220,7 @@ class WorldModelPlanner:
         began_ns = self._clock.monotonic_ns()
         for k in range(count or MOST_AS_NEEDED):
             rollout = self._imagine(asked, (first_seed + k) % SEEDS, progress)
+            # No step of Eq. 11 here: the search is for the one future that is taken.
             read = self.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, progress)
             doubts = self.judge(rollout.rollout_id, read, progress)
             doubt = likelihood(doubts)
@@ -325,6 +327,7 @@ class WorldModelPlanner:
             return prior
         initial = held.asked.joints.ordered(self.config.joint_names)
         refined = refine(self._checkpoint.refiner, held.rollout, prior, initial, self._arm)
+        # A closed gripper refined a micrometre below zero is a plan that the executor refuses.
         return replace(refined, positions=within_range(refined.positions, self._arm))
 
     def _read_hidden(self, held: HeldRollout) -> ActionTrajectory:

@@ -88,6 +88,7 @@ def targets_first_abs_rel(rollout: Rollout, observed: CameraFrame) -> float:
     1 (as wrong as no surface at all) where a view has no depth. NaN where nothing is imagined
     beside the source.
     """
+    # As NaN it would pass the gate: NaN is beyond no limit.
     if not (rollout.depth_m[1:, 0] > 0).any(axis=(1, 2)).all():
         return 1.0
     source = PosedLens(observed.intrinsics, rollout.base_from_camera[0])

@@ -132,6 +132,7 @@ class ResidualRefiner(nn.Module):
         super().__init__()
         self.config = config
         layers: list[nn.Module] = []
+        # App. A feeds both clouds at once: a flag says of which one a point is.
         width = POINT_FEATURES + 1
         for out in config.point_widths:
             layers += [nn.Linear(width, out), nn.ReLU()]
@@ -210,6 +211,7 @@ def refine(
     knots[1:] = residual[0].cpu().numpy() * usable[1:, None]
     spread = step_correction if model.config.per_step else spread_correction
     correction = spread(knots, rollout.times_s, prior.times_s)
+    # Sec. 4.4: a_t = a_t^prior + Delta a_t.
     return replace(prior, positions=prior.positions + correction)
 
 
@@ -260,6 +262,7 @@ def tip_poses(arm: ArmModel, positions: NDArray[np.floating]) -> Float64:
         theta = positions[..., index] + row.theta_offset_rad
         ct, st = np.cos(theta), np.sin(theta)
         ca, sa = np.cos(row.alpha_rad), np.sin(row.alpha_rad)
+        # Craig's modified DH, as the arm file's rows are.
         link = np.zeros((*theta.shape, 4, 4))
         link[..., 0, 0], link[..., 0, 1], link[..., 0, 3] = ct, -st, row.a_m
         link[..., 1, 0], link[..., 1, 1] = st * ca, ct * ca

@@ -90,6 +90,8 @@ def reproject(
     height, width = target.shape
     nearness = np.zeros(height * width)
     found = np.zeros((height * width, 3))
+    # Over a plane 1 / z is affine in the image, depth and colour are not: shares of a corner are
+    # weighted by it, and the depth buffer holds it, where 0 is nothing and the larger the nearer.
     inverse_z = 1.0 / points[:, 2]
     paint = color.reshape(-1, 3).astype(np.float64)
     for cells, chosen, shares in _fragments(pixels[corners], height, width):
@@ -163,6 +165,7 @@ def cross_view_error(rollout: Rollout) -> CrossViewError:
     ]
     found = np.concatenate([error.ravel() for error in errors]) if errors else np.empty(0)
     found = found[np.isfinite(found)]
+    # One side only: no occlusion explains a point before the other view's surface.
     found = found[found <= HIDDEN_BEYOND_M]
     if not len(found):
         return CrossViewError(np.nan, np.nan, np.nan, 0)
@@ -206,6 +209,7 @@ def _fragments(
     Batches go over the places in a triangle's bounding box: most triangles are a pixel or two
     wide, so that a few passes over all of them draw everything.
     """
+    # Some slack here and below: a pixel on the edge of two triangles must not fall between them.
     low = np.maximum(np.ceil(pixels.min(axis=1) - 1e-6), 0).astype(np.int64)
     last = np.array([width - 1, height - 1])
     high = np.minimum(np.floor(pixels.max(axis=1) + 1e-6), last).astype(np.int64)

@@ -68,6 +68,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     if not path.is_file():
         raise WeightsError(f"{path} is missing; {AGAIN}")
     size = path.stat().st_size
+    # Eight bytes, little-endian, say how long the JSON header is that follows; then come the data.
     with path.open("rb") as stream:
         start = stream.read(8)
         if start == b"version ":
@@ -86,6 +87,7 @@ def read_header(path: Path) -> dict[str, Stored]:
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise WeightsError(f"{path} is no safetensors file ({error!r}); {AGAIN}") from None
+    # Offsets count from the end of the header: the largest is where a whole file ends.
     wanted = 8 + length + max(ends, default=0)
     if size != wanted:
         raise WeightsError(f"{path} has {size} bytes, its header wants {wanted}; {AGAIN}")
@@ -164,6 +166,8 @@ def load_into(
     for key, tensor in stored.items():
         by_file.setdefault(tensor.path, []).append(key)
     for path, keys in by_file.items():
+        # The mapped tensors become the parameters (`assign`): one without memory has nothing to
+        # copy into. Not strict, since each file brings its share; `check_fits` saw them all.
         with safe_open(path, framework="pt", device=str(device)) as opened:
             part = {key: _as(opened.get_tensor(stored[key].key), number_of(key)) for key in keys}
         module.load_state_dict(part, strict=False, assign=True)
@@ -192,6 +196,8 @@ def write_shards(
     folder.mkdir(parents=True, exist_ok=True)
     parts: list[list[str]] = []
     pending: dict[str, torch.Tensor] = {}
+    # Each name holds the number of shards, known last: until then parts have hidden names, under
+    # which an interrupted write passes for no weights.
     total = held = 0
     for key, tensor in tensors:
         if pending and held + tensor.nbytes > most:

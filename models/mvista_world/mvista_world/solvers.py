@@ -31,6 +31,8 @@ class Euler:
     """First order: x follows the velocity from each time to the next."""
 
     def __init__(self, steps: int, shift: float) -> None:
+        # Sec. 3 counts its steps upwards from noise, which on Eq. 2's path is t = 1: here times
+        # fall and steps are negative, since the velocity points from data to noise.
         self._edges = shifted(torch.linspace(1.0, 0.0, steps + 1), shift)
         self.times = self._edges[:-1]
 

@@ -92,6 +92,7 @@ class CachedText:
             InstructionError: never encoded. WeightsError: altered, or made by another encoder.
         """
         size = (len(instructions), self._config.max_tokens, self._config.hidden)
+        # umT5 has an answer to padding too; Wan's pipeline puts zeros in its place.
         features = torch.zeros(size, dtype=self._number)
         for row, text in zip(features, instructions, strict=True):
             found = self._read(text)
@@ -106,6 +107,7 @@ class CachedText:
         return read_features(path, config)
 
     def _refuse_missing(self, text: str, cache: Path) -> None:
+        # Names hash the encoder too: in a cache from elsewhere the words lie under another name.
         for other in sorted(cache.glob("*.safetensors")):
             about = _about(other)
             if about.get("text") == clean(text) and about.get("encoder") != (
@@ -171,6 +173,7 @@ def encode(
         make_folder(cache, WeightsError)
         tokenizer = load_tokenizer(folder)
         encoder = load_encoder(folder, config, device)
+        # A file at a time, whole or not there: after a kill only what is missing is encoded.
         for text, path in missing:
             features = _encode_one(encoder, tokenizer, clean(text), config.max_tokens)
             about = {"text": clean(text), "encoder": identity, "sha256": _sum_of(features)}
@@ -245,6 +248,7 @@ def _encode_one(
 ) -> torch.Tensor:
     """[n, hidden]: padded for the encoder and cut again, as Wan's pipeline does it."""
     needed = len(tokenizer(text)["input_ids"])
+    # Wan's pipeline cuts here without a word; the end of an instruction may name the object.
     if needed > max_tokens:
         raise InstructionError(
             f'"{text[:60]}..." has {needed} tokens, at most {max_tokens} are heard'
@@ -265,5 +269,6 @@ def _about(path: Path) -> dict[str, str]:
 
 
 def _sum_of(features: torch.Tensor) -> str:
+    # By bytes: NumPy has no bf16.
     number = features.contiguous().view(torch.uint8).numpy().tobytes()
     return hashlib.sha256(number).hexdigest()

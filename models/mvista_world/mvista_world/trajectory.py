@@ -70,6 +70,7 @@ class TrajectoryVae(nn.Module):
         """Eq. 10 on standardised actions: (loss, mean absolute error in rad)."""
         mean, log_variance = self.posterior(actions)
         decoded = self.decode(drawn(mean, log_variance))
+        # Means, here and of the KL, where Eq. 10 has sums: beta is that of means.
         reconstruction = F.mse_loss(
             (decoded - self.mean) / self.std, (actions - self.mean) / self.std
         )

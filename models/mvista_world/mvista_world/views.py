@@ -19,6 +19,7 @@ KEPT_GEOMETRIES = 8
 """Records of cameras whose geometry is kept: a plan has three (rollout, head, Eq. 11)."""
 
 
+# Compared by identity, since the record is a key of `token_geometry`'s cache.
 @dataclass(frozen=True, eq=False)
 class ViewCameras:
     """Cameras of V views for each of B samples.

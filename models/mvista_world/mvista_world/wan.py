@@ -188,6 +188,7 @@ def refuse_foreign(folder: Path) -> None:
             f"{folder} holds GGUF files ({gguf[0]}); quantised weights are not loaded: take the "
             f"bf16 or fp32 safetensors, {GET}"
         )
+    # Before the original layout: an A14B has Wan 2.1's autoencoder, and would pass for a Wan 2.1.
     if any((folder / name).is_dir() for name in ("transformer_2", "high_noise_model")):
         raise WeightsError(
             f"{folder} is a Wan2.2 A14B (two experts of 14 B); wanted is Wan2.2-TI2V-5B, {GET}"

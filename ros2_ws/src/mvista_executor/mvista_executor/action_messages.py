@@ -78,6 +78,7 @@ def take_message(goal: Asked, settings: ExecutorSettings) -> GoalData:
     points = goal.trajectory.points
     try:
         last_s = ns_to_seconds(stamp_to_ns(points[-1].time_from_start)) if points else 0.0
+        # Of the last point alone: what is too large is refused before the rest is looked at.
         check_size(len(points), last_s, settings)
         _check_trajectory(goal.trajectory)
         return _of_plan(goal) if isinstance(goal, ExecutePlan.Goal) else _of_follow(goal)

@@ -188,6 +188,8 @@ class GoalQueue:
                     self._wake.wait()
                 if self.closed:
                     return
+                # The newest first: those before it end when it begins, and are planned if it is
+                # refused.
                 self._planning, self._called_off = self._waiting.pop(), None
                 handle, self._older = self._planning, tuple(self._waiting)
             error = self._begin(handle)
@@ -234,6 +236,7 @@ class GoalQueue:
         with self._lock:
             self._check_wanted()
             standing = self._stream.standing(self._measured(), ahead_s, asked.delay_s)
+        # Without the lock: a plan takes tens of milliseconds, the ticker asks for it every five.
         successor = self._make_plan(
             asked.trajectory, standing, asked.tolerances, lambda: self._called_off is None
         )

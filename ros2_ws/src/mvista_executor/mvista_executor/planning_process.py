@@ -91,6 +91,7 @@ class PlanningProcess:
                 # would wait to write.
                 self._answer(keep_going)
             self._number += 1
+            # The motion stays here, where `take_over` knows it by identity; its state is enough.
             asked = Question(self._number, trajectory, replace(standing, motion=None), tolerances)
             self._pipe.send(asked)
             answer = self._answer(keep_going)
@@ -132,12 +133,14 @@ class PlanningProcess:
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()
+        # The child has its own copy: with ours left open, its death would not end the pipe.
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", PROCESS, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
+        # It inherits SCHED_FIFO, under which a long plan would keep ordinary processes waiting.
         realtime.release(self._process.pid)
         self._answered = self._number
         self._pipe: Connection = Connection(ours.detach())

@@ -100,6 +100,7 @@ class ExecutionReport:
     @property
     def max_tracking_error_rad(self) -> float:
         """Largest distance of a revolute joint from its set-point; 0 without feedback."""
+        # What a gripper holds keeps it from its set-point: that is no error of tracking.
         revolute = [name != GRIPPER for name in self.joint_names]
         error = np.abs(self.measured - self.sent)[:, revolute]
         return float(np.nanmax(error)) if np.isfinite(error).any() else 0.0

@@ -58,4 +58,5 @@ class CouplingReport:
 
     def _telling(self) -> tuple[object, ...]:
         coupling = self._coupling
+        # The reason by its kind: its words hold distances and ages, which change with every step.
         return coupling.phase, coupling.clutched, coupling.saturated, type(coupling.reason)

@@ -81,6 +81,7 @@ class Mapping:
         mapped = speeds.copy()
         mapped[:joints] *= self._factors
         if self._has_gripper:
+            # The mapped opening stands still within the dead band, so its slope there is zero.
             beyond = leader[joints] > self._gripper.dead_band_m
             mapped[joints] *= self._gripper.scale if beyond else 0.0
         return mapped

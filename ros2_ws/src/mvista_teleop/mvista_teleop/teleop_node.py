@@ -67,6 +67,7 @@ class TeleopNode(HouseNode):
         try:
             self._arms.tick()
         except BaseException as error:
+            # What ends this thread ends no node: `_tell` raises it on the executor's.
             self._failure = error
             self._news.trigger()
             raise
