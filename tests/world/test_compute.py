@@ -92,3 +92,15 @@ def test_what_was_chosen_says_how_many_threads_it_takes() -> None:
         assert "2 threads" in str(compute.choose())
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_card_that_only_emulates_bf16_gets_fp32(
+    native: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return native or including_emulation
+
+    monkeypatch.setattr(compute, "_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert compute.choose(device="cuda").dtype == dtype

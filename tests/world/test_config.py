@@ -18,6 +18,7 @@ from mvista_world.config import (
     CrossModalityConfig,
     CrossViewConfig,
     DepthConfig,
+    SamplerConfig,
     TransformerConfig,
     preset,
     tiny,
@@ -51,6 +52,8 @@ ROOT = Path(__file__).parents[2]
         ({"cross_view": CrossViewConfig(heads=0)}, "cross_view: width 32 is not a multiple of 0"),
         ({"cross_view": CrossViewConfig(samples=0)}, "cross_view: 0 samples .* at least 1 sample"),
         ({"cross_view": CrossViewConfig(max_offset=-1.0)}, "max_offset -1.0; .* no negative"),
+        ({"sampler": SamplerConfig(steps=0)}, "steps=0.* reference_views and steps 1 or more"),
+        ({"sampler": SamplerConfig(shift=float("nan"))}, "shift=nan.* shift above 0"),
         ({"depth": DepthConfig(1.0, 0.5)}, "needs 0 < near_m < far_m"),
         ({"depth": DepthConfig(0.0, 0.5)}, "needs 0 < near_m < far_m"),
         (

@@ -57,7 +57,7 @@ class StackedCodec(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         if config.spatial_stride != 8:
-            raise ValueError(f"StackedCodec has stride 8, not {config.spatial_stride}")
+            raise ConfigError(f"StackedCodec has stride 8, not {config.spatial_stride}")
         self.group = config.temporal_stride
         w, c = config.width, config.latent_channels
         # A 4x4 patchify first keeps every convolution at a quarter of the resolution or below.

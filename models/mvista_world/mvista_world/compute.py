@@ -111,11 +111,17 @@ def choose(
         raise ConfigError(f"precision '{precision}' is none of {list(PRECISIONS)}")
     where = _device(device)
     if threads is not None:
+        # torch keeps one number for the whole process: the last call holds for all networks.
         torch.set_num_threads(threads or max(1, available_cores() - KEPT_FREE))
-    native = "CUDA" if where.type == CARD else native_bf16(cpuinfo)
+    native = _multiplied_on_card() if where.type == CARD else native_bf16(cpuinfo)
     wanted = precision == "bf16" or (precision == AUTO and bool(native))
     dtype = torch.bfloat16 if wanted else torch.float32
     return Compute(where, dtype, torch.get_num_threads(), native)
+
+
+def _multiplied_on_card() -> str:
+    # Cards before Ampere take bf16 and emulate it: what it is chosen for would be lost.
+    return "CUDA" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
 
 
 def own_card(name: str) -> str:
@@ -129,6 +135,7 @@ def own_card(name: str) -> str:
 def _device(name: str) -> torch.device:
     if name == AUTO:
         return torch.device(CARD if torch.cuda.is_available() else PROCESSOR)
+    # torch.device takes any number, and a card that is not there fails at the first tensor.
     there = [PROCESSOR, *(f"{CARD}:{k}" for k in range(torch.cuda.device_count()))]
     if name not in there and not (name == CARD and len(there) > 1):
         version = torch.version.cuda

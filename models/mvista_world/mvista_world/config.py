@@ -28,6 +28,7 @@ JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "grip
 FUSION = ("cross_modality", "cross_view")
 """Fields of the modules that join modalities and views in every block. Each may be absent (None),
 and weights to start from may lack it: at zero it adds nothing."""
+# Wan2.2's `rope_max_seq_len`: positions of one axis, which the rows of all views share.
 ROPE_LIMIT = 1024
 
 
@@ -279,6 +280,7 @@ def validate(config: ModelConfig) -> None:
 
 def _validate_grid(config: ModelConfig) -> None:
     stride, patch = config.codec.spatial_stride, config.transformer.patch
+    # Of one view, not of the stack: where only the whole divides, a token would straddle two views.
     for axis, size, step in (
         ("height", config.window.height_px, stride * patch[1]),
         ("width", config.window.width_px, stride * patch[2]),
@@ -306,9 +308,14 @@ def _validate_grid(config: ModelConfig) -> None:
 
 
 def _validate_sampler(sampler: SamplerConfig) -> None:
-    if sampler.mode not in VIEW_MODES or sampler.reference_views < 1:
-        raise ConfigError(f"{sampler}: mode is one of {VIEW_MODES}, reference_views 1 or more")
+    wrong = sampler.mode not in VIEW_MODES or min(sampler.reference_views, sampler.steps) < 1
+    if wrong or not sampler.shift > 0.0:
+        raise ConfigError(
+            f"{sampler}: mode is one of {VIEW_MODES}, reference_views and steps 1 or more, shift "
+            "above 0"
+        )
     low, high = sampler.guidance_low, sampler.guidance_high
+    # Asked for what is right, since NaN makes every comparison false and so is refused.
     if not (sampler.guidance >= 1.0 and 0.0 <= low < high <= 1.0):
         raise ConfigError(
             f"{sampler}: guidance is 1 (none) or more, between noise levels 0 <= low < high <= 1"
@@ -325,6 +332,7 @@ def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig
             raise ConfigError(
                 f"{name}: width {module.width} is not a multiple of {module.heads} heads"
             )
+    # An even window has no middle: padded by its half, `unfold` gives a row and a column too many.
     if modality is not None and (modality.window < 1 or modality.window % 2 == 0):
         raise ConfigError(f"cross_modality: window {modality.window} is not odd and 1 or more")
     if view is not None and (view.samples < 1 or not view.max_offset >= 0):
@@ -350,6 +358,7 @@ def wan22_ti2v_5b() -> ModelConfig:
     return ModelConfig(
         "wan22_ti2v_5b",
         window=ModelWindow(320, 192, 1, padded=True),
+        # 32 periods of 0.2 s are the 6.4 s of `tiny`, over which the 96 actions are due.
         frame_count=33,
         frame_period_s=0.2,
         codec=CodecConfig("wan", 48, 16, 4, 160),

@@ -34,13 +34,16 @@ def infer_latent(
 ) -> Inferred:
     """z* from one of `INITIALISATIONS`; `told` is the null style.
 
-    The head is read in either case: how far z* strayed from it is what the gate looks at.
+    The head is read in either case: it is what z* is shown beside.
     """
     head = read_latent(generator, evidence.latents, evidence.clean, told, config, rng)
     start, learning_rate = head, config.head_learning_rate
+    # From Sec. 4.4's N(0, 1) and from App. A's null token the way is long: larger steps.
     if initialisation != INITIALISATIONS[0]:
         random = initialisation == INITIALISATIONS[1]
-        start = torch.randn(head.shape, generator=rng).to(head.device) if random else told.style
+        # In float32, as the others: in bf16 Adam's last steps would be lost in rounding.
+        null = told.style.float()
+        start = torch.randn(head.shape, generator=rng).to(head.device) if random else null
         learning_rate = config.learning_rate
     found = optimise_latent(generator, evidence, start, steps, learning_rate, config, rng, on_step)
     return Inferred(head, found.z, found.losses)

@@ -55,6 +55,7 @@ class PlannerProbe(WorldModelPlanner):
         learn from imagined clouds.
         """
         words = instructions.check(instruction, self.templates)
+        # The window stands in for the whole image, which only the gate would look at.
         asked = AskedFuture(frame, frame, self._asked(frame.camera, target_cameras), words, joints)
         return self._imagine(asked, seed, lambda *_: True, self._style(actions))
 
@@ -76,8 +77,8 @@ class PlannerProbe(WorldModelPlanner):
         depth_m = np.stack(
             [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
         )
-        described = self._described(asked, 0)
-        rollout = Rollout(**described, color=color, depth_m=depth_m.astype(np.float32))
+        shown = {"color": color, "depth_m": depth_m.astype(np.float32)}
+        rollout = Rollout(**self._described(asked, 0), **shown)
         self._hold(rollout, asked, latents)
         return rollout
 
@@ -102,6 +103,7 @@ class PlannerProbe(WorldModelPlanner):
         held = self._find(rollout_id)
         wanted = instructions.check(instruction, self.templates)
         told = described(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
+        # The seed stays: whatever is drawn to explain it is the same, and the words alone differ.
         self._hold(told, replace(held.asked, instruction=wanted), held.latents)
         return told.rollout_id
 
