@@ -122,6 +122,8 @@ def test_a_stale_plan_is_refused(settings: ExecutorSettings, arm: ArmModel) -> N
             continue
         with pytest.raises(TrajectoryError, match=r"\[50\.14\] the plan was made 301\.0 s ago"):
             check_age(made_ns, now_ns, settings)
+    with pytest.raises(TrajectoryError, match=r"\[50\.14\].* 12\.0 s ahead .* clocks agree"):
+        check_age(now_ns + seconds_to_ns(12.0), now_ns, settings)
     late_ns = now_ns - seconds_to_ns(60.0)
     with pytest.raises(TrajectoryError, match=r"\[50\.14\]"):
         from_now_on(trajectory_of(arm, long_way(arm)), late_ns, now_ns, settings)

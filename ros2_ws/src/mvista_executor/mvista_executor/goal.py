@@ -140,7 +140,13 @@ def check_age(made_ns: int, now_ns: int, settings: ExecutorSettings) -> None:
         TrajectoryError: `TOO_OLD`.
     """
     age_s = ns_to_seconds(now_ns - made_ns)
-    if made_ns and not -settings.max_start_delay_s <= age_s <= settings.max_plan_age_s:
+    if made_ns and age_s < -settings.max_start_delay_s:
+        raise TrajectoryError(
+            TrajectoryError.TOO_OLD,
+            f"the plan was made {-age_s:.1f} s ahead of this clock, at most "
+            f"{settings.max_start_delay_s:g} s allowed: do the two machines' clocks agree?",
+        )
+    if made_ns and age_s > settings.max_plan_age_s:
         raise TrajectoryError(
             TrajectoryError.TOO_OLD,
             f"the plan was made {age_s:.1f} s ago, at most {settings.max_plan_age_s:g} s "
@@ -168,6 +174,7 @@ def without_start_point(
     here = measured.ordered(arm.joint_names)
     first = here.copy()
     places = [arm.joint_names.index(name) for name in trajectory.joint_names]
+    # Joints that the goal does not name are where they are: only those it names are judged.
     first[places] = trajectory.positions[0]
     if not np.isfinite(first).all():
         return trajectory
@@ -191,6 +198,7 @@ def check_ends_at_rest(last_velocities: Sequence[float]) -> None:
         TrajectoryError: `UNSUPPORTED`.
     """
     for index, velocity in enumerate(last_velocities):
+        # Asked this way round, NaN is refused too.
         if not abs(velocity) <= ZERO_VELOCITY:
             raise TrajectoryError(
                 TrajectoryError.UNSUPPORTED,

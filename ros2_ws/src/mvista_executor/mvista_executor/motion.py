@@ -14,7 +14,7 @@ from mvista_core.records import Float64
 class Why(str, Enum):
     """Why a set-point is what it is: how what is sent differs from what was asked.
 
-    The codes of `sent` and `why`; a set-point may have several.
+    The reasons of a `SetPointReport`; a set-point may have several.
     """
 
     EXACT = "exact"

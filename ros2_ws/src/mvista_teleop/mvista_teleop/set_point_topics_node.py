@@ -21,7 +21,6 @@ from mvista_teleop.teleop_parameters import HOST, TeleopParameters
 
 LOOK_S = 0.02
 MOST_WAITING = 3
-OLDEST_S = 0.05
 
 
 class SetPointTopics:
@@ -127,10 +126,12 @@ class SetPointTopics:
             self._coupling.measure(state.positions, state.velocities, at_ns)
 
     def _heard_ns(self, stamp_ns: int) -> int:
-        """The stamp's moment on the steady clock. One that cannot be, of another clock, is now."""
+        """The stamp's moment on the steady clock; one that is still to come is now.
+
+        However old: what came late, or by a clock that differs, is nothing to move by.
+        """
         clock = self._clock
-        age_ns = clock.now_ns() - stamp_ns
-        return clock.monotonic_ns() - (age_ns if 0 <= age_ns <= seconds_to_ns(OLDEST_S) else 0)
+        return clock.monotonic_ns() - max(clock.now_ns() - stamp_ns, 0)
 
     def _read_state(self, data: bytes) -> JointState:
         state = joint_state_from_msg(message_from_bytes(data, JointStateMsg))
