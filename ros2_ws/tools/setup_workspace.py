@@ -9,6 +9,7 @@ Works without an apt ROS; on a machine that has one, use rosdep and `colcon buil
 from __future__ import annotations
 
 import ctypes.util
+import fcntl
 import hashlib
 import os
 import platform
@@ -48,6 +49,7 @@ class SetupError(Exception):
 def main() -> int:
     """Run every step and report what each took."""
     os.chdir(ROOT)
+    turn = wait_for_other_setups(Path(__file__))
     try:
         for title, step in (
             ("machine", check_machine),
@@ -67,7 +69,21 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"setup: failed ({error.returncode}): {' '.join(error.cmd)}", file=sys.stderr)
         return 1
+    finally:
+        os.close(turn)
     return 0
+
+
+def wait_for_other_setups(script: Path) -> int:
+    """This tree's script, locked until it is closed: two builds in one tree break each other."""
+    # Open for writing: NFS locks nothing that is open for reading only.
+    held = os.open(script, os.O_RDWR)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("setup: another setup of this tree is at work; waiting for its end", flush=True)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    return held
 
 
 def check_machine() -> str:
