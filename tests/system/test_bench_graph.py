@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.sim import EMULATED_DEMO, EMULATED_DEMO_OPTIONS
 from mvista_bringup.graph.spec import started_rows
 from mvista_bringup.options import option_values
 from mvista_cli import cli
@@ -16,7 +16,8 @@ from mvista_eval.graph import CLIENT, PLANNER
 
 pytestmark = [pytest.mark.system, pytest.mark.beside]
 
-KEYS = ("idle_cores", "thinking_cores", "memory_mb", "threads")
+KEYS = ("idle_cores", "thinking_cores", "moved_cores", "memory_mb", "threads")
+DRIVER, SIM = "/piper/driver", "/sim"
 
 
 @pytest.mark.timeout(300)
@@ -28,13 +29,13 @@ def test_the_figures_are_consistent(
 ) -> None:
     out = tmp_path / "graph.json"
     monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path / "output"))
-    command = ["bench", "graph", "--seconds", "3", "--checkpoint", checkpoint]
+    command = ["bench", "graph", "--arm=emulated", "--seconds", "3", "--checkpoint", checkpoint]
     # 2: a bound is missed, which a busy machine may do.
     assert cli.main([*command, "--json", str(out)]) in (0, 2)
     found = json.loads(out.read_text(encoding="utf-8"))
     rows = {row["name"]: row for row in found["processes"]}
-    values = option_values(SIM_DEMO_OPTIONS, {}, "")
-    assert set(rows) == {row.full_name for row in started_rows(SIM_DEMO, values)} | {CLIENT}
+    values = option_values(EMULATED_DEMO_OPTIONS, {}, "")
+    assert set(rows) == {row.full_name for row in started_rows(EMULATED_DEMO, values)} | {CLIENT}
     for key in KEYS:
         without = [row[key] for name, row in rows.items() if name != PLANNER]
         assert math.isclose(found["without_planner"][key], sum(without))
@@ -42,10 +43,13 @@ def test_the_figures_are_consistent(
     for row in rows.values():
         assert row["threads"] > 1 and row["memory_mb"] > 10
         assert 0 <= row["idle_cores"] < found["cores"]
-    # It planned: the planner worked, in real time, with the simulator beside it.
+    # It planned and moved: the planner worked, in real time, with the simulator beside it.
     assert found["outcome"] == "" and found["planning_s"] > 0.5
     assert rows[PLANNER]["thinking_cores"] > rows[PLANNER]["idle_cores"]
-    assert rows["/sim"]["thinking_cores"] > 0.01
+    assert rows[SIM]["thinking_cores"] > 0.01
+    bounded = {figure["name"] for figure in found["figures"]}
+    for name in (DRIVER, "/piper/executor", SIM):
+        assert {f"cores of {name}, idle", f"cores of {name}, after a motion"} <= bounded
     text = capsys.readouterr().out
     assert all(name in text for name in (*rows, "without the planner", "bf16", "cores"))
 

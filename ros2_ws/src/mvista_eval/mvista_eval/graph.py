@@ -1,4 +1,4 @@
-"""What each process of the simulated demo takes of the machine, idle and while it plans."""
+"""What each process of the demo takes of the machine: idle, planning, at rest after a motion."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
+from mvista_bringup.graph.sim import DEMOS, EMULATED
 from mvista_bringup.graph.spec import started_rows
 from mvista_bringup.options import option_values
 from mvista_bringup.paths import output_dir, share_root
-from mvista_bringup.supervisor import Supervisor
+from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_core.errors import ConfigError
 from mvista_core.ports import Clock
 from mvista_core.timing import SystemClock, ns_to_seconds
@@ -25,6 +25,8 @@ READY_S, SETTLE_S = 180.0, 2.0
 PLANNER, CLIENT = "/planning", "demo client"
 ALLOWED_CORES = 0.4
 """Of all but the planner while the model thinks: what is left of two cores is the model's."""
+ALLOWED_WITH_BUS = {"/piper/driver": 0.315, "/piper/executor": 0.15, "/sim": 0.235}
+"""Of a core at rest, with the arm behind a driver: half of what each once took."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class ProcessShare:
     name: str
     idle_cores: float
     thinking_cores: float
+    moved_cores: float
     memory_mb: float
     threads: int
 
     def __str__(self) -> str:
         return (
             f"{self.name:<22}{self.idle_cores:>8.1%}{self.thinking_cores:>10.1%}"
+            f"{self.moved_cores:>10.1%}"
             f"{self.memory_mb:>10.0f}{self.threads:>9}"
         )
 
@@ -57,19 +61,41 @@ class Moment:
         return {n: (u.cpu_s - before.usages[n].cpu_s) / seconds for n, u in self.usages.items()}
 
 
-class Client(Protocol):
-    """Who asks for the plan; what it takes itself is measured too."""
+@dataclass(frozen=True)
+class Moments:
+    """The ends of what is measured, and why the task was not carried out ("": it was)."""
 
-    def plan(self, on_stage: Callable[[str, float], None], keep_going: Callable[[], bool]) -> str:
-        """Ask, and wait until not to be kept going: what became of it, in words."""
+    idle: Moment
+    asked: Moment
+    planned: Moment
+    rested: Moment
+    ended: Moment
+    outcome: str
+
+    @property
+    def planning_s(self) -> float:
+        """From the task's sending to its plan."""
+        return ns_to_seconds(self.planned.at_ns - self.asked.at_ns)
+
+
+class Client(Protocol):
+    """Who sends the task; what it takes itself is measured too."""
+
+    def carry_out(
+        self, on_stage: Callable[[str, float], None], keep_going: Callable[[], bool]
+    ) -> str:
+        """Send it, and wait for its end: why it was not carried out ("": it was)."""
 
 
 def measure(
     seconds: float,
+    arm: str,
     checkpoint: str,
     make_client: Callable[[int, Clock], AbstractContextManager[Client]],
 ) -> Measured:
-    """The simulated demo idle for so long, then planning for a client on its ROS domain.
+    """The demo idle for so long, planning for a client on its domain, and as long after the motion.
+
+    `arm` is one of `DEMOS`.
 
     Raises:
         ConfigError: no time, or a graph that cannot work. UnavailableError: a process ended.
@@ -77,15 +103,18 @@ def measure(
     if not seconds > 0:
         raise ConfigError(f"--seconds is {seconds:g}; allowed: more than 0")
     clock = SystemClock()
-    values = option_values(SIM_DEMO_OPTIONS, {"checkpoint": checkpoint}, str(share_root()))
-    with Supervisor(SIM_DEMO, values, output_dir("bench", "graph"), clock=clock) as supervisor:
-        names = [row.full_name for row in started_rows(SIM_DEMO, values)]
+    graph, options = DEMOS[arm]
+    chosen = {"checkpoint": checkpoint}
+    if arm == EMULATED:
+        chosen["can_port"] = str(free_udp_port())
+    values = option_values(options, chosen, str(share_root()))
+    with Supervisor(graph, values, output_dir("bench", "graph"), clock=clock) as supervisor:
+        names = [row.full_name for row in started_rows(graph, values)]
         leaders = dict(zip(names, supervisor.pids, strict=True))
         supervisor.wait_ready(READY_S)
         with make_client(supervisor.domain_id, clock) as client:
-            idle, asked, ended, outcome = _watch(supervisor, leaders, client, seconds, clock)
-    planned_s = ns_to_seconds(ended.at_ns - asked.at_ns)
-    return _measured(shares(idle, asked, ended), seconds, planned_s, outcome)
+            moments = _watch(supervisor, leaders, client, seconds, clock)
+    return _measured(arm, shares(moments), moments, seconds)
 
 
 def _watch(
@@ -94,8 +123,8 @@ def _watch(
     client: Client,
     seconds: float,
     clock: Clock,
-) -> tuple[Moment, Moment, Moment, str]:
-    """Before and after the idle time, after the planning, and what became of that ("": a plan)."""
+) -> Moments:
+    """A task between two times of rest. An executor holds from its first motion on, not before."""
 
     def now() -> Moment:
         usages = {name: usage_of_session(pid) for name, pid in leaders.items()}
@@ -109,23 +138,31 @@ def _watch(
 
     def keep_going() -> bool:
         supervisor.check()
-        return not planned  # nothing is to move: the task is cancelled at its confirmation
+        return True
 
     let_run(supervisor, SETTLE_S, clock)
     idle = now()
     let_run(supervisor, seconds, clock)
     asked = now()
-    outcome = client.plan(on_stage, keep_going)
-    ended = planned[0] if planned else now()
-    return idle, asked, ended, "" if planned else outcome
+    outcome = client.carry_out(on_stage, keep_going)
+    if not planned:
+        planned.append(now())
+    let_run(supervisor, SETTLE_S, clock)
+    rested = now()
+    let_run(supervisor, seconds, clock)
+    return Moments(idle, asked, planned[0], rested, now(), outcome)
 
 
-def shares(idle: Moment, asked: Moment, ended: Moment) -> list[ProcessShare]:
-    """Every process, idle until it was asked for a plan and planning until that ended."""
-    idle_cores, thinking_cores = asked.cores_since(idle), ended.cores_since(asked)
+def shares(moments: Moments) -> list[ProcessShare]:
+    """Every process: before the task, until there was a plan, and after the motion."""
+    idle = moments.asked.cores_since(moments.idle)
+    thinking = moments.planned.cores_since(moments.asked)
+    moved = moments.ended.cores_since(moments.rested)
     return [
-        ProcessShare(name, idle_cores[name], thinking_cores[name], usage.memory_mb, usage.threads)
-        for name, usage in ended.usages.items()
+        ProcessShare(
+            name, idle[name], thinking[name], moved[name], usage.memory_mb, usage.threads
+        )
+        for name, usage in moments.ended.usages.items()
     ]
 
 
@@ -135,33 +172,46 @@ def added(name: str, rows: Sequence[ProcessShare]) -> ProcessShare:
         name,
         sum(row.idle_cores for row in rows),
         sum(row.thinking_cores for row in rows),
+        sum(row.moved_cores for row in rows),
         sum(row.memory_mb for row in rows),
         sum(row.threads for row in rows),
     )
 
 
-def _measured(rows: list[ProcessShare], idle_s: float, planned_s: float, outcome: str) -> Measured:
+def _measured(arm: str, rows: list[ProcessShare], moments: Moments, idle_s: float) -> Measured:
     rest = added("without the planner", [row for row in rows if row.name != PLANNER])
     total = added("all", rows)
     machine = {fact.name: fact.value for fact in facts.machine()}
     lines = [
         ", ".join(f"{name} {value}" for name, value in machine.items()),
-        f"{'of one core':<22}{'idle':>8}{'planning':>10}{'MB':>10}{'threads':>9}",
+        f"{'of one core':<22}{'idle':>8}{'planning':>10}{'moved':>10}{'MB':>10}{'threads':>9}",
         *(str(row) for row in (*rows, rest, total)),
-        f"planning took {planned_s:.1f} s" + (f" and failed: {outcome}" if outcome else ""),
+        f"planning took {moments.planning_s:.1f} s",
+        *([f"the task was not carried out: {moments.outcome}"] if moments.outcome else []),
     ]
     document = {
         "facts": machine,
+        "arm": arm,
         "idle_s": idle_s,
-        "planning_s": planned_s,
-        "outcome": outcome,
+        "planning_s": moments.planning_s,
+        "outcome": moments.outcome,
         "processes": [asdict(row) for row in rows],
         "without_planner": asdict(rest),
         "total": asdict(total),
     }
-    figures = [
+    figures = [*_bounds(arm, rows, rest), Figure("tasks failed", float(bool(moments.outcome)), 0.0)]
+    return Measured(f"graph: {len(rows)} processes", "\n".join(lines), document, figures)
+
+
+def _bounds(arm: str, rows: Sequence[ProcessShare], rest: ProcessShare) -> list[Figure]:
+    if arm == EMULATED:
+        return [
+            Figure(f"cores of {row.name}, {when}", cores, ALLOWED_WITH_BUS[row.name])
+            for row in rows
+            if row.name in ALLOWED_WITH_BUS
+            for when, cores in (("idle", row.idle_cores), ("after a motion", row.moved_cores))
+        ]
+    return [
         Figure("cores of all but the planner, idle", rest.idle_cores, ALLOWED_CORES),
         Figure("cores of all but the planner, planning", rest.thinking_cores, ALLOWED_CORES),
-        Figure("planning that failed", float(bool(outcome)), 0.0),
     ]
-    return Measured(f"graph: {len(rows)} processes", "\n".join(lines), document, figures)

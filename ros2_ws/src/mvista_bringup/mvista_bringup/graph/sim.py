@@ -75,3 +75,10 @@ EMULATED_DEMO: tuple[Spec, ...] = (
     *_AROUND_THE_SIM,
 )
 """The emulated joints drive the simulated arm."""
+
+SIMULATED, EMULATED = "simulated", "emulated"
+DEMOS: dict[str, tuple[tuple[Spec, ...], tuple[RunOption, ...]]] = {
+    SIMULATED: (SIM_DEMO, SIM_DEMO_OPTIONS),
+    EMULATED: (EMULATED_DEMO, EMULATED_DEMO_OPTIONS),
+}
+"""The demo by its arm: the simulator's own, or one behind the driver and an emulated bus."""

@@ -22,7 +22,7 @@ from mvista_core.records import AS_NEEDED, CameraFrame, Provenance, RigCalibrati
 from mvista_core.rig import load_rig
 from mvista_ros import qos
 from mvista_ros.actions import GoalClient, call_action, call_service
-from mvista_ros.convert import stamp_to_ns, trajectory_from_msg
+from mvista_ros.convert import error_from_outcome, stamp_to_ns, trajectory_from_msg
 from mvista_ros.convert.rollouts import rollout_from_msg
 from mvista_ros.listening import Listening
 from mvista_ros.observation import ObservationSource
@@ -87,30 +87,28 @@ class DemoClient:
         seed: int,
         on_stage: Callable[[str, float], None],
         keep_going: Callable[[], bool],
-        confirm: bool = False,
         best_of: int = AS_NEEDED,
     ) -> RunTask.Result:
-        """Send the task and wait; cancelled (the arm stops smoothly) when not to be kept going.
-
-        With `confirm` the arm does not move before an operator agrees.
-        """
+        """Send the task and wait; cancelled (the arm stops smoothly) when not to be kept going."""
 
         def hear(feedback: RunTask.Feedback) -> None:
             on_stage(feedback.stage, feedback.progress)
             if (feedback.stage, feedback.progress) in RECORDED_FROM:
                 self._recording.start()
 
-        goal = RunTask.Goal(instruction=instruction, seed=seed, confirm=confirm, best_of=best_of)
+        goal = RunTask.Goal(instruction=instruction, seed=seed, best_of=best_of)
         try:
             _, result = call_action(self._run_task, goal, self._clock, hear, keep_going)
         finally:
             self._recording.stop()
         return result
 
-    def plan(self, on_stage: Callable[[str, float], None], keep_going: Callable[[], bool]) -> str:
-        """Ask for a plan with which nothing moves: what became of the task, in words."""
-        result = self.run_task(BENCH_INSTRUCTION, 0, on_stage, keep_going, confirm=True)
-        return str(result.outcome.message)
+    def carry_out(
+        self, on_stage: Callable[[str, float], None], keep_going: Callable[[], bool]
+    ) -> str:
+        """A task of one rollout, from words to motion: why it was not carried out ("": it was)."""
+        result = self.run_task(BENCH_INSTRUCTION, 0, on_stage, keep_going, best_of=1)
+        return str(error_from_outcome(result.outcome) or "")
 
     def evaluate(self, instruction: str) -> tuple[bool, str]:
         """(success, detail) of the simulator's state."""

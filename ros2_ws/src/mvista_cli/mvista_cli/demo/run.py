@@ -12,14 +12,8 @@ from mvista_interfaces.action import RunTask
 from mvista_interfaces.msg import Outcome
 
 from mvista_bringup import paths
-from mvista_bringup.graph.sim import (
-    EMULATED_DEMO,
-    EMULATED_DEMO_OPTIONS,
-    SIM_DEMO,
-    SIM_DEMO_OPTIONS,
-)
-from mvista_bringup.graph.spec import Spec
-from mvista_bringup.options import RunOption, option_values
+from mvista_bringup.graph.sim import DEMOS, EMULATED
+from mvista_bringup.options import option_values
 from mvista_bringup.supervisor import Supervisor, free_udp_port
 from mvista_cli.demo import timeline
 from mvista_cli.demo.client import DemoClient
@@ -42,13 +36,6 @@ DRAWN_RATE_HZ = 50.0
 CLOUD_VOXEL_M = 0.005
 
 
-SIMULATED, EMULATED = "simulated", "emulated"
-GRAPHS: dict[str, tuple[tuple[Spec, ...], tuple[RunOption, ...]]] = {
-    SIMULATED: (SIM_DEMO, SIM_DEMO_OPTIONS),
-    EMULATED: (EMULATED_DEMO, EMULATED_DEMO_OPTIONS),
-}
-
-
 class DemoRun:
     """Carries one assignment out; `record` holds what is known so far, also after a failure."""
 
@@ -66,7 +53,7 @@ class DemoRun:
         chosen = {"task": assignment.task, "seed": str(seed), "checkpoint": checkpoint}
         if arm == EMULATED:
             chosen["can_port"] = str(free_udp_port())
-        self._graph, options = GRAPHS[arm]
+        self._graph, options = DEMOS[arm]
         self._values = option_values(options, chosen, str(paths.share_root()))
         self._rig = load_rig(paths.config_file("rigs", f"{self._values['rig']}.yaml"))
         self._run_dir = run_dir

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvista_calibration.session.layout import DEFAULT_WORKSPACE
+from mvista_calibration.records import DEFAULT_WORKSPACE
 from mvista_core.documents import read_document
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert, transform_points
