@@ -51,6 +51,7 @@ class CameraNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("camera")
         settings = declare(self, CameraParameters, self._change, FIXED)
+        # Of /lab/cell_a/cam0 only cam0: in any cell its frames have the rig's names.
         self._camera = self.get_namespace().rpartition("/")[2] or "camera"
         self.autostart, clock = settings.autostart, self.system_clock
         self._settings = settings
@@ -75,6 +76,8 @@ class CameraNode(ManagedNode):
         if settings.rig_file and not settings.serial:
             settings = replace(settings, serial=serial_in_rig(settings.rig_file, self._camera))
         source = open_source(self._camera, settings, self.system_clock)
+        # After the source: one that cannot be made leaves no socket behind. By the whole namespace,
+        # as two cells of one machine may each have a cam0.
         if settings.tap:
             place = self.get_namespace().strip("/") or self._camera
             self._outlet.tap = Tap(tap_path(place), self._camera)
@@ -83,6 +86,7 @@ class CameraNode(ManagedNode):
         self._capture = CaptureThread(source, partial(self._outlet.give, source))
         if self.by_itself:
             return
+        # Opened `start_delay_s` late on purpose, as cameras of a rig are: no reason to refuse it.
         known = lambda: source.report().condition is not Condition.WAITING  # noqa: E731
         self.wait_for(known, settings.start_delay_s + OPEN_S)
         report = source.report()

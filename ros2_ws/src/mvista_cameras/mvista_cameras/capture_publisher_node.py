@@ -60,6 +60,7 @@ class CapturePublisher:
         shown = (self._small_color, self._small_depth)
         preview = factor is not None and any(map(_read, shown)) and self._due()
         color, small_color = _read(self._color), preview and _read(self._small_color)
+        # Decoded before the first message is sent: a damaged JPEG leaves no half capture on topics.
         if color:
             capture.pixels()
         small = self._previews.color(capture, factor) if factor and small_color else None
@@ -71,6 +72,7 @@ class CapturePublisher:
             depth_mm = capture.registered_depth_mm()
             self._depth.publish(image_to_bytes(depth_mm, "16UC1", stamp_ns, frame_id))
         if self._native is not None and _read(self._native):
+            # Not registered: in the depth sensor's own frame, stamped when that sensor took it.
             own = convert.depth_optical_frame(capture.camera)
             self._native.publish(
                 image_to_bytes(capture.native_depth_mm, "16UC1", capture.depth_stamp_ns, own)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mvista_cameras.ports import CaptureSource
 from mvista_core.capture import Capture
 
+# So long may a thread that waits for an image take to hear `stop`.
 WAIT_S = 0.2
 
 
@@ -38,7 +39,9 @@ class CaptureThread:
                 capture = self._source.next(WAIT_S)
                 if capture is not None:
                     self._hand_on(capture)
+        # Nobody looks at this thread: `check` raises it where it ends the node.
         except Exception as error:
             self._failure = error
         finally:
+            # Here: this thread alone uses the device, and `stop` may have given up waiting for it.
             self._source.close()

@@ -113,6 +113,7 @@ class Connection:
         if self.phase not in (Phase.STARTING, Phase.STREAMING):
             return 0.0
         without_ns, allowed_ns = now_ns - self._image_ns, self._allowed_ns()
+        # Half of it: a stream that has paused for longer may be falling silent; that is told apart.
         alive = all(now_ns - at_ns <= allowed_ns // 2 for at_ns in self._heard_ns.values())
         return ns_to_seconds(without_ns) if alive and without_ns > allowed_ns else 0.0
 
@@ -136,6 +137,7 @@ class Connection:
         """Opening failed or the device was given up: when to try again is decided here."""
         if self.phase is Phase.STREAMING:
             self.losses += 1
+        # The exponent is bounded: a camera that is away for hours would make it outgrow a float.
         backoff_s = min(
             self._times.retry_s * 2 ** min(self._tries, 16), self._times.longest_retry_s
         )

@@ -264,6 +264,7 @@ class FemtoBolt:
         """The image, if it is of the size that was asked for and calibrated."""
         if isinstance(image, Damaged):
             return image
+        # Orbbec's align filter gives depth in the colour image's size.
         own_depth = image.stream is Stream.DEPTH and self._settings.registration == "own"
         lens = open_.calibration.depth if own_depth else open_.calibration.color
         if (image.width_px, image.height_px) == (lens.width_px, lens.height_px):
@@ -330,6 +331,7 @@ class FemtoBolt:
         return self._capture(pair, sequence, pair.color.stamp_ns)
 
     def _add(self, image: RawImage) -> None:
+        # Paired on the device's clock, not by arrival: arrivals of one capture lie 40-60 ms apart.
         device_ns = image.device_us * NS_PER_US
         newest_ns = self._pairing.newest_color_ns
         if newest_ns is not None and abs(device_ns - newest_ns) > CLOCK_SET_NS:

@@ -22,6 +22,7 @@ def check_link(connection: str, serial: str) -> None:
     Raises:
         CameraError: USB 2 (480 Mbit/s); 1280x720 colour with depth does not fit.
     """
+    # By what the link is, not what the port could be: Bolts come up as USB 2.1 on USB 3 ports, too.
     version = usb_version(connection)
     if version is not None and version < MINIMUM_USB:
         raise CameraError(

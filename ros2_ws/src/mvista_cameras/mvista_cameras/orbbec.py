@@ -103,6 +103,7 @@ class OrbbecDevice:
                 )
             self._device = devices.get_device_by_serial_number(serial or found[0])
             self._pipeline = sdk.Pipeline(self._device)
+            # Off by default for a Bolt (OrbbecSDKConfig.xml); such stamps teach the latency.
             if self._device.is_global_timestamp_supported():
                 self._device.enable_global_timestamp(True)
 
@@ -163,14 +164,17 @@ class OrbbecDevice:
             config.set_frame_aggregate_output_mode(
                 mode.FULL_FRAME_REQUIRE if self._align else mode.ANY_SITUATION
             )
+            # The align filter works within one frame set, so in that case the SDK has to pair.
             if self._align:
                 self._pipeline.enable_frame_sync()
             self._pipeline.start(config)
             self._started = True
             extrinsic = chosen_depth.get_extrinsic_to(chosen_color)
+        # Points of the depth camera's frame into the colour camera's, the offset in millimetres.
         rotation = np.asarray(extrinsic.rot, dtype=np.float64).reshape(3, 3)
         offset_m = np.asarray(extrinsic.transform, dtype=np.float64).reshape(3) / MM_PER_M
         turned = np.abs(rotation @ rotation.T - np.eye(3)).max()
+        # Asked this way round NaN is refused, too: it is below nothing.
         if not (turned < ROTATION_TOLERANCE and np.isfinite(offset_m).all()):
             raise CameraError(
                 f"the factory places depth to colour by {rotation.tolist()}, {offset_m.tolist()} "
@@ -261,6 +265,7 @@ class OrbbecDevice:
     @staticmethod
     def _depth_mm(frame: Any) -> NDArray[np.uint16]:
         shape = (frame.get_height(), frame.get_width())
+        # The SDK hands out bytes; a size that does not fit raises, and the image counts as damaged.
         raw = np.array(frame.get_data(), dtype=np.uint8).view("<u2").reshape(shape)
         scale_mm = float(frame.as_depth_frame().get_depth_scale())
         if scale_mm == 1.0:
@@ -268,6 +273,7 @@ class OrbbecDevice:
         if not 0 < scale_mm < np.inf:
             raise ValueError(f"its depth unit is {scale_mm} mm")
         depth_mm = np.rint(raw * np.float32(scale_mm))
+        # What a coarser unit lifts beyond uint16 is invalid; the cast alone would wrap it to near.
         return np.where(depth_mm <= DEEPEST_MM, depth_mm, 0).astype(np.uint16)
 
 
@@ -303,6 +309,7 @@ def _intrinsics(profile: Any) -> Intrinsics:
     lens, d = profile.get_intrinsic(), profile.get_distortion()
     if d.model.name not in LENS_MODELS:
         raise CameraError(f"lens model {d.model.name}; readable are {', '.join(LENS_MODELS)}")
+    # OpenCV's order, k1 k2 p1 p2 k3 [k4 k5 k6]; older Orbbec drivers filled it with k1 to k5.
     radial = (d.k4, d.k5, d.k6) if any((d.k4, d.k5, d.k6)) else ()
     distortion = (d.k1, d.k2, d.p1, d.p2, d.k3, *radial)
     found = Intrinsics(

@@ -68,6 +68,7 @@ class Previews:
 
     def _prepare(self, calibration: StreamCalibration, factor: int) -> None:
         """In a thread of its own: the camera does not wait for it."""
+        # A newer calibration waits for the one in hand: the next capture asks for it again.
         if self._maker is not None and self._maker.is_alive():
             return
         self._calibration, self._made, self._failed = calibration, None, None
@@ -89,6 +90,8 @@ class _SmallDepth:
         color, depth = calibration.color.scaled(1.0 / factor), calibration.depth
         self._step = max(1, int(depth.fx_px / color.fx_px))
         step, rows, columns = self._step, depth.height_px, depth.width_px
+        # Every `step`-th pixel is taken, not averaged: its centre stays where it was, so the
+        # principal point is divided without the half pixel of `Intrinsics.scaled`.
         thinned = replace(
             depth,
             width_px=-(-columns // step),

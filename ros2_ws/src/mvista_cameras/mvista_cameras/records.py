@@ -104,4 +104,5 @@ class SourceReport:
 
     def refusal(self) -> CameraError:
         """The sentence as the error that refuses a step."""
+        # Whoever tells an error puts its number before it; the message has it already.
         return CameraError(self.message.removeprefix(f"[{CameraError.code}] "))

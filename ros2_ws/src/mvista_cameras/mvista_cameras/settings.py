@@ -65,6 +65,7 @@ class CameraSettings:
     def __post_init__(self) -> None:
         _check("backend", self.backend, BACKENDS)
         _check("registration", self.registration, REGISTRATIONS)
+        # From half a period on the depth of the next capture could lie as near as its own.
         if self.pairing_tolerance_s >= 0.5 / self.rate_hz:
             raise ConfigError(
                 f"pairing_tolerance_s is {self.pairing_tolerance_s} s; allowed: less than half a "

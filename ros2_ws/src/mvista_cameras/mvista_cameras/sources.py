@@ -26,6 +26,7 @@ def open_source(camera: str, settings: CameraSettings, clock: Clock) -> CaptureS
     if settings.backend == "synthetic":
         return SyntheticCamera(camera, settings, clock)
     if settings.backend == "emulated":
+        # By index, so that the cameras of an emulated rig differ: the serial tints their pictures.
         serial = settings.serial or f"EMU{settings.index:05d}"
         body = EmulatedCamera(serial, clock, **_emulation(settings.emulation))
         return FemtoBolt(camera, settings, clock, OrbbecOpener(EmulatedSdk([body]), settings))

@@ -19,15 +19,19 @@ NS_PER_US = 1000
 BUCKET_NS = NS_PER_S
 BUCKETS = 60
 """Fastest arrival of each second, for a minute: enough to see a drift of a few ppm."""
+# Below this the line stays level: a slope over fewer seconds is that of the jitter.
 BUCKETS_FOR_DRIFT = 5
 MAX_DRIFT = 500e-6
 """Crystals stray by less than 100 ppm, and clock discipline slews a host's by as much as this."""
+# Two halves of ten seconds, which have to agree (`_straying`).
 BUCKETS_FOR_FAULT = 20
 SETTLED_US = 1_000_000
 STEP_NS = 100_000_000
 """An image that is earlier than possible by more: the device's clock was set forward."""
 LATE_IMAGES = 15
 """Later than that so many times in a row: set back while no image came. Fewer: held up."""
+# The host's clocks are read one after the other: a thread that is paused in between makes a
+# small difference, which is no step.
 WALL_STEP_NS = 50_000_000
 MAX_LATENCY_NS = 300_000_000
 LATENCY_IMAGES = 150
@@ -129,11 +133,13 @@ class StampMap:
             self.device_steps += 1
         self._newest_us = reading.device_us
         self._first_us = reading.device_us if self._first_us is None else self._first_us
+        # One that was held up could open a second and stand there as its fastest.
         if not self._late:
             self._keep(reading.device_us, delay_ns)
         captured_ns = reading.device_us * NS_PER_US + self._arrival_delay_ns(reading.device_us)
         plausible = self._watch_latency(reading, captured_ns)
         wall_offset_ns = reading.wall_ns - reading.monotonic_ns
+        # For the first second only: after a step of the host's clock the SDK's fit stays behind.
         self._by_sdk = plausible and self._known_us() < SETTLED_US
         if self._by_sdk:
             return reading.global_us * NS_PER_US
@@ -151,6 +157,7 @@ class StampMap:
         new = not self._buckets or device_us - self._bucket_start_us >= BUCKET_NS // NS_PER_US
         if new:
             if self._buckets:
+                # Only a second that is over: to the newest a faster arrival may still come.
                 self._history.append(self._buckets[-1])
                 self._strayed_ppm = self._straying() * 1e6
             self._bucket_start_us = device_us
@@ -192,6 +199,7 @@ class StampMap:
         t, d = _relative(self._buckets)
         slope = 0.0
         if len(t) >= BUCKETS_FOR_DRIFT:
+            # Bounded: a machine that becomes less busy looks like a clock that strays far more.
             slope = min(max(_theil_sen(t, d), -MAX_DRIFT), MAX_DRIFT)
         # The fastest of the last seconds, carried along the drift.
         above = d - slope * t

@@ -44,5 +44,6 @@ def sync_for(role: str, index: int) -> SyncConfig:
     """
     if role not in ROLES:
         raise ConfigError(f"sync_role is '{role}'; allowed: {', '.join(ROLES)}")
+    # Cameras that run freely have no common instant from which a slot would count.
     delay_us = 0 if role == STANDALONE else index * LASER_SLOT_US
     return SyncConfig(role, depth_delay_us=delay_us, trigger_out=role == PRIMARY)

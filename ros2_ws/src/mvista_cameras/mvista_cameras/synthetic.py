@@ -51,6 +51,7 @@ class SyntheticCamera:
         deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_s)
         if not self._wanted:
             self._clock.sleep_until(deadline_ns)
+            # What nobody wanted was not skipped: the sequence goes on without a gap.
             self._next = max(self._next, self._after(deadline_ns))
             return None
         self._clock.sleep_until(min(due_ns, deadline_ns))

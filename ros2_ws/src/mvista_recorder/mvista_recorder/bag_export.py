@@ -53,6 +53,7 @@ def _write(reader: EpisodeReader, aside: Path) -> int:
     channels = {name: CameraChannels.of(name) for name in cameras}
     depths = {topics.depth.name: cameras[name] for name, topics in channels.items()}
     left_out = {topics.depth_info.name for topics in channels.values()}
+    # Time stands still: chunks end by size alone, and the same episode gives the same bytes.
     file, tally = EpisodeFile(aside / EPISODE, 0, reserve_bytes=0), Tally()
     try:
         for message in reader.messages():

@@ -12,6 +12,7 @@ from mvista_recorder.layout import EPISODE, TF_STATIC, Topic
 from mvista_recorder.manifest import StreamRecord
 
 VERSION = 9
+# How rosbag2 writes a duration without end: 2^63 - 1 ns.
 _UNBOUNDED = {"sec": 9223372036, "nsec": 854775807}
 
 
@@ -77,6 +78,7 @@ def bag_metadata(
             }
         ],
         "custom_data": None,
+        # The distribution whose definitions and type hashes are written (`schemas.typestore`).
         "ros_distro": "kilted",
     }
     return yaml.safe_dump({"rosbag2_bagfile_information": document}, sort_keys=False)

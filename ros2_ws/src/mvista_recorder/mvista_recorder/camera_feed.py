@@ -73,6 +73,7 @@ class StaticFrames:
         with self._lock:
             self._poses[optical_frame(camera), depth_optical_frame(camera)] = color_from_depth
             stamp_ns = self._clock.now_ns()
+            # All poses each time: of a latched topic a late joiner gets the newest message alone.
             data = schemas.transforms_to_bytes(self._poses, stamp_ns)
         self._recorder.hear(FRAMES, stamp_ns, data)
 
@@ -100,6 +101,7 @@ class CameraFeed:
         if calibration.same_as(self._calibration):
             return
         self._calibration = calibration
+        # Serialised once: with every image the same bytes go out under another stamp.
         self._color_info = schemas.lens_to_bytes(calibration.color, 0, optical_frame(self.name))
         self._depth_info = schemas.lens_to_bytes(
             calibration.depth, 0, depth_optical_frame(self.name)
@@ -140,6 +142,7 @@ class CameraFeed:
             EpisodeError: no depth image.
         """
         data = depth_to_transport(depth_mm)
+        # Depth from topics is registered: this frame then lies in colour's (`TopicFeed.lens`).
         message = schemas.picture_to_bytes(
             DEPTH_FORMAT, data, stamp_ns, depth_optical_frame(self.name)
         )
@@ -160,6 +163,7 @@ class CameraFeed:
 def lens_fault_by_rig(lens: Intrinsics, known: tuple[Intrinsics, ...]) -> str:
     """What a camera's own lens has against the rig's, in words; "" where they agree."""
     same_size = [k for k in known if (k.width_px, k.height_px) == (lens.width_px, lens.height_px)]
+    # Another size is told as that (`StreamTrouble.SIZE`), not as another lens.
     if not same_size:
         return ""
     shift_px = min(lens_shift_px(lens, other) for other in same_size)

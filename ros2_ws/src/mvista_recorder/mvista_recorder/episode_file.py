@@ -39,6 +39,7 @@ class EpisodeFile:
             RecordingError, DiskSpaceError: the file cannot be made there.
         """
         self._file = OwnedFile(path, reserve_bytes)
+        # `cast`: `OwnedFile` is no RawIOBase, or `mcap` would put a buffer of its own before it.
         self._mcap = Writer(cast(IO[bytes], self._file), CHUNK_BYTES, CompressionType.NONE)
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
@@ -88,6 +89,7 @@ class EpisodeFile:
             RecordingError, DiskSpaceError: it could not be written.
         """
         self.tick(now_ns)
+        # Ended here before `mcap` does it unseen: `_whole_bytes` says up to where chunks are whole.
         if self._pending_bytes and self._pending_bytes + len(data) > CHUNK_BYTES:
             self._end_chunk()
         if self._pending_since_ns is None:
@@ -95,6 +97,7 @@ class EpisodeFile:
         self._pending_bytes += len(data)
         self._guarded(
             lambda: self._mcap.add_message(
+                # MCAP counts in 32 bits.
                 self._channels[topic], log_ns, data, publish_ns, sequence & 0xFFFFFFFF
             )
         )

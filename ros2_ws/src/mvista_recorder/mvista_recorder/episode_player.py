@@ -14,6 +14,7 @@ from mvista_recorder.scan import RecordedMessage
 
 REORDERED_NS = 1_000_000_000
 """Messages that were heard so far apart are in the order of their capture."""
+# The first stamps of a round lie behind the last of the one before: stamps only rise.
 BETWEEN_ROUNDS_NS = 100_000_000
 SPEEDS = (0.05, 20.0)
 """Slowest and fastest replay that a person may ask for; 1 is as recorded."""
@@ -83,6 +84,7 @@ class EpisodePlayer:
             at_ns = self._round_ns + self._next.capture_ns - self._first_ns
             if at_ns > played_ns:
                 return
+            # So far: how long an episode is shows only at its end, and it is read once.
             self._length_ns = self._next.capture_ns - self._first_ns + BETWEEN_ROUNDS_NS
             message, self._next = self._next, next(self._messages, None)
             if self._next is None and self._loop:
@@ -115,6 +117,7 @@ def _by_capture(messages: Iterator[RecordedMessage]) -> Iterator[RecordedMessage
     """In the order of capture, holding back a second of them."""
     waiting: list[tuple[int, int, RecordedMessage]] = []
     for number, message in enumerate(messages):
+        # The number leaves equal stamps in the order they were heard; messages have no order.
         heapq.heappush(waiting, (message.capture_ns, number, message))
         while message.log_ns - waiting[0][0] > REORDERED_NS:
             yield heapq.heappop(waiting)[2]

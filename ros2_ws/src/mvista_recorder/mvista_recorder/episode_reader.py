@@ -37,6 +37,7 @@ class EpisodeReader:
 
     def rig(self) -> RigCalibration:
         """The rig it was recorded with; `RigError` where the file is not one."""
+        # Whether calibration passed it was asked before recording (`Recorder.start`).
         return load_rig(self.folder / RIG, allow_failed=True)
 
     def arm(self) -> ArmModel:
@@ -105,6 +106,7 @@ def is_being_written(folder: Path) -> bool:
     try:
         with (folder / EPISODE).open("rb") as file:
             try:
+                # Shared, so that two who ask at once do not take each other for a recorder.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True

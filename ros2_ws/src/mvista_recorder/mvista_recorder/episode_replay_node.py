@@ -28,6 +28,7 @@ from mvista_ros.convert.stamps import optical_frame
 from mvista_ros.observation import CameraTopics
 from mvista_ros.parameters import declare, parameter
 
+# Below the 5 ms between joint states at 200 Hz, which would go out in bunches otherwise.
 POLL_S = 0.002
 FIXED = "whoever reads the topics has begun with this episode and its kind of stamps"
 """Why the other parameters do not change."""
@@ -62,6 +63,7 @@ class EpisodeReplayNode(HouseNode):
         for name, camera in self._cameras.items():
             kept, named = CameraChannels.of(name), CameraTopics.of(name)
             self._colors[kept.color.name] = self._depths[kept.depth.name] = camera
+            # Without the depth sensor's own camera_info: what is sent is registered to colour.
             for recorded, topic, kind in (
                 (kept.color.name, named.color, Image),
                 (kept.depth.name, named.depth, Image),

@@ -63,6 +63,7 @@ class EpisodeWriter:
         """Raises RecordingError, DiskSpaceError: it cannot be written there; nothing is left."""
         self._head, self._clock = head, clock
         started_ns = clock.now_ns()
+        # UTC: names sort by age (`episode_folders`), and local time goes back an hour in autumn.
         said = datetime.fromtimestamp(started_ns / 1e9, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self._final = root / f"{said}-{head.id}"
         self.folder = root / f"{self._final.name}{PARTIAL}"
@@ -90,6 +91,7 @@ class EpisodeWriter:
         except OSError as error:
             raise RecordingError(f"cannot make {self.folder}: {error.strerror}") from None
         try:
+            # Before any message: torn at whatever moment, an episode says what it was to be.
             replace_file(self.folder / RIG, self._head.rig, RecordingError)
             replace_file(self.folder / ARM, self._head.arm, RecordingError)
             self._manifest.save(self.folder)
@@ -164,6 +166,7 @@ class EpisodeWriter:
             RecordingError, DiskSpaceError: the disk failed; the folder stays `.partial`.
         """
         try:
+            # First, since closing it gives back the room that the small files need on a full disk.
             digest = self._file.finish()
             for name, content in (
                 (SHEET, self._sheet.jpeg()),
@@ -176,6 +179,7 @@ class EpisodeWriter:
             manifest = replace(manifest, state=FINISHED, files=files)
             if label != UNLABELLED:
                 manifest = manifest.labelled(label)
+            # Last: a manifest that says finished has the sums of all that lies beside it.
             manifest.save(self.folder)
         except MvistaError as error:
             self.abandon(str(error))
@@ -236,6 +240,8 @@ def publish_folder(aside: Path, final: Path) -> None:
         RecordingError: the name is taken, or the disk refuses.
     """
     try:
+        # fsync(2): that a folder has an entry, or another name for it, is on disk only once the
+        # folder itself is synced.
         for folder in (aside, aside.parent):
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:

@@ -40,6 +40,7 @@ class Face:
         if act is None:
             return
         self._refusal = ""
+        # Two in a row: any other letter takes the first q back.
         self._quit_asked = self._quit_asked and letter.lower() == "q"
         try:
             act()

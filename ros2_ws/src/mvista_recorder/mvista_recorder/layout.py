@@ -25,6 +25,7 @@ PARTIAL = ".partial"
 DISCARDED = ".discarded"
 COMPRESSED_IMAGE, CAMERA_INFO = "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 JOINT_STATE, TF = "sensor_msgs/msg/JointState", "tf2_msgs/msg/TFMessage"
+# In the words of image_transport's plugins, which read the encoding out of them.
 COLOR_FORMAT = "rgb8; jpeg compressed bgr8"
 DEPTH_FORMAT = "16UC1; compressedDepth png"
 TF_STATIC = "/tf_static"

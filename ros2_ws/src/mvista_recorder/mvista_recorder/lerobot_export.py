@@ -69,6 +69,7 @@ def convert_to_lerobot(job: LeRobotJob, workers: int) -> Iterator[Converted]:
         yield from told
         return
     make_folder(job.out / UNFINISHED, ConfigError)
+    # Before any work: by it half an export is gone on with, and one of other choices refused.
     _write_sources(job, identity)
     reports = []
     jobs = [(job, index) for index in range(len(job.folders))]
@@ -138,6 +139,7 @@ def _finished(job: LeRobotJob, identity: Mapping[str, Any]) -> list[Converted] |
         raise ConfigError(
             f"{path} is of another export (it differs in {other}); choose another folder"
         )
+    # That folder goes last: while it is there, tables may be missing.
     if "episodes" not in there or (job.out / UNFINISHED).is_dir():
         return None
     return [
@@ -179,6 +181,7 @@ def _export(task: tuple[LeRobotJob, int]) -> Converted:
         for feature, found in stats.items()
         for key, value in found.items()
     }
+    # Behind the videos and by renaming: where the numbers are, the videos are whole.
     aside = path.with_name(f".{path.name}")
     np.savez(aside, **asdict(frames), **arrays)
     aside.rename(path)
@@ -229,6 +232,7 @@ class _Videos:
         wanted = {name: track.wanted for name, track in self._tracks.items()}
         with ExitStack() as on_failure:
             for track in self._tracks.values():
+                # Before it opens: what is half open is removed as well.
                 on_failure.callback(track.discard)
                 track.open()
             for capture in captures(reader, self._cameras, wanted):

@@ -80,6 +80,7 @@ def frame_rate_hz(folders: Sequence[Path]) -> int:
         name = CameraChannels.of(manifest.cameras[0]).color.name if manifest.cameras else ""
         stream = manifest.streams.get(name)
         rates[folder.name] = 0.0 if stream is None else stream.rate_hz
+    # The median: an episode that lost images does not lower the rate of the others.
     typical = round(float(np.median(list(rates.values()))))
     # A rate that lost images lowered is still that rate; frames without them are left out later.
     unlike = [name for name, rate in rates.items() if abs(rate - typical) > UNLIKE * typical]
@@ -145,6 +146,7 @@ def _arm(
         return states, _between(measured, later_ns, after, most_ms), there & after
     said = _ordered(_said(reader, arm, rules.action), names)
     stamps = np.array([state.stamp_ns for state in said], np.int64)
+    # `right`: a set-point of that very moment is in force.
     last = np.searchsorted(stamps, at_ns, side="right") - 1
     acted = last >= 0
     if rules.action == COMMAND:

@@ -111,6 +111,7 @@ def write_tables(root: Path, shape: SharedShape, episodes: Sequence[ExportedEpis
     Raises:
         RecordingError: it cannot be written.
     """
+    # In the order of first use: a set's order of texts changes from run to run.
     tasks = list(dict.fromkeys(episode.instruction for episode in episodes))
     begin = np.cumsum([0, *(len(episode.frames) for episode in episodes)])
     tables, rows, stats = [], [], []
@@ -140,6 +141,7 @@ def _info(shape: SharedShape, episodes: int, frames: int, tasks: int) -> dict[st
         "total_frames": frames,
         "total_tasks": tasks,
         "chunks_size": FILES_PER_CHUNK,
+        # LeRobot's own bounds; no file is split by them here.
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 200,
         "data_path": f"data/{_PATTERN}.parquet",
@@ -179,6 +181,7 @@ def _table(shape: SharedShape, columns: Columns) -> Any:
     for name, values in columns.items():
         flat = pa.array(values.ravel())
         width = values.shape[1] if values.ndim > 1 else 1
+        # A feature of shape [1] is a plain column to LeRobot, no list of one.
         found[name] = flat if width == 1 else pa.FixedSizeListArray.from_arrays(flat, width)
     return pa.table(found)
 
@@ -223,6 +226,7 @@ def _tasks(tasks: Sequence[str]) -> Any:
         types = {"pandas_type": kind, "numpy_type": numpy, "metadata": None}
         return {"name": name, "field_name": name, **types}
 
+    # Written by hand: pandas is no dependency.
     about = {
         "index_columns": ["task"],
         "column_indexes": [],

@@ -56,6 +56,7 @@ def together(parts: Sequence[Stats]) -> Stats:
         return np.asarray(np.tensordot(counts / counts.sum(), values, axes=1))
 
     whole = mean("mean")
+    # What varies within an episode, and between their means (the law of total variance).
     apart = [part["std"] ** 2 + (part["mean"] - whole) ** 2 for part in parts]
     variance = np.tensordot(counts / counts.sum(), np.stack(apart), axes=1)
     return {

@@ -39,6 +39,7 @@ class VideoKind:
     def options(self) -> dict[str, str]:
         """For the encoder."""
         crf = {} if self.crf is None else {"crf": str(self.crf)}
+        # No B-frames: then any frame takes the whole one before it at most.
         told = {"preset": self.preset, "g": str(_EVERY), "bf": "0", **crf}
         return told | dict(self.extra)
 
@@ -63,6 +64,7 @@ class VideoKind:
 
 
 COLOR = VideoKind("libx264", "h264", "yuv420p", "rgb24", 3, "veryfast", 18)
+# `info=0`: x265 would write its version and options into the stream.
 _LOSSLESS = "lossless=1:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
 DEPTH = VideoKind(
     "libx265", "hevc", "gray12le", "gray12le", 1, "ultrafast", None, (("x265-params", _LOSSLESS),)
@@ -78,6 +80,7 @@ def depth_info(width_px: int, height_px: int, rate_hz: int) -> dict[str, Any]:
         "video.depth_min": 0.0,
         "video.depth_max": DEPTH_MOST_MM / 1000.0,
         "video.shift": 0.0,
+        # LeRobot's default, depth by its logarithm, gives an invalid 0 back as 10 mm.
         "video.use_log": False,
         "video.extra_options": {"x265-params": "lossless=1"},
     }
@@ -98,6 +101,7 @@ class VideoFile:
         self._path, self._kind = path, kind
         self._aside = path.with_name(f".{path.name}")
         try:
+            # `bitexact`: without it the container names the library that wrote it.
             self._container = av.open(
                 str(self._aside), "w", format="mp4", options={"fflags": "+bitexact"}
             )

@@ -81,6 +81,7 @@ class Manifest:
         """
         document = {"version": VERSION, **asdict(self)}
         streams = {
+            # The rate is for people: it follows from the rest, and is not read back.
             name: {**asdict(stream), "rate_hz": round(stream.rate_hz, 4)}
             for name, stream in self.streams.items()
         }
@@ -117,6 +118,7 @@ def load_manifest(folder: Path) -> Manifest:
         raise EpisodeError(f"{path} has {len(text)} bytes; no manifest is as long")
     try:
         document = Document(json.loads(text), str(path), EpisodeError)
+    # `json` follows brackets by recursion: a file of nothing else ends in RecursionError.
     except (ValueError, RecursionError):
         raise EpisodeError(f"{path} is not JSON") from None
     version = document["version"].whole(0, 1000)
@@ -166,5 +168,6 @@ def _file(body: Document) -> dict[str, Any]:
 
 
 def _mapping(body: Document) -> Mapping[str, Any]:
+    # Called to refuse what is no mapping; what one holds is free.
     body.entries()
     return dict(body.value)

@@ -57,6 +57,7 @@ def in_parallel(work: Callable[[A], B], jobs: Sequence[A], workers: int) -> Iter
     if count <= 1:
         yield from ((job, work(job)) for job in jobs)
         return
+    # A fork would copy locks that other threads of the caller hold at that moment.
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
         yield from zip(jobs, pool.map(work, jobs), strict=True)
 

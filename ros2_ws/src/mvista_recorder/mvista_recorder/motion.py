@@ -13,6 +13,7 @@ from mvista_recorder.sync import interpolated
 
 POINT_S = 0.02
 """Between points: at fifty a second a spline through them is the motion to a tenth of a mrad."""
+# Below the 5,000 that an executor takes (`max_points`): a longer motion gets longer steps.
 MOST_POINTS = 4900
 LONGEST_GAP_MS = 100.0
 """Of joint samples; nothing is invented between two that lie farther apart."""
@@ -38,6 +39,7 @@ def motion_of(reader: EpisodeReader, arm: str = "", speed: float = 1.0) -> Actio
     # A stamp has more digits than a float.
     after_ns = np.linspace(0, last_ns - first_ns, count).astype(np.int64)
     positions = interpolated(states, first_ns + after_ns, LONGEST_GAP_MS)
+    # Later by a step: an executor refuses a point that is due at 0, where the arm stands already.
     times_s = after_ns / NS_PER_S / speed + POINT_S
     return ActionTrajectory(
         states[0].names, positions, times_s, Provenance(f"episode {reader.manifest.id}", "", 0)

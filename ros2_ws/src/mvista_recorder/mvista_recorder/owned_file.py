@@ -59,6 +59,7 @@ class OwnedFile:
 
     def _reserve(self, wanted_bytes: int) -> None:
         """Have the reserve reach as far behind `wanted_bytes`, if it is half used up."""
+        # Half: one call serves many writes, and half of it is there at any moment.
         if wanted_bytes + self._reserve_bytes // 2 < self._reserved_to or self.full is not None:
             return
         if not self._reserve_bytes:
@@ -78,6 +79,7 @@ class OwnedFile:
         if not self._reserve_bytes or self.full is not None:
             return
         try:
+            # A file of its own: what the episode has reserved, no other file can use.
             fd = os.open(self._beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, ROOM_BESIDE_BYTES)
@@ -108,6 +110,7 @@ class OwnedFile:
                     self.full = self.full or self._full_at(error.errno)
                     raise self.full from None
                 raise RecordingError(f"cannot write {self.path}: {error.strerror}") from None
+            # On the way: nobody reads gigabytes again when the episode ends.
             self._hash.update(rest[:count])
             self.written_bytes += count
             rest = rest[count:]
@@ -154,6 +157,7 @@ class OwnedFile:
         if self._open:
             self._open = False
             with suppress(OSError):
+                # To the length that it has: what is reserved behind it becomes free.
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size)
             os.close(self._fd)
 

@@ -44,6 +44,7 @@ def stream_plans(
     for camera in map(rig.camera, cameras):
         topics, rate_hz = CameraChannels.of(camera.name), asked.camera_rate_hz
         plans.append(StreamPlan(topics.color, rate_hz, camera.name, _sizes(camera)))
+        # Without sizes: a rig states colour's lenses, and native depth has its own.
         plans.append(StreamPlan(topics.depth, rate_hz, camera.name))
     joints = [Topic(f"{arm}/joint_states", JOINT_STATE) for arm in arms]
     return plans + [StreamPlan(topic, asked.joint_rate_hz) for topic in joints]
@@ -71,6 +72,7 @@ def told(state: RecorderState, said: Sequence[str]) -> tuple[str, str, tuple[tup
     """Grade ("OK", "WARN", "ERROR"), words and numbers; `said` are the taps' troubles."""
     saying = f"recording {state.episode}" if state.episode else "ready"
     troubles = [*state.troubles, *said]
+    # The same trouble spoils an episode that runs, and only puts off one that has not begun.
     grade = "OK" if not troubles else "ERROR" if state.episode else "WARN"
     values = [("free GiB", f"{state.free_gib:.1f}"), ("said", state.said)]
     for stream in state.streams:

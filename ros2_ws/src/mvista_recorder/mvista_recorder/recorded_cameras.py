@@ -105,11 +105,13 @@ def captures(
     depths: dict[tuple[str, int], bytes] = {}
     for message in reader.messages(topics):
         name, is_color = topics[message.topic]
+        # Both by colour's stamp: depth has one of its own, which differs by a little.
         stamp = message.capture_ns if is_color else pairs[name].get(message.capture_ns)
         if stamp is None or stamp not in wanted[name]:
             continue
         data = bytes(schemas.picture_from_bytes(message.data).data)
         (jpegs if is_color else depths)[name, stamp] = data
+        # As soon as both are there: memory holds what lacks its other half, not the episode.
         if (name, stamp) in jpegs and (name, stamp) in depths:
             yield Capture(
                 name,

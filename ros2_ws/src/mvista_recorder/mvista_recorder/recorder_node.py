@@ -100,6 +100,7 @@ class RecorderNode(HouseNode):
         feed = self._topics[name] = TopicFeed(self._feeds[name])
         away = self._taps[name]
 
+        # A tap may come up later: the same image is not recorded twice.
         def unless_tapped(take: Callable[[Any], None], message: Any) -> None:
             if not away.connected:
                 take(message)
@@ -110,6 +111,7 @@ class RecorderNode(HouseNode):
             partial(unless_tapped, lambda said: feed.lens(intrinsics_from_msg(said))),
             qos.SENSOR_IN,
         )
+        # Raw: the executor's thread passes bytes on, and the feed's own compresses.
         for topic, take in ((topics.color, feed.color), (topics.depth, feed.depth)):
             self.listen(Image, topic, partial(unless_tapped, take), qos.SENSOR_ALL_IN, raw=True)
 

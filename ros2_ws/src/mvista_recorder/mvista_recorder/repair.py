@@ -83,6 +83,8 @@ def repair(folder: Path, out: Path) -> Path:
     first = next(chunks, None)
     if first is None:
         raise EpisodeError(refusal(folder, scan) or f"{folder.name} holds no message")
+    # It stands still: the name is that of the old start, chunks end by their size alone, and a
+    # second repair gives the same bytes.
     clock = ManualClock(manifest.started_ns or first[0].log_ns)
     writer = EpisodeWriter(out, head, clock, reserve_bytes=0)
     try:
@@ -96,6 +98,7 @@ def repair(folder: Path, out: Path) -> Path:
         writer.note(words)
     for topic, stream in manifest.streams.items():
         writer.tally.drop(topic, stream.dropped)
+    # The episode ends with its last message, not when it is repaired.
     clock.sleep_until(writer.tally.last_ns)
     cause = (
         str(scan.fault)
@@ -110,6 +113,7 @@ def _manifest_of(folder: Path) -> tuple[Manifest, list[str]]:
     try:
         return load_manifest(folder), []
     except EpisodeError as error:
+        # A folder is called <start>-<id>, `.partial` behind it.
         name = folder.name.partition(".")[0].rpartition("-")[2]
         return Manifest(name or "unknown", UNKNOWN, 0, label=UNLABELLED), [str(error)]
 
@@ -137,6 +141,7 @@ def _head_of(folder: Path, manifest: Manifest) -> tuple[EpisodeHead, list[str]]:
 
 def _copy(scan: Scan, chunk: list[RecordedMessage], writer: EpisodeWriter) -> None:
     for schema in scan.schemas.values():
+        # From the file: it is repaired also where the packages of its types are not installed.
         schemas.learn(schema.name, schema.data.decode())
     shown = {CameraChannels.of(name).color.name: name for name in writer.cameras}
     for message in chunk:

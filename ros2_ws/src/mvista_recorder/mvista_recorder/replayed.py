@@ -98,6 +98,7 @@ class ReplayedEpisode:
     def _go_on(self) -> None:
         for message in self._player.due():
             if message.topic in self._joints:
+                # As bytes: of the hundreds that pass a second, few are asked for.
                 self._states[message.topic] = message
             elif (camera := self._colors.get(message.topic)) is not None:
                 self._pair(camera, message, True)
@@ -107,6 +108,7 @@ class ReplayedEpisode:
     def _pair(self, camera: EpisodeCamera, message: DueMessage, is_color: bool) -> None:
         self._halves[camera.name, is_color] = message
         other = self._halves.get((camera.name, not is_color))
+        # By capture: replay's speed moves the stamps of now closer together or apart.
         if other is None or abs(other.capture_ns - message.capture_ns) > PAIRED_WITHIN_NS:
             return
         self._newest[camera.name] = (message, other) if is_color else (other, message)

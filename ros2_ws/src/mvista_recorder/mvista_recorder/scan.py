@@ -99,6 +99,7 @@ class Scan:
                     self.verified_bytes = after
                 elif opcode == Opcode.FOOTER:
                     self._end(file, body, size)
+                # MCAP knows more kinds; in an episode they are damage.
                 elif opcode not in _INDEX:
                     raise EpisodeError(
                         f"a record of kind {opcode}, which this recorder does not write"
@@ -136,6 +137,7 @@ class Scan:
             raise EpisodeError(
                 f"a chunk of {len(chunk.data)} bytes claims {chunk.uncompressed_size}"
             )
+        # In MCAP a sum of 0 means that there is none; ours always have one, so that is no excuse.
         if zlib.crc32(chunk.data) != chunk.uncompressed_crc:
             raise EpisodeError("a chunk's checksum does not hold")
         return [found for found in map(self._of, _within(chunk.data)) if found is not None]

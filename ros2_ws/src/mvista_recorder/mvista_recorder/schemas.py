@@ -21,6 +21,7 @@ from mvista_core.records import Intrinsics, JointState
 from mvista_core.timing import NS_PER_S
 from mvista_recorder.layout import CAMERA_INFO, COMPRESSED_IMAGE, JOINT_STATE, TF
 
+# builtin_interfaces/Time: int32 s and uint32 ns, little-endian.
 _STAMP = struct.Struct("<iI")
 _STAMP_AT = 4
 """A header leads its message, after four bytes that name the encoding (plain CDR)."""
@@ -193,6 +194,7 @@ def lens_to_bytes(lens: Intrinsics, stamp_ns: int, frame_id: str) -> bytes:
             _header(stamp_ns, frame_id),
             lens.height_px,
             lens.width_px,
+            # Names of sensor_msgs/distortion_models, by how many coefficients they take.
             "plumb_bob" if len(lens.distortion) <= 5 else "rational_polynomial",
             np.array(lens.distortion or (0.0,) * 5),
             matrix.ravel(),
@@ -213,6 +215,7 @@ def lens_from_bytes(data: bytes) -> Intrinsics:
         EpisodeError: no camera info.
     """
     found = read(data, CAMERA_INFO)
+    # By their number, not by the model's name: Orbbec's driver calls eight a plumb_bob.
     distortion = tuple(float(value) for value in found.d)
     return Intrinsics(
         int(found.width),

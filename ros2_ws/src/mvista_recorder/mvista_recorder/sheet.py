@@ -25,6 +25,7 @@ class ContactSheet:
             self._kept[camera].append(jpeg)
         self._seen[camera] += 1
         if len(self._kept[camera]) > KEPT:
+            # How long an episode will be nobody knows: so the sheet is spread over all of it.
             self._kept[camera] = self._kept[camera][::2]
             self._every[camera] *= 2
 
@@ -47,6 +48,7 @@ class ContactSheet:
 def _small(jpeg: bytes) -> Image.Image | None:
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+            # libjpeg leaves out what so small a picture does not show.
             image.draft("RGB", (WIDTH_PX, HEIGHT_PX))
             return image.convert("RGB").resize((WIDTH_PX, HEIGHT_PX))
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):

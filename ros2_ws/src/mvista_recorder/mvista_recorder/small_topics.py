@@ -44,6 +44,7 @@ class SmallTopics:
         """Hand over what has come since the last time."""
         for topic, queue in self._queues:
             for said, received_ns in queue.take_received():
+                # Without a header nobody says when it was: it counts as captured when received.
                 capture_ns = received_ns if said.stamp_ns is None else said.stamp_ns
                 self._recorder.hear(topic, capture_ns, said.data, log_ns=received_ns)
 

@@ -122,9 +122,11 @@ class StreamWatch:
             )
 
     def _rate_hz(self, now_ns: int) -> float:
+        # Again, as `hear` lets go of old ones only while messages come.
         recent = [at for at in self._arrived if now_ns - at <= seconds_to_ns(WINDOW_S)]
         if len(recent) < 2:
             return 0.0
+        # By intervals: messages within a window would be one more or less by where it begins.
         return (len(recent) - 1) / max(ns_to_seconds(recent[-1] - recent[0]), 1e-9)
 
     def _age_s(self, now_ns: int) -> float | None:
@@ -139,6 +141,7 @@ class StreamWatch:
 
     def _trouble(self, rate_hz: float, age_s: float | None) -> tuple[StreamTrouble | None, str]:
         wanted_hz, size, known = self.plan.rate_hz, self._size, self.plan.sizes_px
+        # Size and lens first: what they spoil cannot be used, whatever the pace.
         if size is not None and known and size not in known:
             listed = ", ".join(f"{width}x{height}" for width, height in known)
             return StreamTrouble.SIZE, f"is {size[0]}x{size[1]}, the rig has {listed}"

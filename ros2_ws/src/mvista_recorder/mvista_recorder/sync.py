@@ -116,6 +116,7 @@ def interpolated(states: Sequence[JointState], at_ns: Stamps, most_ms: float) ->
             f"{int(lost.sum())} of {len(at_ns)} stamps lie outside the joint samples or in a gap "
             f"of over {most_ms:g} ms, the first at {int(at_ns[lost][0])} ns"
         )
+    # Whole ns are subtracted before they become floats, which have too few digits for a stamp.
     share = (at_ns - stamps[after - 1]) / np.maximum(gap_ns, 1)
     return np.asarray(
         positions[after - 1] + share[:, None] * (positions[after] - positions[after - 1])

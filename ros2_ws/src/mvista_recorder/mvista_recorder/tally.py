@@ -19,6 +19,7 @@ class Tally:
     def __init__(self) -> None:
         self.first_ns = self.last_ns = 0
         self._types: dict[str, str] = {}
+        # Eight bytes for each of the hundreds a second, instead of an object.
         self._stamps: dict[str, array[int]] = {}
         self._dropped: dict[str, int] = {}
         self._residuals: dict[str, array[int]] = {}

@@ -6,6 +6,7 @@ from mvista_core.errors import MvistaError
 from mvista_recorder import schemas
 
 TELEOP_STATE = "mvista_interfaces/msg/TeleopState"
+# In the order of TeleopState.msg's numbers; its class would need ROS.
 _NAMES = ("waiting", "aligned", "ramping", "following", "paused", "lost", "listening")
 _LOST = _NAMES.index("lost")
 
@@ -20,6 +21,7 @@ class TeleopWatch:
         """What is to be told of a serialised state: a side was lost, or is back; "" nothing."""
         try:
             message = schemas.read(data, TELEOP_STATE)
+        # Recorded all the same: it is the sender's news, not the episode's.
         except MvistaError:
             return ""
         before, self._lost = self._lost, message.state == _LOST

@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
 
+# xterm's other screen, cursor hidden: what the terminal showed before comes back.
 _SHOW, _RESTORE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _TO_THE_END = "\x1b[H", "\x1b[J"
 _LINE_END = "\x1b[K\n"
@@ -37,6 +38,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         if self.there:
             self._before = termios.tcgetattr(self._source.fileno())
+            # Not raw: Ctrl-C still comes as SIGINT.
             tty.setcbreak(self._source.fileno())
             self._write(_SHOW)
         handlers: dict[int, Any] = {
@@ -72,6 +74,7 @@ class Terminal:
             ready, _, _ = select.select([self._source.fileno()], [], [], timeout_s)
             if not ready:
                 return ""
+            # Past Python's buffer: `select` would not see a letter that lies in there already.
             found = os.read(self._source.fileno(), 1)
         except OSError:
             found = b""

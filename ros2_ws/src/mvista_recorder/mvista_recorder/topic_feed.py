@@ -72,6 +72,7 @@ class TopicFeed:
         while True:
             with self._more:
                 self._more.wait_for(lambda: self._waiting or self._closed)
+                # What waits is given up: the episode has been ended before (`RecorderNode.stop`).
                 if self._closed:
                     return
                 work = self._waiting.popleft()

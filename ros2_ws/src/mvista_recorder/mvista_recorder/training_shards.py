@@ -185,6 +185,7 @@ def _windows(reader: EpisodeReader, job: TrainingJob, index: int) -> tuple[dict[
         raise EpisodeError(f"{reader.folder.name} has {len(arms)} arms; the model acts with one")
     cameras = recorded_cameras(reader)
     names = reader.arm().joint_names
+    # By the arm file's order: a driver may send its joints in another.
     states = [
         replace(state, names=names, positions=state.ordered(names), velocities=np.zeros(len(names)))
         for state in reader.joints(f"/{arms[0]}/joint_states")
@@ -208,11 +209,13 @@ def _windows(reader: EpisodeReader, job: TrainingJob, index: int) -> tuple[dict[
     depth = np.stack([_stack(plan, cameras, frames, "depth_m") for plan in plans])
     return {
         "color": np.stack([_stack(plan, cameras, frames, "color") for plan in plans]),
+        # Exact: reducing picks depths that are there, which came as whole millimetres.
         "depth_mm": np.round(depth * 1000.0).astype(np.uint16),
         "intrinsics": np.tile(lenses, (count, 1, 1)),
         "base_from_camera": np.tile(poses, (count, 1, 1, 1)),
         "actions": np.stack([plan.actions for plan in plans]).astype(np.float32),
         "initial": np.stack([plan.initial for plan in plans]).astype(np.float32),
+        # Nothing was drawn by it: a number of its own for each window of the folder.
         "seed": np.array([index * 100_000 + plan.number for plan in plans]),
         "instruction": np.array([reader.manifest.instruction] * count),
         "capture_ns": np.stack([plan.stamps for plan in plans]),

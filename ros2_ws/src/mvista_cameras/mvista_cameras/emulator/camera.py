@@ -158,6 +158,7 @@ class EmulatedCamera:
         if intrinsics not in self._jpegs:
             pictures = (self.picture(intrinsics, each) for each in range(PICTURES))
             self._jpegs[intrinsics] = [encode_jpeg(each, JPEG_QUALITY) for each in pictures]
+        # By the wall clock as it stands now, steps included: that is what a stamp has to say.
         wall_ns = captured_ns + self.clock.now_ns() - self.clock.monotonic_ns()
         whole = with_truth(self._jpegs[intrinsics][index % PICTURES], wall_ns)
         if self.hollow:

@@ -86,6 +86,7 @@ class Scene:
         with np.errstate(all="ignore"):
             wall = (np.array([0, 0, self.wall_m]) - origin) @ normal / (directions @ normal)
             apart = origin - np.asarray(self.ball_center_m)
+            # The ball: a t^2 + 2 b t + |apart|^2 - r^2 = 0, of which the smaller root is its front.
             a = (directions**2).sum(axis=-1)
             b = directions @ apart
             root = b * b - a * (apart @ apart - self.ball_radius_m**2)
@@ -122,6 +123,7 @@ def trembling(depth_mm: UInt16, count: int) -> list[UInt16]:
     for _ in range(count):
         noise_mm = random.normal(0.0, 1.0, depth_mm.shape) * (DEPTH_NOISE * depth_mm)
         seen = (depth_mm > 0) & (random.random(depth_mm.shape) >= HOLES)
+        # At least 1: noise must not make a seen pixel 0, which means none.
         noisy = np.clip(np.rint(depth_mm + noise_mm), 1, np.iinfo(np.uint16).max)
         images.append(np.where(seen, noisy, 0).astype(np.uint16))
     return images

@@ -46,6 +46,7 @@ class EmulatedSdk:
         self.Context = partial(Context, self.cameras)
         self.Pipeline, self.Config, self.OBError = Pipeline, Config, OBError
         self.OBSensorType, self.OBStreamType, self.OBFormat = OBSensorType, OBStreamType, OBFormat
+        # No align filter: the settings refuse `registration: sdk` with this backend.
         self.OBMultiDeviceSyncMode = OBMultiDeviceSyncMode
         self.OBFrameAggregateOutputMode = OBFrameAggregateOutputMode
 
@@ -211,6 +212,7 @@ class Config:
         self.profiles.append(profile)
 
     def set_frame_aggregate_output_mode(self, mode: Enum) -> None:
+        # Whole frame sets are for the align filter, which is not emulated.
         assert mode is OBFrameAggregateOutputMode.ANY_SITUATION
 
 
@@ -234,6 +236,7 @@ class Pipeline:
         self._camera.starts += 1
         self._profiles = list(config.profiles)
         for profile in self._profiles:
+            # A lens of zeros has no rays to draw by; the driver has to find that out by itself.
             if not lens_fault(profile.intrinsics):
                 self._frame(profile.stream, 0)  # drawn now, not when the first image is due
         now_ns = self._camera.clock.monotonic_ns()

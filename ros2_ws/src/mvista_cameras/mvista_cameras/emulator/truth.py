@@ -13,12 +13,14 @@ from mvista_core.jpeg import START
 
 _COMMENT = b"\xff\xfe"
 _WORDS = re.compile(rb"emulated: taken at (-?\d+) ns")
+# Looked for at the very beginning: image data may hold any bytes.
 _LONGEST = 64
 
 
 def with_truth(jpeg: bytes, captured_ns: int) -> bytes:
     """The JPEG with the wall time of its capture."""
     words = b"emulated: taken at %d ns" % captured_ns
+    # A segment's length counts its own two bytes (T.81, B.1.1.4).
     return START + _COMMENT + (len(words) + 2).to_bytes(2, "big") + words + jpeg[len(START) :]
 
 
