@@ -56,6 +56,7 @@ class Board:
     @property
     def corners_m(self) -> Float64:
         """All inner corners [N, 3], id order (row by row), board frame, as really printed."""
+        # The origin is the outer corner: the first inner one lies a square from it both ways.
         x, y = np.meshgrid(np.arange(1, self.squares_x), np.arange(1, self.squares_y))
         plane = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
         return np.asarray(plane * self.square_m * self.measured_scale, dtype=np.float64)
@@ -222,6 +223,7 @@ class CoarseResult:
     @property
     def rms_px(self) -> float:
         """Root mean square of the residual vectors' length over all corners used."""
+        # Of whole vectors, as OpenCV's calibration reports it: root 2 times that of one coordinate.
         stacked = np.concatenate(self.residuals_px)
         return float(np.sqrt((stacked**2).sum(axis=1).mean()))
 
@@ -242,6 +244,7 @@ class DepthBias:
 
     def correct(self, depth_m: Float32) -> Float32:
         """Corrected depth, same shape; invalid (0) stays 0."""
+        # Invalid is told by what was measured: an offset makes a small depth of 0.
         fixed = (depth_m - self.offset_m) / self.scale
         return np.where(depth_m > 0, fixed, 0.0).astype(np.float32)
 

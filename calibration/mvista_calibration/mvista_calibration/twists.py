@@ -26,6 +26,7 @@ def point_jacobian(points: NDArray[np.floating]) -> Float64:
     """Derivative of moved points [N, 3] by the twist at zero: [N, 3, 6]."""
     jacobian = np.zeros((len(points), 3, 6))
     jacobian[:, range(3), range(3)] = 1.0
+    # d(w x p) / dw = -[p]x.
     x, y, z = points.T
     jacobian[:, 0, 4], jacobian[:, 0, 5] = z, -y
     jacobian[:, 1, 3], jacobian[:, 1, 5] = -z, x

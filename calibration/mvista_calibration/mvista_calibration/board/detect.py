@@ -33,6 +33,7 @@ LEAST_CORNERS = 12
 LEAST_SPREAD = 0.05
 """Least ratio of the corners' extents on the board: below, they lie as good as on one line."""
 
+# OpenCV's smaller dictionaries are the first markers of these: one of each size finds them all.
 FAMILIES = (*(f"DICT_{n}X{n}_1000" for n in (4, 5, 6, 7)), "DICT_ARUCO_ORIGINAL")
 """Dictionaries tried when telling a person which board was seen instead."""
 
@@ -153,6 +154,7 @@ def measure_blur(
     at = {int(corner): corners_px[i] for i, corner in enumerate(ids)}
     widths: list[float] = []
     for step in (1, columns):
+        # Ids run row by row: what follows the last corner of a row begins the next, no neighbour.
         pairs = [
             (place, at[corner + step])
             for corner, place in at.items()
@@ -178,7 +180,9 @@ def _edge_width(gray: NDArray[np.uint8], pairs: Float64) -> float:
     )
     flat = points.astype(np.float32).reshape(len(pairs), -1, 2)
     sampled = cv2.remap(gray, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR)
+    # Nine parallel lines are averaged first: the steepest slope is a maximum, which noise raises.
     profiles = sampled.reshape(len(pairs), len(places), len(offsets)).astype(np.float64).mean(1)
+    # Farther out a marker may begin, and its edge is as steep as the square's.
     middle = np.abs(offsets) <= max(0.1 * float(np.median(length)), 2.0)
     slopes = np.abs(np.gradient(profiles, offsets, axis=1))[:, middle].max(axis=1)
     contrast = np.ptp(profiles, axis=1)
@@ -196,6 +200,7 @@ def where_of(camera: str, shot: int, source: str = "") -> str:
 def _check_ids(markers: Markers, board: Board, where: str) -> None:
     count = marker_count(board)
     strange = markers.ids[markers.ids >= count]
+    # A single strange id is a misreading; a board of another size shows many.
     if len(strange) > 0.3 * len(markers.ids) and len(strange) >= 2:
         raise WrongBoardError(
             f"{where}: the wrong board: markers up to id {strange.max()} of {board.dictionary}, "
@@ -238,6 +243,7 @@ def _fitting_corners(
     share = layout_of(board, markers).share
     if share < LAYOUT_SHARE:
         return np.zeros(0, dtype=np.int64), np.zeros((0, 2)), share
+    # The markers are handed in: `detectBoard` would look for them in the whole picture again.
     detector = cv2.aruco.CharucoDetector(cv_board(board))
     corners, ids, _, _ = detector.detectBoard(
         gray,
@@ -271,6 +277,7 @@ def refine_corners(
     refined = corners_px.copy()
     half_px = np.clip(rims_px, 2.0, 15.0).astype(int)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 100, 1e-3)
+    # `cornerSubPix` takes one window for all its corners: one call for each size.
     for half in np.unique(half_px):
         chosen = half_px == half
         start = corners_px[chosen].astype(np.float32).reshape(-1, 1, 2)

@@ -60,6 +60,7 @@ class Detections:
         try:
             text = (self.folder / f"{self.key(picture)}.json").read_bytes()
             return _parsed(json.loads(text))
+        # RecursionError: JSON nested too deep; OverflowError: an infinite size.
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 

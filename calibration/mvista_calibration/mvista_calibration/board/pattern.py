@@ -108,10 +108,12 @@ def dark_rectangles_mm(board: Board) -> Float64:
 
     Runs of dark marker modules in a row are one rectangle.
     """
+    # Nominal: the printer adds its own scale, which the bar on the sheet lets one measure.
     nominal = replace(board, measured_scale=1.0)
     made, dictionary = cv_board(nominal), cv_dictionary(nominal)
     outlines = np.asarray(made.getObjPoints(), dtype=np.float64).reshape(-1, 4, 3) * 1000.0
     side = board.square_m * 1000.0
+    # Which squares are white depends on the legacy pattern: OpenCV's own markers tell.
     light = {(int(x // side), int(y // side)) for x, y, _ in outlines.mean(axis=1)}
     squares = [
         (x * side, y * side, (x + 1) * side, (y + 1) * side)
@@ -159,6 +161,7 @@ def board_pdf(board: Board, path: Path | str) -> Path:
     Raises:
         CalibrationError: the file cannot be written, or the dictionary is too small.
     """
+    # Not at the top: detection imports this module, and draws nothing.
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
@@ -202,6 +205,7 @@ def _draw_foot(axes: Any, board: Board, width_mm: float, top_mm: float) -> None:
     length = next(bar for bar in (*SCALE_BAR_MM, 0.0) if bar <= width_mm - 2 * MARGIN_MM)
     left, y = (width_mm - length) / 2.0, top_mm + 8.0
     ends = (left, left + length)
+    # Butt ends: matplotlib's default projects, and would lengthen what is to be measured.
     axes.plot(ends, (y, y), color="black", linewidth=0.5, solid_capstyle="butt")
     for end in ends:
         axes.plot((end, end), (y - 2.5, y + 2.5), color="black", linewidth=0.35)

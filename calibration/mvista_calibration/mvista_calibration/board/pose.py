@@ -21,6 +21,7 @@ def view_pose(view: BoardView, camera: SessionCamera, board: Board) -> tuple[Flo
         points, pixels, matrix, lens, flags=cv2.SOLVEPNP_IPPE
     )
     best: tuple[Float64, float] | None = None
+    # A plane has two poses that look alike, and IPPE gives both: each is refined, then judged.
     for k in range(count):
         turn, shift = cv2.solvePnPRefineLM(points, pixels, matrix, lens, turns[k], shifts[k])
         pose = pose_from(cv2.Rodrigues(turn)[0], shift.reshape(3))

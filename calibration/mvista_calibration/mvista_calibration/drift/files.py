@@ -46,6 +46,7 @@ def load_backgrounds(path: Path | str, rig_hash: str) -> tuple[Background, ...]:
         CalibrationError: no such file, not one of ours, or saved for another rig file.
     """
     try:
+        # No pickles: a file from elsewhere must not run code here.
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         saved_hash = str(arrays.pop("rig_hash"))

@@ -236,6 +236,7 @@ def _of_depth(bias: Sequence[DepthBias], refined: RefineResult | None) -> list[G
 
 
 def _at_a_metre(bias: DepthBias) -> float:
+    # measured = scale x true + offset: the error at one metre.
     return bias.offset_m + (bias.scale - 1.0)
 
 

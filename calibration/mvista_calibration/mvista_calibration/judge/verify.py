@@ -63,8 +63,10 @@ def verify_rig(session: Session, rig: RigCalibration) -> Verification:
     known = rig.camera(session.reference).base_from_camera
     corners = transform_points(invert(known), session.workspace.corners_m)
     motions = []
+    # The reference cannot be seen to move: where it did, all the others seem to have.
     for k, name in enumerate(session.names[1:]):
         before = invert(known) @ rig.camera(name).base_from_camera
+        # On the left, in the reference's frame, where the covariance's twists act as well.
         step = coarse.rig.pose(name) @ invert(before)
         rows = slice(6 * k, 6 * k + 6)
         covariance = np.asarray(coarse.rig.covariance)[rows, rows]

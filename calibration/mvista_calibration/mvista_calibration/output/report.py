@@ -20,6 +20,7 @@ from mvista_core.files import make_folder, replace_file
 from mvista_core.geometry import invert, transform_points
 from mvista_core.records import Float64
 
+# Before pyplot is imported, since a robot's computer or a container has no display.
 matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes

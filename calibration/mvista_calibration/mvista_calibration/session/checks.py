@@ -253,6 +253,7 @@ def check_depth_against_board(
                 f"board's distance ({DEPTH_RATIO[0]} to {DEPTH_RATIO[1]} allowed): "
                 f"{_likely_cause(ratio)}"
             )
+    # One shot's board may be too near or too far for depth; all of them are no accident.
     if looked and not checked:
         raise CalibrationError(
             f"{camera.name}: depth is missing on the board in all {looked} shots from shot "
@@ -291,4 +292,5 @@ def _depth_ratio(
     valid = measured > 0
     if valid.sum() < LEAST_DEPTH_SAMPLES:
         return None
+    # Depth is z along the optical axis, and not the length of the ray.
     return float(np.median(measured[valid] / in_camera[inside][valid, 2]))

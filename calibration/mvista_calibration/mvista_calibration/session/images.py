@@ -50,6 +50,7 @@ def decode_gray(data: bytes, file: Path, where: str) -> UInt8:
     Raises:
         CalibrationError: not a picture, or only a part of one.
     """
+    # Intrinsics are of the sensor's rows and columns: no EXIF tag may turn the picture.
     image = _decoded(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise CalibrationError(

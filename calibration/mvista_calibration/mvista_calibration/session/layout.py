@@ -168,6 +168,7 @@ def parse_header(path: Path) -> SessionHeader:
     """Read session.yaml; a key missing or of the wrong kind is named."""
     document = read_yaml(path)
     stated = document["format"].value
+    # In Python True equals 1: without the second look `format: true` would pass.
     if stated != FORMAT or isinstance(stated, bool):
         raise document["format"].refuse(f"is another one: this version reads {FORMAT}")
     box, minutes = document.get("workspace"), document.get("warm_up_minutes")
@@ -257,4 +258,5 @@ def _parse_box(body: Document) -> WorkspaceBox:
 
 
 def _pose_document(pose: Float64 | None) -> list[list[float]] | None:
+    # Plain floats: `safe_dump` refuses NumPy's.
     return None if pose is None else [[float(x) for x in row] for row in pose]

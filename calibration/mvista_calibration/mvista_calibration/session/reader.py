@@ -157,9 +157,11 @@ def _look_at_all(opened: _Folder, progress: Progress | None) -> list[_Look]:
                     raise CancelledError(
                         f"reading {opened.path} was cancelled at {done} of {len(jobs)}"
                     )
+        # Ctrl-C too: the block's own end would first search every picture that still waits.
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    # Threads end in any order: what is answered must not depend on it.
     order = {camera.name: i for i, camera in enumerate(cameras)}
     return sorted(looks, key=lambda look: (look.shot, order[look.camera]))
 

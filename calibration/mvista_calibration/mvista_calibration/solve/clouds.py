@@ -92,6 +92,7 @@ def without_flying(points: Float64) -> Float64:
     """Valid points [N, 3] whose eight neighbours lie within `JUMP_M` in depth."""
     z = np.nan_to_num(points[..., 2], nan=0.0).astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
+    # NaN is 0 here: the rim of a hole is a jump too, and goes.
     step = cv2.dilate(z, kernel) - cv2.erode(z, kernel)
     return np.asarray(points[(z > 0) & (step < JUMP_M)])
 

@@ -20,6 +20,7 @@ def in_sequence(clouds: Sequence[SceneCloud], rig: RigEstimate) -> Float64:
     for k in range(1, len(clouds)):
         source = _cloud(clouds[k].points, clouds[k].normals)
         poses[k] = _rigid(_icp(source, merged, poses[k]))
+        # What is in place is not moved again: an error of the first is handed on to the rest.
         merged += _cloud(clouds[k].points, clouds[k].normals).transform(poses[k])
     return np.asarray(poses)
 

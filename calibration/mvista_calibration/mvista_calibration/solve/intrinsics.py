@@ -105,6 +105,7 @@ def calibrate_intrinsics(
         if fit.per_view_rms_px[worst] <= VIEW_RMS_PX:
             break
         why = f"{fit.per_view_rms_px[worst]:.2f} px RMS, at most {VIEW_RMS_PX}"
+        # One at a time: a bad view bends the lens by which all the others are judged.
         rejected.append((kept[worst].shot, why))
         kept = [view for i, view in enumerate(kept) if i != worst]
     share = float(fit.sigma_px[0] / fit.matrix[0, 0])
@@ -134,6 +135,7 @@ def held_out_rms_px(
     """RMS of corners in views that the lens was not fitted to, each part foretold by the others."""
     squares, corners = 0.0, 0
     for fold in range(min(FOLDS, len(views))):
+        # Every fifth view, not a run of them: views in a row look alike and would leave together.
         rest = [view for i, view in enumerate(views) if i % FOLDS != fold]
         lens = _intrinsics(_fit(rest, board, size, rational), size)
         for view in views[fold::FOLDS]:
@@ -183,6 +185,7 @@ def _usable(
     rejected: list[tuple[int, str]] = []
     seen: set[bytes] = set()
     for view in views:
+        # Pixel centres are at integers: the image reaches from -0.5 to its size less 0.5.
         low, high = view.corners_px.min(axis=0), view.corners_px.max(axis=0)
         if (low < -0.5).any() or (high > np.array(size) - 0.5).any():
             raise CalibrationError(
@@ -213,6 +216,7 @@ def _fit(views: Sequence[BoardView], board: Board, size: tuple[int, int], ration
         flags=cv2.CALIB_RATIONAL_MODEL if rational else 0,
     )
     k = np.asarray(matrix, dtype=np.float64)
+    # OpenCV pads the rational model: what follows the eighth coefficient is zero.
     coefficients = np.asarray(distortion, dtype=np.float64).reshape(-1)[: 8 if rational else 5]
     poses = [(np.asarray(r), np.asarray(t)) for r, t in zip(turns, shifts, strict=True)]
     sigma_px = _sigma_px(views, board, k, coefficients, poses)
@@ -240,6 +244,8 @@ def _sigma_px(
         projected, jacobian = cv2.projectPoints(points, turn, shift, matrix, distortion)
         pose, ours = jacobian[:, :6], jacobian[:, 6 : 6 + lens]
         basis, _ = np.linalg.qr(pose)
+        # What of the lens's columns no motion of the board explains: summed, their squares are the
+        # Schur complement of the normal matrix.
         free = ours - basis @ (basis.T @ ours)
         normal += free.T @ free
         squares += float(((view.corners_px - projected.reshape(-1, 2)) ** 2).sum())
