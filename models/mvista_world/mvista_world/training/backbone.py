@@ -84,9 +84,11 @@ def run(asked: TrainingRequest) -> None:
     words = load_text(job.start, asked.config, choose("fp32"))
     told = KnownWords(words, data.instructions_of(asked.video_folders()), compute.device)
     sources = _sources(job)
+    # Adapters begin at random: every process draws the same, and keeps its part of it.
     torch.manual_seed(tuning.seed)
     networks = Tuned(load_tuned(job.start, asked.config, tuning, compute, asked.adapter), told)
     split(networks, job.ranks, compute)
+    # After the split: each process averages the part that it holds.
     average = EMAModel(trained(networks), decay=tuning.average) if tuning.average else None
     tune(networks, average, sources, job)
     tensors = whole_weights(networks, average)
@@ -120,7 +122,9 @@ def _begin(asked: TrainingRequest) -> Job:
             "settings": settings,
         }
     )
+    # Only for its refusal of a batch that cannot be shared.
     tuning.micro_batches(ranks.world)
+    # Processes on one machine share its memory; a card is one process's own.
     free = compute.free_bytes() // (ranks.here if compute.on_processor else 1)
     budget = budget_of(asked.config, tuning, ranks.world, compute)
     check_card(budget, free, str(compute.device))
@@ -253,6 +257,7 @@ def step_losses(networks: Tuned, sources: Sources, job: Job, step: int) -> Itera
     # Drawn whole by all: a sample and its noise do not depend on who computes it.
     batch = draw_batch("many", sources, job.asked.config, curriculum, step)
     chance = Chance.drawn(batch.x0, curriculum.extras)
+    # No epochs pass before trajectories are hidden (`null_after_epochs` 0): any length will do.
     null_share = curriculum.null_share(step, 1)
     parts = tuning.micro_batches(ranks.world)
     for k in range(parts):

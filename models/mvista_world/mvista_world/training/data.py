@@ -73,6 +73,7 @@ class Shard:
 
 def shard_paths(folders: Sequence[Path]) -> list[Path]:
     """Every shard under the folders, in order; `ConfigError` where there is none."""
+    # Writers give a shard a leading dot until it is whole: what is half made is not found.
     paths = [path for folder in folders for path in sorted(Path(folder).glob("shard-?????.npz"))]
     if not paths:
         raise ConfigError(f"no shard-*.npz in {[str(f) for f in folders]}; {MAKERS}")
@@ -88,6 +89,7 @@ def load_shard(path: Path) -> Shard:
         for key in ("still_color", "still_depth_mm"):
             if key in data:
                 of_views[key] = data[key][:, :, None]
+    # Grounding scenes are stored as first frames: a clip of one frame goes the same way as others.
     if color.ndim == 5:
         color, depth = color[:, :, None], depth[:, :, None]
     if actions.ndim == 3:
@@ -164,6 +166,7 @@ class LatentSet:
 
     def split(self, held_out: int) -> tuple[LatentSet, LatentSet]:
         """(all but the last `held_out`, the last `held_out`)."""
+        # The last ones, none of them drawn: whatever the seed, two runs hold out the same.
         cut = len(self) - held_out
         return self._part(slice(0, cut)), self._part(slice(cut, None))
 
@@ -198,6 +201,7 @@ def load_latents(
         latents = _latents(shard, stored, codec, config, compute)
         background = _background(shard, stored, codec, config, compute)
         if background is None:
+            # What plain shards have in common is known once all were read: filled in below.
             plain.append(len(parts))
             background = np.empty_like(latents[..., 0, :, :])
         cameras = shard.cameras(rig, config.window)
@@ -356,6 +360,7 @@ def _background(
 def _common(latents: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
     """The mean [V, 2, C, h, w] over all episodes and frames of several shards: one shard may be of
     one demonstration alone."""
+    # In float32: over all frames float16 would not add up exactly.
     total = sum(part.sum(axis=(0, 4), dtype=np.float32) for part in latents)
     count = sum(len(part) * part.shape[4] for part in latents)
     return np.asarray(total / count, np.float16)
@@ -374,6 +379,7 @@ def held_out(count: int, most: int) -> int:
 
 def batch(count: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
     """The indices of one step, without repetition in an epoch: a function of (seed, step) alone."""
+    # What fills no last batch is left out; the next epoch is shuffled anew and may show it.
     per_epoch = max(count // size, 1)
     order = np.random.default_rng((seed, step // per_epoch)).permutation(count)
     k = step % per_epoch

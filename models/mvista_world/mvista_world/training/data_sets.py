@@ -44,6 +44,7 @@ class DataSet:
         Raises:
             ConfigError: it is.
         """
+        # No hash: an older manifest, or cameras drawn for every episode, which shards state.
         if self.rig_hash and self.rig_hash != rig.content_hash:
             raise ConfigError(
                 f"{self.folder} was recorded with rig '{self.rig}' ({self.rig_hash[:12]}), --rig "
@@ -106,6 +107,7 @@ def _read(folder: Path) -> DataSet:
         said: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+    # Episodes and checkpoints have a manifest.json as well: theirs name no templates.
     templates = said.get("templates") if isinstance(said, dict) else None
     if not isinstance(templates, list) or not all(isinstance(text, str) for text in templates):
         raise ConfigError(f"{path} is no data set's: it names no 'templates'; {MAKERS}")

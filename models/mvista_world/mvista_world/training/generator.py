@@ -114,6 +114,7 @@ def run(asked: TrainingRequest) -> None:
     Started from a checkpoint, they know their words already: the first two phases are short.
     """
     compute = choose(device=asked.device, threads=asked.threads)
+    # Before the networks are made: their first weights are the seed's too.
     torch.manual_seed(asked.seed)
     training = asked.applied_to(training_of(asked.recipe, asked.without))
     networks = new_networks(asked, compute)
@@ -195,6 +196,7 @@ def train_generator(
     def loss_at(step: int) -> StepLoss:
         drawn = draw_batch(kind_of(step, training), sources, config, training, step)
         batch = drawn.map(lambda x: x.to(accelerator.device))
+        # On the processor and then moved: the numbers do not depend on the device.
         chance = Chance.drawn(drawn.x0, training.extras).map(lambda x: x.to(accelerator.device))
         with accelerator.autocast():
             loss = prepared(batch, training, training.null_share(step, epoch_steps), chance)
@@ -248,6 +250,7 @@ def _grounding_loss(networks: Speaking, batch: Batch, training: GeneratorTrainin
     """The head's reading (Sec. 4.3) of one clean frame and the words, with the null style."""
     generator, size = networks.generator, len(batch.x0)
     told = Conditions(networks.text(batch.instructions), batch.cameras, generator.null(size))
+    # Given tokens have time zero (App. A), and here all are given.
     now = torch.zeros(size, device=batch.x0.device)
     hidden = generator(batch.x0, now, batch.clean, told).hidden
     error = (generator.head(hidden).float() - batch.z).pow(2).mean()

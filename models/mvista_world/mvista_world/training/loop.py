@@ -81,6 +81,7 @@ class Run:
         name: str, settings: LoopSettings, rate: Callable[[int], float], out: Path, sizes: Any
     ) -> Run:
         """A run whose state lies in `out`; `sizes` is the configuration (a dataclass) it trains."""
+        # Every field counts: of two runs that differ in any of them neither goes on from the other.
         said = repr((asdict(sizes), asdict(settings)))  # type: ignore[call-overload]
         key = hashlib.sha256(said.encode()).hexdigest()
         return Run(name, settings, rate, out / f"{name}.state", key)
@@ -98,6 +99,7 @@ class Schedule:
     def at(self, step: int) -> float:
         """Learning rate of one step; never quite zero, so that the last steps still count."""
         start = self.steps * (1.0 - self.decay)
+        # Without decay this is never below 1, and the rate stays what it is (App. A: constant).
         falling = (self.steps - step) / max(self.steps - start, 1.0)
         return self.learning_rate * min((step + 1) / self.warmup, 1.0, max(falling, 0.02))
 
@@ -207,11 +209,14 @@ def train(
     first = engine.restore(run, parts) if resume else 0
     seen: dict[str, list[float]] = {}
     for step in range(first, settings.steps):
+        # At every step: what a loss draws does not depend on where the run was interrupted.
         torch.manual_seed(settings.seed * SEED_STRIDE + step)
+        # From the step and not by torch's schedulers: nothing of it has to be kept in the state.
         for group in optimiser.param_groups:
             group["lr"] = run.rate(step)
         optimiser.zero_grad(set_to_none=True)
         found = loss_at(step)
+        # An iterator's parts are computed one at a time: one's graph is gone before the next.
         for loss in [found] if isinstance(found, StepLoss) else found:
             engine.backward(loss.total)
             for key, value in loss.shown.items():
@@ -256,6 +261,7 @@ def restore(run: Run, parts: Mapping[str, Stateful]) -> int:
     """
     if not run.state.is_file():
         return 0
+    # Tensors and numbers alone: a state that was brought from elsewhere must run no code.
     state = torch.load(run.state, weights_only=True)
     require_own(run, state.get("key"))
     for name, part in parts.items():

@@ -23,6 +23,7 @@ def draw_known(
     many = rng.random(size) < training.full_source
     # One frame at least is given: of a scene of which nothing is seen nothing can be imagined.
     given = rng.integers(1, frames + 1, size=size)
+    # Sorted twice, numbers become their ranks: exactly `given` frames of a sample are below it.
     rank = np.argsort(np.argsort(rng.random((size, frames)), axis=1), axis=1)
     known[many, 0] = torch.from_numpy(rank < given[:, None])[many]
     if training.completed and views > 2:
@@ -36,6 +37,7 @@ def _one_for_all(
     known = torch.zeros(views, frames, dtype=torch.bool)
     known[0, 0] = True
     if rng.random() < training.full_source:
+        # Not App. A's: the first frame stays given, and of the others a share that is drawn too.
         known[0] |= torch.from_numpy(rng.random(frames) < rng.random())
     if training.completed and views > 2 and rng.random() < training.completed:
         known[:-1] = True

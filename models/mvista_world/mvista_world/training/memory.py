@@ -58,6 +58,7 @@ def budget_of(config: ModelConfig, tuning: Tuning, processes: int, compute: Comp
     number = number_of(config, tuning, compute)
     own = {key: _share(p, processes) for key, p in generator.named_parameters()}
     moved = {key for key, p in generator.named_parameters() if p.requires_grad}
+    # 4 bytes: what is trained is float32 (`number_of`), whatever the forward computes in.
     gradients = sum(4 * own[key].numel() for key in moved)
     return Budget(
         weights=sum(number(key).itemsize * part.numel() for key, part in own.items()),
@@ -73,6 +74,7 @@ def budget_of(config: ModelConfig, tuning: Tuning, processes: int, compute: Comp
 
 def _share(parameter: torch.Tensor, processes: int) -> torch.Tensor:
     """The first process's part, as FSDP2 cuts it: along the first side."""
+    # `chunk` rounds up: no other process holds more than the first.
     return parameter if processes == 1 else parameter.chunk(processes)[0]
 
 
@@ -98,6 +100,8 @@ def _narrowed(generator: nn.Module, number: Callable[[str], torch.dtype], comput
 
 
 def _gathered(generator: nn.Module, number: Callable[[str], torch.dtype]) -> int:
+    # Blocks are alike, so the first stands for each. FSDP fetches the next one while one computes,
+    # and a gradient is whole until it is reduced.
     block = rest = block_gradients = rest_gradients = 0
     for key, parameter in generator.named_parameters():
         size = number(key).itemsize * parameter.numel()
@@ -113,14 +117,17 @@ def activation_bytes(config: ModelConfig, tuning: Tuning, compute: Compute) -> i
     """At most, of `micro_batch` samples of as many views as a step may have."""
     rows, columns = config.token_grid
     views = max(tuning.view_counts)
+    # Colour and depth lie side by side (Sec. 4): twice the columns.
     tokens = views * config.latent_frames * rows * 2 * columns
     t, modality, view = config.transformer, config.cross_modality, config.cross_view
     each = KEPT_D * config.inner_dim + KEPT_FFN * t.ffn_dim
     if modality is not None:
         each += KEPT_MODALITY * modality.width
     if view is not None:
+        # Eq. 8 samples K points on a token's line in every other view.
         each += KEPT_VIEW * view.width * view.samples * (views - 1)
     inside = 4 * tokens * each
+    # Checkpointing keeps what goes into each block, and the inside of the one computed again.
     before = t.num_layers * tokens * config.inner_dim * compute.dtype.itemsize
     kept = before + inside if tuning.checkpointing else t.num_layers * inside
     return tuning.micro_batch * kept

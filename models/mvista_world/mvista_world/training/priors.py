@@ -28,6 +28,7 @@ class PriorSettings:
     """`every`-th episode of each folder, at most `per_folder`; steps of Eq. 11 from the head."""
 
     per_folder: int = 80
+    # Prime to the refiner's ten (`VALIDATION_EVERY`): some of these episodes it holds out.
     every: int = 7
     steps: int = 10
     views: int = 3

@@ -41,6 +41,7 @@ class Ranks:
     @property
     def here(self) -> int:
         """How many of them share this machine."""
+        # `torchrun` says it; where it did not start them all are taken to be on this machine.
         return int(os.environ.get("LOCAL_WORLD_SIZE", self.world)) if self.world > 1 else 1
 
     def wait(self) -> None:
@@ -60,6 +61,7 @@ class Ranks:
             ConfigError: in every process, with what differs where.
         """
         found = self._from_all(dict(facts))
+        # All go through the same list, so that all refuse: none is left waiting for one that ended.
         for rank, other in enumerate(found):
             differing = [name for name, value in found[0].items() if other.get(name) != value]
             if differing:

@@ -47,12 +47,14 @@ def run(network: str, asked: TrainingRequest) -> None:
     named = {recipe.network: recipe for recipe in RECIPES}
     if network not in named:
         raise ConfigError(f"no network '{network}'; there are {sorted(named)}")
+    # Read off the class, a dataclass's field is its default: then nothing was asked for.
     chosen = asked.recipe != TrainingRequest.recipe
     if (chosen and network not in WITH_RECIPES) or (asked.without and network != "generator"):
         raise ConfigError(
             f"network '{network}' has one recipe; --recipe is of {' and '.join(WITH_RECIPES)}, "
             "--without of generator"
         )
+    # Told by the autoencoder: Wan's own is never trained here, `tiny`'s is.
     if asked.config.codec.kind == "wan":
         _run_wan(network, asked)
         return

@@ -36,6 +36,7 @@ def imagine_episode(
     views = min(config.max_views, episodes.base_from_camera.shape[1])
     latents = torch.from_numpy(episodes.latents[:1, :views]).float()
     truth = to_grid(latents).to(compute.device)
+    # The same noise for every picture of a run: what changes between them is the training.
     rng = torch.Generator().manual_seed(seed)
     noise = torch.randn(truth.shape, generator=rng).to(compute.device)
     lenses, poses = episodes.intrinsics[:1], episodes.base_from_camera[:1]
@@ -58,6 +59,7 @@ def picture(
 ) -> UInt8:
     """The colours of both decoded by the autoencoder of `start`, which is let go again: on the
     card, where training leaves it room, or on the processor."""
+    # What torch keeps for later steps counts as taken until it is given back.
     compute.give_back()
     if not compute.on_processor and compute.free_bytes() < ROOM:
         compute = choose("fp32")

@@ -54,6 +54,7 @@ class Together:
         whole, partial = folder / f"step-{done:09d}", folder / f"step-{done:09d}.partial"
         if self.leads:
             folder.mkdir(parents=True, exist_ok=True)
+            # A kill while a state was written leaves its folder; no other process writes one now.
             for left in folder.glob("*.partial"):
                 shutil.rmtree(left)
             partial.mkdir()
@@ -64,6 +65,7 @@ class Together:
         if self.leads:
             average = parts.get("average")
             steps = average.optimization_step if isinstance(average, EMAModel) else 0
+            # `_whole` knows a state by this file: written once every process's part is there.
             about = {"step": done, "key": run.key, AVERAGED: steps}
             (partial / ABOUT).write_text(json.dumps(about), encoding="utf-8")
             shutil.rmtree(whole, ignore_errors=True)
@@ -79,6 +81,7 @@ class Together:
             return 0
         try:
             about = json.loads((found[-1] / ABOUT).read_text(encoding="utf-8"))
+            # Before any tensor is read: what they are read into are the run's own weights.
             require_own(run, about.get("key"))
             tensors = _tensors(parts)
             with _quietly():
@@ -121,6 +124,7 @@ def _tensors(parts: Mapping[str, Stateful]) -> dict[str, Any]:
     moved = {key: p for key, p in model.named_parameters() if p.requires_grad}
     state: dict[str, Any] = {
         "model": {key: parameter.detach() for key, parameter in moved.items()},
+        # By parameters' names; an optimiser's own state_dict only counts them.
         "optimiser": get_optimizer_state_dict(model, optimiser),
     }
     average = parts.get("average")

@@ -98,6 +98,7 @@ def evaluate(vae: TrajectoryVae, actions: torch.Tensor, arm: ArmModel) -> dict[s
         for joints in (decoded, actions)
     ]
     result = {
+        # The arm's joints alone: a gripper's metres are no radians.
         "joint_error_mrad": float((decoded - actions)[..., :6].abs().mean() * 1000),
         "tip_error_mm": float(np.linalg.norm(tips[0] - tips[1], axis=1).mean() * 1000),
         "active_dims": float((mean.flatten(1).var(dim=0, correction=0) > 0.01).sum()),

@@ -131,5 +131,6 @@ def whole_weights(networks: Tuned, average: EMAModel | None) -> Iterator[tuple[s
     for key, parameter in networks.generator.named_parameters():
         own = parameter.detach()
         tensor = next(shadows) if average is not None and parameter.requires_grad else own
+        # All processes give their part: one that left a key out would keep the others waiting.
         whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         yield plain_key(key), whole.detach().cpu()

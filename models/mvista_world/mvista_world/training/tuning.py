@@ -58,12 +58,14 @@ class Tuning:
         least = {"steps": 0, "lora_rank": 0, "seed": 0, "picture_every": 0}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            # By the annotation, a string here: to `isinstance` a bool would be an int.
             if field.type == "int" and value < least.get(field.name, 1):
                 raise ConfigError(
                     f"{field.name} {value}: at least {least.get(field.name, 1)}; {HINT}"
                 )
         if self.optimiser not in OPTIMISERS:
             raise ConfigError(f"optimiser '{self.optimiser}' is none of {list(OPTIMISERS)}")
+        # Asked this way round, NaN is refused too.
         if not 0 <= self.average < 1 or not self.learning_rate > 0:
             raise ConfigError(
                 f"average {self.average} is from 0 to below 1, learning_rate "
@@ -127,6 +129,7 @@ def load_tuning(path: Path) -> Tuning:
 
 
 def _value(found: Document, usual: object) -> Any:
+    # First, since a bool is an int as well.
     if isinstance(usual, bool):
         return found.truth()
     if isinstance(usual, int):
