@@ -81,6 +81,7 @@ class ArmThread:
                 due_ns += ((now_ns - due_ns) // self.period_ns + 1) * self.period_ns
                 continue
             wait_s = min(ns_to_seconds(due_ns - now_ns), LONGEST_WAIT_S)
+            # A lost bus answers at once: without a pause this would spin until it is back.
             if not self._driver.receive(wait_s) and self._driver.bus_lost:
                 self._ended.wait(wait_s)
 
@@ -90,6 +91,7 @@ class ArmThread:
     def _run_whole(self) -> None:
         try:
             self.run()
+        # Kept for `check`: left to itself it would end this thread alone, and in silence.
         except BaseException as error:
             self._failure = error
 
@@ -98,6 +100,7 @@ def bring_to_rest(arm: ArmThread, driver: PiperDriver, clock: Clock, timeout_s: 
     """Let nobody move the arm any more, and wait at most so long until it has braked."""
     with arm.turn:
         driver.deactivate()
+    # The arm's thread carries the braking out, so the turn is given back while this one waits.
     until_ns = clock.monotonic_ns() + seconds_to_ns(timeout_s)
     while arm.alive and driver.braking and clock.monotonic_ns() < until_ns:
         clock.sleep_until(clock.monotonic_ns() + arm.period_ns)

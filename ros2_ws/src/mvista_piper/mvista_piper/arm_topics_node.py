@@ -50,6 +50,7 @@ class ArmTopics:
         self._log_refused(reason)
 
     def _log_refused(self, reason: MvistaError) -> None:
+        # Set-points come 200 times a second: one refusal a second is said, on no wall clock.
         self._node.get_logger().error(
             f"joint_command refused: {reason}",
             throttle_duration_sec=1.0,

@@ -48,6 +48,7 @@ def filters_without(skipped: frozenset[int]) -> list[CanFilter] | None:
     them: what nobody reads costs no process anything."""
     if not skipped:
         return None
+    # Let through, for the link counts them as somebody else's.
     every_29_bit_id = CanFilter(can_id=0, can_mask=0, extended=True)
     return [every_29_bit_id, *_blocks_without(skipped, 0, _ID_BITS)]
 
@@ -55,6 +56,7 @@ def filters_without(skipped: frozenset[int]) -> list[CanFilter] | None:
 def _blocks_without(skipped: frozenset[int], first: int, bits: int) -> list[CanFilter]:
     """The largest aligned blocks of the 2 ** `bits` ids from `first` on that hold none of these."""
     if not any(first <= can_id < first + (1 << bits) for can_id in skipped):
+        # A filter is an id and a mask: what it lets pass is an aligned block of a power of two.
         mask = ((1 << _ID_BITS) - 1) & ~((1 << bits) - 1)
         return [CanFilter(can_id=first, can_mask=mask, extended=False)]
     if not bits:
@@ -77,7 +79,9 @@ def open_bus(
     channel = resolve_channel(settings, sysfs)
     try:
         if settings.interface == "udp_multicast":
+            # python-can's own needs a network, gives own frames back and cannot refuse any.
             return LoopbackBus(channel, settings.udp_port, skipped=skipped)
+        # An own frame that came back would be a second writer's to the link.
         return can.Bus(
             interface=settings.interface,
             channel=channel,

@@ -111,6 +111,7 @@ def find_frozen(
     if measured is None:
         return None
     away = np.abs(held - measured)[:MOTORS]
+    # The cheap question first: this runs at every tick, and joints are hardly ever away.
     if away.max() <= beyond_rad:
         return None
     still_s = feedback.unchanged_s(now_ns)

@@ -109,12 +109,14 @@ def _check_role(role: Role) -> None:
 
 def _check_firmware(firmware: str, arm: ArmModel, accept_firmware: str) -> None:
     version = parse_firmware(firmware)
+    # Every patch of 1.8: MIT's encoding, which S-V1.8-8 changed, is not sent from here.
     known = version >= OLDEST_KNOWN and version[:2] <= NEWEST_KNOWN
     if not known and firmware != accept_firmware:
         raise IdentityError(
             f"unknown firmware '{firmware}'; this driver knows S-V1.5-2 to S-V1.8-x. Read its "
             "protocol notes, then set `accept_firmware` to this very string"
         )
+    # Joint 2 tells for both: the same firmware moved joint 3's zero as far the other way.
     offset_deg = NEW_DH_OFFSET_DEG if version >= FIRST_NEW_DH else OLD_DH_OFFSET_DEG
     described_deg = float(np.rad2deg(arm.dh[1].theta_offset_rad))
     if abs(described_deg - offset_deg) > _DH_TOLERANCE_DEG:

@@ -61,6 +61,8 @@ class LeaderNode(HouseNode):
             self._follower = self.create_publisher(JointStateMsg, topic, qos.SENSOR_OUT)
         self._statuses = self.create_publisher(LeaderStatus, "status", qos.STATUS)
         self._said: LeaderCondition | None = None
+        # A change is seen on the thread that reads the bus and told on the node's own, where what
+        # ended the other comes up.
         self._changed = self.create_guard_condition(self._publish_status)
         self._leader.listen(self._publish_pose, self._publish_follower)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
@@ -83,6 +85,7 @@ class LeaderNode(HouseNode):
         )
         if trouble is None:
             return Health(Level.OK, condition.name.lower(), values)
+        # Lost is a fault; a pose that is not known yet will be, once a hand moves the leader.
         level = Level.ERROR if isinstance(trouble, LeaderLostError) else Level.WARN
         return Health(level, f"[{trouble.code}] {trouble}", values)
 

@@ -57,6 +57,7 @@ JOINT_REACHES = tuple(
 def motor_reaches(motor: int) -> tuple[Reach, Reach]:
     """What motor (from 0) can say of its position (rad) and speed (rad/s)."""
     position, speed = JOINT_REACHES[motor], FASTEST_RAD_S
+    # Nothing bounds how fast a speed may change: only its range is judged.
     return (
         replace(position, name=f"motor {motor + 1}"),
         Reach(f"speed of motor {motor + 1}", -speed, speed, float("inf"), 0.0),
@@ -117,6 +118,7 @@ def intersect(arm: ArmModel, answers: Mapping[int, MotorLimits]) -> JointLimits:
     """
     lower, upper = arm.lower.copy(), arm.upper.copy()
     speed, acceleration = arm.max_velocity.copy(), arm.max_acceleration.copy()
+    # 0x472 knows six motors: the gripper is not asked, and its limits are the arm file's.
     for joint in range(MOTORS):
         answer = _sane(joint + 1, answers)
         lower[joint] = max(lower[joint], answer.lower_rad, np.deg2rad(PUBLISHED_LOWER_DEG[joint]))

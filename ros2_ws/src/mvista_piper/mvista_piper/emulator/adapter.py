@@ -62,6 +62,7 @@ class Adapter:
     def change(self, state: AdapterState) -> bool:
         """Take a new state; True when the controller has just gone off the bus."""
         went_off = state.bus_off and not self._state.bus_off
+        # A bad state is told again and again: only its beginning and its end empty the queue.
         if went_off or not state.bus_off:
             self._queued = 0
         self._state = state
@@ -93,6 +94,7 @@ class Adapter:
         if not self._state.sends_per_s:
             return False
         frame_ns = NS_PER_S // self._state.sends_per_s
+        # The queue, counted in time: when the last frame in it will have left.
         start_ns = max(self._sent_until_ns, now_ns)
         if start_ns - now_ns > frame_ns * TRANSMIT_QUEUE:
             return True

@@ -53,6 +53,7 @@ class Faults:
         if name not in known:
             raise ConfigError(f"no fault '{name}'; there are: {', '.join(known)}")
         highest = known[name].metadata["highest"]
+        # Annotations are text here (PEP 563): a field's kind is known by its name.
         kind = {"bool": bool, "int": int}.get(str(known[name].type), float)
         if not 0 <= value <= highest or (kind is not float and value != int(value)):
             raise ConfigError(f"{name} is {value}; allowed: 0 to {highest}, {kind.__name__}")
@@ -60,6 +61,7 @@ class Faults:
 
     def clear(self) -> None:
         """Switch everything off."""
+        # In place, since the arm and its controller hold this very record.
         calm = replace(Faults(), drop_seed=self.drop_seed)
         for entry in fields(self):
             setattr(self, entry.name, getattr(calm, entry.name))

@@ -42,6 +42,7 @@ class FeedbackFrames:
         positions, speeds = self._felt()
         frames = self._arm_frames(positions)
         frames += self._fast_frames(positions, speeds)
+        # Six motors in five periods: the first and the last share one.
         frames += [
             (protocol.MOTOR_SLOW[motor], self.health(motor).pack())
             for motor in range(MOTORS)
@@ -106,10 +107,12 @@ class FeedbackFrames:
         arm = self._controller
         closing = arm.gripper_target_m - arm.gripper.position if arm.gripper_enabled else 0.0
         torque = 0.0 if abs(closing) < 1e-5 else arm.gripper_torque_nm
+        # Bit 7 says stall in 0x261-0x266, and "zeroed" in the gripper's frame.
         bits = 1 << 7 | (MotorBit.ENABLED if arm.gripper_enabled else 0)
         return protocol.GripperState(arm.gripper.position, torque, bits)
 
     def _fast_frames(self, positions: list[float], speeds: list[float]) -> list[Frame]:
+        # int16 in 0.001 rad/s ends at 32.767: a faster fall could not be packed.
         clamp = _LARGEST_RAD_S
         return [
             (

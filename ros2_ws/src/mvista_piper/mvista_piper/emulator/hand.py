@@ -30,6 +30,7 @@ class HandMotion:
         last = len(self.times_s) - 1
         after = min(int(np.searchsorted(self.times_s, time_s, side="right")), last)
         before = max(after - 1, 0)
+        # A file of one moment has no span: the hand rests there.
         span_s = self.times_s[after] - self.times_s[before]
         share = min(max((time_s - self.times_s[before]) / span_s, 0.0), 1.0) if span_s else 0.0
         row = self.rows[before] + share * (self.rows[after] - self.rows[before])
@@ -55,6 +56,7 @@ def read_hand(path: Path | str) -> HandMotion:
         raise ConfigError(f"{path}: {error}; its first line must be '{HEADING}'") from None
     if table is None or table.shape[1:] != (MOTORS + 2,) or not len(table):
         raise ConfigError(f"{path}: its first line must be '{HEADING}', then one moment per line")
+    # Rising, since `at` looks a time up by bisection and divides by the span.
     if not np.isfinite(table).all() or (np.diff(table[:, 0]) <= 0).any():
         raise ConfigError(f"{path}: values must be finite and times rise from line to line")
     return HandMotion(table[:, 0], table[:, 1:])

@@ -26,6 +26,7 @@ from mvista_piper.emulator.garbling import EXTENDED
 DEFAULT_GROUP, DEFAULT_PORT = "239.74.163.2", 43113
 _LOOPBACK = "127.0.0.1"
 _RECEIVE_BUFFER_BYTES = 4 << 20
+# asm-generic/socket.h; Python's `socket` does not name it.
 _SO_TIMESTAMPNS = 35
 _STAMP = struct.Struct("@ll")
 _STAMP_ROOM = socket.CMSG_SPACE(_STAMP.size)
@@ -35,6 +36,7 @@ _ID = struct.Struct(">H")
 
 def _template() -> tuple[bytes, bytes, bytes]:
     """What surrounds the id and the data in a packed frame with an id of two bytes."""
+    # From 0x100 on, as all ids of an arm: such a number msgpack packs in two bytes.
     can_id, data = 0x0765, b"\x11\x22\x33\x44\x55\x66\x77\x88"
     message = can.Message(arbitration_id=can_id, data=data, is_extended_id=False, dlc=8)
     head, _, rest = pack_message(message).partition(_ID.pack(can_id))
@@ -89,6 +91,7 @@ class LoopbackBus(can.BusABC):
             self._in = _receiver(channel, port)
             self._out = _sender(channel, port)
         except OSError as error:
+            # Else python-can complains when this half-made bus is collected.
             self._is_shutdown = True
             raise can.CanInitializationError(
                 f"cannot join multicast group {channel}:{port} on loopback: {error}"
@@ -162,6 +165,7 @@ class LoopbackBus(can.BusABC):
                     return None
                 timeout = 0.0
                 continue
+            # Multicast comes back to its sender, whose own set-points would be a second writer's.
             if address == self._own_address:
                 continue
             if raw[_ID_AT:_MIDDLE_AT] in self._skipped and raw.startswith(_HEAD):
@@ -202,6 +206,7 @@ def _receiver(group: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        # To the group: a socket bound to all addresses hears the other groups of this port as well.
         sock.bind((group, port))
         request = socket.inet_aton(group) + socket.inet_aton(_LOOPBACK)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)

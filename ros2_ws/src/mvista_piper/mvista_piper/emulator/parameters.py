@@ -56,6 +56,7 @@ class Parameters:
         if in_range and 0.0 <= speed <= MAX_SPEED_RAD_S:
             controller.upper_rad[motor], controller.lower_rad[motor] = upper, lower
             axis.max_speed = speed
+        # The acknowledgement says that it was heard, not that it was taken.
         return [_ack(protocol.SET_LIMITS)]
 
     def configure_joint(self, data: bytes) -> list[Frame]:

@@ -92,6 +92,7 @@ class EmulatorServer:
 def _sender(bus: can.BusABC) -> Callable[[int, bytes], None]:
     if isinstance(bus, LoopbackBus):
         return bus.send_frame
+    # Filled anew for each frame: python-can's virtual bus copies what it is given.
     message = can.Message(is_extended_id=False, dlc=8, data=bytes(8))
 
     def send(can_id: int, data: bytes) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mvista_core.errors import ConfigError
 from mvista_piper.protocol import MOTORS
 
+# The older is from before S-V1.6-3, which moved the zeros of joints 2 and 3 by 2 degrees.
 FIRMWARE, OLD_FIRMWARE = "S-V1.8-8", "S-V1.5-8"
 LOWER_DEG = (-150.0, 0.0, -170.0, -100.0, -70.0, -120.0)
 UPPER_DEG = (150.0, 180.0, 0.0, 100.0, 70.0, 120.0)

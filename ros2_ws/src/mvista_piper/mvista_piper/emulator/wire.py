@@ -39,6 +39,7 @@ class EmulatedWire:
         """Let the arm run up to the present; the number of frames that it sent."""
         with self._lock:
             frames = self.arm.step(self.clock.monotonic_ns())
+            # Wall time, as the kernel stamps frames: `BusTime` takes it to the monotonic clock.
             state, stamp_s = AdapterState.of(self.arm.faults), self.clock.now_ns() / NS_PER_S
             for host in self._hosts:
                 if host.adapter.change(state):
@@ -56,6 +57,7 @@ class EmulatedWire:
             if not sender.adapter.admit(self.clock.monotonic_ns()):
                 return
             data = bytes(message.data)
+            # An id of 29 bits is not the arm's, whatever its lower eleven say.
             if not message.is_extended_id:
                 self.arm.receive(message.arbitration_id, data)
             can_id = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
