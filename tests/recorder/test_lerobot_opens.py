@@ -1,4 +1,4 @@
-"""The export in LeRobot itself, which needs a Python of its own:
+"""The export in LeRobot itself, which needs a Python of its own, with lerobot[dataset]==0.6.1:
 
 MVISTA_LEROBOT_PYTHON=/path/to/python3.12 make test ARGS="-k lerobot_opens"
 """
