@@ -84,9 +84,9 @@ SMALL: dict[str, Any] = {
 }
 
 
-def rig(body: dict[str, Any] | None = None, **settings: Any) -> Rig:
+def rig(body: dict[str, Any] | None = None, clock: HostClock | None = None, **settings: Any) -> Rig:
     """A small, quick camera: 320x180 colour from 160x144 depth unless asked otherwise."""
-    clock = HostClock()
+    clock = clock or HostClock()
     camera = SmallCamera("CL8F25300A1", clock, **(body or {}))
     chosen = CameraSettings(backend="emulated", **{**SMALL, **settings})
     opener = OrbbecOpener(EmulatedSdk([camera]), chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,8 @@ from mvista_cameras.records import Condition
 from mvista_core.capture import Capture
 from mvista_core.errors import ObservationError
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
-from tests.cameras.emulated import Rig, rig
+from mvista_ros.pairing import StampPairing
+from tests.cameras.emulated import HostClock, Rig, rig
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +127,27 @@ def test_the_hosts_clock_steps_by_a_second(step_s: float) -> None:
     assert len(taken) >= 44
     assert np.abs(camera.stamp_errors_s(taken)).max() < 0.001
     assert camera.values()["host clock steps"] == f"1 (last {step_s:+.3f} s)"
+
+
+class HeldUpClock(HostClock):
+    """Every seventh time the thread is not run for 60 ms, just before the wall clock is read."""
+
+    reads = 0
+
+    def now_ns(self) -> int:
+        self.reads += 1
+        if self.reads % 7 == 0:
+            self.advance(0.06)
+        return super().now_ns()
+
+
+def test_a_pause_between_the_hosts_two_clocks_is_in_no_stamp_and_no_step() -> None:
+    camera = rig(clock=HeldUpClock())
+    camera.run(2.0)
+    taken = camera.run(10.0)
+    assert len(taken) > 60
+    assert np.abs(camera.stamp_errors_s(taken)).max() < 0.001
+    assert camera.values()["host clock steps"] == "0 (last +0.000 s)"
 
 
 def test_a_usb_2_link_is_refused_until_it_is_plugged_in_well() -> None:
@@ -240,6 +263,39 @@ def test_colour_and_depth_12_ms_apart_are_told_as_that_and_can_be_allowed() -> N
     assert "12 V" not in message and camera.body.starts == 1
     allowed = rig({"depth_after_color_us": 12_000}, pairing_tolerance_s=0.015)
     assert len(allowed.run(5.0)) > 60
+
+
+def test_a_report_from_another_thread_walks_through_no_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The capture thread adds to them: walked through meanwhile, a dictionary raises."""
+    walked, looked = StampPairing.apart_ns, set()
+
+    def apart_ns(pairing: StampPairing[object]) -> int | None:
+        looked.add(threading.current_thread())
+        assert walked.fget is not None
+        found: int | None = walked.fget(pairing)
+        return found
+
+    monkeypatch.setattr(StampPairing, "apart_ns", property(apart_ns))
+    camera = rig({"depth_after_color_us": 12_000})
+    camera.run(10.0)
+    told: list[str] = []
+    other = threading.Thread(target=lambda: told.append(camera.source.report().message))
+    other.start()
+    other.join()
+    assert "12.0 ms apart at best" in told[0]
+    assert looked <= {threading.current_thread()}
+
+
+def test_a_tolerance_of_half_the_devices_own_period_is_refused() -> None:
+    camera = rig({"rates": (30,)}, pairing_tolerance_s=0.02)
+    assert not camera.run(2.0)
+    report = camera.source.report()
+    assert report.condition is Condition.FAILED and camera.body.starts == 0
+    assert report.message.startswith("[38] pairing_tolerance_s is 0.02 s; allowed: less than half")
+    assert "0.0167 s at 30 Hz (2 times rate_hz" in report.message
+    assert rig({"rates": (15,)}, pairing_tolerance_s=0.02).run(2.0)
 
 
 def test_a_lens_of_zeros_is_refused_with_what_to_do() -> None:

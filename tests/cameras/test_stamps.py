@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvista_cameras.stamps import LATE_IMAGES, Reading, StampMap
+from mvista_cameras.stamps import (
+    CLOCK_TRIES,
+    LATE_IMAGES,
+    TOGETHER_NS,
+    Reading,
+    StampMap,
+    read_clocks,
+)
+from tests.cameras.emulated import START_NS, HostClock
 
 PERIOD_S = 1 / 15
 WALL_AHEAD_NS = 1_700_000_000 * 10**9
@@ -52,6 +60,33 @@ class Host:
             true_ns = round(captured_s * 1e9) + self.wall_ahead_ns
             errors.append((stamp_ns - true_ns) / 1e6)
         return np.array(errors)
+
+
+class PausedClock(HostClock):
+    """The thread is not run for `pauses_s`, one after the other, before and after the wall clock is
+    read."""
+
+    def __init__(self, pauses_s: list[float]) -> None:
+        super().__init__()
+        self.pauses_s = list(pauses_s)
+
+    def now_ns(self) -> int:
+        self._pause()
+        found_ns = super().now_ns()
+        self._pause()
+        return found_ns
+
+    def _pause(self) -> None:
+        self.advance(self.pauses_s.pop(0) if self.pauses_s else 0.0)
+
+
+@given(st.lists(st.floats(0.0, 0.1), max_size=3 * CLOCK_TRIES))
+def test_two_clocks_are_told_as_of_one_moment(pauses_s: list[float]) -> None:
+    clock = PausedClock(pauses_s)
+    monotonic_ns, wall_ns = read_clocks(clock)
+    tries_ns = [sum(pauses_s[k : k + 2]) * 1e9 for k in range(0, 2 * CLOCK_TRIES, 2)]
+    most_ns = max(min(tries_ns), TOGETHER_NS) / 2 + 2
+    assert abs(wall_ns - monotonic_ns - (START_NS - 10**15)) <= most_ns
 
 
 @given(st.floats(-200, 200), st.floats(0.005, 0.06), st.integers(0, 100))

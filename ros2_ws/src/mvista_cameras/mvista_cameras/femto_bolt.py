@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvista_cameras.apart import apart_words, check_tolerance
 from mvista_cameras.connection import Connection, Phase, Step
 from mvista_cameras.damage import DamagedImages
 from mvista_cameras.link import check_link
@@ -19,7 +20,7 @@ from mvista_cameras.records import (
     SyncConfig,
 )
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.stamps import NS_PER_US, Reading, StampMap
+from mvista_cameras.stamps import NS_PER_US, Reading, StampMap, read_clocks
 from mvista_cameras.sync import check_read_back
 from mvista_core.capture import Capture
 from mvista_core.errors import CameraError
@@ -92,6 +93,8 @@ class FemtoBolt:
         self._connection = Connection(settings.times, clock.monotonic_ns(), STREAMS)
         self._stamps = StampMap(settings.latency_s)
         self._pairing = self._new_pairing()
+        # Kept by the thread that pairs: `report` may not walk through what that thread adds to.
+        self._apart_ns: int | None = None
         self._checked: _Checked | None = None
         self._open: _Open | None = None
         self._wanted = True
@@ -212,6 +215,7 @@ class FemtoBolt:
         choice = choose_profiles(
             device.color_profiles(), device.depth_profiles(), settings.color, settings.depth
         )
+        check_tolerance(settings.pairing_tolerance_s, choice)
         return _Checked(device, identity, choice)
 
     def _started(self, checked: _Checked) -> _Open:
@@ -258,6 +262,8 @@ class FemtoBolt:
                 self._spoilt.add(found, now_ns)
             else:
                 self._add(found)
+        if images:
+            self._apart_ns = self._pairing.apart_ns
         return bool(images)
 
     def _judged(self, image: RawImage | Damaged, open_: _Open) -> RawImage | Damaged:
@@ -294,20 +300,10 @@ class FemtoBolt:
                 f"{self._spoilt.since_pair} were damaged, the newest {self._spoilt.newest}: check "
                 "cable, hub and 12 V supply; if it stays, start this camera's node anew"
             )
-        apart_ns = self._pairing.apart_ns
-        if apart_ns is None:
-            return words + (
-                "colour and depth are stamped so far apart that none meets another: switch the "
-                "camera's 12 V supply off and on"
-            )
-        if apart_ns <= self._pairing.tolerance_ns:
+        apart_ns, tolerance_s = self._apart_ns, self._settings.pairing_tolerance_s
+        if apart_ns is not None and apart_ns <= seconds_to_ns(tolerance_s):
             return ""
-        period_ms, allowed_ms = 1e3 / self._rate_hz(), self._settings.pairing_tolerance_s * 1e3
-        return words + (
-            f"colour and depth are {apart_ns / 1e6:.1f} ms apart at best, pairing_tolerance_s "
-            f"allows {allowed_ms:g} ms (a period is {period_ms:.1f} ms): set sync_role and index "
-            "as the rig is wired, or allow what this camera leaves between them"
-        )
+        return words + apart_words(apart_ns, tolerance_s, self._rate_hz())
 
     def _rate_hz(self) -> int:
         open_ = self._open
@@ -340,9 +336,7 @@ class FemtoBolt:
         if image.stream is Stream.DEPTH:
             self._pairing.add_depth(device_ns, _Stamped(image))
             return
-        reading = Reading(
-            image.device_us, self._clock.monotonic_ns(), self._clock.now_ns(), image.global_us
-        )
+        reading = Reading(image.device_us, *read_clocks(self._clock), image.global_us)
         self._counts.colors += 1
         stamps, number = self._stamps, self._counts.heard
         stamp_ns: int | None = stamps.stamp(reading)

@@ -8,6 +8,7 @@ from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene, moving_pictures
 from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.settings import CameraSettings
+from mvista_cameras.stamps import read_clocks
 from mvista_core.capture import Capture
 from mvista_core.ports import Clock
 from mvista_core.records import MM_PER_M
@@ -39,7 +40,8 @@ class SyntheticCamera:
         self._period_ns = NS_PER_S // settings.rate_hz
         self._phase_ns = self._period_ns * (settings.index % 4) // 4
         opened_ns = clock.monotonic_ns() + seconds_to_ns(settings.start_delay_s)
-        self._wall_offset_ns = clock.now_ns() - clock.monotonic_ns()
+        monotonic_ns, wall_ns = read_clocks(clock)
+        self._wall_offset_ns = wall_ns - monotonic_ns
         self._next = self._after(opened_ns)
         self.shots = self.skipped = 0
         self._sequence = -1
@@ -86,7 +88,8 @@ class SyntheticCamera:
     def _capture(self, index: int) -> Capture:
         jpeg, pixels = self._pictures[index % PICTURES]
         # On the wall clock as it is now: it may have been set since the camera was opened.
-        stamp_ns = self._due_ns(index) + self._clock.now_ns() - self._clock.monotonic_ns()
+        monotonic_ns, wall_ns = read_clocks(self._clock)
+        stamp_ns = self._due_ns(index) + wall_ns - monotonic_ns
         return Capture(
             self.camera,
             self._sequence,

@@ -17,6 +17,7 @@ from mvista_cameras.emulator.scene import (
 )
 from mvista_cameras.emulator.truth import with_truth
 from mvista_cameras.records import Stream, StreamProfile, SyncConfig
+from mvista_cameras.stamps import read_clocks
 from mvista_core.ports import Clock
 from mvista_core.records import Intrinsics, UInt8, UInt16
 from mvista_core.timing import NS_PER_S
@@ -78,13 +79,17 @@ class EmulatedCamera:
 
     def __post_init__(self) -> None:
         self._power_on_ns = self.clock.monotonic_ns() - 3600 * NS_PER_S
-        self._wall_offset_ns = self.clock.now_ns() - self.clock.monotonic_ns()
+        self._wall_offset_ns = self._wall_ahead_ns()
         self._refit_ns = self.clock.monotonic_ns()
         self._scene = Scene(tint=1 + sum(self.serial.encode()) % 16)
         self._pictures: dict[Intrinsics, list[UInt8]] = {}
         self._jpegs: dict[Intrinsics, list[bytes]] = {}
         self._depths: dict[Intrinsics, list[UInt16]] = {}
         self.starts = 0
+
+    def _wall_ahead_ns(self) -> int:
+        monotonic_ns, wall_ns = read_clocks(self.clock)
+        return wall_ns - monotonic_ns
 
     def take_sync(self, config: SyncConfig) -> None:
         """The setting arrives; whether it takes is another matter."""
@@ -123,7 +128,7 @@ class EmulatedCamera:
             return 0
         now_ns = self.clock.monotonic_ns()
         if now_ns - self._refit_ns > GLOBAL_REFIT_NS:
-            self._wall_offset_ns, self._refit_ns = self.clock.now_ns() - now_ns, now_ns
+            self._wall_offset_ns, self._refit_ns = self._wall_ahead_ns(), now_ns
         return (captured_ns + self._wall_offset_ns) // 1000
 
     def captured_ns(self, index: int, rate_hz: int, stream: Stream) -> int:
@@ -159,7 +164,7 @@ class EmulatedCamera:
             pictures = (self.picture(intrinsics, each) for each in range(PICTURES))
             self._jpegs[intrinsics] = [encode_jpeg(each, JPEG_QUALITY) for each in pictures]
         # By the wall clock as it stands now, steps included: that is what a stamp has to say.
-        wall_ns = captured_ns + self.clock.now_ns() - self.clock.monotonic_ns()
+        wall_ns = captured_ns + self._wall_ahead_ns()
         whole = with_truth(self._jpegs[intrinsics][index % PICTURES], wall_ns)
         if self.hollow:
             return _without_picture(intrinsics)
