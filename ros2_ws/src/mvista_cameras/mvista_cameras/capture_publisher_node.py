@@ -93,11 +93,12 @@ class CapturePublisher:
                 self._small_depth.publish(image_to_bytes(depth_mm, "16UC1", stamp_ns, frame_id))
 
     def _due(self) -> bool:
-        now_ns = self._clock.monotonic_ns()
-        if not self._preview_ns or now_ns - self._previewed_ns < self._preview_ns:
+        # Read once: the executor's thread may set it to 0 meanwhile (`preview_rate`).
+        now_ns, period_ns = self._clock.monotonic_ns(), self._preview_ns
+        if not period_ns or now_ns - self._previewed_ns < period_ns:
             return False
         # Carried on in whole periods, so that the rate is kept on average.
-        late_ns = (now_ns - self._previewed_ns) % self._preview_ns
+        late_ns = (now_ns - self._previewed_ns) % period_ns
         self._previewed_ns = now_ns - late_ns
         return True
 

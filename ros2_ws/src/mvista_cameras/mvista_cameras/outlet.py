@@ -28,9 +28,13 @@ class Outlet:
     def give(self, source: CaptureSource, capture: Capture) -> None:
         """Hand a capture on; one that cannot be decoded for who reads it is the source's news."""
         now_ns, tap = self._clock.now_ns(), self.tap
-        if tap is not None and capture.jpeg:
+        if tap is not None:
             # First: who reads the tap need not wait until pixels are made.
-            tap.offer(capture)
+            if capture.jpeg:
+                tap.offer(capture)
+            else:
+                # A tap that is there and gives nothing keeps its readers from the topics.
+                self.close()
         try:
             self._publish(capture)
         except ObservationError as error:
@@ -47,12 +51,12 @@ class Outlet:
 
     def values(self) -> tuple[tuple[str, str], ...]:
         """Of the tap: where, who reads, what slow readers lost."""
-        if self.tap is None:
+        if (tap := self.tap) is None:
             return ()
         return (
-            ("tap", str(self.tap.path)),
-            ("tap readers", str(self.tap.readers)),
-            ("captures lost by slow tap readers", str(self.tap.lost)),
+            ("tap", str(tap.path)),
+            ("tap readers", str(tap.readers)),
+            ("captures lost by slow tap readers", str(tap.lost)),
         )
 
     def write_log(self, path: Path) -> None:
