@@ -16,13 +16,22 @@ from mcap.stream_reader import StreamReader
 from PIL import Image
 from rosbags.highlevel import AnyReader
 
-from mvista_core.errors import EpisodeError, RecordingError
+from mvista_core.errors import DiskSpaceError, EpisodeError, RecordingError
 from mvista_core.records import Intrinsics
 from mvista_recorder import schemas
-from mvista_recorder.episode_file import CHUNK_BYTES
+from mvista_recorder.episode_file import CHUNK_BYTES, EpisodeFile
 from mvista_recorder.episode_reader import EpisodeReader
-from mvista_recorder.layout import EPISODE, MANIFEST, SHEET, CameraChannels, episode_folders
+from mvista_recorder.layout import (
+    EPISODE,
+    JOINT_STATE,
+    MANIFEST,
+    SHEET,
+    CameraChannels,
+    Topic,
+    episode_folders,
+)
 from mvista_recorder.manifest import load_manifest
+from mvista_recorder.owned_file import OwnedFile
 from mvista_recorder.repair import faults
 from mvista_ros.convert.depth_png import depth_from_transport, depth_to_png, depth_to_transport
 from tests.recorder.made import JOINTS, finished, started
@@ -74,6 +83,28 @@ def test_chunks_are_small_young_and_checked(recorded: tuple) -> None:
         assert chunk.compression == "" and chunk.uncompressed_crc != 0
         assert len(chunk.data) < CHUNK_BYTES + 4096
         assert chunk.message_end_time - chunk.message_start_time <= 0.25e9
+
+
+def test_a_disk_that_fails_while_a_topic_is_made_known_ends_all_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, full = EpisodeFile(tmp_path / EPISODE, 0, reserve_bytes=0), DiskSpaceError("full")
+    file.open(JOINTS)
+    file.add(JOINTS.name, 1, 1, bytes(CHUNK_BYTES - 20_000), 0, now_ns=0)
+
+    def fail(file: OwnedFile, data: bytes) -> int:
+        raise full
+
+    monkeypatch.setattr(OwnedFile, "write", fail)
+    with pytest.raises(DiskSpaceError):
+        # Until the chunk in hand is too large, and is written.
+        for k in range(500):
+            file.open(Topic(f"/other{k}", JOINT_STATE))
+    assert file.failed is full
+    monkeypatch.undo()
+    for again in (lambda: file.add(JOINTS.name, 2, 2, b"", 0, now_ns=0), file.finish):
+        with pytest.raises(DiskSpaceError):
+            again()
 
 
 def test_the_manifest_says_what_is_there(recorded: tuple) -> None:

@@ -223,6 +223,20 @@ def test_what_has_no_room_in_memory_is_dropped_and_counted(tmp_path: Path) -> No
     assert (stream.count, stream.dropped) == (3, 7)
 
 
+def test_a_picture_counts_towards_the_room_in_memory(tmp_path: Path) -> None:
+    settings = replace(settings_of(tmp_path), queue_mib=1, cameras=("cam0",))
+    made = Recorder(settings, [StreamPlan(JOINTS, camera="cam0")], SystemClock())
+    made.start(TOUCH)
+    with made._disk:  # the disk is stuck
+        for k in range(5):
+            # As a camera's: the JPEG lies in memory by itself and within the message.
+            made.hear(JOINTS, k, bytes(300_000), picture=bytes(300_000))
+    made.end()
+    stream = load_manifest(there(made)[0]).streams[JOINTS.name]
+    made.close()
+    assert (stream.count, stream.dropped) == (1, 4)
+
+
 def test_streams_that_come_faster_than_they_are_written_keep_the_operator_from_nothing(
     tmp_path: Path,
 ) -> None:
@@ -268,6 +282,48 @@ def test_an_image_of_another_size_ends_the_episode(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="32x48, the rig has 64x48"):
         made.start(TOUCH)
     made.close()
+
+
+def test_an_image_of_another_size_that_the_rig_knows_ends_the_episode_too(tmp_path: Path) -> None:
+    plan = StreamPlan(JOINTS, camera="cam0", sizes_px=((64, 48), (32, 24)))
+    made = Recorder(settings_of(tmp_path), [plan], SystemClock())
+    made.start(TOUCH)
+    # One image only, between two looks of the writing thread.
+    for k, size_px in enumerate(((64, 48), (32, 24), (64, 48))):
+        made.hear(JOINTS, k, joint_bytes(1, np.zeros(7)), size_px=size_px)
+    wait_until(lambda: bool(made.state().kept))
+    because = load_manifest(there(made)[0]).ended_because
+    assert "[92]" in because and "64x48" in because and "32x24" in because
+    made.hear(JOINTS, 3, joint_bytes(1, np.zeros(7)), size_px=(32, 24))
+    made.start(TOUCH)
+    made.hear(JOINTS, 4, joint_bytes(1, np.zeros(7)), size_px=(32, 24))
+    assert made.state().troubles == (), "an episode in the other size is as good"
+    made.close()
+
+
+def test_a_reason_to_end_is_of_the_episode_that_had_it(tmp_path: Path) -> None:
+    """The operator's redo comes between the reason and the end."""
+    plan = StreamPlan(JOINTS, camera="cam0", sizes_px=((64, 48),))
+    made = Recorder(settings_of(tmp_path), [plan], SystemClock())
+    reached, over, end_by_itself = threading.Event(), threading.Event(), made._end_by_itself
+
+    def told(*said: object) -> None:
+        reached.set()
+        end_by_itself(*said)  # type: ignore[arg-type]
+        over.set()
+
+    made._end_by_itself = told  # type: ignore[method-assign]
+    first = made.start(TOUCH)
+    with made._turn:
+        made.hear(JOINTS, 1, joint_bytes(1, np.zeros(7)), size_px=(32, 48))
+        assert reached.wait(10.0)
+        made.hear(JOINTS, 2, joint_bytes(1, np.zeros(7)), size_px=(64, 48))
+        second = made.redo()
+    assert over.wait(10.0)
+    assert made.state().episode == second != first
+    made.close()
+    (folder,) = there(made)
+    assert "[92]" not in load_manifest(folder).ended_because
 
 
 def test_how_a_stream_does() -> None:

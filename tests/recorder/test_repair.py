@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mcap.data_stream import RecordBuilder
 from mcap.reader import make_reader
+from mcap.records import Chunk
+from mcap.writer import CompressionType, Writer
 from rosbags.highlevel import AnyReader
 
 from mvista_core.errors import EpisodeError, MvistaError
@@ -16,7 +19,7 @@ from mvista_recorder.layout import EPISODE, MANIFEST, METADATA, RIG, SHEET
 from mvista_recorder.manifest import load_manifest
 from mvista_recorder.repair import faults, repair
 from mvista_recorder.scan import MAGIC, Scan
-from tests.recorder.made import finished, started
+from tests.recorder.made import JOINTS, finished, started
 
 PERIODS = 16
 
@@ -155,6 +158,38 @@ def test_a_lost_file_beside_it_is_told_and_mended(
     assert any(lost in line for line in faults(folder))
     mended = repair(folder, tmp_path / "out")
     assert opened_everywhere(mended) == len(whole[2])
+
+
+def test_a_chunk_without_messages_is_no_beginning(
+    whole: tuple[Path, bytes, list], tmp_path: Path
+) -> None:
+    folder = altered(whole, tmp_path, whole[1])
+    builder = RecordBuilder()
+    Chunk("", b"", 0, 0, 0, 0).write(builder)
+    # Behind magic and header: kind, length, body.
+    at = len(MAGIC) + 9 + int.from_bytes(whole[1][len(MAGIC) + 1 : len(MAGIC) + 9], "little")
+    (folder / EPISODE).write_bytes(whole[1][:at] + builder.end() + whole[1][at:])
+    (folder / MANIFEST).unlink()
+    assert opened_everywhere(repair(folder, tmp_path / "out")) == len(whole[2])
+
+
+@pytest.mark.parametrize("late", ["log_time", "publish_time"])
+def test_a_stamp_that_no_reader_holds_is_one_line(
+    whole: tuple[Path, bytes, list], tmp_path: Path, late: str
+) -> None:
+    folder = altered(whole, tmp_path, b"")
+    with (folder / EPISODE).open("wb") as file:
+        writer = Writer(file, compression=CompressionType.NONE)
+        writer.start("ros2")
+        schema = writer.register_schema(JOINTS.type, "ros2msg", b"")
+        channel = writer.register_channel(JOINTS.name, "cdr", schema)
+        stamps = {"log_time": 7, "publish_time": 7, late: 1 << 63}
+        writer.add_message(channel, stamps["log_time"], b"", stamps["publish_time"])
+        writer.finish()
+    (line,) = [line for line in faults(folder) if EPISODE in line]
+    assert "a message of 9223372036854775808 ns" in line
+    with pytest.raises(EpisodeError, match="nothing before it can be kept"):
+        repair(folder, tmp_path / "out")
 
 
 def test_manifests_of_any_kind_are_one_line(

@@ -69,15 +69,20 @@ class EpisodeFile:
         """Make a topic known; before its first message.
 
         Raises:
-            ConfigError: nobody defines its type.
+            ConfigError: nobody defines its type. RecordingError, DiskSpaceError: a write failed.
         """
-        if topic.name in self._channels:
-            return
+        if topic.name not in self._channels:
+            # Outside the guard: a type that nobody defines refuses a topic, and is no failed write.
+            known, about = topic.type in self._schemas, channel_metadata(topic)
+            text = b"" if known else schemas.definition(topic.type)
+            self._guarded(lambda: self._register(topic, text, about))
+
+    def _register(self, topic: Topic, text: bytes, about: dict[str, str]) -> None:
+        """Writes, where it makes the chunk in hand too large."""
         if topic.type not in self._schemas:
-            text = schemas.definition(topic.type)
             self._schemas[topic.type] = self._mcap.register_schema(topic.type, "ros2msg", text)
         self._channels[topic.name] = self._mcap.register_channel(
-            topic.name, "cdr", self._schemas[topic.type], channel_metadata(topic)
+            topic.name, "cdr", self._schemas[topic.type], about
         )
 
     def add(
@@ -95,11 +100,10 @@ class EpisodeFile:
         if self._pending_since_ns is None:
             self._pending_since_ns = now_ns
         self._pending_bytes += len(data)
+        # MCAP counts in 32 bits.
+        number = sequence & 0xFFFFFFFF
         self._guarded(
-            lambda: self._mcap.add_message(
-                # MCAP counts in 32 bits.
-                self._channels[topic], log_ns, data, publish_ns, sequence & 0xFFFFFFFF
-            )
+            lambda: self._mcap.add_message(self._channels[topic], log_ns, data, publish_ns, number)
         )
 
     def tick(self, now_ns: int) -> None:

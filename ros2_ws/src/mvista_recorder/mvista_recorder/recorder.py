@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from mvista_core.arm import load_arm
@@ -27,6 +26,7 @@ from mvista_core.ports import Clock
 from mvista_core.rig import load_rig
 from mvista_core.timing import ns_to_seconds, seconds_to_ns
 from mvista_recorder.episode_writer import EpisodeHead, EpisodeWriter
+from mvista_recorder.heard import HeardMessage, HeardQueue
 from mvista_recorder.layout import Topic, episode_folders, is_finished
 from mvista_recorder.manifest import LABELS, UNLABELLED, load_manifest
 from mvista_recorder.recorder_records import (
@@ -36,6 +36,7 @@ from mvista_recorder.recorder_records import (
     count_labels,
     free_bytes,
 )
+from mvista_recorder.scan import LATEST_NS
 from mvista_recorder.streams import StreamPlan, StreamTrouble, StreamWatch
 from mvista_recorder.teleop_watch import TELEOP_STATE, TeleopWatch
 
@@ -44,20 +45,7 @@ POLL_S = 0.05
 LOOK_EVERY_S = 0.25
 """How often it looks at streams and disk."""
 JOIN_S = 10.0
-LATEST_NS = 1 << 63
 MOST_EVENTS = 1000
-
-
-@dataclass(frozen=True)
-class _Item:
-    topic: Topic
-    log_ns: int
-    capture_ns: int
-    data: bytes
-    sequence: int
-    camera: str
-    picture: bytes
-    residual_ns: int | None
 
 
 class Recorder:
@@ -73,9 +61,7 @@ class Recorder:
         """Of the operator's words."""
         self._disk = threading.RLock()
         """Of the episode's file. Taken after `_turn` where both are."""
-        self._queue: deque[_Item] = deque()
-        self._queued_bytes = 0
-        self._queue_lock = threading.Lock()
+        self._queue = HeardQueue(settings.queue_mib << 20)
         self._writer: EpisodeWriter | None = None
         self._began_ns = 0
         self._instruction, self._practice = "", False
@@ -121,13 +107,10 @@ class Recorder:
         if topic.type == TELEOP_STATE and (words := self._teleop.change(data)):
             self._remark(words)
         heard_ns, camera = log_ns or self._clock.now_ns(), watch.plan.camera
-        item = _Item(topic, heard_ns, capture_ns, data, sequence, camera, picture, residual_ns)
-        with self._queue_lock:
-            if self._queued_bytes + len(data) > self.settings.queue_mib << 20:
-                lost += 1
-            else:
-                self._queue.append(item)
-                self._queued_bytes += len(data)
+        message = HeardMessage(
+            topic, heard_ns, capture_ns, data, sequence, camera, picture, residual_ns
+        )
+        lost += not self._queue.put(message)
         if lost:
             watch.drop(lost)
 
@@ -273,9 +256,7 @@ class Recorder:
         except MvistaError:
             writer.discard()
             raise
-        with self._queue_lock:
-            self._queue.clear()
-            self._queued_bytes = 0
+        self._queue.clear()
         self._silent, self._events = set(), 0
         for watch in list(self._watches.values()):
             watch.begin()
@@ -293,6 +274,7 @@ class Recorder:
             except MvistaError as error:
                 writer.note(f"[{error.code}] {error}")
             for name, watch in list(self._watches.items()):
+                watch.end()
                 if dropped := watch.state(0).dropped:
                     writer.tally.open(name, watch.plan.topic.type)
                     writer.tally.drop(name, dropped)
@@ -300,15 +282,14 @@ class Recorder:
 
     def _write(self) -> None:
         while not self._closed.wait(POLL_S):
-            because = self._written()
-            if because is not None:
-                self._end_by_itself(because)
-
-    def _written(self) -> MvistaError | None:
-        """Write what waits; why the episode must end, if it must."""
-        with self._disk:
             writer = self._writer
-            if writer is None:
+            if writer is not None and (because := self._written(writer)) is not None:
+                self._end_by_itself(writer, because)
+
+    def _written(self, writer: EpisodeWriter) -> MvistaError | None:
+        """Write what waits for an episode; why it must end, if it must."""
+        with self._disk:
+            if self._writer is not writer:
                 return None
             try:
                 self._drain(writer)
@@ -327,9 +308,10 @@ class Recorder:
         self._looked_ns = now_ns
         return self._watch_streams(writer, now_ns) or self._too_full()
 
-    def _end_by_itself(self, because: MvistaError) -> None:
+    def _end_by_itself(self, writer: EpisodeWriter, because: MvistaError) -> None:
         with self._turn:
-            if self._writer is None:
+            # The operator may have been quicker: what is recorded now has not this reason to end.
+            if self._writer is not writer:
                 return
             with suppress(MvistaError):
                 self.end(UNLABELLED, f"[{because.code}] {because}")
@@ -338,9 +320,7 @@ class Recorder:
         """Write what waits now. Streams that come faster than they are written keep the disk's lock
         from nobody, and the file from being synced."""
         for _ in range(len(self._queue)):
-            with self._queue_lock:
-                item = self._queue.popleft()
-                self._queued_bytes -= len(item.data)
+            item = self._queue.take()
             writer.open(item.topic)
             writer.add(item.topic.name, item.log_ns, item.capture_ns, item.data, item.sequence)
             if item.picture:

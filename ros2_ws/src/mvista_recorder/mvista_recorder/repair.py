@@ -80,7 +80,8 @@ def repair(folder: Path, out: Path) -> Path:
     manifest, lost = _manifest_of(folder)
     head, missing = _head_of(folder, manifest)
     chunks = iter(scan)
-    first = next(chunks, None)
+    # A chunk may hold schemas and channels alone; they are known with the next one.
+    first = next((chunk for chunk in chunks if chunk), None)
     if first is None:
         raise EpisodeError(refusal(folder, scan) or f"{folder.name} holds no message")
     # It stands still: the name is that of the old start, chunks end by their size alone, and a

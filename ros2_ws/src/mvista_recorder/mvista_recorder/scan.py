@@ -25,6 +25,8 @@ from mvista_core.errors import EpisodeError
 MAGIC = b"\x89MCAP0\r\n"
 MOST_BYTES = 64 << 20
 """Of one record; ours are far below."""
+LATEST_NS = 1 << 63
+"""Stamps are unsigned in MCAP and signed in all that reads episodes: none is as late."""
 _HEAD = struct.Struct("<BQ")
 _UNREADABLE = (McapError, struct.error, ValueError, OverflowError, MemoryError, LookupError)
 _INDEX = {
@@ -150,6 +152,8 @@ class Scan:
             self.channels[record.id] = record
             return None
         assert isinstance(record, Message)
+        if (late_ns := max(record.log_time, record.publish_time)) >= LATEST_NS:
+            raise EpisodeError(f"a message of {late_ns} ns; the latest stamp is {LATEST_NS - 1}")
         channel = self.channels[record.channel_id]
         return RecordedMessage(
             channel.topic,

@@ -71,6 +71,9 @@ class StreamWatch:
         self._arrived: deque[int] = deque()
         self._captured: deque[int] = deque(maxlen=NEWEST)
         self._size: tuple[int, int] | None = None
+        self._recorded = False
+        self._first_size: tuple[int, int] | None = None
+        self._other_size: tuple[int, int] | None = None
         self._count = self._dropped = 0
         self._lens_fault = ""
 
@@ -79,7 +82,8 @@ class StreamWatch:
         with self._lock:
             self._count += 1
             self._captured.append(capture_ns)
-            self._size = size_px or self._size
+            if size_px is not None:
+                self._measure(size_px)
             self._arrived.append(now_ns)
             while now_ns - self._arrived[0] > seconds_to_ns(WINDOW_S):
                 self._arrived.popleft()
@@ -95,9 +99,15 @@ class StreamWatch:
             self._lens_fault = words
 
     def begin(self) -> None:
-        """Count anew."""
+        """An episode begins: count anew, and hold its images to the size of the first."""
         with self._lock:
             self._count = self._dropped = 0
+            self._recorded, self._first_size, self._other_size = True, None, None
+
+    def end(self) -> None:
+        """The episode is over: the next one may have another size."""
+        with self._lock:
+            self._recorded, self._other_size = False, None
 
     def captured(self) -> tuple[int, ...]:
         """The newest capture stamps."""
@@ -120,6 +130,15 @@ class StreamWatch:
                 trouble,
                 words,
             )
+
+    def _measure(self, size_px: tuple[int, int]) -> None:
+        self._size = size_px
+        if not self._recorded:
+            return
+        self._first_size = self._first_size or size_px
+        # Kept: one image between two looks would pass unseen.
+        if size_px != self._first_size:
+            self._other_size = size_px
 
     def _rate_hz(self, now_ns: int) -> float:
         # Again, as `hear` lets go of old ones only while messages come.
@@ -145,6 +164,10 @@ class StreamWatch:
         if size is not None and known and size not in known:
             listed = ", ".join(f"{width}x{height}" for width, height in known)
             return StreamTrouble.SIZE, f"is {size[0]}x{size[1]}, the rig has {listed}"
+        # Also to a size that the rig knows: an episode is read by one lens for each camera.
+        if (other := self._other_size) is not None and (first := self._first_size) is not None:
+            began, came = f"{first[0]}x{first[1]}", f"{other[0]}x{other[1]}"
+            return StreamTrouble.SIZE, f"began as {began} in this episode and came as {came}"
         if self._lens_fault:
             return StreamTrouble.LENS, self._lens_fault
         if not wanted_hz:
