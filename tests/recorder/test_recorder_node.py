@@ -13,10 +13,13 @@ from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
 from mvista_core.errors import InstructionError, StreamError
 from mvista_core.records import JointState
 from mvista_core.rig import load_rig, save_rig
+from mvista_core.tap import Tap
+from mvista_core.tap_wire import tap_path
 from mvista_core.timing import NS_PER_S, SystemClock
 from mvista_recorder import schemas
 from mvista_recorder.episode_reader import EpisodeReader
@@ -24,6 +27,7 @@ from mvista_recorder.layout import TF_STATIC, CameraChannels, episode_folders
 from mvista_recorder.manifest import load_manifest
 from mvista_recorder.recorder_node import RecorderNode
 from mvista_recorder.repair import faults
+from mvista_ros import qos
 from mvista_ros.actions import call_service
 from mvista_ros.convert import joint_state_to_msg
 from mvista_ros.convert.depth_png import depth_from_transport
@@ -139,6 +143,40 @@ def test_what_was_heard_before_the_end_is_written(cell: Cell, recorder: Recorder
     found = [m for m in EpisodeReader(folder).messages() if m.topic == "/piper/joint_states"]
     assert {m.capture_ns for m in found} >= set(burst)
     assert all(m.log_ns >= m.capture_ns - len(burst) for m in found)
+
+
+def test_topics_of_a_camera_are_let_go_when_its_tap_is_up_and_taken_again_without(
+    cell: Cell, recorder: RecorderNode
+) -> None:
+    """A camera decodes and registers every capture for whoever has subscribed."""
+
+    def readers(camera: str) -> set[int]:
+        names = ("color/image_raw", "depth/image_raw", "color/camera_info")
+        return {cell.count_subscribers(f"/{camera}/{name}") for name in names}
+
+    for _ in range(2):
+        wait_until(lambda: readers("cam1") == {1}, WAIT_S)
+        wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
+        with Tap(tap_path("cam1"), "cam1"):
+            wait_until(lambda: readers("cam1") == {0}, WAIT_S)
+    assert readers("cam0") == {0}
+
+
+def test_images_of_topics_that_cannot_be_read_are_told_and_counted(
+    cell: Cell, recorder: RecorderNode
+) -> None:
+    wait_until(lambda: not recorder.recorder.state().troubles, WAIT_S)
+    topic, color = "/cam1/color/image_raw", CameraChannels.of("cam1").color.name
+    sender = cell.create_publisher(Image, topic, qos.SENSOR_OUT)
+
+    def told() -> bool:
+        sender.publish(Image(encoding="yuv422", width=2, height=2, step=4, data=bytes(8)))
+        return recorder.listening.dropped(topic) > 0
+
+    wait_until(told, WAIT_S)
+    assert topic in recorder.listening.troubles() and "yuv422" in recorder.listening.troubles()
+    (dropped,) = [s.dropped for s in recorder.recorder.state().streams if s.topic == color]
+    assert dropped > 0
 
 
 def test_a_camera_with_another_lens_is_refused(cell: Cell, recorder: RecorderNode) -> None:

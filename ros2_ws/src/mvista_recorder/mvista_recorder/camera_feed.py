@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
+import numpy as np
+
+from mvista_core.errors import ObservationError
 from mvista_core.jpeg import jpeg_size
 from mvista_core.ports import Clock
 from mvista_core.records import (
@@ -91,11 +94,6 @@ class CameraFeed:
         self._calibration: StreamCalibration | None = None
         self._color_info = self._depth_info = b""
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether it is known how its images are to be read."""
-        return self._calibration is not None
-
     def calibrate(self, calibration: StreamCalibration) -> None:
         """How the images to come are to be read; a repetition costs nothing."""
         if calibration.same_as(self._calibration):
@@ -132,7 +130,16 @@ class CameraFeed:
         )
 
     def color_pixels(self, pixels: UInt8, stamp_ns: int) -> None:
-        """A colour image RGB [H, W, 3] of a camera that gives no JPEG."""
+        """A colour image RGB [H, W, 3], or grey [H, W], of a camera that gives no JPEG.
+
+        Raises:
+            ObservationError: it has no pixels.
+        """
+        if not pixels.size:
+            raise ObservationError(f"{self.name}: an image of {pixels.shape[:2]} rows and columns")
+        if pixels.ndim == 2:
+            # Three alike: of two dimensions the encoder would turn round the columns.
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
         self.color(encode_jpeg(pixels, JPEG_QUALITY), stamp_ns)
 
     def depth(self, depth_mm: UInt16, stamp_ns: int, sequence: int = 0, lost: int = 0) -> None:
@@ -146,18 +153,21 @@ class CameraFeed:
         message = schemas.picture_to_bytes(
             DEPTH_FORMAT, data, stamp_ns, depth_optical_frame(self.name)
         )
-        self._recorder.hear(self._topics.depth, stamp_ns, message, sequence, lost)
+        size_px = depth_mm.shape[1], depth_mm.shape[0]
+        self._recorder.hear(self._topics.depth, stamp_ns, message, sequence, lost, size_px)
         self._recorder.hear(
             self._topics.depth_info, stamp_ns, schemas.restamped(self._depth_info, stamp_ns)
         )
 
-    def drop_color(self) -> None:
-        """A colour image could not be taken."""
-        self._recorder.drop(self._topics.color)
+    def drop_color(self, count: int = 1) -> None:
+        """So many colour images were lost, or could not be taken."""
+        for _ in range(count):
+            self._recorder.drop(self._topics.color)
 
-    def drop_depth(self) -> None:
-        """A depth image could not be taken."""
-        self._recorder.drop(self._topics.depth)
+    def drop_depth(self, count: int = 1) -> None:
+        """So many depth images were lost, or could not be taken."""
+        for _ in range(count):
+            self._recorder.drop(self._topics.depth)
 
 
 def lens_fault_by_rig(lens: Intrinsics, known: tuple[Intrinsics, ...]) -> str:

@@ -5,27 +5,21 @@ Joints, commands, status and diagnostics are taken as the middleware's bytes and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from mvista_interfaces.srv import EndEpisode, LabelEpisode, StartEpisode
-from sensor_msgs.msg import CameraInfo, Image
 
 from mvista_core.errors import MvistaError
 from mvista_core.rig import load_rig
 from mvista_recorder.camera_feed import CameraFeed, StaticFrames
+from mvista_recorder.camera_input_node import CameraInput
 from mvista_recorder.layout import JOINT_STATE, Topic
 from mvista_recorder.plans import answered, arm_topics, recorder_settings, stream_plans, told
 from mvista_recorder.recorder import Recorder
 from mvista_recorder.settings import EpisodeRecorderParameters
 from mvista_recorder.small_topics import SmallTopics
-from mvista_recorder.tap_feed import TapFeed
-from mvista_recorder.topic_feed import TopicFeed
-from mvista_ros import qos
 from mvista_ros.base_node import Health, HouseNode, Level, run_node
-from mvista_ros.convert import intrinsics_from_msg
-from mvista_ros.observation import CameraTopics
 from mvista_ros.parameters import declare
 
 LOOK_PERIOD_S = 0.5
@@ -46,9 +40,8 @@ class RecorderNode(HouseNode):
         plans = stream_plans(asked, rig, cameras, self._arms)
         self.recorder = Recorder(settings, plans, self.system_clock)
         frames, to = StaticFrames(rig, self.recorder, self.system_clock), self.recorder
-        self._feeds = {name: CameraFeed(rig.camera(name), to, frames) for name in cameras}
-        self._taps = {n: TapFeed(f, self._full(n).strip("/")) for n, f in self._feeds.items()}
-        self._topics: dict[str, TopicFeed] = {}
+        feeds = [CameraFeed(rig.camera(name), to, frames) for name in cameras]
+        self._cameras = [CameraInput(self, feed) for feed in feeds]
         self._small = SmallTopics(self, self.recorder)
         self._wanted = {*map(self._full, asked.topics), *arm_topics(self._arms)}
         self.create_service(StartEpisode, "recorder/start", self._on_start)
@@ -61,7 +54,7 @@ class RecorderNode(HouseNode):
 
     def health(self) -> Health:
         """What is recorded, and every stream that is not in order."""
-        said = [tap.trouble for tap in self._taps.values() if tap.trouble]
+        said = [trouble for camera in self._cameras if (trouble := camera.trouble)]
         grade, words, values = told(self.recorder.state(), said)
         return Health(Level[grade], words, values)
 
@@ -69,51 +62,26 @@ class RecorderNode(HouseNode):
         """End what is being recorded, then let go of the cameras."""
         self._small.take()
         self.recorder.close()
-        feeds: list[TapFeed | TopicFeed] = [*self._taps.values(), *self._topics.values()]
-        for feed in feeds:
-            feed.close()
+        for camera in self._cameras:
+            camera.close()
 
     def _full(self, name: str) -> str:
         return str(self.resolve_topic_name(name))
 
     def _look(self) -> None:
-        """Hear topics that have come up, and cameras' topics where there is no tap."""
+        """Hear topics that have come up, and each camera by its tap or its topics."""
         there = dict(self.get_topic_names_and_types()) if self._wanted else {}
         for name in [name for name in self._wanted if there.get(name)]:
             self._wanted.discard(name)
             self._hear(Topic(name, there[name][0]))
-        for name in self._feeds:
-            if name not in self._topics and not self._taps[name].connected:
-                self._hear_camera(name)
+        for camera in self._cameras:
+            camera.look()
 
     def _hear(self, topic: Topic) -> None:
         try:
             self._small.hear(topic)
         except MvistaError as error:
             self.get_logger().error(f"{topic.name} is not recorded: [{error.code}] {error}")
-
-    def _hear_camera(self, name: str) -> None:
-        """Its topics, once somebody publishes them; ignored while its tap is there."""
-        topics = CameraTopics.of(name)
-        if not self.count_publishers(self._full(topics.color)):
-            return
-        feed = self._topics[name] = TopicFeed(self._feeds[name])
-        away = self._taps[name]
-
-        # A tap may come up later: the same image is not recorded twice.
-        def unless_tapped(take: Callable[[Any], None], message: Any) -> None:
-            if not away.connected:
-                take(message)
-
-        self.listen(
-            CameraInfo,
-            topics.info,
-            partial(unless_tapped, lambda said: feed.lens(intrinsics_from_msg(said))),
-            qos.SENSOR_IN,
-        )
-        # Raw: the executor's thread passes bytes on, and the feed's own compresses.
-        for topic, take in ((topics.color, feed.color), (topics.depth, feed.depth)):
-            self.listen(Image, topic, partial(unless_tapped, take), qos.SENSOR_ALL_IN, raw=True)
 
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response

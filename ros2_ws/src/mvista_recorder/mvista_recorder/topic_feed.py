@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
 from mvista_core.errors import MvistaError
 from mvista_core.records import Intrinsics
@@ -17,66 +18,87 @@ WAITING = 30
 JOIN_S = 2.0
 
 
+class ImageKind(Enum):
+    """Which of a camera's two image topics."""
+
+    COLOR = "colour"
+    DEPTH = "depth"
+
+
 class TopicFeed:
     """Takes serialised images; never waits. What finds no room is dropped and counted."""
 
-    def __init__(self, feed: CameraFeed) -> None:
-        self._feed = feed
-        self._waiting: deque[Callable[[], None]] = deque()
+    def __init__(self, feed: CameraFeed, refuse: Callable[[ImageKind, MvistaError], None]) -> None:
+        """`refuse` is told, on this feed's thread, of each image that cannot be used."""
+        self._feed, self._refuse = feed, refuse
+        self._waiting: deque[tuple[ImageKind, bytes]] = deque()
         self._more = threading.Condition()
-        self._closed = False
-        self.trouble = ""
+        self._closed = self._calibrated = False
         self._thread = threading.Thread(target=self._work, name=f"topics {feed.name}", daemon=True)
         self._thread.start()
 
     def lens(self, lens: Intrinsics) -> None:
         """The camera's lens: depth on topics is registered to colour."""
         self._feed.calibrate(StreamCalibration.aligned(lens))
+        self._calibrated = True
 
     def color(self, data: bytes) -> None:
         """A serialised colour image."""
-        self._offer(lambda: self._color(data), self._feed.drop_color)
+        self._offer(ImageKind.COLOR, data)
 
     def depth(self, data: bytes) -> None:
         """A serialised depth image."""
-        self._offer(lambda: self._depth(data), self._feed.drop_depth)
+        self._offer(ImageKind.DEPTH, data)
 
     def close(self) -> None:
-        """Stop working."""
+        """Stop working; what waits is dropped and counted."""
         with self._more:
             self._closed = True
+            given_up = [kind for kind, _ in self._waiting]
+            self._waiting.clear()
             self._more.notify()
         self._thread.join(JOIN_S)
+        for kind in given_up:
+            self._drop(kind)
 
-    def _color(self, data: bytes) -> None:
-        image = color_from_bytes(data)
-        self._feed.color_pixels(image.pixels, image.stamp_ns)
+    def _use(self, kind: ImageKind, data: bytes) -> None:
+        if kind is ImageKind.COLOR:
+            image = color_from_bytes(data)
+            self._feed.color_pixels(image.pixels, image.stamp_ns)
+        else:
+            image = depth_from_bytes(data)
+            self._feed.depth(image.pixels, image.stamp_ns)
 
-    def _depth(self, data: bytes) -> None:
-        image = depth_from_bytes(data)
-        self._feed.depth(image.pixels, image.stamp_ns)
+    def _drop(self, kind: ImageKind) -> None:
+        if kind is ImageKind.COLOR:
+            self._feed.drop_color()
+        else:
+            self._feed.drop_depth()
 
-    def _offer(self, work: Callable[[], None], drop: Callable[[], None]) -> None:
-        # Before the lens is known nobody can read an image.
-        if not self._feed.calibrated:
+    def _offer(self, kind: ImageKind, data: bytes) -> None:
+        # Before its lens is known nobody can read an image. By topics: what a tap said of this
+        # camera before is of depth that is not registered.
+        if not self._calibrated:
             return
         with self._more:
+            if self._closed:
+                return
             room = len(self._waiting) < WAITING
             if room:
-                self._waiting.append(work)
+                self._waiting.append((kind, data))
                 self._more.notify()
         if not room:
-            drop()
+            self._drop(kind)
 
     def _work(self) -> None:
         while True:
             with self._more:
                 self._more.wait_for(lambda: self._waiting or self._closed)
-                # What waits is given up: the episode has been ended before (`RecorderNode.stop`).
                 if self._closed:
                     return
-                work = self._waiting.popleft()
+                kind, data = self._waiting.popleft()
             try:
-                work()
+                self._use(kind, data)
             except MvistaError as error:
-                self.trouble = f"[{error.code}] {error}"
+                self._drop(kind)
+                self._refuse(kind, error)
