@@ -238,6 +238,27 @@ def test_what_is_missing_is_left_out_counted_and_told(
     assert "/leader/joint_states" in told and "--action" in told and "none of 1 episodes" in told
 
 
+def test_an_image_without_a_depth_of_its_own_costs_that_frame_and_no_other(tmp_path: Path) -> None:
+    folder, images = recorded(tmp_path / "root", count=4, calibration=SMALL, lonely=True)
+    (report,) = convert_to_lerobot(LeRobotJob((folder,), tmp_path / "out", RULES), 1)
+    assert (report.kept, report.dropped) == (4, 1), report.words
+    seen = [row["observation.capture_ns"][0] for _, row in of_episode(tmp_path / "out", 0)]
+    assert seen == sorted(stamp for camera, stamp in images if camera == "cam0")
+
+
+def test_images_of_several_sizes_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, wide = tmp_path / "root", replace(SMALL, color=SMALL.color.scaled(2.0))
+    recorded(root, count=3, calibration=SMALL, id="0000aaaa")
+    recorded(root, count=3, calibration=wide, id="0000bbbb")
+    command = ["dataset", "convert", str(root), "--to", "lerobot", "--workers", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "0000bbbb: cam0 took images of 128x72, in" in told and "of 64x36" in told
+    assert not list((tmp_path / "out").rglob("*")), "what is refused leaves nothing"
+
+
 def test_images_that_are_not_of_their_lens_are_refused(tmp_path: Path) -> None:
     taller = replace(SMALL, color=replace(SMALL.color, height_px=48))
     folder, _ = recorded(tmp_path / "root", count=3, calibration=taller)

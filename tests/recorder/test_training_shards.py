@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from mvista_core.arm import load_arm
-from mvista_core.episode_shape import TINY
+from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError, EpisodeError
 from mvista_core.geometry import pose_from
+from mvista_core.imaging import ModelWindow
 from mvista_core.records import Intrinsics
 from mvista_core.registration import Registration, StreamCalibration
 from mvista_core.rig import load_rig
@@ -24,6 +26,7 @@ from mvista_recorder.camera_feed import FRAMES
 from mvista_recorder.episode_writer import EpisodeWriter
 from mvista_recorder.layout import COLOR_FORMAT, DEPTH_FORMAT, JOINT_STATE, CameraChannels, Topic
 from mvista_recorder.many import in_parallel
+from mvista_recorder.recorded_cameras import EpisodeCamera
 from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
 from mvista_ros.convert.depth_png import depth_to_transport
 from mvista_ros.convert.jpeg import encode_jpeg
@@ -88,9 +91,13 @@ def recorded(
     calibration: StreamCalibration = CALIBRATION,
     farthest_mm: int = 1500,
     label: str = "success",
+    lonely: bool = False,
     **other: object,
 ) -> tuple[Path, Images]:
-    """An episode, and what it was made of: (camera, stamp) -> JPEG and native depth."""
+    """An episode, and what it was made of: (camera, stamp) -> JPEG and native depth.
+
+    `lonely`: of cam0's third capture a second colour image, 12 ms later, whose depth was lost.
+    """
     lens, depth_lens = calibration.color, calibration.depth
     clock, rng, images = ManualClock(START_NS), np.random.default_rng(0), {}
     writer = EpisodeWriter(root, head(cameras=CAMERAS, **other), clock)
@@ -119,6 +126,10 @@ def recorded(
             for topic, data in told.items():
                 writer.open(topic)
                 writer.add(topic.name, clock.now_ns(), schemas.stamp_ns(data), data)
+            if lonely and (name, k) == ("cam0", 2):
+                topics, late_ns = CameraChannels.of(name), stamp_ns + 12_000_000
+                data = schemas.picture_to_bytes(COLOR_FORMAT, jpeg, late_ns, optical_frame(name))
+                writer.add(topics.color.name, clock.now_ns(), late_ns, data)
         for n in range(20):
             stamp_ns = START_NS + k * PERIOD_NS + n * PERIOD_NS // 20 - 3_333_333
             if not (gap and k == 2):
@@ -220,6 +231,45 @@ def test_the_same_bytes_again_and_nothing_is_made_twice(
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
     with pytest.raises(ConfigError, match="another data set"):
         list(convert_to_training(TrainingJob((folder,), out, stride_s=0.8), 1))
+
+
+def test_half_a_conversion_is_gone_on_with_and_one_of_other_choices_is_refused(
+    made: tuple[Path, Path, Images], tmp_path: Path
+) -> None:
+    folder = made[0]
+    short, _ = recorded(tmp_path / "root", count=2, id="0000aaaa")
+    job = TrainingJob((folder, short), tmp_path / "out")
+    interrupted = convert_to_training(job, 1)
+    next(interrupted)
+    del interrupted
+    assert (job.out / "shard-00000.npz").is_file()
+    assert not (job.out / "manifest.json").exists(), "half a data set is none"
+    views = EpisodeShape(ModelWindow(128, 80, 2), 9, 0.8, 96, 15.0)
+    for other in (replace(job, shape=views), replace(job, folders=(folder,))):
+        with pytest.raises(ConfigError, match="differs in.*choose another folder"):
+            list(convert_to_training(other, 1))
+    told = [report.words for report in convert_to_training(job, 1)]
+    assert told[0] == "made before" and "no window" in told[1]
+    whole = replace(job, out=tmp_path / "whole")
+    list(convert_to_training(whole, 1))
+    names = sorted(path.name for path in job.out.iterdir())
+    assert names == ["manifest.json", "shard-00000.npz"]
+    assert all((job.out / n).read_bytes() == (whole.out / n).read_bytes() for n in names)
+    (whole.out / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match="holds 1 shards and neither"):
+        list(convert_to_training(whole, 1))
+
+
+def test_a_depth_image_is_of_one_colour_image_the_nearest() -> None:
+    ms = 1_000_000
+    camera = EpisodeCamera(
+        "cam0", CALIBRATION, np.array([0, 12, 67, 81]) * ms, np.array([1, 74]) * ms
+    )
+    stamps, there = camera.depths_for(camera.color_ns)
+    assert (stamps[there].tolist(), there.tolist()) == ([ms, 74 * ms], [True, False, True, False])
+    assert camera.depth_for(0) == ms
+    with pytest.raises(EpisodeError, match="12000000 ns has no depth"):
+        camera.depth_for(12 * ms)
 
 
 def test_a_window_across_a_gap_of_joints_is_left_out_and_counted(tmp_path: Path) -> None:

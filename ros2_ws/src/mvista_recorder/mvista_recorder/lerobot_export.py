@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from mvista_core.capture import Capture
 from mvista_core.errors import ConfigError, EpisodeError, MvistaError
 from mvista_core.files import make_folder, replace_file
 from mvista_core.records import UInt8, UInt16
+from mvista_recorder import schemas
 from mvista_recorder.episode_reader import EpisodeReader
+from mvista_recorder.layout import CameraChannels
 from mvista_recorder.lerobot_frames import FrameRules, Frames, frames_of, joint_labels
 from mvista_recorder.lerobot_layout import (
     INFO,
@@ -62,12 +64,14 @@ def convert_to_lerobot(job: LeRobotJob, workers: int) -> Iterator[Converted]:
 
     Raises:
         ConfigError: the folder holds something else.
-        EpisodeError: the first episode cannot be read, or none could be exported.
+        EpisodeError: the first episode cannot be read, their images are of several sizes, or none
+            could be exported.
     """
     identity = _identity(job)
     if (told := _finished(job, identity)) is not None:
         yield from told
         return
+    _refuse_sizes(job.folders)
     make_folder(job.out / UNFINISHED, ConfigError)
     # Before any work: by it half an export is gone on with, and one of other choices refused.
     _write_sources(job, identity)
@@ -146,6 +150,33 @@ def _finished(job: LeRobotJob, identity: Mapping[str, Any]) -> list[Converted] |
         replace(found, words=MADE_BEFORE) if found.kept else found
         for found in (Converted(**report) for report in there["episodes"])
     ]
+
+
+def _refuse_sizes(folders: Sequence[Path]) -> None:
+    """An export states one size for each camera, and has the videos of all episodes."""
+    first: dict[str, tuple[str, tuple[int, int]]] = {}
+    for folder in folders:
+        for name, size in _sizes(EpisodeReader(folder)).items():
+            other, known = first.setdefault(name, (folder.name, size))
+            if size != known:
+                raise EpisodeError(
+                    f"{folder.name}: {name} took images of {size[0]}x{size[1]}, in {other} of "
+                    f"{known[0]}x{known[1]}; an export has one size: convert those of one at a time"
+                )
+
+
+def _sizes(reader: EpisodeReader) -> dict[str, tuple[int, int]]:
+    """Width and height of each camera's images, by the first word on its lens; only so far is the
+    file read. What cannot be read is told when the episode's turn comes."""
+    topics = {CameraChannels.of(name).color_info.name: name for name in reader.manifest.cameras}
+    found: dict[str, tuple[int, int]] = {}
+    with suppress(MvistaError):
+        for message in reader.messages(topics, torn=True):
+            lens = schemas.lens_from_bytes(message.data)
+            found.setdefault(topics[message.topic], (lens.width_px, lens.height_px))
+            if len(found) == len(topics):
+                break
+    return found
 
 
 def _shape(reader: EpisodeReader, rules: FrameRules) -> SharedShape:

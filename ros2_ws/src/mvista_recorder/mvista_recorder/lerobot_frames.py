@@ -20,7 +20,7 @@ from mvista_core.timing import NS_PER_S
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.layout import CameraChannels
 from mvista_recorder.manifest import load_manifest
-from mvista_recorder.recorded_cameras import PAIRED_WITHIN_NS, EpisodeCamera
+from mvista_recorder.recorded_cameras import EpisodeCamera
 from mvista_recorder.sync import (
     MS,
     Stamps,
@@ -28,7 +28,6 @@ from mvista_recorder.sync import (
     camera_sets,
     enclosed,
     interpolated,
-    nearest,
 )
 
 COMMAND, LEADER, JOINTS = "command", "leader", "joints"
@@ -119,7 +118,7 @@ def frames_of(
     at_ns = stamps[:, 0]
     good = stamps.max(axis=1) - stamps.min(axis=1) <= rules.bounds.cameras_ms * MS
     for v, camera in enumerate(cameras.values()):
-        good &= _has_depth(camera, stamps[:, v])
+        good &= camera.depths_for(stamps[:, v])[1]
     parts = [_arm(reader, arm, names, at_ns, rules) for arm in reader.manifest.arms]
     for _, _, there in parts:
         good &= there
@@ -185,10 +184,3 @@ def _between(
     if there.any():
         found[there] = interpolated(states, at_ns[there], most_ms)
     return found
-
-
-def _has_depth(camera: EpisodeCamera, color_ns: Stamps) -> NDArray[np.bool_]:
-    if not len(camera.depth_ns):
-        return np.zeros(len(color_ns), dtype=np.bool_)
-    found = camera.depth_ns[nearest(camera.depth_ns, color_ns)]
-    return np.asarray(np.abs(found - color_ns) <= PAIRED_WITHIN_NS)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvista_core.capture import Capture
 from mvista_core.errors import EpisodeError
@@ -39,11 +40,23 @@ class EpisodeCamera:
         Raises:
             EpisodeError: there is none.
         """
-        if len(self.depth_ns):
-            stamp = int(self.depth_ns[nearest(self.depth_ns, np.array([color_ns]))[0]])
-            if abs(stamp - color_ns) <= PAIRED_WITHIN_NS:
-                return stamp
-        raise EpisodeError(f"{self.name}: the image of {color_ns} ns has no depth")
+        stamps, there = self.depths_for(np.array([color_ns], np.int64))
+        if not there[0]:
+            raise EpisodeError(f"{self.name}: the image of {color_ns} ns has no depth")
+        return int(stamps[0])
+
+    def depths_for(self, color_ns: Stamps) -> tuple[Stamps, NDArray[np.bool_]]:
+        """Stamps [N] of the depth images nearest to these colour images, and which are theirs [N].
+
+        A depth image is of one capture: where two colour images lie near it, it is the nearer's.
+        """
+        if not len(self.depth_ns):
+            return np.zeros_like(color_ns), np.zeros(len(color_ns), np.bool_)
+        found = self.depth_ns[nearest(self.depth_ns, color_ns)]
+        # Back again: a colour image whose own depth was lost must not take its neighbour's.
+        owner_ns = self.color_ns[nearest(self.color_ns, found)]
+        near = np.abs(found - color_ns) <= PAIRED_WITHIN_NS
+        return found, np.asarray(near & (owner_ns == color_ns))
 
 
 @dataclass
@@ -92,22 +105,27 @@ def captures(
 ) -> Iterator[Capture]:
     """The captures of these colour stamps, as their depth comes; one pass over the file.
 
+    A colour image without a depth of its own (`EpisodeCamera.depths_for`) is no capture.
+
     Raises:
-        EpisodeError: the episode is torn, or an image cannot be read or has no depth.
+        EpisodeError: the episode is torn, or an image cannot be read.
     """
     topics: dict[str, tuple[str, bool]] = {}
     pairs: dict[str, dict[int, int]] = {}
     for name, stamps in wanted.items():
         channels = CameraChannels.of(name)
         topics |= {channels.color.name: (name, True), channels.depth.name: (name, False)}
-        pairs[name] = {cameras[name].depth_for(stamp): stamp for stamp in stamps}
+        color_ns = np.array(sorted(stamps), np.int64)
+        depth_ns, there = cameras[name].depths_for(color_ns)
+        pairs[name] = dict(zip(depth_ns[there].tolist(), color_ns[there].tolist(), strict=True))
+    paired = {name: frozenset(found.values()) for name, found in pairs.items()}
     jpegs: dict[tuple[str, int], bytes] = {}
     depths: dict[tuple[str, int], bytes] = {}
     for message in reader.messages(topics):
         name, is_color = topics[message.topic]
         # Both by colour's stamp: depth has one of its own, which differs by a little.
         stamp = message.capture_ns if is_color else pairs[name].get(message.capture_ns)
-        if stamp is None or stamp not in wanted[name]:
+        if stamp is None or stamp not in paired[name]:
             continue
         data = bytes(schemas.picture_from_bytes(message.data).data)
         (jpegs if is_color else depths)[name, stamp] = data

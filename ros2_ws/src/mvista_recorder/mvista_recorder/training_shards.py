@@ -38,6 +38,9 @@ from mvista_recorder.recorded_cameras import EpisodeCamera, captures, recorded_c
 from mvista_recorder.sync import Stamps, SyncBounds, interpolated, nearest
 
 MANIFEST = "manifest.json"
+UNFINISHED = ".unfinished.json"
+"""What a folder's shards are of, while they are made: the manifest, by which a data set is found,
+comes last."""
 FULL_WIDTH_PX, FULL_HEIGHT_PX = 320, 180
 """What the stack reduces a camera's image to before it cuts the model's window."""
 OFF_BY_MOST_S = 0.04
@@ -90,14 +93,18 @@ def chosen_episodes(
 def convert_to_training(job: TrainingJob, workers: int) -> Iterator[Converted]:
     """Write every shard that is not there yet, then the manifest; a report per episode.
 
-    The same episodes give the same bytes.
+    The same episodes give the same bytes, also after an interruption.
 
     Raises:
-        EpisodeError, ConfigError: see `chosen_episodes`; the folder holds another data set.
+        EpisodeError, ConfigError: see `chosen_episodes`; the folder holds another data set, or half
+            of one made otherwise.
     """
     identity = _identity(job)
     _refuse_mixture(job, identity)
     make_folder(job.out, ConfigError)
+    if not (job.out / MANIFEST).is_file():
+        # Before any shard: one made by other choices must not count as made before.
+        replace_file(job.out / UNFINISHED, _text(identity), ConfigError)
     reports = []
     jobs = [(job, index) for index in range(len(job.folders))]
     for _, report in in_parallel(_write_shard, jobs, workers):
@@ -106,8 +113,12 @@ def convert_to_training(job: TrainingJob, workers: int) -> Iterator[Converted]:
     kept, dropped = sum(r.kept for r in reports), sum(r.dropped for r in reports)
     words = sorted({load_manifest(folder).instruction for folder in job.folders})
     document = {**identity, "templates": words, "episodes": kept, "dropped": dropped}
-    text = json.dumps(document, indent=1) + "\n"
-    replace_file(job.out / MANIFEST, text, ConfigError)
+    replace_file(job.out / MANIFEST, _text(document), ConfigError)
+    (job.out / UNFINISHED).unlink(missing_ok=True)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1) + "\n"
 
 
 def _identity(job: TrainingJob) -> dict[str, Any]:
@@ -130,15 +141,23 @@ def _identity(job: TrainingJob) -> dict[str, Any]:
 
 
 def _refuse_mixture(job: TrainingJob, identity: dict[str, Any]) -> None:
-    path = job.out / MANIFEST
-    if not path.is_file():
+    said = [path for name in (MANIFEST, UNFINISHED) if (path := job.out / name).is_file()]
+    shards = list(job.out.glob("shard-*.npz"))
+    # Interrupted before the first shard: there is nothing to mix with.
+    if not shards and not (job.out / MANIFEST).is_file():
         return
-    there = json.loads(path.read_text(encoding="utf-8"))
-    other = sorted(key for key, value in identity.items() if there.get(key) != value)
-    if other:
+    if not said:
         raise ConfigError(
-            f"{path} is of another data set (it differs in {other}); choose another folder"
+            f"{job.out} holds {len(shards)} shards and neither {MANIFEST} nor {UNFINISHED} says "
+            "what of; choose another folder, or remove them"
         )
+    for path in said:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        other = sorted(key for key, value in identity.items() if there.get(key) != value)
+        if other:
+            raise ConfigError(
+                f"{path} is of another data set (it differs in {other}); choose another folder"
+            )
 
 
 def _write_shard(task: tuple[TrainingJob, int]) -> Converted:
