@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -301,18 +302,20 @@ def test_an_image_of_another_size_that_the_rig_knows_ends_the_episode_too(tmp_pa
     made.close()
 
 
-def test_a_reason_to_end_is_of_the_episode_that_had_it(tmp_path: Path) -> None:
+def test_a_reason_to_end_is_of_the_episode_that_had_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The operator's redo comes between the reason and the end."""
     plan = StreamPlan(JOINTS, camera="cam0", sizes_px=((64, 48),))
     made = Recorder(settings_of(tmp_path), [plan], SystemClock())
     reached, over, end_by_itself = threading.Event(), threading.Event(), made._end_by_itself
 
-    def told(*said: object) -> None:
+    def told(*said: Any) -> None:
         reached.set()
-        end_by_itself(*said)  # type: ignore[arg-type]
+        end_by_itself(*said)
         over.set()
 
-    made._end_by_itself = told  # type: ignore[method-assign]
+    monkeypatch.setattr(made, "_end_by_itself", told)
     first = made.start(TOUCH)
     with made._turn:
         made.hear(JOINTS, 1, joint_bytes(1, np.zeros(7)), size_px=(32, 48))
