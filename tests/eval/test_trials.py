@@ -10,7 +10,8 @@ import pytest
 
 from mvista_core.errors import ConfigError
 from mvista_eval import trials
-from mvista_eval.trials import ROWS, Study, code_revision, run_study, sum_of_files
+from mvista_eval.revision import code_revision
+from mvista_eval.trials import ROWS, Repeating, Study, run_study, sum_of_files
 
 CARRIED_OUT: list[int] = []
 
@@ -49,7 +50,7 @@ def test_rows_come_in_the_order_of_the_jobs_and_are_made_once() -> None:
     assert [row.seed for row in first] == CARRIED_OUT == [3, 1, 2]
     assert run_study(STUDY, [*JOBS, Job(5)])[:3] == first, "whole, tuples and all"
     assert CARRIED_OUT == [3, 1, 2, 5]
-    run_study(STUDY, JOBS, fresh=True)
+    run_study(STUDY, JOBS, Repeating(fresh=True))
     assert CARRIED_OUT == [3, 1, 2, 5, 3, 1, 2]
 
 
@@ -132,4 +133,4 @@ def test_a_setting_of_files_is_their_content(tmp_path: Path) -> None:
 
 def test_no_worker_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        run_study(STUDY, JOBS, workers=0)
+        run_study(STUDY, JOBS, Repeating(workers=0))

@@ -16,10 +16,11 @@ from mvista_world.training.tuning import PROFILES
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """`--recipe`, `--without`, `--device`, `--profile`, `--lora`, `--adapter`."""
-    recipe = "generator, refine: as the shipped model was trained, or by the paper's letter"
+    recipe = "generator, refine: as the shipped model was trained, or by the paper's letter; "
+    recipe += "held_out: as generator was"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
-    without = f"comma-separated; generator: {extras}; generator and pack: {', '.join(FUSION)}"
+    without = f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(FUSION)}"
     parser.add_argument("--without", default="", help=without)
     parser.add_argument(
         "--device", default=TrainingRequest.device, help="generator: auto, cpu, cuda"

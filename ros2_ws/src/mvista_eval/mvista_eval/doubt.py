@@ -25,7 +25,7 @@ from mvista_eval.generation.trials import loaded
 from mvista_eval.generation.viewpoints import STANDARD, moved_to
 from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.success.trials import planner_and_cell
-from mvista_eval.trials import Study, run_study
+from mvista_eval.trials import ALONE, Repeating, Study, run_study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim.cell import SimCell, SimClock
 from mvista_sim.tasks import TEMPLATES
@@ -95,7 +95,7 @@ def measure(
     episodes: int,
     first_seed: int,
     limits_seed: int,
-    fresh: bool = False,
+    how: Repeating = ALONE,
     write: bool = False,
 ) -> tuple[list[GateRow], dict[str, Any]]:
     """A row for each case, over seeds that the limits have not seen, and the same as a document;
@@ -120,7 +120,7 @@ def measure(
     found = run_study(
         Study("gate", doubt_scene, DoubtedFuture, settings),
         [DoubtScene(seed, checkpoint) for seed in seeds],
-        fresh=fresh,
+        how,
     )
     set_by = set(seeds[:episodes])
     limits = limits_of([one for one in found if one.seed in set_by])

@@ -15,7 +15,7 @@ from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.rig import load_rig
 from mvista_eval.cell import arm_file, cell_settings, rig_file
 from mvista_eval.statistics import wilson
-from mvista_eval.trials import Study, run_study
+from mvista_eval.trials import ALONE, Repeating, Study, run_study
 from mvista_sim.cell import SimCell
 
 
@@ -64,7 +64,7 @@ class ExpertRate:
 
 
 def measure(
-    tasks: Sequence[str], episodes: int, first_seed: int, fresh: bool = False
+    tasks: Sequence[str], episodes: int, first_seed: int, how: Repeating = ALONE
 ) -> tuple[list[ExpertRate], dict[str, Any]]:
     """A rate for each task over the same seeds, and the same as a document.
 
@@ -77,9 +77,7 @@ def measure(
         )
     seeds = range(first_seed, first_seed + episodes)
     study = Study("experts", attempt, Attempt, cell_settings())
-    found = run_study(
-        study, [ExpertScene(task, seed) for task in tasks for seed in seeds], fresh=fresh
-    )
+    found = run_study(study, [ExpertScene(task, seed) for task in tasks for seed in seeds], how)
     rates = [rate_of(task, [one for one in found if one.task == task]) for task in tasks]
     return rates, {
         "first_seed": first_seed,

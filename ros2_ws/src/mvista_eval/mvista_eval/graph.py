@@ -159,9 +159,7 @@ def shares(moments: Moments) -> list[ProcessShare]:
     thinking = moments.planned.cores_since(moments.asked)
     moved = moments.ended.cores_since(moments.rested)
     return [
-        ProcessShare(
-            name, idle[name], thinking[name], moved[name], usage.memory_mb, usage.threads
-        )
+        ProcessShare(name, idle[name], thinking[name], moved[name], usage.memory_mb, usage.threads)
         for name, usage in moments.ended.usages.items()
     ]
 

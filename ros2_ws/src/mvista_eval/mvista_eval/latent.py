@@ -19,7 +19,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.records import ActionTrajectory
 from mvista_eval.cell import cell_settings
 from mvista_eval.success.trials import filmed, planner_and_cell
-from mvista_eval.trials import Study, run_study
+from mvista_eval.trials import ALONE, Repeating, Study, run_study
 from mvista_sim.tasks import TEMPLATES
 
 NOISE_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
@@ -55,7 +55,7 @@ class ErrorRow:
 
 
 def measure(
-    checkpoint: Path, episodes: int, first_seed: int, fresh: bool = False
+    checkpoint: Path, episodes: int, first_seed: int, how: Repeating = ALONE
 ) -> tuple[list[ErrorRow], dict[str, Any]]:
     """A row for each thing the generator is told, and the same as a document.
 
@@ -70,7 +70,7 @@ def measure(
     settings = cell_settings(checkpoint)
     study = Study("latent", scene_errors, SceneErrors, settings)
     scenes = [LatentScene(seed, checkpoint) for seed in range(first_seed, first_seed + episodes)]
-    rows = rows_of(run_study(study, scenes, fresh=fresh))
+    rows = rows_of(run_study(study, scenes, how))
     return rows, {
         "episodes": episodes,
         "first_seed": first_seed,

@@ -12,14 +12,12 @@ import hashlib
 import json
 import multiprocessing
 import os
-import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
-from importlib.machinery import FileFinder
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -28,13 +26,13 @@ from tqdm import tqdm
 from mvista_bringup.paths import output_dir
 from mvista_core.errors import ConfigError, WeightsError
 from mvista_core.machine import describe
+from mvista_eval.on_ray import on_ray
+from mvista_eval.revision import code_revision
 
 J = TypeVar("J")
 R = TypeVar("R")
 
 ROWS = "rows.jsonl"
-ABOVE = "mvista_cli"
-"""The one room that no result depends on: nothing that is measured may import it."""
 LIBRARIES = (
     "diffusers", "mujoco", "numpy", "opencv-contrib-python-headless", "scipy", "torch",
     "transformers",
@@ -57,18 +55,30 @@ class Study(Generic[J, R]):
     one_thread: bool = False
 
 
-def run_study(
-    study: Study[J, R], jobs: Sequence[J], workers: int = 1, fresh: bool = False
-) -> list[R]:
-    """The rows of all jobs, in their order; `fresh` forgets those of earlier runs.
+@dataclass(frozen=True)
+class Repeating:
+    """Who carries a study out: `workers` processes of this machine or, with `ray`, of the Ray
+    cluster at that address ("local": one of this machine's own). `fresh` forgets earlier rows."""
+
+    workers: int = 1
+    fresh: bool = False
+    ray: str = ""
+
+
+ALONE = Repeating()
+
+
+def run_study(study: Study[J, R], jobs: Sequence[J], how: Repeating = ALONE) -> list[R]:
+    """The rows of all jobs, in their order.
 
     Raises:
-        ConfigError: fewer than one worker. Whatever a trial raises.
+        ConfigError: fewer than one worker; no Ray, or none at that address, or one whose machines
+            have other code. Whatever a trial raises.
     """
-    if workers < 1:
-        raise ConfigError(f"{workers} workers; allowed: at least 1")
-    kept = KeptRows(output_dir("bench", study.name) / ROWS, study)
-    if fresh:
+    if how.workers < 1:
+        raise ConfigError(f"{how.workers} workers; allowed: at least 1")
+    kept = KeptRows(output_dir("bench", study.name) / ROWS, study, how.ray)
+    if how.fresh:
         kept.forget()
     done = kept.read()
     keys = [kept.key(job) for job in jobs]
@@ -76,7 +86,7 @@ def run_study(
     if len(missing) < len(jobs):
         known = len(jobs) - len(missing)
         sys.stderr.write(f"{study.name}: {known} of {len(jobs)} kept from earlier runs: {kept}\n")
-    shown = tqdm(_carried_out(study, missing, workers), study.name, len(missing), file=sys.stderr)
+    shown = tqdm(_carried_out(study, missing, how), study.name, len(missing), file=sys.stderr)
     for key, rows in shown:
         done[key] = rows
         kept.add(key, missing[key], rows)
@@ -84,19 +94,22 @@ def run_study(
 
 
 def _carried_out(
-    study: Study[J, R], jobs: Mapping[str, J], workers: int
+    study: Study[J, R], jobs: Mapping[str, J], how: Repeating
 ) -> Iterator[tuple[str, list[R]]]:
     if not jobs:
         return
-    if workers == 1 and not study.one_thread:
+    asked = [(study.trial, key, job) for key, job in jobs.items()]
+    if how.ray:
+        yield from on_ray(_carry_out, asked, how.ray, how.workers, code_revision())
+        return
+    if how.workers == 1 and not study.one_thread:
         yield from ((key, study.trial(job)) for key, job in jobs.items())
         return
     if study.one_thread:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     # GL contexts do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(jobs))) as pool:
-        asked = [(study.trial, key, job) for key, job in jobs.items()]
+    with context.Pool(min(how.workers, len(jobs))) as pool:
         yield from pool.imap_unordered(_carry_out, asked)
 
 
@@ -108,8 +121,10 @@ def _carry_out(asked: tuple[Callable[[J], list[R]], str, J]) -> tuple[str, list[
 class KeptRows(Generic[J, R]):
     """The file of one study's rows: a line for each job, with the key it was made for and a sum."""
 
-    def __init__(self, file: Path, study: Study[J, R]) -> None:
+    def __init__(self, file: Path, study: Study[J, R], ray: str = "") -> None:
+        """`ray` is the cluster that makes them, whose machines may differ from this one."""
         self._file, self._study = file, study
+        self._machine = f"Ray at {ray}" if ray else describe()
 
     def __str__(self) -> str:
         return str(self._file)
@@ -121,7 +136,7 @@ class KeptRows(Generic[J, R]):
             "settings": dict(self._study.settings),
             "code": code_revision(),
             "libraries": library_versions(),
-            "machine": describe(),
+            "machine": self._machine,
             "job": asdict(job),  # type: ignore[call-overload]
         }
         return _sum(json.dumps(whole, sort_keys=True, default=str))
@@ -185,19 +200,6 @@ def sum_of_bytes(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
-
-
-@cache
-def code_revision() -> str:
-    """One sum over the sources of all rooms that a result may depend on: all but the command's."""
-    digest = hashlib.sha256()
-    for found in sorted(pkgutil.iter_modules(), key=lambda found: found.name):
-        ours = found.ispkg and found.name.startswith("mvista_") and found.name != ABOVE
-        if ours and isinstance(found.module_finder, FileFinder):
-            folder = Path(found.module_finder.path) / found.name
-            for path in sorted(folder.rglob("*.py")):
-                digest.update(f"{path.relative_to(folder.parent)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mvista_cli import repeat_choices
 from mvista_eval.calibration import PARTS
 
 
@@ -12,8 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", choices=("all", *PARTS), default="all")
     parser.add_argument("--sessions", type=int, help="of each part, instead of the usual number")
     parser.add_argument("--first-seed", type=int, help="of each part, instead of the usual one")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fresh", action="store_true", help="forget sessions already done")
+    repeat_choices.add(parser, workers=2)
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--results", type=Path, help="write the tables (Markdown) here")
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
     parts = PARTS if args.part == "all" else (args.part,)
     found = together(
-        [measure(p, args.sessions, args.first_seed, args.workers, args.fresh) for p in parts]
+        [measure(p, args.sessions, args.first_seed, repeat_choices.how_of(args)) for p in parts]
     )
     if args.results is not None:
         replace_file(args.results, HEAD + found.words, ConfigError)

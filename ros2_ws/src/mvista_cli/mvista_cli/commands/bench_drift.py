@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mvista_cli import repeat_choices
 from mvista_eval.drift import PARTS
 
 
@@ -12,8 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", choices=("all", *PARTS), default="all")
     parser.add_argument("--seconds", type=int, default=3600, help="of unmoved frames, in 4 scenes")
     parser.add_argument("--seeds", type=int, default=2, help="scenes in which cameras are moved")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--fresh", action="store_true", help="forget trials already done")
+    repeat_choices.add(parser)
     parser.add_argument("--json", type=Path, help="write the figures here")
 
 
@@ -22,4 +22,4 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import finish
 
     parts = PARTS if args.part == "all" else (args.part,)
-    return finish(measure(args.seconds, args.seeds, args.workers, args.fresh, parts), args.json)
+    return finish(measure(args.seconds, args.seeds, repeat_choices.how_of(args), parts), args.json)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_cli import view_choices
+from mvista_cli import repeat_choices, view_choices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view_choices.add_mode(parser)
     view_choices.add_literal(parser)
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
-    parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
+    repeat_choices.add(parser)
     parser.add_argument("--json", type=Path, help="write the tables here")
 
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         args.episodes,
         args.seed,
         not args.head_only,
-        args.fresh,
+        repeat_choices.how_of(args),
         view_choices.method_of(args),
     )
     sys.stdout.write("\n".join(tables.lines()) + "\n")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
+from mvista_cli import repeat_choices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limits-seed", type=int, default=30_000, help="first seed of the scenes that set limits"
     )
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
-    parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
+    repeat_choices.add(parser)
     parser.add_argument(
         "--write", action="store_true", help="make the limits those of the checkpoint (gate.json)"
     )
@@ -28,7 +29,12 @@ def run(args: argparse.Namespace) -> int:
     from mvista_eval.figures import write_json
 
     rows, document = measure(
-        args.checkpoint, args.episodes, args.seed, args.limits_seed, args.fresh, args.write
+        args.checkpoint,
+        args.episodes,
+        args.seed,
+        args.limits_seed,
+        repeat_choices.how_of(args),
+        args.write,
     )
     limits = ", ".join(f"{name} {value:.4f}" for name, value in document["limits"].items())
     sys.stdout.write(f"limits: {limits}\n" + "".join(f"{row}\n" for row in rows))

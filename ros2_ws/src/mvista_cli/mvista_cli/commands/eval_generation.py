@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_cli import view_choices
+from mvista_cli import repeat_choices, view_choices
 from mvista_sim.tasks import TEMPLATES
 from mvista_world.choices import MethodChoices
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--i3d", type=Path, help="TorchScript I3D of the FVD tools, for FVD")
     parser.add_argument("--pictures", type=Path, help="write film strips of the first scene here")
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
-    parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
+    repeat_choices.add(parser)
     parser.add_argument("--json", type=Path, help="write the table here")
 
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         args.task, args.episodes, args.seed, args.checkpoint, args.rig, viewpoints_of(args.camera),
         args.told, args.i3d, (args.drawn or "").replace("-", " "), MethodChoices(args.mode),
     )  # fmt: skip
-    rows, document = measure(asked, args.fresh)
+    rows, document = measure(asked, repeat_choices.how_of(args))
     sys.stdout.write(in_words(asked, rows, document) + "\n")
     write_json(args.json, document)
     if args.pictures is not None:

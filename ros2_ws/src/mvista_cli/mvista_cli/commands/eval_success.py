@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_cli import view_choices
+from mvista_cli import repeat_choices, view_choices
 from mvista_sim.tasks import TEMPLATES
 
 
@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view_choices.add_mode(parser)
     view_choices.add_literal(parser)
     view_choices.add_best_of(parser)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fresh", action="store_true", help="forget scenes already done")
+    repeat_choices.add(parser, workers=2)
     parser.add_argument("--json", type=Path, help="write the table here")
 
 
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         args.best_of,
         args.instruction,
     )
-    rows, document = measure(asked, args.workers, args.fresh)
+    rows, document = measure(asked, repeat_choices.how_of(args))
     sys.stdout.write("\n".join(map(str, rows)) + "\n")
     write_json(args.json, document)
     return 0

@@ -13,7 +13,7 @@ from mvista_core.errors import ConfigError
 from mvista_eval.calibration.trials import RENDERED_PX, Outcome, jobs, study
 from mvista_eval.figures import Figure, Measured
 from mvista_eval.statistics import rms
-from mvista_eval.trials import run_study
+from mvista_eval.trials import ALONE, Repeating, run_study
 
 FIRST_SEED = {"extrinsics": 0, "base": 0, "gate": 5000, "rendered": 802, "time": 0}
 SEEDS_OF_LIMITS = (
@@ -35,19 +35,18 @@ def measure(
     part: str,
     sessions: int | None = None,
     first_seed: int | None = None,
-    workers: int = 2,
-    fresh: bool = False,
+    how: Repeating = ALONE,
 ) -> Measured:
     """One part, with its own number of sessions and first seed where none is given.
 
     Raises:
-        ConfigError: fewer than one worker or two sessions.
+        ConfigError: fewer than two sessions; see `run_study`.
     """
-    if workers < 1 or (sessions is not None and sessions < 2):
-        raise ConfigError("allowed: at least 1 worker and 2 sessions")
+    if sessions is not None and sessions < 2:
+        raise ConfigError(f"{sessions} sessions; allowed: at least 2")
     count = SESSIONS[part] if sessions is None else sessions
     first = FIRST_SEED[part] if first_seed is None else first_seed
-    outcomes = run_study(study(part), jobs(part, count, first), workers, fresh)
+    outcomes = run_study(study(part), jobs(part, count, first), how)
     words, figures = REPORTS[part](outcomes)
     document = {part: [dataclasses.asdict(outcome) for outcome in outcomes]}
     return Measured(f"calibration, {part}", words, document, figures)

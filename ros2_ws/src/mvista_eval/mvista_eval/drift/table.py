@@ -11,7 +11,7 @@ from mvista_core.errors import ConfigError
 from mvista_eval.drift import PARTS
 from mvista_eval.drift.trials import MOVED_S, DriftDetection, DriftTrial, study
 from mvista_eval.figures import Figure, Measured
-from mvista_eval.trials import run_study
+from mvista_eval.trials import ALONE, Repeating, run_study
 
 QUIET_SCENES, LEAST_QUIET_S = 4, 50
 """Unmoved frames are of so many scenes; of each more than the watch takes to learn."""
@@ -21,19 +21,18 @@ QUIET_SEED = 100
 def measure(
     seconds: int,
     seeds: int,
-    workers: int = 1,
-    fresh: bool = False,
+    how: Repeating = ALONE,
     parts: Sequence[str] = PARTS,
 ) -> Measured:
     """`seconds` of unmoved frames in up to four scenes, and cameras moved in `seeds` scenes.
 
     Raises:
-        ConfigError: fewer than 50 seconds, one seed or one worker.
+        ConfigError: fewer than 50 seconds or one seed; see `run_study`.
     """
-    if seconds < LEAST_QUIET_S or seeds < 1 or workers < 1:
+    if seconds < LEAST_QUIET_S or seeds < 1:
         raise ConfigError(
-            f"{seconds} seconds, {seeds} seeds and {workers} workers; allowed: at least "
-            f"{LEAST_QUIET_S} seconds, 1 seed and 1 worker"
+            f"{seconds} seconds and {seeds} seeds; allowed: at least {LEAST_QUIET_S} seconds and "
+            "1 seed"
         )
     scenes = min(QUIET_SCENES, seconds // LEAST_QUIET_S)
     trials = {
@@ -43,7 +42,7 @@ def measure(
             DriftTrial("quiet", QUIET_SEED + scene, seconds // scenes) for scene in range(scenes)
         ],
     }
-    found = run_study(study(), [t for part in parts for t in trials[part]], workers, fresh)
+    found = run_study(study(), [t for part in parts for t in trials[part]], how)
     moved = [d for d in found if d.kind == "moved"]
     zeros = [d for d in found if d.kind == "zeros"]
     quiet = [d for d in found if d.kind == "quiet"]

@@ -31,7 +31,7 @@ from mvista_eval.follow.trials import (
     follow_scene,
 )
 from mvista_eval.statistics import Interval, median_interval, wilson
-from mvista_eval.trials import Study, run_study
+from mvista_eval.trials import ALONE, Repeating, Study, run_study
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 
 
@@ -123,7 +123,7 @@ def measure(
     episodes: int,
     first_seed: int,
     optimised: bool = True,
-    fresh: bool = False,
+    how: Repeating = ALONE,
     choices: MethodChoices = AS_CHECKPOINT,
 ) -> tuple[FollowTables, dict[str, Any]]:
     """The tables, and the same as a document.
@@ -139,7 +139,7 @@ def measure(
     seeds = range(first_seed, first_seed + episodes)
     scenes = [FollowScene(seed, checkpoint, optimised, choices) for seed in seeds]
     study = Study("follow", follow_scene, FollowedPlan, settings)
-    tables = tables_of(run_study(study, scenes, fresh=fresh))
+    tables = tables_of(run_study(study, scenes, how))
     return tables, {
         "task": "touch_cube",
         "first_seed": first_seed,

@@ -30,7 +30,7 @@ from mvista_eval.generation.trials import (
 )
 from mvista_eval.generation.viewpoints import Viewpoint
 from mvista_eval.statistics import Interval, mean_interval
-from mvista_eval.trials import Study, run_study, sum_of_bytes, sum_of_files
+from mvista_eval.trials import ALONE, Repeating, Study, run_study, sum_of_bytes, sum_of_files
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.fvd import frechet_distance
 
@@ -73,7 +73,7 @@ class GenerationRow:
 
 
 def measure(
-    asked: GenerationRequest, fresh: bool = False
+    asked: GenerationRequest, how: Repeating = ALONE
 ) -> tuple[list[GenerationRow], dict[str, Any]]:
     """The rows, and the same as a document.
 
@@ -94,9 +94,7 @@ def measure(
     settings = {**cell_settings(asked.checkpoint), "asked rig": sum_of_files(asked.rig)}
     if asked.i3d is not None:
         settings["i3d"] = sum_of_bytes(asked.i3d)
-    found = run_study(
-        Study("generation", scene_scores, ViewScore, settings), scenes(asked), fresh=fresh
-    )
+    found = run_study(Study("generation", scene_scores, ViewScore, settings), scenes(asked), how)
     rows = rows_of(found)
     return rows, {
         "task": asked.task,

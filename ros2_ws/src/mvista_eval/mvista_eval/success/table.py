@@ -16,7 +16,7 @@ from mvista_core.records import AS_NEEDED
 from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
 from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
-from mvista_eval.trials import run_study
+from mvista_eval.trials import ALONE, Repeating, run_study
 from mvista_sim.tasks import check_instruction
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 
@@ -62,16 +62,14 @@ class SuccessRequest:
     instruction: str | None = None
 
 
-def measure(
-    asked: SuccessRequest, workers: int, fresh: bool = False
-) -> tuple[list[Row], dict[str, Any]]:
+def measure(asked: SuccessRequest, how: Repeating = ALONE) -> tuple[list[Row], dict[str, Any]]:
     """The table's rows, and the same as a document.
 
     Raises:
         WeightsError, ConfigError: no such checkpoint, row or pair.
     """
     study = trials.study(asked.checkpoint)
-    found = run_study(study, jobs(asked), workers, fresh)
+    found = run_study(study, jobs(asked), how)
     rows = pair_rows(found) if asked.pairs else _rows(found, asked.task)
     return rows, {
         "task": asked.task,
