@@ -102,6 +102,16 @@ def test_a_dictionary_that_is_unknown_or_too_small_is_refused() -> None:
         cv_board(big)
 
 
+@pytest.mark.parametrize("squares", [(3, 3), (4, 4), (3, 6), (12, 2)])
+def test_a_board_that_no_view_could_show_enough_corners_of_is_refused(
+    squares: tuple[int, int],
+) -> None:
+    """Views below 12 corners are left out: such a board would be recorded for nothing."""
+    with pytest.raises(CalibrationError, match=r"has \d+ corners, .* needs 12|at least 3x3"):
+        Board(*squares, 0.03, 0.022)
+    assert Board(3, 7, 0.03, 0.022).corner_count == Board(5, 4, 0.03, 0.022).corner_count == 12
+
+
 def test_an_unwritable_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="missing"):
         board_pdf(BOARDS[0], tmp_path / "missing" / "board.pdf")

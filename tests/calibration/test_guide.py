@@ -62,8 +62,8 @@ def test_nothing_seen_blur_motion_and_few_corners_are_refused(guide: CollectGuid
     moving = guide.judge(both(placed(0.002)), both(placed()))
     assert not moving.accept and "moved by" in moving.why
     view = seen("cam0", placed())
-    few = guide.judge([replace(view, corner_ids=np.arange(6), corners_px=view.corners_px[:6])])
-    assert not few.accept and "6 of 24" in few.why
+    few = guide.judge([replace(view, corner_ids=np.arange(11), corners_px=view.corners_px[:11])])
+    assert not few.accept and "11 of 24 corners; at least 12 are needed" in few.why
 
 
 def test_the_same_place_is_refused_and_a_move_or_a_turn_is_not(guide: CollectGuide) -> None:
@@ -125,3 +125,5 @@ def test_depth_is_averaged_over_valid_frames_and_flicker_left_out() -> None:
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(CalibrationError, match="at least 3 shots"):
         CollectLimits(shots=1)
+    with pytest.raises(CalibrationError, match="of 12 corners"):
+        CollectLimits(least_corners=11)

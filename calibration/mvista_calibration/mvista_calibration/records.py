@@ -16,10 +16,14 @@ import numpy as np
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float32, Float64, Intrinsics
 
+LEAST_CORNERS = 12
+"""A view with fewer corners is refused: a pose from it follows the noise."""
+
 
 @dataclass(frozen=True)
 class Board:
-    """A ChArUco board: squares along x and y, their side and the markers' side in metres.
+    """A ChArUco board: squares along x and y, their side and the markers' side in metres; at least
+    `LEAST_CORNERS` inner corners, or no view of it could ever be used.
 
     `legacy` is the pattern of OpenCV before 4.6 (differs on an even number of rows); None lets
     detection find out. `measured_scale` is the printed scale bar's measured over nominal length.
@@ -37,6 +41,11 @@ class Board:
         if self.squares_x < 3 or self.squares_y < 3:
             raise CalibrationError(
                 f"a ChArUco board needs at least 3x3 squares, not {self.squares_x}x{self.squares_y}"
+            )
+        if self.corner_count < LEAST_CORNERS:
+            raise CalibrationError(
+                f"a board of {self.squares_x}x{self.squares_y} squares has {self.corner_count} "
+                f"corners, and a view needs {LEAST_CORNERS}: 4x5 squares have as many"
             )
         if not 0.0 < self.marker_m < self.square_m:
             raise CalibrationError(
@@ -143,6 +152,10 @@ class WorkspaceBox:
         return np.stack([bounds[picks[:, axis], axis] for axis in range(3)], axis=1)
 
 
+DEFAULT_WORKSPACE = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
+"""The demo cell's table in front of the arm, base frame."""
+
+
 @dataclass(frozen=True)
 class Session:
     """Everything observed. The first camera is the reference.
@@ -160,7 +173,7 @@ class Session:
     scene: tuple[DepthImage, ...] = ()
     gripper: tuple[GripperPose, ...] = ()
     base_from_board: Float64 | None = None
-    workspace: WorkspaceBox = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
+    workspace: WorkspaceBox = DEFAULT_WORKSPACE
     warm_up_minutes: float = 0.0
     notes: tuple[str, ...] = ()
     """What reading left out, and why: images without the board, duplicates."""

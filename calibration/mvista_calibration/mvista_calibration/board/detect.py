@@ -23,12 +23,9 @@ from mvista_calibration.board.markers import (
     markers_anywhere,
 )
 from mvista_calibration.board.pattern import cv_board, cv_dictionary, marker_count
-from mvista_calibration.records import Board, BoardView
+from mvista_calibration.records import LEAST_CORNERS, Board, BoardView
 from mvista_core.errors import CalibrationError, NoBoardError, WrongBoardError
 from mvista_core.records import Float64, UInt8
-
-LEAST_CORNERS = 12
-"""A view with fewer corners is refused: a pose from it follows the noise."""
 
 LEAST_SPREAD = 0.05
 """Least ratio of the corners' extents on the board: below, they lie as good as on one line."""

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mvista_calibration.board.pose import view_pose
-from mvista_calibration.records import Board, BoardView, SessionCamera, WorkspaceBox
+from mvista_calibration.records import (
+    LEAST_CORNERS,
+    Board,
+    BoardView,
+    SessionCamera,
+    WorkspaceBox,
+)
 from mvista_core.errors import CalibrationError
 from mvista_core.geometry import invert
 from mvista_core.records import Float32, Float64
@@ -44,7 +50,7 @@ class CollectLimits:
     shots: int = 15
     views_per_camera: int = 8
     shared_views: int = 4
-    least_corners: int = 8
+    least_corners: int = LEAST_CORNERS
     blur_px: float = 6.0
     motion_px: float = 1.0
     new_view: float = 0.04
@@ -54,10 +60,11 @@ class CollectLimits:
     turn_rad: float = 0.35
 
     def __post_init__(self) -> None:
-        if self.shots < 3 or self.least_corners < 6 or min(self.blur_px, self.motion_px) <= 0:
+        few = self.shots < 3 or self.least_corners < LEAST_CORNERS
+        if few or min(self.blur_px, self.motion_px) <= 0:
             raise CalibrationError(
-                f"collecting needs at least 3 shots of 6 corners and positive blur and motion "
-                f"limits; asked: {self}"
+                f"collecting needs at least 3 shots of {LEAST_CORNERS} corners and positive blur "
+                f"and motion limits; asked: {self}"
             )
 
 

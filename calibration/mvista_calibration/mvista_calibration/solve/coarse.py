@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from mvista_calibration.board.pose import view_pose
 from mvista_calibration.records import (
+    LEAST_CORNERS,
     Board,
     BoardView,
     CoarseResult,
@@ -34,7 +35,6 @@ from mvista_core.geometry import invert, pose_from
 from mvista_core.ports import Progress
 from mvista_core.records import Float64
 
-LEAST_CORNERS = 12
 LEAST_WIDTH = 0.05
 """Of the corners' spread, the smaller side over the larger: below, they lie on a line."""
 LARGEST_VIEW_RMS_PX = 1.0

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from mvista_calibration.board.pose import distortion
-from mvista_calibration.records import Board, BoardView
+from mvista_calibration.records import LEAST_CORNERS, Board, BoardView
 from mvista_core.errors import CalibrationError
 from mvista_core.records import Float64, Intrinsics
 
@@ -22,9 +22,6 @@ LEAST_VIEWS = 6
 
 ADVISED_VIEWS = 20
 """Distinct views that settle a lens; with fewer the result warns."""
-
-LEAST_CORNERS = 12
-"""Corners a view must show to count."""
 
 VIEW_RMS_PX = 1.0
 """A view worse than this after the fit is left out: motion, or a bent board (the vendor's gate)."""
