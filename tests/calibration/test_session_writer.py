@@ -90,6 +90,15 @@ def test_a_picture_of_an_earlier_place_never_joins_a_shot(tmp_path: Path) -> Non
     assert [view.camera for view in alone] == ["cam1", "cam2"]
 
 
+def test_a_folder_whose_name_is_no_number_is_no_shot(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path, SETTINGS)
+    for name in ("0²", "1a", "notes"):
+        (tmp_path / "shots" / name).mkdir(parents=True)
+        (tmp_path / "shots" / name / "shot.yaml").write_text("{}\n")
+    assert [writer.append(shot(k, (0,))) for k in range(2)] == [0, 1]
+    assert writer.shots == (0, 1)
+
+
 def test_a_scene_is_whole_or_absent(tmp_path: Path) -> None:
     settings = SessionHeader("scene", BOARD, SETTINGS.cameras[:1])
     writer = SessionWriter(tmp_path, settings)

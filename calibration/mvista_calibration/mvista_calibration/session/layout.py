@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from mvista_calibration.records import Board, SessionCamera, WorkspaceBox
+from mvista_calibration.records import DEFAULT_WORKSPACE, Board, SessionCamera, WorkspaceBox
 from mvista_core.documents import Document, read_document
 from mvista_core.errors import CalibrationError
 from mvista_core.files import replace_file
@@ -40,9 +40,6 @@ LEAST_UNIT_MM, LARGEST_UNIT_MM = 0.01, 10.0
 MOST_FRAMES = 100_000
 MOST_SQUARES = 1000
 LATEST_NS = 2**63 - 1
-
-DEFAULT_WORKSPACE = WorkspaceBox((0.05, -0.3, 0.0), (0.65, 0.3, 0.3))
-"""The demo cell's table in front of the arm, base frame."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,18 @@ def shot_folder(folder: Path, shot: int) -> Path:
     return folder / "shots" / f"{shot:04d}"
 
 
+def is_number(name: str) -> bool:
+    """Whether a folder's name is a shot's number."""
+    # `isdigit` alone takes superscripts and the digits of other scripts; `int` stops at some.
+    return name.isascii() and name.isdigit()
+
+
 def shot_folders(folder: Path) -> dict[int, Path]:
     """Whole shots by number, in order; `CalibrationError` when two have the same number."""
     found: dict[int, Path] = {}
     for file in sorted((folder / "shots").glob("*/shot.yaml")):
         name = file.parent.name
-        if not (name.isascii() and name.isdigit()):
+        if not is_number(name):
             continue
         if int(name) in found:
             raise CalibrationError(

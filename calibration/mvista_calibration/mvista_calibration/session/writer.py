@@ -16,6 +16,7 @@ from mvista_calibration.session.layout import (
     BoardShot,
     SessionHeader,
     header_document,
+    is_number,
     read_yaml,
     shot_document,
     shot_folder,
@@ -69,7 +70,8 @@ class SessionWriter:
                 pose that is not rigid, stamps far apart, or a disk that does not take it. Nothing
                 is kept then.
         """
-        taken = [int(p.name) for p in (self.folder / "shots").glob("[0-9]*") if p.name.isdigit()]
+        # Folders without shot.yaml count as well: what lies in one joins no new shot.
+        taken = [int(p.name) for p in (self.folder / "shots").glob("[0-9]*") if is_number(p.name)]
         number = max(taken, default=-1) + 1
         check_shot(self.header, shot, number)
         beside = _emptied(self.folder / "shots" / ".next")
