@@ -108,7 +108,7 @@ def _ours(session: Session, run: _Run, keep_lenses: bool) -> Calibration:
     refined = _refined(session, coarse, spread, bias, run)
     rig = refined.rig if refined is not None and refined.accepted else coarse.rig
     rig = _widened(rig, spread)
-    base = _base_from_reference(session, coarse, hand_eye)
+    base = run.optional("base", 0.8, lambda: _base_from_reference(session, coarse, hand_eye))
     sd = corner_sd(rig, base, session.workspace)
     verdict = judge(
         session, coarse, bias, refined, hand_eye, sd, run.problems,
@@ -149,9 +149,10 @@ def _baseline(method: str, session: Session, run: _Run, keep_lenses: bool) -> Ca
     hand_eye = None
     if session.gripper and not method.startswith("one_pose"):
         hand_eye = run.optional("robot", 0.9, lambda: solve_hand_eye(session, coarse))
-    base = _base_from_reference(session, coarse, hand_eye)
+    base = run.optional("base", 0.95, lambda: _base_from_reference(session, coarse, hand_eye))
     sd = np.full((len(session.cameras), 8), np.nan)
-    words = f"'{method}' is a baseline for comparison: nothing was checked"
+    said = "".join(f"; stage '{stage}': {why}" for stage, why in run.problems)
+    words = f"'{method}' is a baseline for comparison: nothing was checked{said}"
     return Calibration(
         session.name, session.board, session.cameras, coarse, bias, refined, hand_eye, rig, base,
         sd, Verdict((), False, words), run.seconds,
@@ -170,7 +171,15 @@ def _base_from_reference(
         return hand_eye.base_from_reference
     if session.base_from_board is None:
         return None
-    return np.asarray(session.base_from_board @ invert(coarse.reference_from_board[0]))
+    # Said of shot 0's board, and no other's: it may be among those left out.
+    if 0 not in coarse.shots:
+        raise CalibrationError(
+            f"session '{session.name}' says where shot 0's board lay (base_from_board), and of "
+            f"shot 0 no view was used, only of shots {list(coarse.shots)}; record again with that "
+            "board well in view, or leave the key out"
+        )
+    board = coarse.reference_from_board[coarse.shots.index(0)]
+    return np.asarray(session.base_from_board @ invert(board))
 
 
 def _widened(rig: RigEstimate, spread: Float64 | None) -> RigEstimate:

@@ -49,7 +49,8 @@ def verify_rig(session: Session, rig: RigCalibration) -> Verification:
     """Solve the session's boards (and, where an arm held them, the robot's place) and compare.
 
     Raises:
-        CalibrationError: the session's cameras are not the rig's, or it cannot be solved.
+        CalibrationError: the session's cameras are not the rig's, it cannot be solved, or nothing
+            in it can be compared.
     """
     missing = [name for name in session.names if name not in rig.names]
     if missing:
@@ -73,6 +74,11 @@ def verify_rig(session: Session, rig: RigCalibration) -> Verification:
         motions.append(_motion(name, step, corners, covariance))
     robot, unchecked = _robot(session, coarse, rig)
     motions += robot
+    if not motions:
+        raise CalibrationError(
+            f"nothing in session '{session.name}' could be compared with rig "
+            f"'{rig.name}'{unchecked}"
+        )
     gone = [motion for motion in motions if motion.gone]
     if gone:
         said = ", ".join(f"{m.name} by {m.moved_m * 1e3:.1f} mm" for m in gone)
