@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from mvista_calibration.judge.gate import JOINT_TENSION, judge
 from mvista_calibration.judge.verify import verify_rig
-from mvista_calibration.output.report import write_report
+from mvista_calibration.output import report
+from mvista_calibration.output.report import upright_from_reference, write_report
 from mvista_calibration.output.save import (
     LINK_FROM_OPTICAL,
     camera_info,
@@ -28,6 +32,7 @@ from mvista_calibration_sim.sessions import SessionSettings, SimulatedSession, s
 from mvista_core.arm import load_arm
 from mvista_core.errors import CalibrationError, CancelledError
 from mvista_core.geometry import pose_from, rotation_from_quaternion
+from mvista_core.records import Intrinsics
 from mvista_core.rig import load_rig, save_rig
 from tests.architecture.source_tree import ROOT
 
@@ -84,6 +89,35 @@ def test_a_stage_that_cannot_answer_fails_the_verdict_and_is_named(
     assert not answer.verdict.passed and "stage 'robot'" in answer.verdict.words
     assert "turned too little" in answer.verdict.words
     assert answer.hand_eye is None and answer.base_from_reference is None
+
+
+def test_a_board_whose_place_is_known_is_shot_0s_and_no_others(
+    simulated: SimulatedSession,
+) -> None:
+    truth = simulated.truth
+    known = replace(
+        simulated.session, gripper=(), scene=(), board_depth=(),
+        base_from_board=truth.base_from_board[0],
+    )  # fmt: skip
+
+    def without(shot: int) -> Session:
+        """The board hardly in view in one shot."""
+        views = (
+            replace(view, corner_ids=view.corner_ids[:6], corners_px=view.corners_px[:6])
+            if view.shot == shot
+            else view
+            for view in known.views
+        )
+        return replace(known, views=tuple(views))
+
+    base = calibrate(without(1)).base_from_reference
+    assert base is not None
+    assert np.linalg.norm((base - truth.base_from_reference)[:3, 3]) < 6e-3
+    for method in ("ours", "bundle"):
+        answer = calibrate(without(0), method)
+        assert answer.base_from_reference is None and not answer.verdict.passed
+        assert "stage 'base'" in answer.verdict.words
+        assert "of shot 0 no view was used" in answer.verdict.words
 
 
 def test_progress_can_stop_it(simulated: SimulatedSession) -> None:
@@ -195,6 +229,10 @@ def test_a_failed_run_never_touches_a_good_rig_file(found: Calibration, tmp_path
     with pytest.raises(CalibrationError, match="was left as it was"):
         save_calibration(rig_of(failed, "cell", "2026-01-02"), tmp_path / "again", good)
     assert good.read_bytes() == before
+    new = tmp_path / "new.yaml"
+    with pytest.raises(CalibrationError, match=r"new\.yaml was not written: this calibration fail"):
+        save_calibration(rig_of(failed, "cell", "2026-01-02"), tmp_path / "again", new)
+    assert not new.exists()
     with pytest.raises(Exception, match="verdict is 'fail'"):
         load_rig(tmp_path / "again" / "cell.yaml")
 
@@ -212,6 +250,33 @@ def test_ros_files_say_the_same(found: Calibration, tmp_path: Path) -> None:
     assert (tmp_path / "cameras.urdf.xacro").read_text().count("<joint") == 4
 
 
+@pytest.mark.parametrize(
+    ("coefficients", "model", "count"),
+    [
+        ((), "plumb_bob", 5),
+        ((0.1, -0.05, 1e-3, -2e-3), "plumb_bob", 5),
+        ((0.1, -0.05, 1e-3, -2e-3, 0.02), "plumb_bob", 5),
+        ((0.1, -0.05, 1e-3, -2e-3, 0.02, 0.3, -0.1, 0.01), "rational_polynomial", 8),
+        ((0.1, -0.05, 1e-3, -2e-3, *(0.0,) * 8), "rational_polynomial", 8),
+        ((0.1, -0.05, 1e-3, -2e-3, *(0.0,) * 4, 1e-3, 0, 2e-3, 0), "rational_polynomial", 12),
+        ((0.1, -0.05, 1e-3, -2e-3, *(0.0,) * 8, 0.01, -0.02), "rational_polynomial", 14),
+    ],
+)
+def test_camera_info_has_as_many_coefficients_as_its_model_and_bends_as_the_lens(
+    coefficients: tuple[float, ...], model: str, count: int
+) -> None:
+    lens = Intrinsics(640, 480, 500.0, 500.0, 319.5, 239.5, coefficients)
+    info = camera_info("cam0", lens)
+    told = info["distortion_coefficients"]
+    assert (info["distortion_model"], told["cols"], len(told["data"])) == (model, count, count)
+    rays, none = np.array([[0.3, -0.2, 1.0], [-0.1, 0.25, 1.0]]), np.zeros(3)
+    ours, ros = (
+        cv2.projectPoints(rays, none, none, lens.matrix, np.array(bent or [0.0] * 5))[0]
+        for bent in (list(coefficients), told["data"])
+    )
+    np.testing.assert_allclose(ros, ours, atol=1e-9)
+
+
 def test_the_report_shows_verdict_checks_and_pictures(
     simulated: SimulatedSession, found: Calibration, tmp_path: Path
 ) -> None:
@@ -220,6 +285,43 @@ def test_the_report_shows_verdict_checks_and_pictures(
     assert "frame 3 is a copy of frame 2" in page
     assert "May be used" in page and page.count("data:image/png") == 2
     assert all(check.name in page for check in found.verdict.checks)
+
+
+def test_seven_cameras_of_unknown_sigma_are_all_reported(
+    simulated: SimulatedSession,
+    found: Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = tuple(f"cam{k}" for k in range(7))
+    many = replace(
+        found, rig=replace(found.rig, cameras=names), corner_sd_m=np.full((7, 8), np.nan)
+    )
+    titles: list[str] = []
+
+    def note(figure: Figure) -> str:
+        titles.extend(axis.get_title() for axis in figure.axes)
+        pyplot.close(figure)
+        return ""
+
+    monkeypatch.setattr(report, "_image", note)
+    page = write_report(replace(simulated.session, scene=()), many, tmp_path).read_text()
+    assert [title.partition(":")[0] for title in titles] == list(names)
+    assert page.count("<td>not known</td>") == 7 and "<td>nan</td>" not in page
+
+
+def test_without_a_robot_clouds_are_shown_the_right_way_up(found: Calibration) -> None:
+    """Cameras that saw the first board's face are above it."""
+    robotless = replace(found, base_from_reference=None)
+    upright, coarse = upright_from_reference(robotless), found.coarse
+    assert np.linalg.det(upright[:3, :3]) == pytest.approx(1.0)
+    heights = [
+        (upright @ found.rig.pose(view.camera))[2, 3]
+        for view in coarse.views
+        if view.shot == coarse.shots[0]
+    ]
+    assert heights and min(heights) > 0.2
+    assert upright_from_reference(found) is found.base_from_reference
 
 
 def test_a_rig_holds_until_a_camera_moves(
@@ -240,5 +342,13 @@ def test_a_rig_holds_until_a_camera_moves(
     armless = verify_rig(replace(simulated.session, gripper=()), rig)
     assert armless.holds and len(armless.cameras) == 3
     assert "no arm held the board" in armless.words
+    alone = replace(
+        simulated.session,
+        cameras=simulated.session.cameras[:1],
+        views=tuple(v for v in simulated.session.views if v.camera == simulated.session.names[0]),
+        gripper=simulated.session.gripper[:3],
+    )
+    with pytest.raises(CalibrationError, match="nothing in session .* could be compared"):
+        verify_rig(alone, rig)
     with pytest.raises(CalibrationError, match="has no cameras"):
         verify_rig(simulated.session, replace(rig, cameras=rig.cameras[:2]))

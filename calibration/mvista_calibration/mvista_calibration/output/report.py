@@ -27,6 +27,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#e09f3e", "#6a4c93", "#2a9d8f")
+TURNED_OVER = np.diag([1.0, -1.0, -1.0, 1.0])
+"""A board's own frame has z into the board: turned so, z points away from its face and y up."""
 POINT_LIMIT = 6000
 STYLE = """body{font:15px/1.5 sans-serif;color:#222;background:#f3f5f7;margin:0}
 main{max-width:1080px;margin:1.5em auto}section{background:#fff;padding:1.2em 1.8em;margin:1em 0;
@@ -94,15 +96,16 @@ def _numbers(calibration: Calibration) -> str:
     bias = {entry.camera: entry for entry in calibration.depth_bias}
     rows = []
     for index, name in enumerate(calibration.rig.cameras):
-        sd_mm = np.nanmax(calibration.corner_sd_m[index]) * 1e3
+        sd_m = calibration.corner_sd_m[index]
+        # A baseline knows none: NaN at every corner.
+        sigma = f"{np.nanmax(sd_m) * 1e3:.2f}" if np.isfinite(sd_m).any() else "not known"
         entry = bias.get(name)
         depth = ""
         if entry is not None:
             depth = f"{entry.offset_m * 1e3:+.1f} ± {entry.offset_sd_m * 1e3:.1f}"
         views = sum(view.camera == name for view in calibration.coarse.views)
         rows.append(
-            f"<tr><td>{html.escape(name)}</td><td>{views}</td><td>{sd_mm:.2f}</td>"
-            f"<td>{depth}</td></tr>"
+            f"<tr><td>{html.escape(name)}</td><td>{views}</td><td>{sigma}</td><td>{depth}</td></tr>"
         )
     left_out = "".join(
         f"<li>{html.escape(f'{camera}, shot {shot}: {why}')}</li>"
@@ -126,14 +129,20 @@ def _residuals(calibration: Calibration) -> str:
     names = calibration.rig.cameras
     figure, axes = pyplot.subplots(1, len(names), figsize=(3 * len(names), 3.2), squeeze=False)
     pairs = list(zip(calibration.coarse.views, calibration.coarse.residuals_px, strict=True))
-    for axis, name, colour in zip(axes[0], names, COLOURS, strict=False):
+    for axis, name in zip(axes[0], names, strict=True):
         mine = [residual for view, residual in pairs if view.camera == name]
         points = np.concatenate(mine) if mine else np.zeros((0, 2))
+        colour = _colour(names, name)
         axis.scatter(points[:, 0], points[:, 1], s=3, alpha=0.4, color=colour)
         rms = float(np.sqrt((points**2).sum(axis=1).mean())) if len(points) else np.nan
         axis.set(title=f"{name}: {rms:.2f} px RMS", xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
         axis.grid(alpha=0.3)
     return _image(figure)
+
+
+def _colour(names: Sequence[str], camera: str) -> str:
+    """A camera's own in every picture; from the seventh on they come again."""
+    return COLOURS[names.index(camera) % len(COLOURS)]
 
 
 def _clouds(session: Session, calibration: Calibration) -> str:
@@ -150,30 +159,34 @@ def _clouds(session: Session, calibration: Calibration) -> str:
         for row, (title, rig, bias) in enumerate(ways):
             clouds = scene_clouds(session, rig, bias, middle)
             said.append(f"{title}: {fused_disagreement(rig, clouds) * 1e3:.2f} mm")
-            _draw(axes[row], clouds, rig, calibration, coarse.reference_from_board, title)
+            _draw(axes[row], clouds, rig, upright_from_reference(calibration), title)
     except CalibrationError as error:
         pyplot.close(figure)
         return f"<section><h2>Fused cloud</h2><p>{html.escape(str(error))}</p></section>"
     text = (
-        "One colour per camera. Systematic disagreement of surfaces that several cameras see: "
-        + "; ".join(said)
-        + "."
+        "One colour per camera, as above. Systematic disagreement of surfaces that several cameras "
+        "see: " + "; ".join(said) + "."
     )
     return _section("Fused cloud, before and after", text, _image(figure)) + _pairs(calibration)
+
+
+def upright_from_reference(calibration: Calibration) -> Float64:
+    """The frame [4, 4] that clouds are shown in: the robot's base, or without a robot the first
+    board's, turned over so that z leaves its face: up, where it lay on the table."""
+    if calibration.base_from_reference is not None:
+        return calibration.base_from_reference
+    return np.asarray(TURNED_OVER @ invert(calibration.coarse.reference_from_board[0]))
 
 
 def _draw(
     axes: Sequence[Axes],
     clouds: Sequence[SceneCloud],
     rig: RigEstimate,
-    calibration: Calibration,
-    boards: Float64,
+    upright: Float64,
     title: str,
 ) -> None:
-    upright = calibration.base_from_reference
-    if upright is None:
-        upright = invert(boards[0])
-    for cloud, colour in zip(clouds, COLOURS, strict=False):
+    for cloud in clouds:
+        colour = _colour(rig.cameras, cloud.camera)
         points = transform_points(upright @ rig.pose(cloud.camera), cloud.points)
         points = points[:: max(len(points) // POINT_LIMIT, 1)]
         for axis, (a, b), view in zip(axes, ((0, 1), (1, 2)), ("above", "the front"), strict=True):

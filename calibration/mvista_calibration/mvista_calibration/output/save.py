@@ -106,7 +106,7 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
     if rig.verdict != "pass":
         words = rig.provenance.words if rig.provenance else ""
         raise CalibrationError(
-            f"{rig_file} was left {_as_it_was(rig_file)}: this calibration failed. {words} "
+            f"{rig_file} was {_untouched(rig_file)}: this calibration failed. {words} "
             f"What it found lies in {folder}"
         )
     make_folder(rig_file.parent, CalibrationError)
@@ -118,10 +118,16 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
 
 
 def camera_info(name: str, lens: Intrinsics) -> dict[str, Any]:
-    """As camera_calibration_parsers writes it; REP-104's model by the number of coefficients."""
-    count = len(lens.distortion)
-    model = "rational_polynomial" if count >= 8 else "plumb_bob"
-    coefficients = list(lens.distortion) if count else [0.0] * 5
+    """As camera_calibration_parsers writes it: plumb_bob with its five coefficients, or
+    rational_polynomial with eight, or twelve or fourteen where thin prism or tilt are not zero."""
+    coefficients = list(lens.distortion)
+    # REP-104 has no name for a lens with thin prism and tilt; image_geometry hands all that there
+    # are to OpenCV, which reads them, and reads nothing else into the name.
+    if not any(coefficients[8:]):
+        coefficients = coefficients[:8]
+    model = "rational_polynomial" if len(coefficients) >= 8 else "plumb_bob"
+    coefficients += [0.0] * (5 - len(coefficients))
+    # One camera by itself: nothing is rectified, and the projection is K.
     k = lens.matrix
     return {
         "image_width": lens.width_px,
@@ -223,11 +229,13 @@ def _versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _as_it_was(path: Path) -> str:
+def _untouched(path: Path) -> str:
+    if not path.exists():
+        return "not written"
     try:
-        return f"as it was (verdict {load_rig(path, allow_failed=True).verdict})"
+        return f"left as it was (verdict {load_rig(path, allow_failed=True).verdict})"
     except RigError:
-        return "as it was"
+        return "left as it was"
 
 
 def _matrix(values: Float64) -> dict[str, Any]:
