@@ -1,8 +1,9 @@
-"""The arm file, and buses that close."""
+"""The arm file, buses that close, and a port of one's own."""
 
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Callable, Iterator
 
 import can
@@ -23,6 +24,14 @@ def arm() -> ArmModel:
 def channel() -> str:
     """A virtual channel of this test's own."""
     return f"piper-test-{next(_channels)}"
+
+
+@pytest.fixture
+def port() -> int:
+    """A UDP port that nobody else uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from can.interfaces.udp_multicast.utils import pack_message, unpack_message
 
 from mvista_core.errors import ConfigError
 from mvista_core.ports import Clock
-from mvista_core.timing import SystemClock
+from mvista_core.timing import SystemClock, ns_to_seconds, seconds_to_ns
 from mvista_piper.emulator.adapter import Adapter, AdapterState, bus_off_error
 from mvista_piper.emulator.control import ADAPTER_ID
 from mvista_piper.emulator.garbling import EXTENDED
@@ -128,7 +128,9 @@ class LoopbackBus(can.BusABC):
             raise can.CanOperationError(f"Failed to transmit: {error}", error.errno) from None
 
     def recv(self, timeout: float | None = None) -> can.Message | None:
-        """The next frame; None: none came. python-can's own counts its time-out on the wall clock.
+        """The next frame; None: none came within `timeout` seconds (None: it waits for one).
+
+        python-can's own counts its time-out on the wall clock.
 
         Raises:
             can.CanOperationError: the bus is closed, or what came is no frame.
@@ -136,34 +138,39 @@ class LoopbackBus(can.BusABC):
         return self._recv_internal(timeout)[0]
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        until_ns = None
+        if timeout is not None:
+            until_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout)
         try:
             while True:
-                received = self._next_datagram(timeout)
+                received = self._next_datagram(until_ns)
                 if received is None:
                     self.adapter.check_plugged()
                     return None, False
                 message = _decode(*received)
-                if not message.is_extended_id:
-                    self.adapter.check_plugged()
-                    return (None if self.adapter.state.bus_off else message), False
-                if self._obeys and message.arbitration_id == ADAPTER_ID:
+                if self._obeys and message.is_extended_id and message.arbitration_id == ADAPTER_ID:
                     if self.adapter.change(AdapterState.unpack(bytes(message.data))):
                         return bus_off_error(message.timestamp), False
-                    timeout = 0.0
+                    self.adapter.check_plugged()
                     continue
-                return message, False
+                if message.is_extended_id:
+                    return message, False
+                self.adapter.check_plugged()
+                # A controller that is off the bus hears nothing: the wait goes on.
+                if not self.adapter.state.bus_off:
+                    return message, False
         except (OSError, ValueError) as error:
             raise can.CanOperationError(f"cannot receive: {error}") from None
 
-    def _next_datagram(self, timeout: float | None) -> tuple[bytes, float] | None:
-        """The next datagram of another socket and when the kernel had it, s since the epoch."""
+    def _next_datagram(self, until_ns: int | None) -> tuple[bytes, float] | None:
+        """The next datagram of another socket and when the kernel had it, s since the epoch; None:
+        none came until then (monotonic; None: it waits for one)."""
         while True:
             try:
                 raw, extra, _, address = self._in.recvmsg(_LARGEST_DATAGRAM, _STAMP_ROOM)
             except BlockingIOError:
-                if timeout == 0 or not select.select([self._in], [], [], timeout)[0]:
+                if not self._wait(until_ns):
                     return None
-                timeout = 0.0
                 continue
             # Multicast comes back to its sender, whose own set-points would be a second writer's.
             if address == self._own_address:
@@ -172,6 +179,15 @@ class LoopbackBus(can.BusABC):
                 continue
             seconds, nanoseconds = _STAMP.unpack(extra[0][2])
             return raw, seconds + nanoseconds * 1e-9
+
+    def _wait(self, until_ns: int | None) -> bool:
+        """Whether something came until then. What is skipped ends no wait, and begins none anew."""
+        left_s = None
+        if until_ns is not None:
+            left_s = ns_to_seconds(until_ns - self._clock.monotonic_ns())
+            if left_s <= 0.0:
+                return False
+        return bool(select.select([self._in], [], [], left_s)[0])
 
     def fileno(self) -> int:
         """The receiving socket, for `select`."""

@@ -71,22 +71,35 @@ class EmulatorServer:
     def _say_adapter(self, now_ns: int) -> None:
         """Tell the hosts' adapters their state: when it changes, and at 10 Hz while it is bad."""
         state = AdapterState.of(self.arm.faults)
+        said = True
         if state != self._adapter:
             if state.bus_off and not self._adapter.bus_off and not self._is_loopback:
-                self._bus.send(bus_off_error(0.0))
+                said = self._put(bus_off_error(0.0))
+        # Told again while it is bad: a bus that is opened meanwhile begins with a sound adapter.
         elif state == AdapterState() or now_ns < self._say_again_ns:
             return
-        self._adapter = state
-        self._say_again_ns = now_ns + _REPEAT_NS
         if self._is_loopback:
-            self._private(ADAPTER_ID, state.pack())
+            said = self._private(ADAPTER_ID, state.pack())
+        # A change that was not heard is told with the next period: nothing repeats the last one.
+        if said:
+            self._adapter = state
+            self._say_again_ns = now_ns + _REPEAT_NS
 
     @property
     def _is_loopback(self) -> bool:
         return isinstance(self._bus, LoopbackBus)
 
-    def _private(self, can_id: int, data: bytes) -> None:
-        self._bus.send(can.Message(arbitration_id=can_id, is_extended_id=True, data=data))
+    def _private(self, can_id: int, data: bytes) -> bool:
+        return self._put(can.Message(arbitration_id=can_id, is_extended_id=True, data=data))
+
+    def _put(self, message: can.Message) -> bool:
+        """Whether the bus took it: the arm goes on serving where it did not."""
+        try:
+            self._bus.send(message)
+        except can.CanError:
+            self.unsent += 1
+            return False
+        return True
 
 
 def _sender(bus: can.BusABC) -> Callable[[int, bytes], None]:
