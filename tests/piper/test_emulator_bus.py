@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import can
 import pytest
+import yaml
 from can.interfaces.udp_multicast.utils import pack_message
 from piper_sdk import C_PiperInterface_V2, LogLevel
 
+from mvista_bringup.paths import config_file
 from mvista_core.errors import ConfigError
 from mvista_core.timing import ManualClock
 from mvista_piper import protocol
@@ -47,14 +49,6 @@ def receive(bus: can.BusABC, wanted: Callable[[can.Message], bool]) -> can.Messa
         if message is not None and wanted(message):
             return message
     raise AssertionError("waited in vain")
-
-
-@pytest.fixture
-def port() -> int:
-    """A UDP port that nobody else uses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -280,6 +274,32 @@ def test_the_command_line_describes_an_arm() -> None:
     assert arm.joints_rad == list(HOME)
     assert all(arm.controller.enabled)
     assert arm.faults.collision == 2
+
+
+def test_a_leader_of_the_command_line_is_no_fault_to_be_cleared() -> None:
+    arm = make_arm(parse_arguments(["--leader"]))
+    Order.parse("clear").apply(arm)
+    assert arm.advance(0.5) == [] and arm.controller.leader
+
+
+def test_home_of_an_arm_file_is_of_six_joints_and_of_a_gripper_if_it_has_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped, path = yaml.safe_load(config_file("arms", "piper.yaml").read_text()), tmp_path / "a"
+    joints = shipped["joints"]
+    home = [joint["home"] for joint in joints.values()]
+
+    def write(count: int) -> list[str]:
+        more = {f"more{k}": joints["joint1"] for k in range(2)}
+        kept = dict(list({**joints, **more}.items())[:count])
+        path.write_text(yaml.safe_dump({**shipped, "joints": kept}, sort_keys=False))
+        return ["--home", str(path), "--gripper", "0.03"]
+
+    for count, gripper_m in ((6, 0.03), (7, home[6])):
+        arm = make_arm(parse_arguments(write(count)))
+        assert (arm.joints_rad, arm.gripper_m) == (home[:6], gripper_m)
+    assert main(write(8)) == 2
+    assert "8 joints; the emulated arm has 6 and a gripper" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

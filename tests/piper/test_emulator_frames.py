@@ -135,11 +135,26 @@ def test_settings_are_taken_acknowledged_and_kept() -> None:
     assert {axis.max_speed for axis in arm.controller.joints.axes} == {3.0}
 
 
-def test_limits_beyond_the_arm_are_not_taken() -> None:
+@pytest.mark.parametrize(
+    "limits", [(3.0, None, 2.0), (1.0, None, 9.0), (1.0, None, 0.0), (1.0, 1.5, None)]
+)
+def test_limits_beyond_the_arm_or_that_let_nothing_move_are_refused_whole(
+    limits: tuple[float | None, float | None, float | None],
+) -> None:
     arm = EmulatedPiper()
-    ask(arm, protocol.SET_LIMITS, *protocol.AngleLimits(1, 3.0, None, 9.0).pack())
-    assert arm.controller.upper_rad[0] < 2.62
-    assert arm.controller.joints.axes[0].max_speed == 3.0
+    before = ask(arm, protocol.QUERY_LIMITS, 1, protocol.ASK_ANGLES)
+    ask(arm, protocol.SET_LIMITS, *protocol.AngleLimits(1, *limits).pack())
+    assert ask(arm, protocol.QUERY_LIMITS, 1, protocol.ASK_ANGLES) == before
+
+
+@pytest.mark.parametrize("motor", [0, 8, 250])
+def test_a_motor_that_is_not_there_is_not_set(motor: int) -> None:
+    arm = EmulatedPiper()
+    config = JointConfig(motor, max_acceleration_rad_s2=2.5)
+    assert ask(arm, protocol.JOINT_CONFIG, *config.pack()) == [(protocol.ACK, b"\x75" + bytes(7))]
+    for one in range(1, 7):
+        ((_, told),) = ask(arm, protocol.QUERY_LIMITS, one, protocol.ASK_ACCELERATION)
+        assert protocol.unpack_acceleration(told) == (one, 5.0)
 
 
 def test_the_motors_say_by_bit_six_which_are_enabled() -> None:
@@ -273,6 +288,25 @@ def test_a_leader_is_silent_unless_led_and_obeys_only_its_role() -> None:
     assert (protocol.ACK, b"\x70" + bytes(7)) in answer
     assert not arm.faults.leader
     assert status(arm).ctrl_mode == 0
+
+
+@pytest.mark.parametrize("order", ["clear", "leader=0"])
+def test_a_leader_that_a_fault_made_ends_with_the_fault_and_no_other(order: str) -> None:
+    arm = EmulatedPiper(RAISED)
+    Order.parse("leader=1").apply(arm)
+    arm.advance(0.1)
+    assert arm.advance(0.5) == []
+    Order.parse(order).apply(arm)
+    assert status(arm).ctrl_mode == protocol.CtrlMode.STANDBY
+    arm.receive(protocol.MODE, FOLLOW)
+    arm.receive(protocol.JOINTS[0], protocol.pack_angles(0.5, 1.2))
+    arm.advance(2.0)
+    assert arm.joints_rad[0] == pytest.approx(0.5, abs=1e-3), "it takes set-points again"
+    arm.receive(protocol.ROLE, RoleCommand(protocol.LEADER).pack())
+    arm.advance(0.1)
+    Order.parse(order).apply(arm)
+    arm.advance(0.1)
+    assert arm.advance(0.5) == [], "0x470 made this one"
 
 
 def test_a_leader_with_offset_ids_says_that_it_is_one() -> None:

@@ -21,7 +21,14 @@ from mvista_piper.emulator.hand import read_hand
 from mvista_piper.emulator.loopback import DEFAULT_GROUP, DEFAULT_PORT, LoopbackBus
 from mvista_piper.emulator.server import EmulatorServer, tell
 from mvista_piper.emulator.settings import FIRMWARE, REST_RAD
-from mvista_piper.protocol import JOINT_FEEDBACK, MOTOR_FAST, STATUS
+from mvista_piper.protocol import (
+    JOINT_FEEDBACK,
+    LEADER,
+    MOTOR_FAST,
+    MOTORS,
+    STATUS,
+    RoleCommand,
+)
 
 TELL_TIMEOUT_S = 2.0
 LISTEN_S = 0.1
@@ -73,18 +80,33 @@ def make_arm(arguments: argparse.Namespace) -> EmulatedPiper:
         raise ConfigError(f"--joints '{arguments.joints}': six numbers, 0,1.2,-1.1,0,1,0") from None
     gripper_m = arguments.gripper
     if arguments.home:
-        home = load_arm(Path(arguments.home)).home.tolist()
-        joints_rad, gripper_m = tuple(home[:-1]), home[-1]
+        joints_rad, gripper_m = _home(Path(arguments.home), gripper_m)
     settings = EmulatorSettings(
         joints_rad or REST_RAD, gripper_m, arguments.enabled, arguments.firmware
     )
     arm = EmulatedPiper(settings)
-    arm.faults.leader = arguments.leader or bool(arguments.hand)
+    if arguments.leader or arguments.hand:
+        # Its role and no fault: `clear` must not take a leader out of its person's hand.
+        arm.controller.set_role(RoleCommand(LEADER))
     if arguments.hand:
         arm.controller.hand = read_hand(arguments.hand)
     for text in arguments.fault:
         Order.parse(text).apply(arm)
     return arm
+
+
+def _home(arm_file: Path, gripper_m: float) -> tuple[tuple[float, ...], float]:
+    """Six joints (rad) and the gripper's opening: `gripper_m` of an arm file that has no gripper.
+
+    Raises:
+        ConfigError: no arm file, or one of another number of joints.
+    """
+    home = load_arm(arm_file).home.tolist()
+    if len(home) not in (MOTORS, MOTORS + 1):
+        raise ConfigError(
+            f"--home {arm_file}: {len(home)} joints; the emulated arm has {MOTORS} and a gripper"
+        )
+    return tuple(home[:MOTORS]), (home[MOTORS] if len(home) > MOTORS else gripper_m)
 
 
 def serve(arguments: argparse.Namespace) -> None:
@@ -96,7 +118,8 @@ def serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with LoopbackBus(arguments.channel, arguments.port, obeys_adapter_faults=False) as bus:
-        if not arm.faults.leader:  # a leader may share the bus of its follower
+        # A leader may share the bus of its follower.
+        if not (arm.controller.leader or arm.faults.leader):
             _refuse_company(bus)
         print("ready", flush=True)
         EmulatorServer(arm, bus).run(stop)

@@ -61,6 +61,7 @@ class Controller:
         self.collision_levels = [settings.collision_level] * MOTORS
         self.over_limit = [False] * MOTORS
         self.leader = False
+        self._leader_by_fault = False
         self.feedback_offset = self.control_offset = self.link_offset = 0
         self._enables_to_ignore = 0
         self._targets = [deque([q], _TARGETS_KEPT) for q in settings.joints_rad]
@@ -174,6 +175,7 @@ class Controller:
 
     def set_role(self, command: protocol.RoleCommand) -> None:
         """0x470."""
+        self._leader_by_fault = False
         if command.role == protocol.LEADER:
             self.leader, self.ctrl_mode = True, int(CtrlMode.LEADER)
         elif command.role == protocol.FOLLOWER:
@@ -287,6 +289,10 @@ class Controller:
         faults = self.faults
         if faults.leader and not self.leader:
             self.set_role(protocol.RoleCommand(protocol.LEADER))
+            self._leader_by_fault = True
+        elif self._leader_by_fault and not faults.leader:
+            # One that 0x470 made stays: no fault of ours made it.
+            self.set_role(protocol.RoleCommand(protocol.FOLLOWER))
         if faults.collision and self.collision_levels[faults.collision - 1]:
             self.collided = faults.collision
         if faults.not_enabling:

@@ -41,7 +41,7 @@ class Faults:
     wild_motor: int = _fault(0, MOTORS, "The 0x261-266 of this motor say 300 C")
     not_enabling: int = _fault(0, MOTORS, "This motor does not enable, or loses its enabling")
     old_dh: bool = _fault(False, 1, "Firmware S-V1.5-8: joint zeros 2 degrees off")
-    leader: bool = _fault(False, 1, "The arm is a leader, as after 0x470 = 0xFA")
+    leader: bool = _fault(False, 1, "The arm is a leader, as after 0x470 = 0xFA; off: a follower")
 
     def set(self, name: str, value: float) -> None:
         """Switch one fault by name.

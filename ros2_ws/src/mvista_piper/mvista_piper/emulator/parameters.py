@@ -43,7 +43,7 @@ class Parameters:
         return []
 
     def set_limits(self, data: bytes) -> list[Frame]:
-        """0x474: at most the mechanical range and 3 rad/s; refused whole otherwise."""
+        """0x474: at most the mechanical range, 3 rad/s and more than 0; refused whole otherwise."""
         wanted, motor = protocol.AngleLimits.unpack(data), data[0] - 1
         if not 0 <= motor < MOTORS:
             return []
@@ -53,7 +53,7 @@ class Parameters:
         lower = controller.lower_rad[motor] if wanted.lower_rad is None else wanted.lower_rad
         speed = axis.max_speed if wanted.max_speed_rad_s is None else wanted.max_speed_rad_s
         in_range = axis.lower - _LIMIT_SLACK_RAD <= lower < upper <= axis.upper + _LIMIT_SLACK_RAD
-        if in_range and 0.0 <= speed <= MAX_SPEED_RAD_S:
+        if in_range and 0.0 < speed <= MAX_SPEED_RAD_S:
             controller.upper_rad[motor], controller.lower_rad[motor] = upper, lower
             axis.max_speed = speed
         # The acknowledgement says that it was heard, not that it was taken.
@@ -63,7 +63,11 @@ class Parameters:
         """0x475: acceleration limit, clear error. A new zero is refused: the model has one."""
         wanted = protocol.JointConfig.unpack(data)
         axes = self._controller.joints.axes
-        chosen = axes if wanted.motor in protocol.ALL_MOTORS else axes[wanted.motor - 1 :][:1]
+        chosen = [
+            axis
+            for motor, axis in enumerate(axes, 1)
+            if wanted.motor in (motor, *protocol.ALL_MOTORS)
+        ]
         acceleration = wanted.max_acceleration_rad_s2
         if acceleration is not None and 0.0 < acceleration <= MAX_ACCELERATION_RAD_S2:
             for axis in chosen:
