@@ -23,8 +23,6 @@ from mvista_piper.protocol import CtrlMode, MoveMode
 from mvista_piper.said import CTRL_MODES
 
 FOREIGN_WITHIN_S = 1.0
-NOMINAL_FRAME_RATE_HZ = 3040.0
-"""8 + 6 ids at 200 Hz and 6 at 40 Hz."""
 
 
 @dataclass(frozen=True)

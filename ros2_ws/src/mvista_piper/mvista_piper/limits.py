@@ -21,8 +21,6 @@ MOTORS = 6
 PUBLISHED_LOWER_DEG = (-150.0, 0.0, -170.0, -100.0, -70.0, -120.0)
 PUBLISHED_UPPER_DEG = (150.0, 180.0, 0.0, 100.0, 70.0, 120.0)
 """Joint ranges of piper_sdk 0.6.2 (`JointCtrl`) and pyAgxArm."""
-PUBLISHED_GRIPPER_M = (0.0, 0.07)
-"""Stroke of the first gripper; the second opens 0.1 m, and the arm file says which one it is."""
 MAX_SPEED_RAD_S = 3.0
 MAX_ACCELERATION_RAD_S2 = 5.0
 """Largest values that the settings 0x474 and 0x475 take."""
