@@ -198,8 +198,8 @@ def load_latents(
         shard = load_shard(path)
         _require_window(shard, path, config.window)
         stored = _cached(cache, path, codec_sha)
-        latents = _latents(shard, stored, codec, config, compute)
         background = _background(shard, stored, codec, config, compute)
+        latents = _latents(shard, stored, codec, config, compute)
         if background is None:
             # What plain shards have in common is known once all were read: filled in below.
             plain.append(len(parts))
@@ -247,8 +247,9 @@ def fill_cache(
             continue
         shard = load_shard(path)
         _require_window(shard, path, config.window)
-        _latents(shard, stored, codec, config, compute)
+        # The stills first: what is looked for above is written last, so a kill leaves no half.
         _background(shard, stored, codec, config, compute)
+        _latents(shard, stored, codec, config, compute)
         made += 1
     return made
 

@@ -70,8 +70,11 @@ class Together:
             (partial / ABOUT).write_text(json.dumps(about), encoding="utf-8")
             shutil.rmtree(whole, ignore_errors=True)
             partial.rename(whole)
-            for old in _whole(folder)[:-1]:
-                shutil.rmtree(old)
+            # After the rename: a kill in between leaves two, and the newer one is gone on from.
+            # Farther ones too: of a run that --restart left, which would be gone on from else.
+            for other in _whole(folder):
+                if other != whole:
+                    shutil.rmtree(other)
         self._ranks.wait()
 
     def restore(self, run: Run, parts: Mapping[str, Stateful]) -> int:
