@@ -185,6 +185,15 @@ def test_losses_on_what_no_step_saw_are_a_function_of_the_seed(
         recipes.run("held_out", replace(asked, out=tmp_path))
 
 
+def test_what_no_step_saw_is_asked_as_the_generator_was_trained(trained: TrainingRequest) -> None:
+    run_generator(trained, trained.out, seed=0)
+    told = []
+    for chosen in ({}, {"recipe": "paper"}, {"without": ("late_null",)}):
+        recipes.run("held_out", replace(trained, steps=2, **chosen))
+        told.append(json.loads((trained.out / "held_out.json").read_text("utf-8"))["velocity"])
+    assert told[1] != told[0] != told[2]
+
+
 def without_grounding(recipe: TrainingRequest, root: Path) -> TrainingRequest:
     """The same trained parts, beside data without the set `grounding`."""
     (root / "data").mkdir()
@@ -255,7 +264,7 @@ def test_an_autoencoder_goes_on_from_a_checkpoints_where_a_length_is_asked_for(
 def test_recipes_are_the_generators_and_the_refiners_alone(trained: TrainingRequest) -> None:
     with pytest.raises(ConfigError, match="'codec' has one recipe"):
         recipes.run("codec", replace(trained, recipe="paper"))
-    with pytest.raises(ConfigError, match="--without of generator"):
+    with pytest.raises(ConfigError, match="--without of generator and held_out"):
         recipes.run("pack", replace(trained, without=("misled",)))
     with pytest.raises(ConfigError, match="cannot train without 'luck'"):
         recipes.run("generator", replace(trained, without=("luck",)))

@@ -19,6 +19,7 @@ from mvista_world.text import load_tokenizer
 from mvista_world.training.batches import draw_batch, load_sources
 from mvista_world.training.curriculum import training_of
 from mvista_world.training.generator import Chance, Networks, losses, networks_of
+from mvista_world.training.loop import SEED_STRIDE
 from mvista_world.training.request import TrainingRequest
 
 BATCHES = 32
@@ -43,26 +44,30 @@ def run(asked: TrainingRequest) -> None:
         _load(networks, name, asked.out)
     networks.to(compute.device)
     sources = load_sources(asked, compute, grounded=False, held_out=True)
-    rows: list[dict[str, float]] = []
-    for step in range(BATCHES if asked.steps is None else asked.steps):
-        torch.manual_seed(asked.seed * 1_000_003 + step)
+    rows: dict[str, list[float]] = {name: [] for name in TOLD}
+    batches = BATCHES if asked.steps is None else asked.steps
+    for step in range(batches):
+        torch.manual_seed(asked.seed * SEED_STRIDE + step)
         drawn = draw_batch("many", sources, asked.config, training, step)
         batch = drawn.map(lambda x: x.to(compute.device))
         chance = Chance.drawn(drawn.x0, training.extras).map(lambda x: x.to(compute.device))
         with torch.no_grad(), compute.autocast():
-            shown = losses(networks, batch, training, NULL_SHARE, chance).shown
-        rows.append({name: float(shown[name]) for name in TOLD})
-    told = {name: _mean([row[name] for row in rows]) for name in TOLD}
-    document = {"episodes": sources.episodes, "batches": len(rows), "seed": asked.seed, **told}
+            loss = losses(networks, batch, training, NULL_SHARE, chance)
+        for name in TOLD:
+            # A batch without a sample of one kind says nothing of it.
+            if name not in loss.samples or loss.samples[name]:
+                rows[name].append(float(loss.shown[name]))
+    told = {name: _mean(values) for name, values in rows.items()}
+    document = {"episodes": sources.episodes, "batches": batches, "seed": asked.seed, **told}
     (asked.out / FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for name, (mean, error) in told.items():
         sys.stdout.write(f"{name:<10} {mean:.4f} +- {error:.4f}\n")
 
 
 def _mean(values: list[float]) -> tuple[float, float]:
-    """Mean, and its standard error."""
+    """Mean, and its standard error; NaN of too few."""
     spread = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return float(np.mean(values)), float(spread)
+    return float(np.mean(values)) if values else float("nan"), float(spread)
 
 
 def _load(networks: Networks, name: str, out: Path) -> None:

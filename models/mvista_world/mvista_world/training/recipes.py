@@ -33,8 +33,10 @@ RECIPES = (
     Recipe("refine", "the residual refiner; takes real priors where they are"),
     Recipe("pack", "the checkpoint folder and its manifest, of what was trained"),
 )
-WITH_RECIPES = ("generator", "refine")
+WITH_RECIPES = ("generator", "held_out", "refine")
 """Which of them can be trained as the shipped model was, or by the paper's letter."""
+WITHOUT = ("generator", "held_out")
+"""Which of them can leave parts of a recipe out; what is held out is asked as it was trained."""
 
 
 def run(network: str, asked: TrainingRequest) -> None:
@@ -49,10 +51,10 @@ def run(network: str, asked: TrainingRequest) -> None:
         raise ConfigError(f"no network '{network}'; there are {sorted(named)}")
     # Read off the class, a dataclass's field is its default: then nothing was asked for.
     chosen = asked.recipe != TrainingRequest.recipe
-    if (chosen and network not in WITH_RECIPES) or (asked.without and network != "generator"):
+    if (chosen and network not in WITH_RECIPES) or (asked.without and network not in WITHOUT):
         raise ConfigError(
-            f"network '{network}' has one recipe; --recipe is of {' and '.join(WITH_RECIPES)}, "
-            "--without of generator"
+            f"network '{network}' has one recipe; --recipe is of {', '.join(WITH_RECIPES)}, "
+            f"--without of {' and '.join(WITHOUT)}"
         )
     # Told by the autoencoder: Wan's own is never trained here, `tiny`'s is.
     if asked.config.codec.kind == "wan":

@@ -33,7 +33,8 @@ class TrainingRequest:
     `data` is a data set, or a folder of data sets; `rig` the one that they were recorded with.
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
     `steps` None leaves the length to the recipe. `recipe` is of generator and refine
-    (`curriculum.TRAINING`, `refine.RECIPES`), `without` of the generator (`curriculum.Extras`).
+    (`curriculum.TRAINING`, `refine.RECIPES`), `without` of the generator (`curriculum.Extras`);
+    `held_out` takes both as the generator did.
     """
 
     config: ModelConfig
