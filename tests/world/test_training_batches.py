@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import nn
 
 from mvista_core.camera_range import gaps_deg, sees_a_neighbour
 from mvista_core.episode_shape import TINY
@@ -16,7 +20,9 @@ from mvista_core.geometry import look_at
 from mvista_world.cameras import camera_matrices, look_at_point
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
-from mvista_world.training import batches, curriculum, data, refine_data
+from mvista_world.generator import MultiViewGenerator
+from mvista_world.text import InstructionEncoder, build_tokenizer
+from mvista_world.training import batches, curriculum, data, generator, refine_data
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import ViewCameras
 from tests.world.tiny import ARM, CONFIG, RIG, smooth_actions, write_episodes
@@ -59,6 +65,33 @@ def test_every_episode_is_as_likely_as_another(there: list[int]) -> None:
     made = batches.make_sources(sets, None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
     assert made.shares.tolist() == pytest.approx([count / sum(there) for count in there])
     assert made.episodes == sum(there) and made.grounding is None
+
+
+class Elsewhere(Accelerator):
+    """On a device that every machine has, and no network is made on."""
+
+    device = torch.device("meta")
+
+    def prepare(self, *args: Any, **kwargs: Any) -> Any:
+        return [arg.to(self.device) if isinstance(arg, nn.Module) else arg for arg in args]
+
+
+def test_what_is_averaged_lies_where_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[nn.Module, EMAModel]] = []
+    monkeypatch.setattr(generator, "Accelerator", Elsewhere)
+    monkeypatch.setattr(generator, "train", lambda *args: seen.append((args[1], args[5])))
+    monkeypatch.setattr(generator, "export", lambda *args: None)
+    episodes = latent_set(3, smooth_actions(np.random.default_rng(0), (3, 1)))
+    sources = batches.make_sources([episodes], None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    text = InstructionEncoder(CONFIG.text, build_tokenizer(["open the drawer"]))
+    networks = generator.Networks(MultiViewGenerator(CONFIG), text)
+    training = curriculum.GeneratorTraining(many_batch=2)
+    generator.train_generator(networks, sources, tmp_path, training, False, choose())
+    ((trained, average),) = seen
+    assert {p.device.type for p in trained.parameters()} == {"meta"}
+    assert {shadow.device.type for shadow in average.shadow_params} == {"meta"}
 
 
 def test_who_filmed_with_two_cameras_gives_two_views() -> None:
@@ -185,6 +218,43 @@ def test_stills_are_the_background(episodes: Path, tmp_path: Path) -> None:
     kept, held = stated.split(3)
     assert (len(kept), len(held)) == (37, 3)
     np.testing.assert_array_equal(held.intrinsics, lenses[-3:])
+
+
+def test_a_kill_between_stills_and_latents_leaves_no_shard_that_counts_as_encoded(
+    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What of a shard another process misses it would write in this one's place."""
+    path = data.shard_paths([episodes / "touch"])[0]
+    folder, cache = tmp_path / "touch", tmp_path / "latents"
+    folder.mkdir()
+    with np.load(path) as shard:
+        arrays = {key: shard[key][:2] for key in shard.files}
+    lenses, poses = drawn_cameras(2, len(RIG.cameras), seed=3)
+    np.savez(
+        folder / path.name, **arrays, intrinsics=lenses, base_from_camera=poses,
+        still_color=arrays["color"][:, :, 0], still_depth_mm=arrays["depth_mm"][:, :, 0],
+    )  # fmt: skip
+    network = StackedCodec(CONFIG.codec)
+    encode = network.encode
+
+    def fill() -> int:
+        return data.fill_cache([folder], cache, network, CONFIG, "0" * 64, choose(), (0, 1))
+
+    def killed(pixels: torch.Tensor) -> torch.Tensor:
+        if list(cache.glob("*.npy")):
+            raise KeyboardInterrupt
+        return encode(pixels)
+
+    with monkeypatch.context() as while_killed:
+        while_killed.setattr(network, "encode", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fill()
+    assert len(list(cache.glob("*.npy"))) == 1
+    assert fill() == 1
+    written = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+    assert fill() == 0
+    data.load_latents([folder], cache, network, CONFIG, "0" * 64, choose(), RIG)
+    assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == written
 
 
 def test_shards_of_one_demonstration_each_have_the_data_sets_background(

@@ -226,6 +226,8 @@ def tune(networks: Tuned, average: EMAModel | None, sources: Sources, job: Job) 
     def logged(done: int, means: Mapping[str, float]) -> None:
         if job.ranks.leads:
             events.curves(done, means, schedule.at(done - 1))
+
+    def stepped(done: int) -> None:
         if tuning.picture_every and done % tuning.picture_every == 0:
             _draw(networks, sources, job, events, done)
 
@@ -237,7 +239,7 @@ def tune(networks: Tuned, average: EMAModel | None, sources: Sources, job: Job) 
         asked.resume,
         average,
         Together(job.ranks, job.accelerator.backward),
-        Listeners(logged=logged),
+        Listeners(stepped=stepped, logged=logged),
     )
     events.close()
 
@@ -274,19 +276,18 @@ def _part_loss(
     shown = batch.rows(rows).map(lambda x: x.to(device))
     own = chance.map(lambda x: x[rows].to(device))
 
-    def work(net: Tuned) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def work(net: Tuned) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         loss = losses(net, shown, curriculum, null_share, own)
         # Tensors by themselves: FSDP looks for them in what a module returns.
-        return loss.total, {key: value.detach() for key, value in loss.shown.items()}
+        seen = {key: value.detach() for key, value in loss.shown.items()}
+        return loss.total, seen, dict(loss.samples)
 
     # Uncached: narrowed copies of all weights would be held until the forward ends.
     with job.accelerator.autocast(AutocastKwargs(cache_enabled=False)):
-        total, seen = networks(work)
-    views = shown.cameras.views
-    return StepLoss(
-        total / job.tuning.micro_batches(job.ranks.world),
-        {f"{views}v-{key}": value for key, value in seen.items()},
-    )
+        total, seen, samples = networks(work)
+    # The mean over this process's parts; the one over processes is FSDP's.
+    part = total / job.tuning.micro_batches(job.ranks.world)
+    return StepLoss(part, seen, samples).of_views(shown.cameras.views)
 
 
 def _draw(networks: Tuned, sources: Sources, job: Job, events: EventFiles, done: int) -> None:

@@ -185,6 +185,8 @@ def train_generator(
     config: ModelConfig = networks.generator.config
     if not training.extras.instruction_gate:
         networks.generator.close_instruction_gate()
+    # The average is made of what is trained, on its device: it never moves.
+    networks.to(accelerator.device)
     optimiser = torch.optim.AdamW(
         networks.parameters(), lr=training.learning_rate, betas=training.betas, weight_decay=0.01
     )
@@ -200,8 +202,8 @@ def train_generator(
         chance = Chance.drawn(drawn.x0, training.extras).map(lambda x: x.to(accelerator.device))
         with accelerator.autocast():
             loss = prepared(batch, training, training.null_share(step, epoch_steps), chance)
-        views = batch.cameras.views
-        return StepLoss(loss.total, {f"{views}v-{key}": v for key, v in loss.shown.items()})
+        made: StepLoss = loss.of_views(batch.cameras.views)
+        return made
 
     schedule = Schedule(training.learning_rate, training.steps, training.warmup, training.decay)
     this_run = Run.of("generator", training, schedule.at, out, config)
@@ -299,13 +301,15 @@ def _flow_loss(
         shown["goal"] = F.cross_entropy(_goal_logits(networks, prediction.hidden), batch.goal)
         total = total + training.goal * shown["goal"]
     read = head.detach()
+    # A part of a step may have no sample of one kind: its mean counts as often as there are any.
+    samples = {"head_null": null.sum(), "head_told": (~null).sum()}
     shown |= {
         "total": total,
         "velocity": error.detach().mean(),
-        "head_null": (read * null).sum() / null.sum().clamp(min=1),
-        "head_told": (read * ~null).sum() / (~null).sum().clamp(min=1),
+        "head_null": (read * null).sum() / samples["head_null"].clamp(min=1),
+        "head_told": (read * ~null).sum() / samples["head_told"].clamp(min=1),
     }
-    return StepLoss(total, shown)
+    return StepLoss(total, shown, samples)
 
 
 def _misled(instructions: list[str], wrong: torch.Tensor) -> list[str]:

@@ -12,11 +12,10 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -29,6 +28,10 @@ LARGEST_GRADIENT = 1.0
 """Norm to which gradients are clipped (our choice): rare batches would undo many others."""
 SEED_STRIDE = 1_000_003
 """Between the seeds of two runs' steps: a prime beyond any run's length, so that none is shared."""
+
+
+Seen = dict[str, list[float]]
+"""Since the log's last line, by a scalar's name: its sum over samples, and how many they were."""
 
 
 class Stateful(Protocol):
@@ -57,10 +60,20 @@ class LoopSettings(Protocol):
 
 @dataclass(frozen=True)
 class StepLoss:
-    """What one step descends, and scalars by name for the log."""
+    """What one step descends, and scalars by name for the log.
+
+    `samples` says of how many samples a scalar is the mean, where that differs from step to step
+    or part to part: so often it counts in a line of the log, and where there were none not at all.
+    """
 
     total: torch.Tensor
     shown: Mapping[str, torch.Tensor]
+    samples: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def of_views(self, views: int) -> StepLoss:
+        """The same, its scalars named after how many views were shown."""
+        named = [{f"{views}v-{k}": v for k, v in of.items()} for of in (self.shown, self.samples)]
+        return StepLoss(self.total, *named)
 
 
 @dataclass(frozen=True)
@@ -172,8 +185,10 @@ class Alone:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who hears of a run: `saved(done)` after each state, `logged(done, means)` with each line."""
+    """Who hears of a run: `stepped(done)` after each step, `saved(done)` after each state,
+    `logged(done, means)` with each line."""
 
+    stepped: Callable[[int], None] = lambda done: None
     saved: Callable[[int], None] = lambda done: None
     logged: Callable[[int, Mapping[str, float]], None] = lambda done, means: None
 
@@ -207,7 +222,7 @@ def train(
     settings, moved = run.settings, trained(model)
     engine, heard = engine or Alone(), heard or Listeners()
     first = engine.restore(run, parts) if resume else 0
-    seen: dict[str, list[float]] = {}
+    seen: Seen = {}
     for step in range(first, settings.steps):
         # At every step: what a loss draws does not depend on where the run was interrupted.
         torch.manual_seed(settings.seed * SEED_STRIDE + step)
@@ -219,8 +234,8 @@ def train(
         # An iterator's parts are computed one at a time: one's graph is gone before the next.
         for loss in [found] if isinstance(found, StepLoss) else found:
             engine.backward(loss.total)
-            for key, value in loss.shown.items():
-                seen.setdefault(key, []).append(float(value.detach()))
+            _note(seen, loss)
+        # Once, of the sum: parts clipped one by one would be another step than the whole batch.
         nn.utils.clip_grad_norm_(moved, LARGEST_GRADIENT)
         optimiser.step()
         if average is not None:
@@ -228,16 +243,25 @@ def train(
         done = step + 1
         if done % settings.log_every == 0 or done == settings.steps:
             _tell(run, done, seen, engine, heard)
+        heard.stepped(done)
         if done % settings.state_every == 0:
             engine.save(run, done, parts)
             heard.saved(done)
 
 
-def _tell(
-    run: Run, done: int, seen: dict[str, list[float]], engine: Engine, heard: Listeners
-) -> None:
+def _note(seen: Seen, loss: StepLoss) -> None:
+    for key, value in loss.shown.items():
+        samples = float(loss.samples[key]) if key in loss.samples else 1.0
+        sums = seen.setdefault(key, [0.0, 0.0])
+        sums[0] += samples * float(value.detach())
+        sums[1] += samples
+
+
+def _tell(run: Run, done: int, seen: Seen, engine: Engine, heard: Listeners) -> None:
     """The means since the last line, which are then forgotten."""
-    means = engine.mean({key: float(np.mean(values)) for key, values in seen.items()})
+    # Asked by all processes, told by one: a rank that did not ask would keep the others waiting.
+    sums, samples = (engine.mean({key: of[k] for key, of in seen.items()}) for k in range(2))
+    means = {key: total / samples[key] for key, total in sums.items() if samples[key]}
     seen.clear()
     if engine.leads:
         log(run.name, done, **means)
