@@ -24,7 +24,7 @@ from mvista_world.training import backbone
 from mvista_world.training.loop import trained
 from mvista_world.training.memory import Budget, activation_bytes, budget_of, check_card
 from mvista_world.training.tuned import Tuned, load_tuned, mark_trained
-from mvista_world.training.tuning import PROFILES, Tuning, load_tuning
+from mvista_world.training.tuning import PROFILES, SHARES, Tuning, load_tuning
 from tests.world.tuning import CONFIG, make_place, velocity_of
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +158,16 @@ def test_an_unknown_setting_lists_those_there_are(tmp_path: Path) -> None:
     path.write_text("steps: many\n")
     with pytest.raises(ConfigError, match="steps is 'many', not a number"):
         load_tuning(path)
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_what_is_no_share_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for share in ("-0.1", "1.01", "50"):
+        path.write_text(f"{name}: {share}\n")
+        with pytest.raises(ConfigError, match=rf"{name} {float(share)}: a share, from 0 to 1"):
+            load_tuning(path)
+    with pytest.raises(ConfigError, match=f"{name} nan"):
+        Tuning(**{name: float("nan")})  # type: ignore[arg-type]
+    path.write_text(f"{name}: 1\n")
+    assert getattr(load_tuning(path), name) == 1.0

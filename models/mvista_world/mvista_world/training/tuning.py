@@ -18,6 +18,7 @@ OPTIMISERS = ("adamw", "adafactor")
 PROFILES = ("lora_24gb", "full_80gb", "full_8x80gb")
 """Those that `config/training/` ships."""
 HINT = "config/training/ has one for each kind of machine"
+SHARES = ("null_start", "null_end", "full_source", "completed")
 WHOLE = 10**9
 """No whole number of a profile is larger."""
 
@@ -31,7 +32,9 @@ class Tuning:
     layers, scaled by lora_alpha / lora_rank, and all that is added to the backbone.
     `checkpointing` computes each block again in the backward pass. `average` is the decay of the
     moving average that ships; 0 keeps none. `null_start` to `null_end` is the share of samples
-    that are told no motion. Pictures are drawn at every `picture_every`-th step; 0 draws none.
+    that are told no motion, `full_source` that of samples that are given the source video with
+    frames masked, `completed` that given all views but the last. Pictures are drawn at every
+    `picture_every`-th step; 0 draws none.
     """
 
     steps: int = 10_000
@@ -71,6 +74,9 @@ class Tuning:
                 f"average {self.average} is from 0 to below 1, learning_rate "
                 f"{self.learning_rate} above 0"
             )
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} {getattr(self, name)}: a share, from 0 to 1; {HINT}")
         if not self.view_counts or min(self.view_counts) < 1:
             raise ConfigError(f"view_counts {list(self.view_counts)}: one view or more each")
 
