@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,10 +35,24 @@ from mvista_world.training.request import TrainingRequest
 from mvista_world.training.tuned import load_tuned
 from mvista_world.training.tuning import load_tuning
 from tests.world.tiny import ARM, RIG, make_observation
-from tests.world.tuning import Place, as_rank, make_place, train, velocity_of
+from tests.world.tuning import (
+    Place,
+    as_rank,
+    in_float32,
+    make_place,
+    train,
+    train_in_float32,
+    velocity_of,
+)
 
 pytestmark = pytest.mark.slow
 PROCESSES = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def precision() -> Iterator[None]:
+    with in_float32():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +86,17 @@ def as_one_of_two(
     """First with less data than the other, which both refuse; then together; then from the state
     at step 12, in another folder."""
     as_rank(rank, PROCESSES, port)
-    try:
-        train(apart[rank])
-    except ConfigError as error:
-        (two.out.parent / f"refused-{rank}").write_text(str(error))
-    train(two)
-    if rank == 0:
-        for name in ("latents", "generator.states"):
-            shutil.copytree(two.out / name, again.out / name)
-    torch.distributed.barrier()
-    train(again)
+    with in_float32():
+        try:
+            train(apart[rank])
+        except ConfigError as error:
+            (two.out.parent / f"refused-{rank}").write_text(str(error))
+        train(two)
+        if rank == 0:
+            for name in ("latents", "generator.states"):
+                shutil.copytree(two.out / name, again.out / name)
+        torch.distributed.barrier()
+        train(again)
 
 
 @pytest.mark.timeout(300)
@@ -115,7 +131,9 @@ def test_a_killed_run_ends_with_an_unbroken_ones_weights(
     asked = place.request("killed", picture_every=20)
     shutil.copytree(alone / "latents", asked.out / "latents")
     multiprocessing.set_forkserver_preload([__name__])
-    victim = multiprocessing.get_context("forkserver").Process(target=train, args=(asked,))
+    victim = multiprocessing.get_context("forkserver").Process(
+        target=train_in_float32, args=(asked,)
+    )
     victim.start()
     assert victim.pid is not None
     states = asked.out / "generator.states"
@@ -147,6 +165,25 @@ def test_curves_and_pictures_are_event_files(alone: Path) -> None:
     shown = found.Images("held_out")[0]
     # Three views; first, middle and last frame; filmed above imagined.
     assert (shown.step, shown.width, shown.height) == (20, 3 * 64, 3 * 2 * 64)
+
+
+def test_how_a_step_is_parted_changes_no_line_and_pictures_come_when_asked(
+    place: Place, alone: Path
+) -> None:
+    """A part without a sample that was told its motion, or with none else, has no loss of these;
+    pictures are drawn at steps of which no line is logged as well."""
+    asked = place.request("whole", micro_batch=2, picture_every=6)
+    shutil.copytree(alone / "latents", asked.out / "latents")
+    train(asked)
+    parted, whole = (EventAccumulator(str(out / "events")).Reload() for out in (alone, asked.out))
+    names = sorted(whole.Tags()["scalars"])
+    assert names == sorted(parted.Tags()["scalars"])
+    assert {"head_null", "head_told"} <= {name.partition("-")[2] for name in names}
+    for name in names:
+        ours, theirs = ([(e.step, e.value) for e in of.Scalars(name)] for of in (whole, parted))
+        assert [step for step, _ in ours] == [step for step, _ in theirs], name
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, err_msg=name)
+    assert [event.step for event in whole.Images("held_out")] == [6, 12, 18]
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +310,14 @@ def test_a_state_is_gone_on_from_by_its_own_run_alone(place: Place, alone: Path)
         shutil.copytree(alone / name, asked.out / name)
     with pytest.raises(ConfigError, match=r"is of a run with other sizes.*--out"):
         recipes.run("generator", asked)
+
+
+def test_a_run_begun_anew_leaves_no_state_of_the_one_before(place: Place, alone: Path) -> None:
+    """Of a farther step too: a kill after it would be gone on from there."""
+    asked = replace(place.request("anew", steps=3, state_every=2, warmup=1), resume=False)
+    for name in ("latents", "generator.states"):
+        shutil.copytree(alone / name, asked.out / name)
+    before = {path.name for path in (asked.out / "generator.states").iterdir()}
+    recipes.run("generator", asked)
+    left = {path.name for path in (asked.out / "generator.states").iterdir()}
+    assert len(before) == len(left) == 1 and max(left) < max(before)

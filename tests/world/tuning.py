@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import yaml
+from accelerate.state import AcceleratorState
 
 from mvista_world.assemble import make_random
 from mvista_world.cameras import window_cameras
@@ -89,10 +93,28 @@ def make_place(root: Path) -> Place:
     return place
 
 
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """What runs are held to one another by is finer than bf16, which some processors choose; the
+    precision is accelerate's for the whole process, which forgets it before and after."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        with mock.patch("mvista_world.compute.native_bf16", return_value=""):
+            yield
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def train(asked: TrainingRequest) -> None:
     """As the command does."""
     torch.set_num_threads(1)
     recipes.run("generator", asked)
+
+
+def train_in_float32(asked: TrainingRequest) -> None:
+    """... in a process of its own."""
+    with in_float32():
+        train(asked)
 
 
 def as_rank(rank: int, world: int, port: int) -> None:
