@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvista_cameras.stamps import (
-    CLOCK_TRIES,
     LATE_IMAGES,
-    TOGETHER_NS,
     Reading,
     StampMap,
-    read_clocks,
 )
+from mvista_core.timing import CLOCK_TRIES, TOGETHER_NS, read_clocks
 from tests.cameras.emulated import START_NS, HostClock
 
 PERIOD_S = 1 / 15

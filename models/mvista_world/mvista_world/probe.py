@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class PlannerProbe(WorldModelPlanner):
         depth_m = np.stack(
             [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
         )
-        shown = {"color": color, "depth_m": depth_m.astype(np.float32)}
+        shown: dict[str, Any] = {"color": color, "depth_m": depth_m.astype(np.float32)}
         rollout = Rollout(**self._described(asked, 0), **shown)
         self._hold(rollout, asked, latents)
         return rollout

@@ -20,13 +20,13 @@ from mvista_cameras.records import (
     SyncConfig,
 )
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.stamps import NS_PER_US, Reading, StampMap, read_clocks
+from mvista_cameras.stamps import NS_PER_US, Reading, StampMap
 from mvista_cameras.sync import check_read_back
 from mvista_core.capture import Capture
 from mvista_core.errors import CameraError
 from mvista_core.ports import Clock
 from mvista_core.registration import StreamCalibration
-from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_core.timing import NS_PER_S, read_clocks, seconds_to_ns
 from mvista_ros.convert.jpeg import decode_jpeg
 from mvista_ros.pairing import Pair, StampPairing
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvista_core.ports import Clock
 from mvista_core.records import Float64
 from mvista_core.timing import NS_PER_S, seconds_to_ns
 
@@ -35,25 +34,6 @@ LATE_IMAGES = 15
 WALL_STEP_NS = 50_000_000
 MAX_LATENCY_NS = 300_000_000
 LATENCY_IMAGES = 150
-CLOCK_TRIES, TOGETHER_NS = 5, 50_000
-"""Two clocks are read in some microseconds, unless the thread is paused between them."""
-
-
-def read_clocks(clock: Clock) -> tuple[int, int]:
-    """The host's (monotonic, wall) clock at one moment, ns.
-
-    Their difference goes into a stamp. They are read one after the other, so the wall clock stands
-    between two readings of the monotonic one: of a few tries the closest counts, and what is left
-    of a pause is at most half of the time between the two.
-    """
-    found: list[tuple[int, int, int]] = []
-    for _ in range(CLOCK_TRIES):
-        before_ns, wall_ns, after_ns = clock.monotonic_ns(), clock.now_ns(), clock.monotonic_ns()
-        found.append((after_ns - before_ns, before_ns, wall_ns))
-        if after_ns - before_ns <= TOGETHER_NS:
-            break
-    width_ns, before_ns, wall_ns = min(found)
-    return before_ns + width_ns // 2, wall_ns
 
 
 @dataclass(frozen=True)

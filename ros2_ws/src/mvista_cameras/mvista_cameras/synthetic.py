@@ -8,12 +8,11 @@ from mvista_cameras.emulator.camera import scaled_to
 from mvista_cameras.emulator.scene import FEMTO_BOLT_COLOR, Scene, moving_pictures
 from mvista_cameras.records import Condition, SourceReport
 from mvista_cameras.settings import CameraSettings
-from mvista_cameras.stamps import read_clocks
 from mvista_core.capture import Capture
 from mvista_core.ports import Clock
 from mvista_core.records import MM_PER_M
 from mvista_core.registration import StreamCalibration
-from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_core.timing import NS_PER_S, read_clocks, seconds_to_ns
 from mvista_ros.convert.jpeg import encode_jpeg
 
 PICTURES = 4

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mvista_core.ports import Clock
-from mvista_core.timing import NS_PER_S, seconds_to_ns
+from mvista_core.timing import NS_PER_S, read_clocks, seconds_to_ns
 
 _STEP_NS = seconds_to_ns(0.02)
 """Less is a clock that is slewed, or two readings with a pause between them."""
@@ -54,7 +54,7 @@ class BusTime:
         A stamp from before no frame waited, or from the future, is of another clock: such a frame
         counts as new.
         """
-        monotonic_ns, wall_ns = self._clock.monotonic_ns(), self._clock.now_ns()
+        monotonic_ns, wall_ns = read_clocks(self._clock)
         bus_ns = round(bus_time_s * NS_PER_S)
         self._follow(bus_ns, wall_ns - monotonic_ns, monotonic_ns)
         at_ns = bus_ns - self._offset_ns

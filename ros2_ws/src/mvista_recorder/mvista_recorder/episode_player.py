@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mvista_core.errors import ConfigError
 from mvista_core.ports import Clock
+from mvista_core.timing import read_clocks
 from mvista_recorder import schemas
 from mvista_recorder.episode_reader import EpisodeReader
 from mvista_recorder.scan import RecordedMessage
@@ -102,9 +103,9 @@ class EpisodePlayer:
         stamp_ns, data = message.capture_ns, message.data
         if self._restamp:
             # Where the wall clock is now, not where it was at the start: it may have been set.
-            ahead_ns = self._clock.now_ns() - self._clock.monotonic_ns()
+            monotonic_ns, wall_ns = read_clocks(self._clock)
             after_ns = round((at_ns - self._played_before_ns) / self._speed)
-            stamp_ns = self._since_ns + ahead_ns + after_ns
+            stamp_ns = self._since_ns + wall_ns - monotonic_ns + after_ns
             if schemas.has_header(message.type):
                 data = schemas.restamped(data, stamp_ns)
         return DueMessage(message.topic, message.type, message.capture_ns, stamp_ns, data)

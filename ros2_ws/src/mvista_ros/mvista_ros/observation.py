@@ -26,7 +26,7 @@ from mvista_core.records import (
     RigCalibration,
     lens_shift_px,
 )
-from mvista_core.timing import ns_to_seconds, seconds_to_ns
+from mvista_core.timing import ns_to_seconds, read_clocks, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import HouseNode
 from mvista_ros.beside import beside
@@ -206,7 +206,8 @@ class ObservationBuffer:
                 a size or a lens that is not the rig's.
         """
         clock = self.clock
-        asked_ns, ahead_ns = clock.monotonic_ns(), clock.now_ns() - clock.monotonic_ns()
+        asked_ns, wall_ns = read_clocks(clock)
+        ahead_ns = wall_ns - asked_ns
         deadline_ns = asked_ns + seconds_to_ns(timeout_s)
         while True:
             now_ns = clock.monotonic_ns()

@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState as JointStateMsg
 
 from mvista_core.errors import RivalWritersError
 from mvista_core.records import JointCommand, JointState
-from mvista_core.timing import seconds_to_ns
+from mvista_core.timing import read_clocks, seconds_to_ns
 from mvista_ros import qos
 from mvista_ros.base_node import HouseNode
 from mvista_ros.convert import joint_command_to_msg, joint_state_from_msg, ns_to_stamp
@@ -130,8 +130,8 @@ class SetPointTopics:
 
         However old: what came late, or by a clock that differs, is nothing to move by.
         """
-        clock = self._clock
-        return clock.monotonic_ns() - max(clock.now_ns() - stamp_ns, 0)
+        monotonic_ns, wall_ns = read_clocks(self._clock)
+        return monotonic_ns - max(wall_ns - stamp_ns, 0)
 
     def _read_state(self, data: bytes) -> JointState:
         state = joint_state_from_msg(message_from_bytes(data, JointStateMsg))

@@ -17,10 +17,9 @@ from mvista_cameras.emulator.scene import (
 )
 from mvista_cameras.emulator.truth import with_truth
 from mvista_cameras.records import Stream, StreamProfile, SyncConfig
-from mvista_cameras.stamps import read_clocks
 from mvista_core.ports import Clock
 from mvista_core.records import Intrinsics, UInt8, UInt16
-from mvista_core.timing import NS_PER_S
+from mvista_core.timing import NS_PER_S, read_clocks
 from mvista_ros.convert.jpeg import encode_jpeg
 
 PICTURES = 6
