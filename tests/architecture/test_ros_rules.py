@@ -27,6 +27,7 @@ READS_THE_WALL_CLOCK = {
     "mvista_calibration_sim": "stamps of images and joint states",
     "mvista_cameras": "stamps of captures, and how old they were when sent",
     "mvista_cli": "ages of rigs, the times of images beside an execution",
+    "mvista_core": "beside the monotonic clock, for whoever tells one by the other",
     "mvista_eval": "what a bench compares to stamps",
     "mvista_executor": "stamps of set-points, and the age of a plan and of feedback by its stamps",
     "mvista_piper": "stamps of joint states",
