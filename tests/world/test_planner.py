@@ -212,7 +212,9 @@ def test_an_observation_of_another_rig_is_refused(planner: WorldModelPlanner) ->
         planner.imagine(foreign, VIEWS[0], VIEWS[1:], 0, go_on)
 
 
-def test_the_distance_from_the_heads_reading_is_of_revolute_joints_alone(planner: WorldModelPlanner) -> None:
+def test_the_distance_from_the_heads_reading_is_of_revolute_joints_alone(
+    planner: WorldModelPlanner,
+) -> None:
     """Radians and the gripper's metres have no mean in common."""
     rollout_id = imagine(planner).rollout_id
     head = planner.infer_actions(rollout_id, "head", 0, go_on).prior.positions
