@@ -214,6 +214,7 @@ def test_k_of_another_image_size_is_refused(folder: Path) -> None:
         ({"cx_px": 639.5}, r"cam1, intrinsics: K disagrees .*principal point"),
         ({"fx_px": 1122.0}, r"cam1, intrinsics: K disagrees .*fx/fy"),
         ({"distortion": [0.1] * 7}, r"cam1, intrinsics: 7 distortion"),
+        ({"distortion": [0.0] * 8 + [0.1] * 4}, r"intrinsics: coefficients 9 and .* thin prism"),
         (
             {"fx_px": float("nan")},
             r"yaml: cameras\[1\].intrinsics.fx_px is nan, not a finite",

@@ -119,12 +119,9 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
 
 def camera_info(name: str, lens: Intrinsics) -> dict[str, Any]:
     """As camera_calibration_parsers writes it: plumb_bob with its five coefficients, or
-    rational_polynomial with eight, or twelve or fourteen where thin prism or tilt are not zero."""
-    coefficients = list(lens.distortion)
-    # REP-104 has no name for a lens with thin prism and tilt; image_geometry hands all that there
-    # are to OpenCV, which reads them, and reads nothing else into the name.
-    if not any(coefficients[8:]):
-        coefficients = coefficients[:8]
+    rational_polynomial with eight (REP-104)."""
+    # OpenCV's thin prism and tilt come behind them: zeros, else no session was read.
+    coefficients = list(lens.distortion[:8])
     model = "rational_polynomial" if len(coefficients) >= 8 else "plumb_bob"
     coefficients += [0.0] * (5 - len(coefficients))
     # One camera by itself: nothing is rectified, and the projection is K.

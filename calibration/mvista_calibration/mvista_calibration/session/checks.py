@@ -18,6 +18,8 @@ from mvista_core.records import Float32, Float64, Intrinsics
 from mvista_core.timing import ns_to_seconds
 
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
+RADIAL_AND_TANGENTIAL = 8
+"""Coefficients of `mvista_core.lens` and of ROS; the later ones of OpenCV must be zero."""
 """Accepted by count, not by the model's name: drivers publish plumb_bob with eight values."""
 
 DEPTH_RATIO = (0.8, 1.25)
@@ -75,6 +77,12 @@ def check_lens(lens: Intrinsics, where: str) -> None:
         raise CalibrationError(
             f"{where}: {len(lens.distortion)} distortion coefficients; "
             f"allowed are {DISTORTION_LENGTHS}"
+        )
+    if any(lens.distortion[RADIAL_AND_TANGENTIAL:]):
+        raise CalibrationError(
+            f"{where}: coefficients {RADIAL_AND_TANGENTIAL + 1} and later of {lens.distortion} are "
+            "thin prism and tilt, which nothing that reads a rig knows; calibrate the lens with "
+            "eight (`mvista calibrate intrinsics`)"
         )
     off_x, off_y = lens.cx_px / width - 0.5, lens.cy_px / height - 0.5
     if max(abs(off_x), abs(off_y)) > 0.15:

@@ -24,7 +24,8 @@ def distort(x: F, y: F, coefficients: tuple[float, ...]) -> tuple[F, F]:
     """Where the lens puts the rays (x, y)."""
     if not any(coefficients):
         return x, y
-    k1, k2, p1, p2, k3, k4, k5, k6 = (*coefficients, *(0.0,) * (8 - len(coefficients)))
+    # Where there are more they are zeros: a calibration refuses thin prism and tilt.
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*coefficients, *(0.0,) * 8)[:8]
     r2 = x * x + y * y
     radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     across = 2 * x * y
