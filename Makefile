@@ -64,7 +64,7 @@ lock:
 	sed -i -E "/^(nvidia-|cuda-|triton)|sys_platform == '(win32|emscripten)'|os_name == 'nt'/d" requirements.lock
 	sed -i "1i # Made by 'make lock' from requirements.in; do not edit." requirements.lock
 	grep -viE '^(#|ros-|numpy|opencv|fpsample)' requirements.lock > requirements-apt.limits
-	$(UV) pip compile --quiet --python-version 3.12 --python-platform linux --no-python-downloads \
+	$(UV) pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_39 --no-python-downloads \
 	  --no-emit-index-url --no-header --no-annotate --constraint requirements-apt.limits \
 	  --output-file requirements-apt.lock requirements-apt.in
 	rm requirements-apt.limits

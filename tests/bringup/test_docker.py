@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mvista_cli.registry import find_command
+from tests.tools.resolving import environment, pins, resolved
 
 pytestmark = pytest.mark.slow
 
@@ -158,10 +156,9 @@ IMAGE_PYTHON = "3.12"
 OWN_RELEASES = {"numpy", "opencv-contrib-python-headless", "fpsample"}
 """An apt ROS is compiled against NumPy 1, and these go with it."""
 BROUGHT_BY_TORCH = ("nvidia-", "cuda-", "triton")
-GLIBC = (39, 17)
 
 
-def pins(path: Path) -> dict[str, set[str]]:
+def releases(path: Path) -> dict[str, set[str]]:
     """Name -> versions of a lock file."""
     found: dict[str, set[str]] = {}
     for name, version in re.findall(
@@ -178,7 +175,7 @@ def test_the_image_and_the_guide_install_the_same_file() -> None:
 
 
 def test_the_image_has_the_releases_that_are_tested_here() -> None:
-    here, image = pins(ROOT / "requirements.lock"), pins(APT_LOCK)
+    here, image = releases(ROOT / "requirements.lock"), releases(APT_LOCK)
     other = {name for name in image if not image[name] <= here.get(name, set())}
     assert other == OWN_RELEASES
 
@@ -190,33 +187,10 @@ def test_the_images_set_resolves_for_its_python(tmp_path: Path) -> None:
 
     All but torch, of gigabytes: its release is that of requirements.lock, and asks for no NumPy.
     """
-    asked = tmp_path / "asked.txt"
-    asked.write_text(re.sub(r"(?m)^torch==.*$", "", APT_LOCK.read_text("utf-8")), "utf-8")
-    report = tmp_path / "report.json"
-    platforms = [f"manylinux_2_{n}_x86_64" for n in range(GLIBC[0], GLIBC[1] - 1, -1)]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps"),
-            *("--ignore-installed", "--only-binary=:all:", "--python-version", IMAGE_PYTHON),
-            # pip holds each against the Python that it runs on: below, against the image's.
-            "--ignore-requires-python",
-            *(word for name in platforms for word in ("--platform", name)),
-            *("--retries", "1", "--target", str(tmp_path / "site"), "--report", str(report)),
-            *("-r", str(asked)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    if "Failed to establish a new connection" in done.stderr:
-        pytest.skip("no package index can be reached")
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = [item["metadata"] for item in json.loads(report.read_text("utf-8"))["install"]]
-    versions = {canonicalize_name(one["name"]): one["version"] for one in found}
-    assert {name: {version} for name, version in versions.items()} == pins(asked)
-    versions[canonicalize_name("torch")] = next(iter(pins(APT_LOCK)["torch"]))
-    where = {"python_version": IMAGE_PYTHON, "python_full_version": f"{IMAGE_PYTHON}.3"}
-    where |= {"sys_platform": "linux", "platform_machine": "x86_64", "extra": ""}
+    pinned = pins(APT_LOCK, IMAGE_PYTHON)
+    found = resolved(pinned, IMAGE_PYTHON, tmp_path)
+    torch = {canonicalize_name("torch"): next(iter(releases(APT_LOCK)["torch"]))}
+    versions, where = {**pinned, **torch}, environment(IMAGE_PYTHON)
     for one in found:
         assert SpecifierSet(one.get("requires_python", "")).contains(f"{IMAGE_PYTHON}.3"), one[
             "name"
