@@ -189,8 +189,8 @@ def test_the_images_set_resolves_for_its_python(tmp_path: Path) -> None:
     """
     pinned = pins(APT_LOCK, IMAGE_PYTHON)
     found = resolved(pinned, IMAGE_PYTHON, tmp_path)
-    torch = {canonicalize_name("torch"): next(iter(releases(APT_LOCK)["torch"]))}
-    versions, where = {**pinned, **torch}, environment(IMAGE_PYTHON)
+    where = environment(IMAGE_PYTHON)
+    versions: dict[str, str] = {**pinned, "torch": next(iter(releases(APT_LOCK)["torch"]))}
     for one in found:
         assert SpecifierSet(one.get("requires_python", "")).contains(f"{IMAGE_PYTHON}.3"), one[
             "name"

@@ -22,12 +22,13 @@ TORCH = "torch"
 def environment(python: str) -> dict[str, str]:
     """A Linux machine's, for markers, with such a Python: "3.12"."""
     told = {"python_version": python, "python_full_version": f"{python}.3", "extra": ""}
-    return {**default_environment(), **told, "sys_platform": "linux", "platform_machine": "x86_64"}
+    here = {name: str(value) for name, value in default_environment().items()}
+    return {**here, **told, "sys_platform": "linux", "platform_machine": "x86_64"}
 
 
 def pins(path: Path, python: str) -> dict[str, str]:
     """Name -> version of what a lock file holds for that Python, without torch."""
-    found = {}
+    found: dict[str, str] = {}
     for line in path.read_text("utf-8").splitlines():
         if re.match(r"[\w.-]+==", line):
             pin = Requirement(line)
