@@ -170,6 +170,13 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
         supervisor.check()
 
 
+def _rests(person: Person) -> bool:
+    """Whether no image comes within a second, of a recording that has one every 0.2 s."""
+    count = len(person.stamps_ns)
+    CLOCK.sleep_until(CLOCK.monotonic_ns() + seconds_to_ns(1.0))
+    return len(person.stamps_ns) == count
+
+
 def _another(value: Any, low: float, high: float) -> Any:
     """A value of the same kind within the range, and not the same."""
     if isinstance(value, bool):
@@ -211,7 +218,13 @@ def test_a_value_that_the_start_would_refuse_is_refused_and_changes_nothing(pers
 
 
 def test_a_recording_goes_on_at_the_speed_that_is_set(person: Person) -> None:
-    """Its stamps are of now: five frames a second lie 0.2 s apart, at four times the speed 0.05."""
+    """Its stamps are of now: five frames a second lie 0.2 s apart, at four times the speed 0.05.
+
+    So they do after it has come to its end and shall loop again.
+    """
+    assert person.set("/replay", loop=False).successful
+    until(lambda: _rests(person))
+    assert person.set("/replay", loop=True).successful
     for speed in (1.0, 4.0, 0.5):
         assert person.set("/replay", speed=speed).successful
         until(partial(person.has_seen, len(person.stamps_ns), seconds_to_ns(0.2 / speed)))

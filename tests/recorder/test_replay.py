@@ -77,6 +77,28 @@ def test_it_begins_again_and_goes_on_at_another_speed(tmp_path: Path) -> None:
     assert player.finished
 
 
+def test_what_has_ended_begins_again_once_it_shall_loop(tmp_path: Path) -> None:
+    """However long ago it ended: a round of now, not all that were missed; its stamps rise."""
+    folder, feed = finished(tmp_path, 5)
+    for waited_s in (0.0, 30.0):
+        clock = ManualClock(5_000_000_000)
+        player = EpisodePlayer(EpisodeReader(folder), clock)
+        clock.advance(1.0)
+        heard = list(player.due())
+        clock.advance(waited_s)
+        assert player.finished and list(player.due()) == []
+        player.play(1.0, loop=True)
+        assert not player.finished
+        begun_ns = clock.now_ns()
+        for _ in range(30):
+            heard += player.due()
+            clock.advance(0.01)
+        assert len(feed.written) < len(heard) <= 2 * len(feed.written)
+        again = heard[len(feed.written) :]
+        assert begun_ns - again[0].stamp_ns <= 10_000_000
+        assert [m.stamp_ns for m in heard] == sorted(m.stamp_ns for m in heard)
+
+
 def test_what_cannot_be_played_is_refused(tmp_path: Path) -> None:
     folder, _ = finished(tmp_path, 10)
     with pytest.raises(ConfigError, match="above 0"):

@@ -52,13 +52,13 @@ class EpisodePlayer:
         self._speed, self._loop = speed, loop
         self._since_ns, self._played_before_ns = clock.monotonic_ns(), 0
         self._round_ns = self._length_ns = 0
-        self.play(speed, loop)
         self._messages = self._of_a_round()
         self._next = next(self._messages, None)
+        self.play(speed, loop)
         self._first_ns = self._next.capture_ns if self._next is not None else 0
 
     def play(self, speed: float, loop: bool) -> None:
-        """Go on from here at another speed, or otherwise at the end.
+        """Go on from here at another speed, or otherwise at the end; what has ended begins again.
 
         Raises:
             ConfigError: the speed is not above 0.
@@ -67,12 +67,15 @@ class EpisodePlayer:
             raise ConfigError(f"replay speed is {speed}; allowed: above 0")
         now_ns = self._clock.monotonic_ns()
         self._played_before_ns, self._since_ns = self._played_ns(now_ns), now_ns
+        if loop and self.finished:
+            # The next round is of now, however long ago the last one ended.
+            self._round_ns = max(self._round_ns, self._played_before_ns - self._length_ns)
         self._speed, self._loop = speed, loop
 
     @property
     def finished(self) -> bool:
-        """Whether all has been played; never, with `loop`."""
-        return self._next is None
+        """Whether all has been played; never, with `loop`, unless there is nothing to play."""
+        return self._next is None and not (self._loop and self._length_ns)
 
     def due(self) -> Iterator[DueMessage]:
         """What has become due since the last call, in the order of capture.
@@ -81,17 +84,19 @@ class EpisodePlayer:
             EpisodeError: the episode cannot be read from here on.
         """
         played_ns = self._played_ns(self._clock.monotonic_ns())
-        while self._next is not None:
+        while not self.finished:
+            if self._next is None:
+                self._round_ns += self._length_ns
+                self._messages = self._of_a_round()
+                if (again := next(self._messages, None)) is None:
+                    return
+                self._next = again
             at_ns = self._round_ns + self._next.capture_ns - self._first_ns
             if at_ns > played_ns:
                 return
             # So far: how long an episode is shows only at its end, and it is read once.
             self._length_ns = self._next.capture_ns - self._first_ns + BETWEEN_ROUNDS_NS
             message, self._next = self._next, next(self._messages, None)
-            if self._next is None and self._loop:
-                self._round_ns += self._length_ns
-                self._messages = self._of_a_round()
-                self._next = next(self._messages, None)
             if self._topics is None or message.topic in self._topics:
                 yield self._stamped(message, at_ns)
 
