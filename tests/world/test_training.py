@@ -281,6 +281,25 @@ def test_starting_from_what_does_not_fit_names_the_file(
         recipes.run("codec", replace(trained, start=tmp_path, out=tmp_path / "out"))
 
 
+def test_a_trajectory_latent_stays_what_it_was_in_the_checkpoint(
+    trained: TrainingRequest, tmp_path: Path
+) -> None:
+    there = replace(trained, start=trained.out, out=tmp_path / "out")
+    recipes.run("trajectory", there)
+    found, wanted = (load_file(r.out / "trajectory.safetensors") for r in (there, trained))
+    assert found.keys() == wanted.keys() and found
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+    for steps, start, words in ((5, trained.out, "--steps 5"), (None, tmp_path, "--start")):
+        with pytest.raises(ConfigError, match=words):
+            recipes.run("trajectory", replace(there, start=start, steps=steps))
+
+
+@pytest.mark.parametrize("network", ["held_out", "priors", "refine", "pack"])
+def test_what_starts_from_no_checkpoint_says_so(trained: TrainingRequest, network: str) -> None:
+    with pytest.raises(ConfigError, match="--start is of codec, trajectory, generator"):
+        recipes.run(network, replace(trained, start=trained.out))
+
+
 def test_real_priors_are_what_the_planner_infers_on_its_own_imagination(
     trained: TrainingRequest, tmp_path: Path
 ) -> None:

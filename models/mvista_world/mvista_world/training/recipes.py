@@ -38,6 +38,9 @@ WITH_RECIPES = ("generator", "held_out", "refine")
 WITHOUT = ("generator", "held_out")
 """Which of them can leave parts of a recipe out; what is held out is asked as it was trained."""
 
+WITH_START = ("codec", "trajectory", "generator")
+"""Which of them can take a checkpoint's weights, or go on from them."""
+
 
 def run(network: str, asked: TrainingRequest) -> None:
     """Train one network, try it on what it never saw, or `pack` it into a checkpoint folder.
@@ -55,6 +58,10 @@ def run(network: str, asked: TrainingRequest) -> None:
         raise ConfigError(
             f"network '{network}' has one recipe; --recipe is of {', '.join(WITH_RECIPES)}, "
             f"--without of {' and '.join(WITHOUT)}"
+        )
+    if asked.start is not None and network not in WITH_START:
+        raise ConfigError(
+            f"network '{network}' starts from no checkpoint; --start is of {', '.join(WITH_START)}"
         )
     # Told by the autoencoder: Wan's own is never trained here, `tiny`'s is.
     if asked.config.codec.kind == "wan":

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from mvista_core.arm import ArmModel
+from mvista_core.errors import ConfigError
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
 from mvista_world.training import data
@@ -30,11 +31,33 @@ class TrajectoryTraining:
 
 
 def run(asked: TrainingRequest) -> None:
-    """Train the TCN-VAE on executed episodes and on the plans of grounding scenes, if any."""
+    """Train the TCN-VAE on executed episodes and on the plans of grounding scenes, if any.
+
+    Started from a checkpoint it is that checkpoint's, unchanged: another one's latents mean
+    something else to a generator that is gone on with.
+
+    Raises:
+        ConfigError: a checkpoint to start from, and a length: this network is not gone on with.
+    """
+    if asked.start is not None:
+        _take(asked)
+        return
     choose(threads=asked.threads)  # for the threads alone: a network this small trains in fp32
     folders = [*asked.video_folders(), *asked.grounding_folders()]
     training = asked.applied_to(TrajectoryTraining())
     train_trajectory(folders, asked.out, asked.config, training, asked.arm, asked.resume)
+
+
+def _take(asked: TrainingRequest) -> None:
+    if asked.steps:
+        raise ConfigError(
+            f"--start with --steps {asked.steps}: the TCN-VAE is taken as it is from a checkpoint, "
+            "or trained from nothing; leave out one of the two"
+        )
+    vae = TrajectoryVae(asked.config.trajectory, len(asked.config.joint_names))
+    data.start_from(vae.load_state_dict, asked.start / "trajectory.safetensors")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    save_file(vae.state_dict(), asked.out / "trajectory.safetensors")
 
 
 def _actions(folders: Sequence[Path]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         type=Path,
-        help="generator: a checkpoint to go on from; codec: its own, trained on with --steps",
+        help="generator: a checkpoint to go on from; codec, trajectory: its own, as they are; "
+        "codec is trained on with --steps",
     )
     training_choices.add_options(parser)
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
