@@ -33,6 +33,7 @@ from mvista_world.training import (
     trajectory,
 )
 from mvista_world.training.request import TrainingRequest
+from tests.world.test_training_batches import drawn_cameras
 from tests.world.tiny import (
     ARM,
     CONFIG,
@@ -279,6 +280,26 @@ def test_starting_from_what_does_not_fit_names_the_file(
 ) -> None:
     with pytest.raises(ConfigError, match=r"codec\.safetensors.*--start"):
         recipes.run("codec", replace(trained, start=tmp_path, out=tmp_path / "out"))
+
+
+def test_data_sets_of_more_and_fewer_views_are_trained_on_together(
+    trained: TrainingRequest, tmp_path: Path
+) -> None:
+    """Cameras drawn for every episode beside a rig's own, as the shipped models are trained."""
+    folder = write_episodes(tmp_path / "data")
+    shutil.copytree(folder / "touch", folder / "drawn")
+    stored = dict(np.load(folder / "drawn" / "shard-00000.npz"))
+    for key in ("color", "depth_mm"):
+        stored[key] = stored[key][:, :2]
+    lenses, poses = drawn_cameras(len(stored["color"]), 2, seed=3)
+    np.savez(
+        folder / "drawn" / "shard-00000.npz", **stored, intrinsics=lenses, base_from_camera=poses
+    )
+    both = replace(trained, data=folder, out=tmp_path / "out", steps=3)
+    for network in ("codec", "trajectory"):
+        recipes.run(network, both)
+    run_generator(both, both.out, seed=0)
+    assert (both.out / "generator.safetensors").is_file()
 
 
 def test_a_trajectory_latent_stays_what_it_was_in_the_checkpoint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +56,15 @@ def run(asked: TrainingRequest) -> None:
     train_codec(codec, folders, asked.out, asked.config, training, asked.resume, compute=compute)
 
 
+class _Clip(NamedTuple):
+    """One view: colour and depth [T, ...], and what is almost always there, stills [1, ...]."""
+
+    color: np.ndarray
+    depth: np.ndarray
+    still_color: np.ndarray
+    still_depth: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class _Episodes:
     """Colour and depth [N, V, T, ...], and what is almost always there in each view: stills
@@ -65,12 +75,10 @@ class _Episodes:
     still_color: np.ndarray
     still_depth: np.ndarray
 
-
-def _episodes(folders: Sequence[Path], limit: int) -> _Episodes:
-    """Of every folder alike, at most `limit` in all."""
-    parts = [_of_folder(folder, limit // len(folders)) for folder in folders]
-    names = [field.name for field in dataclasses.fields(_Episodes)]
-    return _Episodes(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+    def clip(self, episode: int, view: int) -> _Clip:
+        """One view of one episode."""
+        at = episode, view
+        return _Clip(self.color[at], self.depth[at], self.still_color[at], self.still_depth[at])
 
 
 def _of_folder(folder: Path, most: int) -> _Episodes:
@@ -100,6 +108,19 @@ def _median(images: np.ndarray) -> np.ndarray:
     return np.broadcast_to(middle, (len(images), *middle.shape))
 
 
+def _split(shown: Sequence[_Episodes]) -> tuple[list[tuple[_Episodes, int]], list[_Clip]]:
+    """What steps see, an episode each with its data set: they may differ in how many views they
+    have. And every view of what none sees: the last of each data set."""
+    seen: list[tuple[_Episodes, int]] = []
+    unseen: list[_Clip] = []
+    for part in shown:
+        count, views = part.color.shape[:2]
+        cut = count - data.held_out(count, max(HELD_OUT // len(shown), 1))
+        seen += [(part, row) for row in range(cut)]
+        unseen += [part.clip(row, view) for row in range(cut, count) for view in range(views)]
+    return seen, unseen
+
+
 def train_codec(
     codec: StackedCodec,
     folders: Sequence[Path],
@@ -118,25 +139,28 @@ def train_codec(
     compute = compute or choose()
     codec = codec.channels_last()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=training.learning_rate, betas=(0.9, 0.98))
-    shown = _episodes(folders, limit)
-    color, depth = shown.color, shown.depth
-    cut = len(color) - data.held_out(len(color), HELD_OUT)
+    seen, unseen = _split([_of_folder(folder, limit // len(folders)) for folder in folders])
 
     def loss_at(step: int) -> StepLoss:
         rng = np.random.default_rng((training.seed, step))
-        index = data.batch(cut, training.batch, training.seed, step)
-        camera = rng.integers(color.shape[1], size=len(index))
-        video = data.to_pixels(color[index, camera], depth[index, camera], config)
-        stills = shown.still_color[index, camera], shown.still_depth[index, camera]
-        loss = _loss(codec, video, data.to_pixels(*stills, config), training, compute)
+        drawn = [seen[i] for i in data.batch(len(seen), training.batch, training.seed, step)]
+        clips = [part.clip(row, rng.integers(part.color.shape[1])) for part, row in drawn]
+        still = [(clip.still_color, clip.still_depth) for clip in clips]
+        loss = _loss(codec, _pixels(clips, config), _pixels(still, config), training, compute)
         return StepLoss(loss, {"loss": loss})
 
     schedule = Schedule(training.learning_rate, training.steps)
     this_run = Run.of("codec", training, schedule.at, out, config)
     train(this_run, codec, optimiser, loss_at, resume)
-    _standardise(codec, color[:cut], depth[:cut], config)
-    evaluate(codec, color[cut:], depth[cut:], config)
+    _standardise(codec, [part.clip(row, 0) for part, row in seen[::8]], config)
+    evaluate(codec, unseen, config)
     return _export(codec, out)
+
+
+def _pixels(clips: Sequence[Sequence[np.ndarray]], config: ModelConfig) -> torch.Tensor:
+    """Of each clip its colour and depth [T, ...], the first two: [N, 2, 3, T, H, W]."""
+    color, depth = (np.stack([clip[i] for clip in clips]) for i in range(2))
+    return data.to_pixels(color, depth, config)
 
 
 def _export(codec: StackedCodec, out: Path) -> Path:
@@ -166,26 +190,22 @@ def _loss(
 
 
 @torch.no_grad()
-def _standardise(
-    codec: StackedCodec, color: np.ndarray, depth: np.ndarray, config: ModelConfig
-) -> None:
+def _standardise(codec: StackedCodec, clips: Sequence[_Clip], config: ModelConfig) -> None:
     """Set the latent mean and std per channel from a sample of episodes.
 
     Flow matching (Eq. 2) mixes latents with unit noise: a channel of another scale would be
     drowned by it, or untouched.
     """
-    pixels = data.to_pixels(color[::8, 0], depth[::8, 0], config).flatten(0, 1)
+    pixels = _pixels(clips, config).flatten(0, 1)
     latents = torch.cat([codec.encode_raw(chunk).float() for chunk in pixels.split(64)])
     codec.mean.copy_(latents.mean(dim=(0, 2, 3, 4)))
     codec.std.copy_(latents.std(dim=(0, 2, 3, 4)))
 
 
 @torch.no_grad()
-def evaluate(
-    codec: StackedCodec, color: np.ndarray, depth: np.ndarray, config: ModelConfig
-) -> dict[str, float]:
+def evaluate(codec: StackedCodec, clips: Sequence[_Clip], config: ModelConfig) -> dict[str, float]:
     """PSNR of colour (dB) and RMSE of depth (mm) on held-out episodes."""
-    pixels = data.to_pixels(color, depth, config).flatten(0, 1)
+    pixels = _pixels(clips, config).flatten(0, 1)
     decoded = torch.cat([codec.decode(codec.encode(chunk)).float() for chunk in pixels.split(64)])
     pairs = decoded.unflatten(0, (-1, 2)), pixels.unflatten(0, (-1, 2))
     # PSNR is of a range of 1, pixels here have one of 2: a fourth of the squared error.

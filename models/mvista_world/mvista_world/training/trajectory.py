@@ -40,7 +40,7 @@ def run(asked: TrainingRequest) -> None:
         ConfigError: a checkpoint to start from, and a length: this network is not gone on with.
     """
     if asked.start is not None:
-        _take(asked)
+        _take(asked, asked.start)
         return
     choose(threads=asked.threads)  # for the threads alone: a network this small trains in fp32
     folders = [*asked.video_folders(), *asked.grounding_folders()]
@@ -48,14 +48,14 @@ def run(asked: TrainingRequest) -> None:
     train_trajectory(folders, asked.out, asked.config, training, asked.arm, asked.resume)
 
 
-def _take(asked: TrainingRequest) -> None:
+def _take(asked: TrainingRequest, start: Path) -> None:
     if asked.steps:
         raise ConfigError(
             f"--start with --steps {asked.steps}: the TCN-VAE is taken as it is from a checkpoint, "
             "or trained from nothing; leave out one of the two"
         )
     vae = TrajectoryVae(asked.config.trajectory, len(asked.config.joint_names))
-    data.start_from(vae.load_state_dict, asked.start / "trajectory.safetensors")
+    data.start_from(vae.load_state_dict, start / "trajectory.safetensors")
     asked.out.mkdir(parents=True, exist_ok=True)
     save_file(vae.state_dict(), asked.out / "trajectory.safetensors")
 
