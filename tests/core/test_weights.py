@@ -9,8 +9,8 @@ import pytest
 
 from mvista_core import weights
 from mvista_core.errors import ConfigError, WeightsError
-from mvista_world.config import tiny
 from mvista_world.config_file import save_config
+from mvista_world.presets import tiny
 
 
 @pytest.fixture

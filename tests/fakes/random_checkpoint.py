@@ -16,9 +16,9 @@ from mvista_core import weights
 from mvista_core.arm import load_arm
 from mvista_sim.tasks import TEMPLATES
 from mvista_world.codec import StackedCodec
-from mvista_world.config import preset
 from mvista_world.config_file import save_config
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.presets import preset
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.trajectory import TrajectoryVae
 

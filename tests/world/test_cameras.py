@@ -17,7 +17,7 @@ from mvista_world.cameras import (
     spherical,
     window_cameras,
 )
-from mvista_world.config import tiny
+from mvista_world.presets import tiny
 from mvista_world.views import ViewCameras
 from tests.world.tiny import RIG
 

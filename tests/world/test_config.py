@@ -14,16 +14,14 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.rig import load_rig
 from mvista_world.config import (
     CAMERAS,
-    PRESETS,
     CrossModalityConfig,
     CrossViewConfig,
     DepthConfig,
     SamplerConfig,
     TransformerConfig,
-    preset,
-    tiny,
 )
 from mvista_world.config_file import load_config, save_config
+from mvista_world.presets import PRESETS, preset, tiny
 from tests.world.tiny import CONFIG, TEMPLATES
 
 ROOT = Path(__file__).parents[2]

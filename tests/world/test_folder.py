@@ -21,10 +21,10 @@ from mvista_core.timing import ManualClock
 from mvista_world.assemble import Sizes, convert, make_random
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
-from mvista_world.config import preset
 from mvista_world.folder import BACKBONE, FLAT, PARTS, recognise
 from mvista_world.model_facts import read_facts, verify
 from mvista_world.planner import load_planner
+from mvista_world.presets import preset
 from mvista_world.shards import stored_weights, write_shards
 from tests.world.tiny import ARM, CONFIG, RIG, TEMPLATES, make_observation, write_checkpoint
 from tests.world.wan_folder import SMALL, write_wan_folder

@@ -15,10 +15,11 @@ from diffusers import WanTransformer3DModel
 
 from mvista_core.imaging import ModelWindow
 from mvista_world.cameras import window_cameras
-from mvista_world.config import ModelConfig, wan22_ti2v_5b
+from mvista_world.config import ModelConfig
 from mvista_world.folder import BACKBONE_KEYS, is_added
 from mvista_world.generator import TIME_SCALE, Conditions, MultiViewGenerator
 from mvista_world.layout import clean_mask
+from mvista_world.presets import wan22_ti2v_5b
 from mvista_world.random_weights import additions, random_backbone
 from mvista_world.views import ViewCameras
 from mvista_world.wan import transformer_config

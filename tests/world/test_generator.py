@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
-from mvista_world.config import wan22_ti2v_5b
 from mvista_world.denoise import solve
 from mvista_world.flow import denoising_error, known_latents, noised, shifted
 from mvista_world.generator import TIME_SCALE, Conditions, MultiViewGenerator
+from mvista_world.presets import wan22_ti2v_5b
 from mvista_world.solvers import Euler
 from tests.world.tiny import CONFIG, make_conditions, make_generator, make_latents, source_mask
 

@@ -7,7 +7,7 @@ import numpy as np
 from mvista_core.arm import load_arm
 from mvista_core.geometry import invert, project, transform_points
 from mvista_core.rig import load_rig
-from mvista_world.config import tiny
+from mvista_world.presets import tiny
 from mvista_world.training.batches import goal_tokens
 
 CELL_PX = 16

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from mvista_core.records import Intrinsics
-from mvista_world.config import preset
 from mvista_world.paper_rigs import PAPER_RIGS, PaperRig
+from mvista_world.presets import preset
 
 
 @pytest.mark.parametrize("rig", PAPER_RIGS, ids=lambda rig: rig.name)

@@ -33,7 +33,6 @@ from mvista_world.training import (
     trajectory,
 )
 from mvista_world.training.request import TrainingRequest
-from tests.world.test_training_batches import drawn_cameras
 from tests.world.tiny import (
     ARM,
     CONFIG,
@@ -273,52 +272,6 @@ def test_recipes_are_the_generators_and_the_refiners_alone(trained: TrainingRequ
         ConfigError, match=r"no recipe 'luck' of refine; there are \['paper', 'tiny'"
     ):
         recipes.run("refine", replace(trained, recipe="luck"))
-
-
-def test_starting_from_what_does_not_fit_names_the_file(
-    trained: TrainingRequest, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match=r"codec\.safetensors.*--start"):
-        recipes.run("codec", replace(trained, start=tmp_path, out=tmp_path / "out"))
-
-
-def test_data_sets_of_more_and_fewer_views_are_trained_on_together(
-    trained: TrainingRequest, tmp_path: Path
-) -> None:
-    """Cameras drawn for every episode beside a rig's own, as the shipped models are trained."""
-    folder = write_episodes(tmp_path / "data")
-    shutil.copytree(folder / "touch", folder / "drawn")
-    stored = dict(np.load(folder / "drawn" / "shard-00000.npz"))
-    for key in ("color", "depth_mm"):
-        stored[key] = stored[key][:, :2]
-    lenses, poses = drawn_cameras(len(stored["color"]), 2, seed=3)
-    np.savez(
-        folder / "drawn" / "shard-00000.npz", **stored, intrinsics=lenses, base_from_camera=poses
-    )
-    both = replace(trained, data=folder, out=tmp_path / "out", steps=3)
-    for network in ("codec", "trajectory"):
-        recipes.run(network, both)
-    run_generator(both, both.out, seed=0)
-    assert (both.out / "generator.safetensors").is_file()
-
-
-def test_a_trajectory_latent_stays_what_it_was_in_the_checkpoint(
-    trained: TrainingRequest, tmp_path: Path
-) -> None:
-    there = replace(trained, start=trained.out, out=tmp_path / "out")
-    recipes.run("trajectory", there)
-    found, wanted = (load_file(r.out / "trajectory.safetensors") for r in (there, trained))
-    assert found.keys() == wanted.keys() and found
-    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
-    for steps, start, words in ((5, trained.out, "--steps 5"), (None, tmp_path, "--start")):
-        with pytest.raises(ConfigError, match=words):
-            recipes.run("trajectory", replace(there, start=start, steps=steps))
-
-
-@pytest.mark.parametrize("network", ["held_out", "priors", "refine", "pack"])
-def test_what_starts_from_no_checkpoint_says_so(trained: TrainingRequest, network: str) -> None:
-    with pytest.raises(ConfigError, match="--start is of codec, trajectory, generator"):
-        recipes.run(network, replace(trained, start=trained.out))
 
 
 def test_real_priors_are_what_the_planner_infers_on_its_own_imagination(

@@ -13,13 +13,9 @@ from diffusers.training_utils import EMAModel
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_world.compute import Compute, choose
-from mvista_world.config import (
-    CrossModalityConfig,
-    CrossViewConfig,
-    StyleConfig,
-    preset,
-)
+from mvista_world.config import CrossModalityConfig, CrossViewConfig, StyleConfig
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.presets import preset
 from mvista_world.training import backbone
 from mvista_world.training.loop import trained
 from mvista_world.training.memory import Budget, activation_bytes, budget_of, check_card

@@ -9,7 +9,8 @@ from diffusers import AutoencoderKLWan
 from mvista_core.errors import ConfigError
 from mvista_world import wan
 from mvista_world.codec import WanCodec
-from mvista_world.config import CodecConfig, wan22_ti2v_5b
+from mvista_world.config import CodecConfig
+from mvista_world.presets import wan22_ti2v_5b
 
 CODEC = CodecConfig("wan", 48, 16, 4, 10)
 

@@ -18,9 +18,9 @@ from accelerate.state import AcceleratorState
 from mvista_world.assemble import make_random
 from mvista_world.cameras import window_cameras
 from mvista_world.compute import choose
-from mvista_world.config import wan22_ti2v_5b
 from mvista_world.encode import source_mask
 from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.presets import wan22_ti2v_5b
 from mvista_world.text_cache import encode_folder
 from mvista_world.training import recipes
 from mvista_world.training.request import TrainingRequest

@@ -16,8 +16,8 @@ from mvista_world.config import (
     StyleConfig,
     TextConfig,
     TransformerConfig,
-    wan22_ti2v_5b,
 )
+from mvista_world.presets import wan22_ti2v_5b
 from mvista_world.text_cache import encode_folder
 from tests.world.tiny import ARM, CONFIG, TEMPLATES
 

@@ -7,10 +7,7 @@ marked "our choice".
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
@@ -340,61 +337,3 @@ def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig
             f"cross_view: {view.samples} samples of max_offset {view.max_offset}; at least 1 "
             "sample is needed, and no negative offset"
         )
-
-
-def tiny() -> ModelConfig:
-    """The shipped checkpoint: runs on two CPU cores."""
-    return ModelConfig("tiny")
-
-
-def tiny_views() -> ModelConfig:
-    """`tiny` for cameras anywhere: a window of 16x10 latent cells (8x5 tokens), so that an epipolar
-    line crosses more cells than it has samples."""
-    return ModelConfig("tiny_views", window=ModelWindow(128, 80, 2))
-
-
-def wan22_ti2v_5b() -> ModelConfig:
-    """Wan2.2-TI2V-5B's own shape, for 320x180 images: padded to 192 rows, which divide by 32."""
-    return ModelConfig(
-        "wan22_ti2v_5b",
-        window=ModelWindow(320, 192, 1, padded=True),
-        # 32 periods of 0.2 s are the 6.4 s of `tiny`, over which the 96 actions are due.
-        frame_count=33,
-        frame_period_s=0.2,
-        codec=CodecConfig("wan", 48, 16, 4, 160),
-        transformer=TransformerConfig(30, 24, 128, 14336, 256),
-        cross_modality=CrossModalityConfig(256, 8),
-        cross_view=CrossViewConfig(256, 8, 8),
-        style=StyleConfig(512, 4),
-        text=TextConfig("umt5", 4096, 24, 64, 512),
-        sampler=SamplerConfig(40, 5.0, solver="unipc", guidance=5.0),
-    )
-
-
-def wan22_ti2v_5b_240() -> ModelConfig:
-    """For the 320x240 images of the paper's simulated rigs (`paper_rigs`): padded to 256 rows."""
-    window = ModelWindow(320, 256, 1, padded=True)
-    return dataclasses.replace(wan22_ti2v_5b(), name="wan22_ti2v_5b_240", window=window)
-
-
-def wan22_ti2v_5b_720() -> ModelConfig:
-    """For 1280x720 images, a quarter of which are as `wan22_ti2v_5b`'s."""
-    window = ModelWindow(320, 192, 4, padded=True)
-    return dataclasses.replace(wan22_ti2v_5b(), name="wan22_ti2v_5b_720", window=window)
-
-
-PRESETS = {
-    make.__name__: make
-    for make in (tiny, tiny_views, wan22_ti2v_5b, wan22_ti2v_5b_240, wan22_ti2v_5b_720)
-}
-
-
-def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
-    """A preset by name, `without` some of `FUSION`; `ConfigError` lists the names there are."""
-    if name not in PRESETS:
-        raise ConfigError(f"no model preset '{name}'; there are {sorted(PRESETS)}")
-    unknown = sorted(set(without) - set(FUSION))
-    if unknown:
-        raise ConfigError(f"no fusion module {unknown}; what can be left out is {list(FUSION)}")
-    absent: dict[str, Any] = dict.fromkeys(without)
-    return dataclasses.replace(PRESETS[name](), **absent)

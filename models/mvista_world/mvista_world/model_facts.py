@@ -15,7 +15,7 @@ from mvista_core.errors import InstructionError
 from mvista_core.instructions import expand
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
-from mvista_world.config import ModelConfig, wan22_ti2v_5b
+from mvista_world.config import ModelConfig
 from mvista_world.config_file import load_config
 from mvista_world.folder import (
     BACKBONE,
@@ -33,6 +33,7 @@ from mvista_world.folder import (
 )
 from mvista_world.generator import make_backbone
 from mvista_world.parts import is_wan, load_text
+from mvista_world.presets import wan22_ti2v_5b
 from mvista_world.shards import Stored, check_fits, stored_weights
 from mvista_world.text import NO_WORDS
 from mvista_world.text_cache import ENCODER, FOLDER

@@ -10,7 +10,7 @@ from mvista_core.records import Intrinsics
 
 @dataclass(frozen=True)
 class PaperRig:
-    """Images of one of the paper's rigs and the model preset for them (`config.PRESETS`).
+    """Images of one of the paper's rigs and the model preset for them (`presets.PRESETS`).
 
     `field_of_view_rad` is of the image's `axis` ("width" or "height"), 0 where the paper states
     none: a real camera's lens is measured (`mvista calibrate intrinsics`).

@@ -11,7 +11,7 @@ from mvista_recorder.bag_export import convert_to_bag
 from mvista_recorder.lerobot_frames import FrameRules, frame_rate_hz
 from mvista_recorder.many import Converted, episodes_of, in_parallel
 from mvista_recorder.training_shards import TrainingJob, chosen_episodes, convert_to_training
-from mvista_world.config import preset
+from mvista_world.presets import preset
 
 
 def _to_training(args: argparse.Namespace) -> int:

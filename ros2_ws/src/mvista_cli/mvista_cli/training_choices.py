@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_world.config import FUSION, preset
+from mvista_world.config import FUSION
+from mvista_world.presets import preset
 from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.request import TrainingRequest
 from mvista_world.training.tuning import PROFILES

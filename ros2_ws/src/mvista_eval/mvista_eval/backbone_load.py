@@ -15,7 +15,8 @@ from mvista_eval.cell import rig_file
 from mvista_eval.figures import Measured
 from mvista_world.backbone_cost import BackboneCost, Measuring, measure_cost
 from mvista_world.compute import choose
-from mvista_world.config import ModelConfig, preset
+from mvista_world.config import ModelConfig
+from mvista_world.presets import preset
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from mvista_bringup import paths
     from mvista_eval.dataset import describe
     from mvista_sim.dataset import Collection, collect
-    from mvista_world.config import preset
+    from mvista_world.presets import preset
 
     name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
     job = Collection(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mvista_bringup import paths
 from mvista_sim.tasks import TEMPLATES
-from mvista_world.config import PRESETS
+from mvista_world.presets import PRESETS
 
 SIZES = {
     "depth": (30, "layers"),
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mvista_core.arm import load_arm
     from mvista_world.assemble import Sizes, make_random
-    from mvista_world.config import preset
+    from mvista_world.presets import preset
 
     sizes = Sizes(**{field.name: getattr(args, field.name) for field in fields(Sizes)})
     home = load_arm(paths.config_file("arms", "piper.yaml")).home.tolist()

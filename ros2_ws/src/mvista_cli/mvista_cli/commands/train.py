@@ -12,7 +12,8 @@ from mvista_bringup import paths
 from mvista_cli import training_choices
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
-from mvista_world.config import FUSION, preset
+from mvista_world.config import FUSION
+from mvista_world.presets import preset
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
 from mvista_world.training.request import TrainingRequest
