@@ -25,6 +25,8 @@ def test_exact_ways_are_exact_and_more_steps_are_nearer(tmp_path: Path) -> None:
     assert list(rows) == ["euler 1", "euler 4", "unipc 1", "unipc 4"]
     for solver in ("euler", "unipc"):
         assert 0 < rows[f"{solver} 4"]["largest"] < rows[f"{solver} 1"]["largest"]
+    caches = [row["largest"] for row in found.document["step_caches"]]
+    assert caches[0] == 0 < caches[-1] and caches == sorted(caches)
     intervals = {row["name"]: row for row in found.document["guidance_intervals"]["rows"]}
     assert intervals["t in [0, 1]"]["largest"] == 0 < intervals["none"]["largest"]
 

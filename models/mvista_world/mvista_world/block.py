@@ -136,12 +136,13 @@ class MultiViewBlock(WanTransformerBlock):
         self.cross_view = None if view is None else CrossViewAttention(dim, view)
         self.style = StyleAttention(dim, config.style.heads or heads, config.style.width)
 
-    def forward(self, tokens: torch.Tensor, told: BlockInputs) -> torch.Tensor:
-        """tokens [B, L, d].
+    def forward(self, hidden_states: torch.Tensor, told: BlockInputs) -> torch.Tensor:
+        """hidden_states [B, L, d]: the tokens, by the name that diffusers' hooks look for.
 
         Wan's part gives the numbers of diffusers' own forward on the modulation expanded to
         [B, L, 6, d], without that tensor.
         """
+        tokens = hidden_states
         # Sec. 4.1-4.2 fuse before self-attention; style (Sec. 4.3) is heard after the words.
         if self.cross_modality is not None:
             tokens = self.cross_modality(tokens, told.geometry)

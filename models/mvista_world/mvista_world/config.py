@@ -143,7 +143,8 @@ class SamplerConfig:
     `reference_views` first (the source among them; how many is our choice), then the others with
     those frozen. `guidance` above 1 is the scale of classifier-free guidance against empty words
     (Ho & Salimans 2021; Wan's own is 5), where the noise level t is within `guidance_low` and
-    `guidance_high` (Kynkaanniemi et al. 2024; Wan's: everywhere).
+    `guidance_high` (Kynkaanniemi et al. 2024; Wan's: everywhere). `step_cache` above 0 leaves out
+    a step's blocks after the first where that one did nearly the same as before (`step_cache`).
     """
 
     steps: int = 10
@@ -154,6 +155,7 @@ class SamplerConfig:
     guidance: float = 1.0
     guidance_low: float = 0.0
     guidance_high: float = 1.0
+    step_cache: float = 0.0
 
     @property
     def guided(self) -> bool:
@@ -264,6 +266,8 @@ def validate(config: ModelConfig) -> None:
             f"{2**config.trajectory.stages} (2^stages)"
         )
     _validate_sampler(config.sampler)
+    if config.sampler.step_cache and config.transformer.num_layers < 2:
+        raise ConfigError("step_cache: a backbone of one block has none after the first")
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _validate_fusion(config.cross_modality, config.cross_view)
@@ -316,6 +320,10 @@ def _validate_sampler(sampler: SamplerConfig) -> None:
     if not (sampler.guidance >= 1.0 and 0.0 <= low < high <= 1.0):
         raise ConfigError(
             f"{sampler}: guidance is 1 (none) or more, between noise levels 0 <= low < high <= 1"
+        )
+    if not 0.0 <= sampler.step_cache < 1.0:
+        raise ConfigError(
+            f"step_cache {sampler.step_cache}: a share from 0 (every step in full) to below 1"
         )
     if sampler.solver not in SOLVERS:
         raise ConfigError(f"solver '{sampler.solver}' is none of {list(SOLVERS)}")

@@ -14,6 +14,7 @@ from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.guidance import GuidedVelocity, WordGuidance
 from mvista_world.layout import clean_mask
 from mvista_world.solvers import Solver, make_solver
+from mvista_world.step_cache import cached_steps
 from mvista_world.view_passes import ViewPass, put_views, take_views
 
 Step = Callable[[float], bool]
@@ -47,6 +48,7 @@ def solve_views(
             make_solver(sampler),
             partial(on_step, k),
             guidance,
+            sampler.step_cache,
         )
         latents = put_views(latents, views, run.views, part)
     return latents
@@ -62,6 +64,7 @@ def solve(
     solver: Solver,
     on_step: Step | None = None,
     guidance: WordGuidance | None = None,
+    step_cache: float = 0.0,
 ) -> torch.Tensor:
     """From t = 1 to 0. `given` [B, C, T, V*h, M*w] holds the known latents.
 
@@ -70,9 +73,10 @@ def solve(
     known = known_latents(clean, generator.config.transformer.patch, given.shape[2:])
     x = torch.where(known, given, noise)
     velocity_of = GuidedVelocity(generator, clean, conditions, guidance)
-    for k, time in enumerate(solver.times):
-        # Given tokens are put back: they are data and not prediction (App. A).
-        x = torch.where(known, given, solver.step(k, x, velocity_of(x, time)))
-        if on_step is not None and not on_step((k + 1) / len(solver.times)):
-            break
+    with cached_steps(generator, step_cache):
+        for k, time in enumerate(solver.times):
+            # Given tokens are put back: they are data and not prediction (App. A).
+            x = torch.where(known, given, solver.step(k, x, velocity_of(x, time)))
+            if on_step is not None and not on_step((k + 1) / len(solver.times)):
+                break
     return x

@@ -13,6 +13,7 @@ import torch
 
 from mvista_world.config import SamplerConfig
 from mvista_world.generator import Conditions, KeptContext, MultiViewGenerator
+from mvista_world.step_cache import cache_of
 from mvista_world.text import NO_WORDS, TextEncoder
 
 
@@ -50,7 +51,7 @@ class GuidedVelocity:
         guidance: WordGuidance | None,
     ) -> None:
         self._generator, self._guidance = generator, guidance
-        self._told = _Asked(generator, clean, told)
+        self._told = _Asked(generator, clean, told, "words")
         if guidance is None:
             return
         # Words alone are left out: cameras and style are the same on both sides.
@@ -62,9 +63,9 @@ class GuidedVelocity:
                 torch.cat([told.style, told.style]),
             )
             twice = clean if clean.ndim == 1 else torch.cat([clean, clean])
-            self._both = _Asked(generator, twice, both)
+            self._both = _Asked(generator, twice, both, "words and none")
         else:
-            self._untold = _Asked(generator, clean, untold)
+            self._untold = _Asked(generator, clean, untold, "no words")
 
     def __call__(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """Float32, like x [B, C, T, V*h, M*w]; `time` is a scalar."""
@@ -82,11 +83,13 @@ class _Asked:
     """One set of conditions, and what is kept of them."""
 
     def __init__(
-        self, generator: MultiViewGenerator, clean: torch.Tensor, told: Conditions
+        self, generator: MultiViewGenerator, clean: torch.Tensor, told: Conditions, name: str
     ) -> None:
         self._generator, self._clean, self._conditions = generator, clean, told
+        self._name = name
         self._kept = KeptContext() if generator.speed.kept_context else None
 
     def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        found = self._generator(x, t, self._clean, self._conditions, self._kept)
+        with cache_of(self._generator, self._name):
+            found = self._generator(x, t, self._clean, self._conditions, self._kept)
         return found.velocity.float()

@@ -33,6 +33,8 @@ from mvista_world.speed import PLAIN, Speed
 
 SCENE = 10_000
 SCALE = 2.0
+CACHES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Thresholds of the step cache."""
 INTERVALS = ((0.0, 1.0), (0.3, 1.0), (0.3, 0.9))
 LARGEST = 1e-6
 """Of the latents' range in float32: what an exact way may differ by."""
@@ -117,7 +119,9 @@ def measure_speed(load: SpeedLoad) -> Measured:
     if load.compiled and (reason := why_not_compiled(compute)):
         raise ConfigError(f"--compiled: {reason}")
     bench = _Bench(load, load_checkpoint(load.checkpoint, compute), SystemClock())
-    exact, curve, intervals = (list(rows(bench, load)) for rows in (_exact, _curve, _intervals))
+    exact, curve, caches, intervals = (
+        list(rows(bench, load)) for rows in (_exact, _curve, _caches, _intervals)
+    )
     head = f"  {'':34s} {'p50 s':>8s} {'largest':>10s} {'PSNR dB':>8s} {'AbsRel':>8s}   against "
     words = [
         f"imagining one scene, {compute}",
@@ -125,6 +129,8 @@ def measure_speed(load: SpeedLoad) -> Measured:
         *map(str, exact),
         head + f"unipc in {load.reference} steps",
         *map(str, curve),
+        head + "every step in full",
+        *map(str, caches),
         head + f"guidance {SCALE:g} at every noise level",
         *map(str, intervals),
     ]
@@ -132,6 +138,7 @@ def measure_speed(load: SpeedLoad) -> Measured:
         "networks": str(compute),
         "exact": [asdict(row) for row in exact],
         "solvers": {"reference_steps": load.reference, "rows": [asdict(row) for row in curve]},
+        "step_caches": [asdict(row) for row in caches],
         "guidance_intervals": {"scale": SCALE, "rows": [asdict(row) for row in intervals]},
     }
     worst = max(row.largest for row in exact)
@@ -165,6 +172,16 @@ def _curve(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
         for steps in load.steps:
             found = bench.imagine(Speed(), replace(usual, solver=solver, steps=steps))
             yield _compared(f"{solver} {steps}", found, reference)
+
+
+def _caches(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
+    del load
+    usual = bench.checkpoint.config.sampler
+    whole = bench.imagine(Speed(), usual)
+    yield _compared("no step cache", whole, whole)
+    for threshold in CACHES:
+        found = bench.imagine(Speed(), replace(usual, step_cache=threshold))
+        yield _compared(f"step_cache {threshold:g}", found, whole)
 
 
 def _intervals(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
