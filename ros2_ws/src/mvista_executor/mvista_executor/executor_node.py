@@ -119,10 +119,13 @@ class ExecutorNode(HouseNode):
 
     def _tick(self) -> None:
         """On the ticker's thread."""
-        self._states.take()
         turn = self._loop.turn()
         if turn is not None:
             self._commands.publish(self._command_message.of(turn.command))
+        # After what has a deadline: a burst of states would delay the set-point. What is heard now
+        # is a period older when the next one is made.
+        self._states.take()
+        if turn is not None:
             self._teller.note(turn.tick, turn.plan_id, turn.recording, turn.running)
 
     def _read_state(self, data: bytes) -> JointState:
