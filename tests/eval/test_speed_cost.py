@@ -19,7 +19,8 @@ def test_exact_ways_are_exact_and_more_steps_are_nearer(tmp_path: Path) -> None:
     assert [figure.kept for figure in found.figures] == [True]
     exact = {row["name"]: row for row in found.document["exact"]}
     assert list(exact) == [
-        "plain", "distinct_times", "kept_context", "batched_guidance", "all three"
+        "plain", "distinct_times", "kept_context", "batched_guidance", "all three",
+        "all three, fused attention", "all three, attention written out",
     ]  # fmt: skip
     rows = {row["name"]: row for row in found.document["solvers"]["rows"]}
     assert list(rows) == ["euler 1", "euler 4", "unipc 1", "unipc 4"]

@@ -17,6 +17,7 @@ from mvista_world.config import (
     CrossModalityConfig,
     CrossViewConfig,
     DepthConfig,
+    OptimisationConfig,
     SamplerConfig,
     TransformerConfig,
 )
@@ -35,6 +36,8 @@ ROOT = Path(__file__).parents[2]
         ({"frame_count": 6}, r"frame_count 6 is not 4k\+1"),
         ({"max_views": 0}, "max_views 0: at least the source view"),
         ({"max_views": 600}, "1200 token rows exceed the rotary table of 1024"),
+        ({"frame_count": 4101}, "1026 token frames exceed the rotary table of 1024"),
+        ({"window": ModelWindow(16 * 600, 32, 2)}, "1200 token columns exceed the rotary table"),
         (
             {"trajectory": replace(CONFIG.trajectory, action_count=30)},
             r"action_count 30 is not a multiple of 4 \(2\^stages\)",
@@ -63,6 +66,26 @@ ROOT = Path(__file__).parents[2]
 def test_a_shape_that_would_be_truncated_is_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(CONFIG, **change)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": 0.0},
+        {"head_learning_rate": float("nan")},
+        {"lambda_z": -1e-3},
+        {"t_low": 1.0},
+        {"t_high": 1.5},
+        {"head_t_low": float("nan")},
+        {"draws": 0},
+        {"head_draws": 0},
+        {"random_steps": -1},
+        {"still_weight": 2.0},
+    ],
+)
+def test_an_optimisation_that_finds_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="learning rates are above 0, .* still_weight 0 to 1"):
+        replace(CONFIG, optimisation=OptimisationConfig(**wrong))  # type: ignore[arg-type]
 
 
 def test_a_wan_stride_makes_the_window_step_32() -> None:

@@ -83,6 +83,8 @@ def test_explicit_attention_is_diffusers_attention() -> None:
     explicit = generator(x, t, clean, conditions)
     torch.testing.assert_close(explicit.velocity, fused.velocity, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(generator.head(explicit.hidden), read, atol=1e-4, rtol=1e-4)
+    generator.use_explicit_attention(False)
+    assert torch.equal(generator(x, t, clean, conditions).velocity, fused.velocity)
 
 
 def test_the_time_of_known_tokens_is_zero_whatever_t() -> None:

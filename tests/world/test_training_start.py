@@ -44,7 +44,7 @@ def test_a_trajectory_latent_stays_what_it_was_in_the_checkpoint(
 
 @pytest.mark.parametrize("network", ["held_out", "priors", "refine", "pack"])
 def test_what_starts_from_no_checkpoint_says_so(trained: TrainingRequest, network: str) -> None:
-    with pytest.raises(ConfigError, match="--start is of codec, trajectory, generator"):
+    with pytest.raises(ConfigError, match="--start is of codec, trajectory, generator, distill"):
         recipes.run(network, replace(trained, start=trained.out))
 
 

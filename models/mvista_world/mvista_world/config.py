@@ -268,6 +268,7 @@ def validate(config: ModelConfig) -> None:
     _validate_sampler(config.sampler)
     if config.sampler.step_cache and config.transformer.num_layers < 2:
         raise ConfigError("step_cache: a backbone of one block has none after the first")
+    _validate_optimisation(config.optimisation)
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _validate_fusion(config.cross_modality, config.cross_view)
@@ -303,9 +304,14 @@ def _validate_grid(config: ModelConfig) -> None:
         )
     if config.max_views < 1:
         raise ConfigError(f"max_views {config.max_views}: at least the source view is needed")
-    rows = config.max_views * config.latent_size[0] // patch[1]
-    if rows > ROPE_LIMIT:
-        raise ConfigError(f"{rows} token rows exceed the rotary table of {ROPE_LIMIT}")
+    rows, columns = config.token_grid
+    for axis, count in (
+        ("rows", config.max_views * rows),
+        ("columns", 2 * columns),
+        ("frames", config.latent_frames // patch[0]),
+    ):
+        if count > ROPE_LIMIT:
+            raise ConfigError(f"{count} token {axis} exceed the rotary table of {ROPE_LIMIT}")
 
 
 def _validate_sampler(sampler: SamplerConfig) -> None:
@@ -327,6 +333,21 @@ def _validate_sampler(sampler: SamplerConfig) -> None:
         )
     if sampler.solver not in SOLVERS:
         raise ConfigError(f"solver '{sampler.solver}' is none of {list(SOLVERS)}")
+
+
+def _validate_optimisation(eq11: OptimisationConfig) -> None:
+    # As above: what is right is asked for, and NaN is not.
+    rates = eq11.learning_rate > 0.0 and eq11.head_learning_rate > 0.0 and eq11.lambda_z >= 0.0
+    times = all(
+        0.0 <= low < high <= 1.0
+        for low, high in ((eq11.t_low, eq11.t_high), (eq11.head_t_low, eq11.head_t_high))
+    )
+    counts = min(eq11.draws, eq11.head_draws) >= 1 and min(eq11.head_steps, eq11.random_steps) >= 0
+    if not (rates and times and counts and 0.0 <= eq11.still_weight <= 1.0):
+        raise ConfigError(
+            f"{eq11}: learning rates are above 0, lambda_z 0 or more, noise levels 0 <= low < high "
+            "<= 1, draws 1 or more, steps 0 or more, still_weight 0 to 1"
+        )
 
 
 def _validate_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanAttention
+from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import nn
 
 from mvista_core.errors import ConfigError
@@ -125,11 +125,12 @@ class MultiViewGenerator(nn.Module):
         self.head = ConsistencyHead(dim, heads, trajectory.tokens, trajectory.channels)
         self.register_load_state_dict_pre_hook(_style_into_blocks)
 
-    def use_explicit_attention(self) -> None:
-        """Switch every attention module to the CPU processor (same weights, same result)."""
+    def use_explicit_attention(self, explicit: bool = True) -> None:
+        """Switch every attention module to the one written out, or back to diffusers' fused kernel
+        (same weights, same result)."""
         for module in self.modules():
             if isinstance(module, WanAttention):
-                module.processor = ExplicitAttention()
+                module.processor = ExplicitAttention() if explicit else WanAttnProcessor()
 
     def close_instruction_gate(self) -> None:
         """Take the pooled instruction out of the modulation, in training too: it stays at zero."""

@@ -28,6 +28,7 @@ RECIPES = (
     Recipe("codec", "the video autoencoder, on single views of recorded episodes"),
     Recipe("trajectory", "the TCN-VAE between actions and the trajectory latent (Eq. 9-10)"),
     Recipe("generator", "generator and instruction encoder; needs codec and trajectory"),
+    Recipe("distill", "a checkpoint (--start) that imagines in four steps, in OUT/distilled"),
     Recipe("held_out", "the generator's losses on episodes that no step saw; writes no weights"),
     Recipe("priors", "what a packed checkpoint infers on training scenes, for refine"),
     Recipe("refine", "the residual refiner; takes real priors where they are"),
@@ -38,7 +39,7 @@ WITH_RECIPES = ("generator", "held_out", "refine")
 WITHOUT = ("generator", "held_out")
 """Which of them can leave parts of a recipe out; what is held out is asked as it was trained."""
 
-WITH_START = ("codec", "trajectory", "generator")
+WITH_START = ("codec", "trajectory", "generator", "distill")
 """Which of them can take a checkpoint's weights, or go on from them."""
 
 

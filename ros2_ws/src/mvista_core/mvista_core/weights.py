@@ -61,6 +61,15 @@ def check_complete(folder: Path) -> None:
     _listed(folder)
 
 
+def listed(folder: Path) -> tuple[str, ...]:
+    """Names of a checkpoint's files, the manifest apart; their content is `verify`'s.
+
+    Raises:
+        WeightsError: no checkpoint, or naming the file that is missing.
+    """
+    return tuple(_listed(folder)[1])
+
+
 def part_identity(folder: Path, part: str) -> str:
     """The sha256 that names what lies below `folder`/`part`, by the manifest's sums.
 

@@ -23,6 +23,7 @@ from mvista_core.timing import SystemClock, ns_to_seconds
 from mvista_eval.cell import arm_file, rig_file
 from mvista_eval.figures import Figure, Measured
 from mvista_sim.cell import SimCell
+from mvista_world.attention import ExplicitAttention
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.compiled import apply_blocks, why_not_compiled
 from mvista_world.compute import PROCESSOR, choose
@@ -33,6 +34,8 @@ from mvista_world.speed import PLAIN, Speed
 
 SCENE = 10_000
 SCALE = 2.0
+ATTENTION = {"fused attention": False, "attention written out": True}
+"""Which of the two is quicker depends on number format, processor and tokens: both are measured."""
 CACHES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Thresholds of the step cache."""
 INTERVALS = ((0.0, 1.0), (0.3, 1.0), (0.3, 0.9))
@@ -156,8 +159,13 @@ def _exact(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
         found = bench.imagine(replace(PLAIN, **{name: True}), guided)
         yield _compared(name, found, plain)
     yield _compared("all three", bench.imagine(Speed(), guided), plain)
+    blocks = bench.checkpoint.generator
+    usual = blocks.backbone.blocks[0].attn1.processor
+    for name, explicit in ATTENTION.items():
+        blocks.use_explicit_attention(explicit)
+        yield _compared(f"all three, {name}", bench.imagine(Speed(), guided), plain)
+    blocks.use_explicit_attention(isinstance(usual, ExplicitAttention))
     if load.compiled:
-        blocks = bench.checkpoint.generator
         apply_blocks(blocks, bench.checkpoint.compute)
         yield _compared("all three, compiled", bench.imagine(Speed(), guided), plain)
         for block in blocks.backbone.blocks:

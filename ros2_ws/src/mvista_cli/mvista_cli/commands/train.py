@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start",
         type=Path,
         help="generator: a checkpoint to go on from; codec, trajectory: its own, as they are; "
-        "codec is trained on with --steps",
+        "codec is trained on with --steps; distill: whose solver is distilled",
     )
     training_choices.add_options(parser)
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
