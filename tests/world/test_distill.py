@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mvista_core import weights
 from mvista_core.errors import ConfigError
+from mvista_world.assemble import convert
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
 from mvista_world.config import SamplerConfig
@@ -98,13 +100,15 @@ def test_what_is_learnt_leads_where_the_teachers_steps_lead() -> None:
 def test_a_run_leaves_a_checkpoint_of_four_steps(asked: TrainingRequest) -> None:
     assert asked.start is not None
     (asked.out / DISTILLED).mkdir(parents=True)
-    (asked.out / DISTILLED / GATE_FILE).write_text("{}")
+    for left in (GATE_FILE, "refine.safetensors"):
+        (asked.out / DISTILLED / left).write_text("{}")
     recipes.run("distill", asked)
     folder = asked.out / DISTILLED
     config, templates = load_config(folder / "config.json")
     was, words = load_config(asked.start / "config.json")
     assert config == replace(was, sampler=replace(was.sampler, steps=4)) and templates == words
-    assert load_checkpoint(folder, choose("fp32")).gate_limits == {}
+    loaded = load_checkpoint(folder, choose("fp32"))
+    assert loaded.gate_limits == {} and loaded.refiner is None
     for name in weights.listed(asked.start):
         same = (folder / name).read_bytes() == (asked.start / name).read_bytes()
         assert same == (name not in ("generator.safetensors", "config.json")), name
@@ -115,9 +119,9 @@ def test_few_steps_learn_to_end_where_many_do(
 ) -> None:
     """On scenes that no step saw the student's four steps end nearer than its teacher's own."""
     recipes.run("distill", replace(asked, steps=80, out=asked.out / "longer"))
-    lines = [line for line in capsys.readouterr().out.splitlines() if "distill-evaluation" in line]
-    found = dict(part.split(": ") for part in lines[-1].strip("{}").replace('"', "").split(", "))
-    assert float(found["student_rms"]) < float(found["teacher_rms"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["stage"] == "distill-evaluation"
+    assert 0.0 < found["student_rms"] < found["teacher_rms"]
 
 
 def test_a_run_that_is_interrupted_ends_the_same(
@@ -126,10 +130,10 @@ def test_a_run_that_is_interrupted_ends_the_same(
     assert asked.start is not None
     teacher = load_checkpoint(asked.start, choose("fp32"))
     training = DistillTraining(steps=4, batch=2, state_every=2)
-    seen = distill._sources(asked, teacher, asked.start, teacher.compute, False)
+    seen = distill._sources(asked, teacher, asked.start, held_out=False)
 
     def end(out: Path) -> dict[str, torch.Tensor]:
-        student = make_generator()
+        student = make_generator().requires_grad_(True)
         distill.distil(student, teacher, seen, out, training)
         return student.state_dict()
 
@@ -153,6 +157,25 @@ def test_what_cannot_be_distilled_is_refused(asked: TrainingRequest, tmp_path: P
         recipes.run("distill", replace(asked, start=None))
     guided = replace(CONFIG, sampler=SamplerConfig(guidance=2.0))
     start = write_checkpoint(tmp_path / "guided", guided)
-    with pytest.raises(ConfigError, match="with guidance"):
+    with pytest.raises(ConfigError, match=r"with guidance 2\.0; .* 1 \(none\)"):
         recipes.run("distill", replace(asked, start=start))
-    assert load_file(start / "generator.safetensors")
+    parts = tmp_path / "parts"
+    convert(asked.start or Path(), parts)
+    with pytest.raises(ConfigError, match="not one file per network"):
+        recipes.run("distill", replace(asked, start=parts))
+    out = tmp_path / "out"
+    itself = write_checkpoint(out / DISTILLED)
+    with pytest.raises(ConfigError, match="where the distilled one is written; give another --out"):
+        recipes.run("distill", replace(asked, start=itself, out=out))
+
+
+def test_a_gate_that_a_recipe_left_out_stays_out(asked: TrainingRequest, tmp_path: Path) -> None:
+    start = write_checkpoint(tmp_path / "closed")
+    path = start / "generator.safetensors"
+    tensors = load_file(path)
+    closed = {k: torch.zeros_like(v) for k, v in tensors.items() if "instruction_gate" in k}
+    save_file({**tensors, **closed}, path)
+    weights.write_manifest(start, weights.listed(start))
+    recipes.run("distill", replace(asked, start=start, out=tmp_path / "out"))
+    found = load_file(tmp_path / "out" / DISTILLED / path.name)
+    assert len(closed) == 2 and not any(found[key].any() for key in closed)

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from mvista_core.errors import ConfigError
+from mvista_world import compiled
+from mvista_world.codec import StackedCodec
+from mvista_world.compute import choose
 from mvista_world.config import SamplerConfig
 from mvista_world.denoise import solve
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.guidance import WordGuidance
 from mvista_world.solvers import make_solver
-from mvista_world.speed import Speed
+from mvista_world.speed import Running, Speed
 from mvista_world.step_cache import cached_steps
 from tests.world.test_speed import VIEWS, conditions, guidance
 from tests.world.tiny import CONFIG, make_generator, make_latents, source_mask
@@ -56,13 +59,23 @@ def solved(
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("guided", [None, guidance(), guidance(0.3, 0.9)])
 def test_what_changes_too_much_is_computed(guided: WordGuidance | None, batched: bool) -> None:
-    """With and without words, in one batch or two, within an interval: never one for another."""
+    """With and without words, in one batch or two, within an interval."""
     generator = make_generator()
     generator.speed = Speed(batched_guidance=batched)
     plain, all_blocks = solved(generator, 0.0, guided)
     close, as_many = solved(generator, 1e-9, guided)
     assert torch.equal(close, plain) and as_many == all_blocks
     assert min(all_blocks) >= STEPS
+
+
+def test_what_is_kept_of_the_words_is_not_used_without_them() -> None:
+    """Steps that leave out blocks: words and no words in one batch, or one after the other."""
+    found = []
+    for batched in (True, False):
+        generator = make_generator()
+        generator.speed = Speed(batched_guidance=batched)
+        found.append(solved(generator, 0.999, guidance())[0])
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
 
 
 def test_steps_alike_leave_out_the_blocks_after_the_first() -> None:
@@ -107,6 +120,12 @@ def test_what_cannot_be_is_refused() -> None:
     refused = pytest.raises(ConfigError, match="with compiled blocks")
     with torch.no_grad(), refused, cached_steps(generator, 0.1):
         pass
+    fast = Running(Speed(compiled=True))
+    cached = replace(CONFIG, sampler=SamplerConfig(step_cache=0.1))
+    with pytest.raises(ConfigError, match="with compiled blocks"):
+        compiled.apply_speed(
+            fast, MultiViewGenerator(cached), StackedCodec(CONFIG.codec), choose("fp32")
+        )
     for bad in (-0.1, 1.0, float("nan")):
         with pytest.raises(ConfigError, match="step_cache"):
             replace(CONFIG, sampler=SamplerConfig(step_cache=bad))

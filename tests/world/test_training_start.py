@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError
-from mvista_world.training import recipes
+from mvista_world.training import codec, recipes
 from mvista_world.training.request import TrainingRequest
 from tests.world.test_training import run_generator, trained
 from tests.world.test_training_batches import drawn_cameras
@@ -66,3 +66,10 @@ def test_data_sets_of_more_and_fewer_views_are_trained_on_together(
         recipes.run(network, both)
     run_generator(both, both.out, seed=0)
     assert (both.out / "generator.safetensors").is_file()
+    sets = [codec._of_folder(one, 20) for one in both.video_folders()]
+    seen, unseen = codec._split(sets)
+    assert sorted(part.color.shape[1] for part in sets) == [2, 4]
+    for part in sets:
+        rows = [row for of, row in seen if of is part]
+        assert rows == list(range(18)), "the last two of each are held out"
+    assert len(unseen) == 2 * 2 + 2 * 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -21,8 +20,10 @@ from tests.world.tuning import Place, as_rank, make_place, train
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 NATIVE = {"fp32": "", "bf16": "avx512_bf16"}
 """What the processor is said to multiply, by the precision that follows from it."""
-APART = {"fp32": 1e-5, "bf16": 5e-3}
-"""bf16 has 8 bits, and two processes add up in another order: against weights that move by 1e-2."""
+APART = {"fp32": 1e-5, "bf16": 1e-3}
+"""bf16 has 8 bits, and two processes add up in another order."""
+MOVED = 5e-3
+"""What the adapters move by at least: two that did not share gradients would be as far apart."""
 
 
 @contextmanager
@@ -65,12 +66,6 @@ def test_two_processes_train_the_adapters_of_one(place: Place, precision: str) -
                 ours[key], value, rtol=0.0, atol=APART[precision], msg=f"{name} {key}"
             )
     moved = load_file(one.out / "lora/lora.safetensors")
-    assert max(float(value.abs().max()) for key, value in moved.items() if "lora_B" in key) > 5e-3
-
-
-def test_both_leave_the_same_files(place: Place) -> None:
-    def files(out: Path) -> set[str]:
-        return {str(path.relative_to(out)) for path in (out / "lora").rglob("*") if path.is_file()}
-
-    found = [files(place.root / f"{name}-fp32") for name in ("one", "two")]
-    assert found[0] == found[1] and "lora/lora.safetensors" in found[0]
+    assert max(float(value.abs().max()) for key, value in moved.items() if "lora_B" in key) > MOVED
+    files = [{path.name for path in (asked.out / "lora").iterdir()} for asked in (one, two)]
+    assert files[0] == files[1] and {"lora.safetensors", "manifest.json"} <= files[0]

@@ -15,6 +15,7 @@ from mvista_world.codec import VideoCodec, WanCodec
 from mvista_world.compute import Compute
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.speed import BLOCKS, Running
+from mvista_world.step_cache import check_step_cache
 
 SHAPES = 32
 """So many shapes of a block (views of a run, samples of a batch) are compiled before it is refused:
@@ -34,6 +35,7 @@ def apply_speed(
     if running.offload == BLOCKS:
         # Keys and values are made outside of a block's forward, where its weights are away.
         speed = replace(speed, kept_context=False)
+    check_step_cache(generator.config.sampler.step_cache, speed)
     generator.speed = speed
     if speed.compiled:
         apply_blocks(generator, compute)

@@ -267,7 +267,10 @@ def validate(config: ModelConfig) -> None:
         )
     _validate_sampler(config.sampler)
     if config.sampler.step_cache and config.transformer.num_layers < 2:
-        raise ConfigError("step_cache: a backbone of one block has none after the first")
+        raise ConfigError(
+            f"step_cache {config.sampler.step_cache}: a backbone of one block has none after the "
+            "first; set it to 0"
+        )
     _validate_optimisation(config.optimisation)
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")

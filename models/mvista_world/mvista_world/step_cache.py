@@ -1,8 +1,9 @@
 """Steps of a solver that leave out most of the network: diffusers' First Block Cache.
 
-The first block is computed at every step. Where what it adds differs from the step before by less
-than a share `threshold` of it (mean of absolute values), the others' joint effect of that step is
-added again instead of being computed. An approximation: `mvista bench speed` has its error curve.
+The first block is computed at every step. Where what it adds differs by less than a share
+`threshold` (of means of absolute values) from what it added at the last step that was computed
+whole, that step's joint effect of the other blocks is added again instead of being computed. An
+approximation: `mvista bench speed` has its error curve.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockR
 from mvista_core.errors import ConfigError
 from mvista_world.block import MultiViewBlock
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.speed import Speed
 
 # What diffusers has to know of a block that is not its own: tokens come first, and nothing else
 # comes out.
@@ -29,7 +31,7 @@ def cached_steps(generator: MultiViewGenerator, threshold: float) -> Iterator[No
 
     Raises:
         ConfigError: under autograd, where a block that is not computed has no gradient; with
-            compiled blocks, which no hook reaches.
+            compiled blocks, which are one graph each (`check_step_cache`).
     """
     if threshold == 0.0:
         yield
@@ -39,16 +41,25 @@ def cached_steps(generator: MultiViewGenerator, threshold: float) -> Iterator[No
             f"step_cache {threshold} under autograd: blocks that are left out have no gradient; "
             "call with torch.no_grad(), or with 0"
         )
-    if generator.speed.compiled:
-        raise ConfigError(
-            f"step_cache {threshold} with compiled blocks: one graph of a block cannot be left out "
-            "by what it finds; switch one of the two off"
-        )
+    check_step_cache(threshold, generator.speed)
     generator.backbone.enable_cache(FirstBlockCacheConfig(threshold))
     try:
         yield
     finally:
         generator.backbone.disable_cache()
+
+
+def check_step_cache(threshold: float, speed: Speed) -> None:
+    """Refuse what no run of a solver could do, before there is one.
+
+    Raises:
+        ConfigError: blocks are compiled.
+    """
+    if threshold and speed.compiled:
+        raise ConfigError(
+            f"step_cache {threshold} with compiled blocks: one graph of a block cannot be left out "
+            "by what it finds; switch one of the two off"
+        )
 
 
 def cache_of(generator: MultiViewGenerator, asked: str) -> AbstractContextManager[None]:

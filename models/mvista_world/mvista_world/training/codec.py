@@ -20,7 +20,7 @@ from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 
 HELD_OUT = 16
-"""Last episodes, at most, which no step sees."""
+"""Episodes, at most, which no step sees: the last of what is taken of each data set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _median(images: np.ndarray) -> np.ndarray:
 
 def _split(shown: Sequence[_Episodes]) -> tuple[list[tuple[_Episodes, int]], list[_Clip]]:
     """What steps see, an episode each with its data set: they may differ in how many views they
-    have. And every view of what none sees: the last of each data set."""
+    have. And every view of what none sees."""
     seen: list[tuple[_Episodes, int]] = []
     unseen: list[_Clip] = []
     for part in shown:

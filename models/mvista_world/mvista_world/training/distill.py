@@ -1,4 +1,4 @@
-"""Distils the solver: a generator that imagines in four steps what it took twelve for.
+"""Distils the solver: a generator that imagines in four of Euler's steps what took it many more.
 
 Progressive distillation (Salimans & Ho 2022) in one stage. At the times of the few steps the
 student learns the velocity that leads to where its teacher, the checkpoint's own generator, gets in
@@ -8,7 +8,6 @@ Eq. 11 and the action head ask it there, and would find another model otherwise.
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +20,12 @@ from torch import nn
 from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
-from mvista_world.compute import Compute, choose
+from mvista_world.compute import BESIDE, choose
 from mvista_world.config import SOLVERS, ModelConfig, SamplerConfig
 from mvista_world.config_file import save_config
 from mvista_world.denoise import solve
 from mvista_world.flow import known_latents, noised, shifted
 from mvista_world.folder import FLAT, recognise
-from mvista_world.gate import GATE_FILE
 from mvista_world.generator import Conditions, MultiViewGenerator, Prediction
 from mvista_world.solvers import make_solver
 from mvista_world.training.batches import Batch, Sources, draw_batch, read_sources
@@ -76,8 +74,8 @@ class DistillTraining:
         return shifted(torch.linspace(1.0, 0.0, count + 1), shift)
 
     def sampler_of(self, sampler: SamplerConfig) -> SamplerConfig:
-        """The teacher's, with the student's solver."""
-        return replace(sampler, solver=SOLVERS[0], steps=self.student_steps)
+        """The teacher's, with the student's solver; of so few steps none is left out."""
+        return replace(sampler, solver=SOLVERS[0], steps=self.student_steps, step_cache=0.0)
 
 
 def run(asked: TrainingRequest) -> None:
@@ -89,25 +87,25 @@ def run(asked: TrainingRequest) -> None:
         WeightsError: it is not whole.
     """
     compute = choose(device=asked.device, threads=asked.threads)
-    start = _distillable(asked.start)
+    start = _distillable(asked.start, asked.out / DISTILLED)
     teacher = load_checkpoint(start, compute)
     training = asked.applied_to(DistillTraining())
     if teacher.config.sampler.guided:
-        raise ConfigError(f"{start} imagines with guidance; distilling that is not offered")
+        raise ConfigError(
+            f"{start} imagines with guidance {teacher.config.sampler.guidance}; what is distilled "
+            "has 1 (none) in its config.json"
+        )
     # Data are held against what the checkpoint is, whatever --preset says.
     asked = replace(asked, config=teacher.config)
-    student = MultiViewGenerator(teacher.config)
-    if compute.explicit_attention:
-        student.use_explicit_attention()
-    student.load_state_dict(load_file(start / GENERATOR))
-    seen, unseen = (_sources(asked, teacher, start, compute, held) for held in (False, True))
-    distil(student.to(compute.device), teacher, seen, asked.out, training, asked.resume)
+    student = _student_of(start, teacher)
+    seen, unseen = (_sources(asked, teacher, start, held) for held in (False, True))
+    distil(student, teacher, seen, asked.out, training, asked.resume)
     with torch.no_grad():
         evaluate(student, teacher, unseen, training)
     _write(student, teacher, start, asked.out / DISTILLED, training)
 
 
-def _distillable(start: Path | None) -> Path:
+def _distillable(start: Path | None, out: Path) -> Path:
     if start is None:
         raise ConfigError("distill needs a checkpoint to distil: --start models/checkpoints/tiny")
     if recognise(start) != FLAT:
@@ -115,15 +113,30 @@ def _distillable(start: Path | None) -> Path:
             f"{start} is not one file per network; distilling is offered for what `mvista train "
             "pack` writes"
         )
+    if start.resolve() == out.resolve():
+        raise ConfigError(f"{start} is where the distilled one is written; give another --out")
     return start
 
 
-def _sources(
-    asked: TrainingRequest, teacher: Checkpoint, start: Path, compute: Compute, held_out: bool
-) -> Sources:
-    sha = weights.sha256_of(start / "codec.safetensors")
+def _student_of(start: Path, teacher: Checkpoint) -> MultiViewGenerator:
+    """Its teacher's own weights in float32, to be trained."""
+    student = MultiViewGenerator(teacher.config)
+    if teacher.compute.explicit_attention:
+        student.use_explicit_attention()
+    student.load_state_dict(load_file(start / GENERATOR))
+    gate = student.instruction_gate
+    if not (gate.weight.any() or gate.bias.any()):
+        # A recipe that has no gate keeps it at zero: its student has none either.
+        student.close_instruction_gate()
+    return student.to(teacher.compute.device)
+
+
+def _sources(asked: TrainingRequest, teacher: Checkpoint, start: Path, held_out: bool) -> Sources:
+    sha, compute = weights.sha256_of(start / "codec.safetensors"), teacher.compute
+    # Batches are drawn on the processor, and motions encoded there.
+    motions = teacher.trajectory.to(BESIDE)
     return read_sources(
-        asked, teacher.codec, sha, teacher.trajectory, compute, grounded=False, held_out=held_out
+        asked, teacher.codec, sha, motions, compute, grounded=False, held_out=held_out
     )
 
 
@@ -137,8 +150,7 @@ def distil(
 ) -> None:
     """Leaves the moving average of the run in `student`; `out/distill.state` to go on from."""
     compute, drawing = teacher.compute, _drawing(teacher.config, training)
-    student.requires_grad_(True)
-    optimiser = torch.optim.AdamW(student.parameters(), lr=training.learning_rate)
+    optimiser = torch.optim.AdamW(trained(student), lr=training.learning_rate)
     average = EMAModel(trained(student), decay=training.ema)
 
     def loss_at(step: int) -> StepLoss:
@@ -162,7 +174,7 @@ class _Sizes:
 
 
 def _drawing(config: ModelConfig, training: DistillTraining) -> GeneratorTraining:
-    """Views and given frames as the teacher's solver meets them, mode 2's second runs included."""
+    """Views and given frames as the teacher was trained on, mode 2's second runs included."""
     recipe = training_of("views" if config.sampler.mode == 2 else "tiny")
     return replace(recipe, many_batch=training.batch, seed=training.seed)
 
@@ -185,7 +197,7 @@ def _losses(
         held = teacher.generator(others, anywhere, batch.clean, told)
         reading = teacher.generator.head(held.hidden).float()
     # Both kinds of times in one batch: weights are read once.
-    found = _asked(student, starts, edges[first], others, anywhere, batch, told)
+    found = _predicted(student, starts, edges[first], others, anywhere, batch, told)
     velocity, other = found.velocity.float().chunk(2)
     unknown = (~known).expand_as(batch.x0) * batch.weight
     jump = _mean((velocity - wanted) ** 2, unknown)
@@ -221,7 +233,7 @@ def _velocity_of_many(
     return (x - starts) / span.view(-1, 1, 1, 1, 1)
 
 
-def _asked(
+def _predicted(
     student: MultiViewGenerator,
     starts: torch.Tensor,
     at: torch.Tensor,
@@ -262,8 +274,8 @@ def evaluate(
         with compute.autocast():
             told = _told(teacher, batch, nothing)
             ends = [
-                solve(asked, batch.x0, batch.clean, told, noise, make_solver(sampler))
-                for asked, sampler in (
+                solve(generator, batch.x0, batch.clean, told, noise, make_solver(sampler))
+                for generator, sampler in (
                     (student, few),
                     (teacher.generator, few),
                     (teacher.generator, many),
@@ -281,20 +293,21 @@ def evaluate(
 def _write(
     student: nn.Module, teacher: Checkpoint, start: Path, out: Path, training: DistillTraining
 ) -> None:
-    """The teacher's folder with the student's weights and solver; limits of the gate were fitted to
-    other weights, and stay behind."""
-    out.mkdir(parents=True, exist_ok=True)
+    """The teacher's folder with the student's weights and solver. The refiner goes along as it was
+    fitted; the gate's limits do not: they are of the teacher's weights by name."""
     names = weights.listed(start)
+    # What an earlier run left there and no manifest lists would be loaded all the same.
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     for name in names:
         if name not in (GENERATOR, CONFIG):
             shutil.copyfile(start / name, out / name)
-    (out / GATE_FILE).unlink(missing_ok=True)
     stored = {
         key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for key, value in student.state_dict().items()
     }
     save_file(stored, out / GENERATOR)
     sampler = training.sampler_of(teacher.config.sampler)
-    config = dataclasses.replace(teacher.config, sampler=sampler)
+    config = replace(teacher.config, sampler=sampler)
     save_config(config, teacher.templates, out / CONFIG, teacher.trained_cameras)
     weights.write_manifest(out, names)

@@ -23,9 +23,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     extras = ", ".join(field.name for field in fields(Extras))
     without = f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(FUSION)}"
     parser.add_argument("--without", default="", help=without)
-    parser.add_argument(
-        "--device", default=TrainingRequest.device, help="generator: auto, cpu, cuda"
-    )
+    where = "generator, held_out, distill: auto, cpu, cuda"
+    parser.add_argument("--device", default=TrainingRequest.device, help=where)
     wan = "generator of a preset of Wan's size"
     shipped = ", ".join(PROFILES)
     parser.add_argument("--profile", help=f"{wan}: {shipped}, or a file like theirs")

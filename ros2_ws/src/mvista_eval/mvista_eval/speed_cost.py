@@ -34,7 +34,8 @@ from mvista_world.speed import PLAIN, Speed
 
 SCENE = 10_000
 SCALE = 2.0
-ATTENTION = {"fused attention": False, "attention written out": True}
+FUSED = "fused attention"
+ATTENTION = {FUSED: False, "attention written out": True}
 """Which of the two is quicker depends on number format, processor and tokens: both are measured."""
 CACHES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Thresholds of the step cache."""
@@ -91,6 +92,8 @@ class _Bench:
     def __init__(self, load: SpeedLoad, checkpoint: Checkpoint, clock: Clock) -> None:
         self._rig, self._arm = load_rig(rig_file()), load_arm(arm_file())
         self._load, self.checkpoint, self._clock = load, checkpoint, clock
+        self.usual = replace(checkpoint.config.sampler, step_cache=0.0)
+        """Its own sampler, every step in full."""
         self._observation = _observe(self._rig, self._arm)
 
     def imagine(self, speed: Speed, sampler: SamplerConfig) -> tuple[Rollout, Float32, float]:
@@ -122,14 +125,16 @@ def measure_speed(load: SpeedLoad) -> Measured:
     if load.compiled and (reason := why_not_compiled(compute)):
         raise ConfigError(f"--compiled: {reason}")
     bench = _Bench(load, load_checkpoint(load.checkpoint, compute), SystemClock())
-    exact, curve, caches, intervals = (
-        list(rows(bench, load)) for rows in (_exact, _curve, _caches, _intervals)
+    exact, attention, curve, caches, intervals = (
+        list(rows(bench, load)) for rows in (_exact, _attention, _curve, _caches, _intervals)
     )
     head = f"  {'':34s} {'p50 s':>8s} {'largest':>10s} {'PSNR dB':>8s} {'AbsRel':>8s}   against "
     words = [
         f"imagining one scene, {compute}",
         head + "the plain path",
         *map(str, exact),
+        head + FUSED,
+        *map(str, attention),
         head + f"unipc in {load.reference} steps",
         *map(str, curve),
         head + "every step in full",
@@ -140,6 +145,7 @@ def measure_speed(load: SpeedLoad) -> Measured:
     document: dict[str, Any] = {
         "networks": str(compute),
         "exact": [asdict(row) for row in exact],
+        "attention": [asdict(row) for row in attention],
         "solvers": {"reference_steps": load.reference, "rows": [asdict(row) for row in curve]},
         "step_caches": [asdict(row) for row in caches],
         "guidance_intervals": {"scale": SCALE, "rows": [asdict(row) for row in intervals]},
@@ -152,28 +158,36 @@ def measure_speed(load: SpeedLoad) -> Measured:
 
 
 def _exact(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
-    guided = replace(bench.checkpoint.config.sampler, guidance=SCALE)
+    guided = replace(bench.usual, guidance=SCALE)
     plain = bench.imagine(PLAIN, guided)
     yield _compared("plain", plain, plain)
     for name in ("distinct_times", "kept_context", "batched_guidance"):
         found = bench.imagine(replace(PLAIN, **{name: True}), guided)
         yield _compared(name, found, plain)
     yield _compared("all three", bench.imagine(Speed(), guided), plain)
-    blocks = bench.checkpoint.generator
-    usual = blocks.backbone.blocks[0].attn1.processor
-    for name, explicit in ATTENTION.items():
-        blocks.use_explicit_attention(explicit)
-        yield _compared(f"all three, {name}", bench.imagine(Speed(), guided), plain)
-    blocks.use_explicit_attention(isinstance(usual, ExplicitAttention))
     if load.compiled:
+        blocks = bench.checkpoint.generator
         apply_blocks(blocks, bench.checkpoint.compute)
         yield _compared("all three, compiled", bench.imagine(Speed(), guided), plain)
         for block in blocks.backbone.blocks:
             block._compiled_call_impl = None
 
 
+def _attention(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
+    """Two ways of adding up the same, which differ by their rounding and nothing else."""
+    del load
+    blocks, found = bench.checkpoint.generator, {}
+    usual = isinstance(blocks.backbone.blocks[0].attn1.processor, ExplicitAttention)
+    for name, explicit in ATTENTION.items():
+        blocks.use_explicit_attention(explicit)
+        found[name] = bench.imagine(Speed(), bench.usual)
+    blocks.use_explicit_attention(usual)
+    for name in ATTENTION:
+        yield _compared(name, found[name], found[FUSED])
+
+
 def _curve(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
-    usual = bench.checkpoint.config.sampler
+    usual = bench.usual
     wanted = replace(usual, solver="unipc", steps=load.reference)
     reference = bench.imagine(Speed(), wanted)
     for solver in SOLVERS:
@@ -184,7 +198,9 @@ def _curve(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
 
 def _caches(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
     del load
-    usual = bench.checkpoint.config.sampler
+    if bench.checkpoint.config.transformer.num_layers < 2:
+        return
+    usual = bench.usual
     whole = bench.imagine(Speed(), usual)
     yield _compared("no step cache", whole, whole)
     for threshold in CACHES:
@@ -194,7 +210,7 @@ def _caches(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
 
 def _intervals(bench: _Bench, load: SpeedLoad) -> Iterator[Setting]:
     del load
-    usual = bench.checkpoint.config.sampler
+    usual = bench.usual
     whole = bench.imagine(Speed(), replace(usual, guidance=SCALE))
     yield _compared("none", bench.imagine(Speed(), usual), whole)
     for low, high in INTERVALS:

@@ -1,4 +1,4 @@
-"""What is done each period: see who else commands, tick the stream, say for which goal that was."""
+"""What is done each period: see who else commands, tick the stream, send that, hear the arm."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mvista_core.errors import RivalWritersError
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.ports import Clock
 from mvista_core.records import Float64, JointCommand, JointState
+from mvista_core.timing import seconds_to_ns
 from mvista_executor.gaps import GAP_PERIODS, GapMeter
 from mvista_executor.goal_queue import GoalQueue
 from mvista_executor.report import Recording, Tick
@@ -52,7 +53,7 @@ class RestRate:
 
 
 class CommandLoop:
-    """`turn` on the ticker's thread, `look` on another; `lock` guards the stream and its goals."""
+    """`step` on the ticker's thread, `look` on another; `lock` guards the stream and its goals."""
 
     def __init__(
         self,
@@ -69,9 +70,30 @@ class CommandLoop:
         self._stream, self._lock, self._goals, self._newest = stream, lock, goals, newest
         self._rivals, self._clock, self._log = rivals, clock, log
         self.gaps = GapMeter(settings.period_s)
+        self._late_ns = seconds_to_ns(GAP_PERIODS * settings.period_s)
+        self._stepped_ns: int | None = None
         self._rest = RestRate(settings.rest_turns)
         self.rival: RivalWritersError | None = None
         self._turns = 0
+
+    def step(
+        self, hear: Callable[[], object], send: Callable[[JointCommand], object]
+    ) -> Turn | None:
+        """One period: `send` what is due, then `hear` what was measured, which delays nothing so.
+
+        After a gap it is heard first: all that was measured before would pass for silence.
+        """
+        now_ns = self._clock.monotonic_ns()
+        late = self._stepped_ns is None or now_ns - self._stepped_ns > self._late_ns
+        self._stepped_ns = now_ns
+        if late:
+            hear()
+        turn = self.turn()
+        if turn is not None:
+            send(turn.command)
+        if not late:
+            hear()
+        return turn
 
     def turn(self) -> Turn | None:
         """The set-point for now; None where there is none to send, or one that may be left out."""

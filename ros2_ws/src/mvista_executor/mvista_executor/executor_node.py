@@ -1,8 +1,8 @@
 """The executor node: goals in, `joint_command` at `rate_hz` out. No maths.
 
-The ticker's thread does what has a deadline: it takes the newest joint state, ticks the stream and
-publishes the set-point. The executor's (one: a multi-threaded rclpy executor was measured to be
-0.4 s late on two busy cores) wakes up for goals and for what there is to tell. The queue's has
+The ticker's thread does what has a deadline: it ticks the stream, publishes the set-point, and then
+takes the newest joint state. The executor's (one: a multi-threaded rclpy executor was measured to
+be 0.4 s late on two busy cores) wakes up for goals and for what there is to tell. The queue's has
 plans made, in a process of their own.
 """
 
@@ -20,7 +20,7 @@ from mvista_core import realtime
 from mvista_core.arm import load_arm
 from mvista_core.errors import CancelledError
 from mvista_core.executor_settings import ExecutorSettings
-from mvista_core.records import JointState
+from mvista_core.records import JointCommand, JointState
 from mvista_core.ticker import Ticker
 from mvista_executor import rivals
 from mvista_executor.command_loop import CommandLoop
@@ -119,14 +119,12 @@ class ExecutorNode(HouseNode):
 
     def _tick(self) -> None:
         """On the ticker's thread."""
-        turn = self._loop.turn()
-        if turn is not None:
-            self._commands.publish(self._command_message.of(turn.command))
-        # After what has a deadline: a burst of states would delay the set-point. What is heard now
-        # is a period older when the next one is made.
-        self._states.take()
+        turn = self._loop.step(self._states.take, self._send)
         if turn is not None:
             self._teller.note(turn.tick, turn.plan_id, turn.recording, turn.running)
+
+    def _send(self, command: JointCommand) -> None:
+        self._commands.publish(self._command_message.of(command))
 
     def _read_state(self, data: bytes) -> JointState:
         return self._intake.take(joint_state_from_msg(message_from_bytes(data, JointStateMsg)))
