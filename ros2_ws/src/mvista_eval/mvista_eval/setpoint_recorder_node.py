@@ -38,7 +38,9 @@ class SetpointRecorderNode(HouseNode):
         self._settings = declare(self, RecorderParameters)
         self._noted = array.array("q")
         self._gaps: list[ToldGap] = []
-        self.listen(JointState, self._settings.topic, self._take, qos.COMMAND)
+        # Deeper than a driver's queue of one: a set-point that the next one overtakes in this reader
+        # went out all the same.
+        self.listen(JointState, self._settings.topic, self._take, qos.RECORD_IN)
         self.listen(SetPointReport, self._settings.reports, self._hear, qos.EVENTS)
         realtime.switch_threads_soon()
         realtime.freeze_collector()
