@@ -10,10 +10,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
 DEVICE=cuda DEPTH=30 OUT=build/gpu_check WHEELS=""
-STAGES="facts tests bench bench240 compiled speed data folder lora full tiny"
+STAGES="facts tests bench bench240 compiled speed data folder lora full tiny distill"
 declare -A LIMIT=(
-  [wheels]=120 [facts]=10 [tests]=60 [bench]=45 [bench240]=45 [compiled]=90 [speed]=40 [data]=40
-  [folder]=90 [lora]=50 [full]=50 [tiny]=80
+  [wheels]=120 [facts]=10 [tests]=50 [bench]=45 [bench240]=45 [compiled]=85 [speed]=40 [data]=40
+  [folder]=80 [lora]=50 [full]=50 [tiny]=80 [distill]=25
 )
 declare -A ASKED=()
 
@@ -54,9 +54,11 @@ done
 if [ "$DEVICE" = cpu ]; then
   BENCH=(--views 1 --frames 5 --plans 1) WIDTH=(--heads 2 --vae-width 20 --text-width 64)
   SPEED=(--plans 1 --steps 2 --reference 3) EPISODES=4 STEPS=2 TINY_STEPS=4 LORA_STEPS=2
+  FEWER=2
 else
   BENCH=(--views 3 --plans 5) WIDTH=()
   SPEED=(--plans 5 --precision auto --compiled) EPISODES=24 STEPS=5 TINY_STEPS=300 LORA_STEPS=5
+  FEWER=20
 fi
 
 mkdir -p "$OUT" || exit 2
@@ -139,6 +141,10 @@ tiny() {
     mvista train trajectory "${shared[@]}" &&
     mvista train generator "${shared[@]}" --device "$DEVICE" &&
     mvista train pack --out "$OUT/tiny_run" --checkpoint "$OUT/tiny"
+}
+distill() {
+  mvista train distill --start "$OUT/tiny" --data "$OUT/data/tiny" --out "$OUT/distill" \
+    --steps "$FEWER" --restart --device "$DEVICE"
 }
 
 failed=0

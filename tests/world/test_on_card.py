@@ -15,7 +15,17 @@ from mvista_core.timing import ManualClock
 from mvista_world.compute import choose
 from mvista_world.planner import WorldModelPlanner, load_planner
 from mvista_world.speed import BLOCKS, Running, Speed
-from tests.world.tiny import ARM, CONFIG, RIG, make_observation, write_checkpoint
+from mvista_world.training import recipes
+from mvista_world.training.distill import DISTILLED
+from mvista_world.training.request import TrainingRequest
+from tests.world.tiny import (
+    ARM,
+    CONFIG,
+    RIG,
+    make_observation,
+    write_checkpoint,
+    write_episodes,
+)
 from tests.world.wan_folder import write_wan_folder
 
 pytestmark = [
@@ -50,6 +60,16 @@ def test_a_plan_of_the_card_is_the_processors(write: object, tmp_path: Path) -> 
     (color, positions), (there, moved) = plan(on(folder, "cpu")), plan(on(folder, "cuda"))
     assert np.abs(color - there).mean() < 1.0
     np.testing.assert_allclose(moved, positions, atol=ANGLE_RAD)
+
+
+def test_a_solver_is_distilled_on_the_card(tmp_path: Path) -> None:
+    start = write_checkpoint(tmp_path / "start")
+    data = write_episodes(tmp_path / "data")
+    asked = TrainingRequest(
+        CONFIG, data, tmp_path / "out", tmp_path / "unused", RIG, ARM, steps=2, start=start
+    )
+    recipes.run("distill", replace(asked, device="cuda"))
+    assert plan(on(tmp_path / "out" / DISTILLED, "cuda"))[0].any()
 
 
 def test_blocks_that_wait_give_the_same_and_leave_room(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ class SetpointRecorderNode(HouseNode):
         self._settings = declare(self, RecorderParameters)
         self._noted = array.array("q")
         self._gaps: list[ToldGap] = []
-        # Deeper than a driver's queue of one: a set-point that the next one overtakes in this reader
-        # went out all the same.
+        # Deeper than a driver's queue of one: what the next one overtakes in this reader was sent
+        # all the same.
         self.listen(JointState, self._settings.topic, self._take, qos.RECORD_IN)
         self.listen(SetPointReport, self._settings.reports, self._hear, qos.EVENTS)
         realtime.switch_threads_soon()
