@@ -7,8 +7,10 @@ import math
 import pytest
 
 from mvista_core.records import Intrinsics
-from mvista_world.paper_rigs import PAPER_RIGS, PaperRig
-from mvista_world.presets import preset
+from mvista_world.cameras import window_cameras
+from mvista_world.paper_rigs import PAPER_RIGS, PaperRig, filmed_for
+from mvista_world.presets import PRESETS, preset
+from tests.world.tiny import RIG
 
 
 @pytest.mark.parametrize("rig", PAPER_RIGS, ids=lambda rig: rig.name)
@@ -20,6 +22,22 @@ def test_its_images_lie_whole_in_the_window_of_its_preset(rig: PaperRig) -> None
     assert window.height_px % 32 == window.width_px % 32 == 0
     seen = window.intrinsics(lens)
     assert (seen.cx_px, seen.cy_px) == (lens.cx_px + columns.start, lens.cy_px + rows.start)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("wan")])
+def test_any_rig_can_stand_for_one_whose_images_the_preset_takes(name: str) -> None:
+    """As `mvista bench planner --random-weights` has it."""
+    config = preset(name)
+    rig = filmed_for(config, RIG)
+    _, k = window_cameras(rig.cameras, config.window)
+    assert len(k) == len(RIG.cameras) and rig.names == RIG.names
+    for camera, was in zip(rig.cameras, RIG.cameras, strict=True):
+        lens, before = camera.intrinsics, was.intrinsics
+        assert lens.width_px / lens.fx_px == pytest.approx(before.width_px / before.fx_px)
+        rows, columns = config.window.image_area(lens)
+        seen = ((rows.stop - rows.start), (columns.stop - columns.start))
+        reduce = config.window.reduce
+        assert seen == (lens.height_px // reduce, lens.width_px // reduce)
 
 
 def test_the_simulated_lenses_see_the_stated_angles() -> None:

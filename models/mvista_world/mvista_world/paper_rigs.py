@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mvista_core.records import Intrinsics
+from mvista_core.records import Intrinsics, RigCalibration
+from mvista_world.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,27 @@ PAPER_RIGS = (
     PaperRig("real", 320, 180, "wan22_ti2v_5b"),
 )
 """App. B and C: RLBench, RoboTwin and the real cell."""
+
+
+def filmed_for(config: ModelConfig, rig: RigCalibration) -> RigCalibration:
+    """A rig's cameras, where they are, with images of the size that a preset is for: the paper's,
+    or 16:9 of its window's width. Lenses see as wide as before."""
+    window = config.window
+    width = window.width_px * window.reduce
+    sizes = {one.preset: (one.width_px, one.height_px) for one in PAPER_RIGS}
+    width, height = sizes.get(config.name, (width, width * 9 // 16))
+
+    def filmed(lens: Intrinsics) -> Intrinsics:
+        scale, centre = width / lens.width_px, ((width - 1) / 2, (height - 1) / 2)
+        return replace(
+            lens,
+            width_px=width,
+            height_px=height,
+            fx_px=lens.fx_px * scale,
+            fy_px=lens.fy_px * scale,
+            cx_px=centre[0],
+            cy_px=centre[1],
+        )
+
+    cameras = [replace(camera, intrinsics=filmed(camera.intrinsics)) for camera in rig.cameras]
+    return replace(rig, cameras=tuple(cameras), content_hash="")

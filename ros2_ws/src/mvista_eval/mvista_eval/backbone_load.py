@@ -16,6 +16,7 @@ from mvista_eval.figures import Measured
 from mvista_world.backbone_cost import BackboneCost, Measuring, measure_cost
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
+from mvista_world.paper_rigs import filmed_for
 from mvista_world.presets import preset
 
 
@@ -65,7 +66,7 @@ def measure_backbone(load: BackboneLoad, rig: Path | None = None) -> Measured:
     """
     config, compute = load.config(), choose(load.precision, load.device, threads=load.threads)
     measuring = Measuring(compute, SystemClock(), load.repeats)
-    cameras = load_rig(rig or rig_file())
+    cameras = filmed_for(config, load_rig(rig or rig_file()))
     cost = measure_cost(config, cameras, load.views, measuring, load.checkpointing, load.compiled)
     return as_measured(load, config, cost, str(compute))
 
