@@ -53,7 +53,7 @@ done
 # Sizes: the paper's on a card; on a processor the same commands, small.
 if [ "$DEVICE" = cpu ]; then
   BENCH=(--views 1 --frames 5 --plans 1) WIDTH=(--heads 2 --vae-width 20 --text-width 64)
-  SPEED=(--plans 1 --steps 2 --reference 3) EPISODES=4 STEPS=2 TINY_STEPS=4 LORA_STEPS=2
+  SPEED=(--plans 1 --steps 2 --reference 3) EPISODES=2 STEPS=2 TINY_STEPS=4 LORA_STEPS=2
   FEWER=2
 else
   BENCH=(--views 3 --plans 5) WIDTH=()
@@ -134,7 +134,12 @@ tune() {
     --device "$DEVICE" --restart "$@"
 }
 lora() { tune --lora 16 --steps "$LORA_STEPS" --out "$OUT/lora"; }
-full() { tune --steps "$STEPS" --out "$OUT/full"; }
+full() {
+  # Encoded once: both learn the same episodes.
+  mkdir -p "$OUT/full"
+  if [ -d "$OUT/lora/latents" ]; then cp -r "$OUT/lora/latents" "$OUT/full/"; fi
+  tune --steps "$STEPS" --out "$OUT/full"
+}
 tiny() {
   local shared=(--data "$OUT/data/tiny" --out "$OUT/tiny_run" --steps "$TINY_STEPS" --restart)
   mvista train codec "${shared[@]}" &&

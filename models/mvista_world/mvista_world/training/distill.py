@@ -61,10 +61,10 @@ class DistillTraining:
     substeps: int = 3
     null_share: float = 0.75
     anchor: float = 1.0
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-5
     ema: float = 0.99
     seed: int = 0
-    warmup: int = 50
+    warmup: int = 20
     state_every: int = 50
     log_every: int = 25
 
