@@ -50,20 +50,21 @@ for stage in "${!LIMIT[@]}"; do
   LIMIT[$stage]=${ASKED[$stage]:-${LIMIT[$stage]}}
 done
 
+mkdir -p "$OUT" || exit 2
+OUT=$(cd "$OUT" && pwd)
+rm -f "$OUT"/summary.json "$OUT"/*.stage
+
 # Sizes: the paper's on a card; on a processor the same commands, small.
 if [ "$DEVICE" = cpu ]; then
   BENCH=(--views 1 --frames 5 --plans 1) WIDTH=(--heads 2 --vae-width 20 --text-width 64)
   SPEED=(--plans 1 --steps 2 --reference 3) EPISODES=2 STEPS=2 TINY_STEPS=4 LORA_STEPS=2
-  FEWER=2
+  FEWER=2 BATCH=2
 else
   BENCH=(--views 3 --plans 5) WIDTH=()
   SPEED=(--plans 5 --precision auto --compiled) EPISODES=24 STEPS=5 TINY_STEPS=300 LORA_STEPS=5
-  FEWER=20
+  FEWER=20 BATCH=8
 fi
 
-mkdir -p "$OUT" || exit 2
-OUT=$(cd "$OUT" && pwd)
-rm -f "$OUT"/summary.json "$OUT"/*.stage
 if [ -n "$WHEELS" ]; then PYTHON=$OUT/venv/bin/python
 elif [ -n "${PYTHON:-}" ]; then :
 elif [ -x .venv/bin/python ]; then PYTHON=$PWD/.venv/bin/python
@@ -130,8 +131,9 @@ tune() {
     echo "mvista train has no fine-tuning (--lora) in this tree"
     return 3
   fi
+  echo "batch: $BATCH" >"$OUT/profile.yaml"
   mvista train generator --preset wan22_ti2v_5b --start "$OUT/folder" --data "$OUT/data/wan" \
-    --device "$DEVICE" --restart "$@"
+    --device "$DEVICE" --restart --profile "$OUT/profile.yaml" "$@"
 }
 lora() { tune --lora 16 --steps "$LORA_STEPS" --out "$OUT/lora"; }
 full() {
@@ -145,7 +147,7 @@ tiny() {
   mvista train codec "${shared[@]}" &&
     mvista train trajectory "${shared[@]}" &&
     mvista train generator "${shared[@]}" --device "$DEVICE" &&
-    mvista train pack --out "$OUT/tiny_run" --checkpoint "$OUT/tiny"
+    mvista train pack "${shared[@]}" --checkpoint "$OUT/tiny"
 }
 distill() {
   mvista train distill --start "$OUT/tiny" --data "$OUT/data/tiny" --out "$OUT/distill" \
