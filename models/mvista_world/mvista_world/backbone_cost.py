@@ -121,6 +121,8 @@ def measure_cost(
     step_flop, _ = _flop(step)
     if compiled:
         apply_blocks(generator, compute)
+        for work in (forward, guided, step):
+            work()  # compiles, for the sizes that it meets
     forward_s, guided_s, step_s = map(measuring.seconds, (forward, guided, step))
     return BackboneCost(
         sum(p.numel() for p in generator.parameters()),

@@ -16,7 +16,10 @@ from mvista_world.training.tuning import PROFILES
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """`--recipe`, `--without`, `--device`, `--profile`, `--lora`, `--adapter`."""
+    """`--start`, `--recipe`, `--without`, `--device`, `--profile`, `--lora`, `--adapter`."""
+    start = "generator: a checkpoint to go on from; codec, trajectory: its own, as they are; "
+    start += "codec is trained on with --steps; distill: whose solver is distilled"
+    parser.add_argument("--start", type=Path, help=start)
     recipe = "generator, refine: as the shipped model was trained, or by the paper's letter; "
     recipe += "held_out: as generator was"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)

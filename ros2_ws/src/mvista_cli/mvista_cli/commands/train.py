@@ -36,12 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("models/checkpoints/tiny"),
         help="where pack writes and priors reads",
     )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="generator: a checkpoint to go on from; codec, trajectory: its own, as they are; "
-        "codec is trained on with --steps; distill: whose solver is distilled",
-    )
     training_choices.add_options(parser)
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
