@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from mvista_core.records import Intrinsics
+from mvista_core.rig import load_rig
 from mvista_world.cameras import window_cameras
 from mvista_world.paper_rigs import PAPER_RIGS, PaperRig, filmed_for
 from mvista_world.presets import PRESETS, preset
-from tests.world.tiny import RIG
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("rig", PAPER_RIGS, ids=lambda rig: rig.name)
@@ -28,10 +31,11 @@ def test_its_images_lie_whole_in_the_window_of_its_preset(rig: PaperRig) -> None
 def test_any_rig_can_stand_for_one_whose_images_the_preset_takes(name: str) -> None:
     """As `mvista bench planner --random-weights` has it."""
     config = preset(name)
-    rig = filmed_for(config, RIG)
+    whole = load_rig(ROOT / "config/rigs/sim_cell.yaml")
+    rig = filmed_for(config, whole)
     _, k = window_cameras(rig.cameras, config.window)
-    assert len(k) == len(RIG.cameras) and rig.names == RIG.names
-    for camera, was in zip(rig.cameras, RIG.cameras, strict=True):
+    assert len(k) == len(whole.cameras) and rig.names == whole.names
+    for camera, was in zip(rig.cameras, whole.cameras, strict=True):
         lens, before = camera.intrinsics, was.intrinsics
         assert lens.width_px / lens.fx_px == pytest.approx(before.width_px / before.fx_px)
         rows, columns = config.window.image_area(lens)

@@ -46,23 +46,15 @@ PAPER_RIGS = (
 
 def filmed_for(config: ModelConfig, rig: RigCalibration) -> RigCalibration:
     """A rig's cameras, where they are, with images of the size that a preset is for: the paper's,
-    or 16:9 of its window's width. Lenses see as wide as before."""
+    or 16:9 of its window's width. Lenses see as wide as before, and as high as that takes."""
     window = config.window
     width = window.width_px * window.reduce
     sizes = {one.preset: (one.width_px, one.height_px) for one in PAPER_RIGS}
     width, height = sizes.get(config.name, (width, width * 9 // 16))
 
     def filmed(lens: Intrinsics) -> Intrinsics:
-        scale, centre = width / lens.width_px, ((width - 1) / 2, (height - 1) / 2)
-        return replace(
-            lens,
-            width_px=width,
-            height_px=height,
-            fx_px=lens.fx_px * scale,
-            fy_px=lens.fy_px * scale,
-            cx_px=centre[0],
-            cy_px=centre[1],
-        )
+        as_wide = lens.scaled(width / lens.width_px)
+        return as_wide.cropped(0, (as_wide.height_px - height) // 2, width, height)
 
     cameras = [replace(camera, intrinsics=filmed(camera.intrinsics)) for camera in rig.cameras]
     return replace(rig, cameras=tuple(cameras), content_hash="")
