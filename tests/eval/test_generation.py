@@ -14,16 +14,14 @@ from mvista_cli import cli
 from mvista_core.camera_range import TRAINED
 from mvista_core.errors import ConfigError
 from mvista_core.records import Rollout
-from mvista_eval.cell import rig_file
+from mvista_eval.cell import DRAWN, HELD_OUT, rig_file
 from mvista_eval.generation.answers import ANSWERS, REPROJECTED, STILL
 from mvista_eval.generation.pictures import write_sheets
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, WHOLE, compare, of_the_film
 from mvista_eval.generation.table import GenerationRequest, fvd_of, measure, rows_of, scenes
 from mvista_eval.generation.trials import (
     AS_NEAREST,
-    DRAWN,
     FILM,
-    HELD_OUT,
     FilmedScene,
     ViewScore,
     asked_rig,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from mvista_cli import cli
 from mvista_core.errors import ConfigError, InstructionError
 from mvista_core.records import AS_NEEDED
+from mvista_eval.cell import HELD_OUT
 from mvista_eval.statistics import wilson
 from mvista_eval.success.table import SuccessRequest, jobs, pair_rows
-from mvista_eval.success.trials import WAYS, PlanTrial, pair_jobs
+from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
+from tests.world.tiny import write_checkpoint
 
 
 def trial(seed: int, won: bool, right: bool, error_mm: float = 5.0) -> PlanTrial:
@@ -47,10 +51,11 @@ def test_a_pair_counts_only_when_both_words_were_followed() -> None:
 
 
 def test_pairs_ask_the_same_scene_for_two_colours() -> None:
-    for job in pair_jobs(10_000, 20, Path("none")):
+    whole = PlanJob("touch_cube", 0, Path("none"), tuple(WAYS), drawn=HELD_OUT)
+    for job in pair_jobs(10_000, 20, whole):
         first, second = job.instructions
         assert first != second
-        assert job.task == "touch_cube"
+        assert (job.task, job.drawn) == ("touch_cube", HELD_OUT)
 
 
 def test_rows_by_name_and_an_unknown_row_is_refused_with_the_names_there_are() -> None:
@@ -73,3 +78,24 @@ def test_every_scene_can_be_asked_for_what_the_demo_asks() -> None:
 def test_pairs_of_a_task_without_colours_are_refused() -> None:
     with pytest.raises(ConfigError, match="open_drawer"):
         jobs(asked(task="open_drawer", pairs=True))
+
+
+def test_a_draw_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="held out"):
+        jobs(dataclasses.replace(asked(), drawn="anywhere"))
+    drawn = jobs(dataclasses.replace(asked(), drawn=HELD_OUT))
+    assert [job.drawn for job in drawn] == [HELD_OUT] * 3
+
+
+@pytest.mark.slow
+def test_the_command_plans_from_cameras_that_each_scene_draws(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "tiny")
+    rows = "head alone;true-rollout, head alone;true-actions"
+    line = "eval success --task open_drawer --episodes 2 --workers 1 --drawn held-out --fresh"
+    found = tmp_path / "success.json"
+    where = ["--checkpoint", str(checkpoint), "--json", str(found)]
+    assert cli.main([*line.split(), *where, "--rows", rows]) == 0
+    told = json.loads(found.read_text(encoding="utf-8"))
+    assert told["rig"] == "drawn, held out"
+    # The expert needs no camera, so that it succeeds from any.
+    assert {row["name"]: row["successes"] for row in told["rows"]}["true-actions"] == 2

@@ -58,6 +58,16 @@ def add_literal(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_drawn(parser: argparse.ArgumentParser) -> None:
+    """`--drawn`."""
+    parser.add_argument(
+        "--drawn",
+        choices=("in-range", "held-out"),
+        help="each scene's cameras are of a rig drawn by its seed: as training draws them, or only "
+        "where it never does",
+    )
+
+
 def options_of(args: argparse.Namespace) -> ImagineOptions:
     """Of parsed arguments.
 
@@ -66,6 +76,11 @@ def options_of(args: argparse.Namespace) -> ImagineOptions:
     """
     cameras = () if args.cameras is None else load_rig(args.cameras).cameras
     return ImagineOptions(cameras, args.allow_out_of_range, args.mode, args.best_of)
+
+
+def drawn_of(args: argparse.Namespace) -> str:
+    """`--drawn` as evaluations name it; "" for the shipped rig."""
+    return (args.drawn or "").replace("-", " ")
 
 
 def method_of(args: argparse.Namespace) -> MethodChoices:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from mvista_bringup.paths import config_file
 from mvista_core import weights
+from mvista_core.arm import load_arm
+from mvista_core.records import RigCalibration
 from mvista_eval.trials import sum_of_files
+from mvista_sim.rigs import RigDraw
+from mvista_world.checkpoint import Checkpoint, load_checkpoint
+from mvista_world.choices import AS_CHECKPOINT, MethodChoices
+from mvista_world.config import ModelConfig
+
+IN_RANGE, HELD_OUT = DRAWN = ("in range", "held out")
+"""Rigs drawn by seed where training draws them, or where it never does (`mvista_sim.rigs`)."""
+DRAWN_CAMERAS = 4
 
 
 def rig_file() -> Path:
@@ -27,6 +38,22 @@ def cell_settings(checkpoint: Path | None = None) -> dict[str, str]:
     """
     found = {"rig": sum_of_files(rig_file()), "arm": sum_of_files(arm_file())}
     return found if checkpoint is None else {**found, "weights": weights.verify(checkpoint)}
+
+
+def drawn_rig(drawn: str, seed: int, config: ModelConfig) -> RigCalibration:
+    """The rig that a seed draws, one of `DRAWN`, for the window of a checkpoint.
+
+    Raises:
+        RigError: none was found.
+    """
+    draw = RigDraw(load_arm(arm_file()), config.window, drawn == HELD_OUT)
+    return draw.rig(seed, DRAWN_CAMERAS)
+
+
+@cache
+def loaded(checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT) -> Checkpoint:
+    """This process's copy of a checkpoint, for planners of several rigs."""
+    return load_checkpoint(checkpoint, choices=choices)
 
 
 def quiet(stage: str, fraction: float) -> bool:

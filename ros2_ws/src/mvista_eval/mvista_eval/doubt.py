@@ -19,9 +19,8 @@ import numpy as np
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.machine import describe
 from mvista_core.records import ActionTrajectory, CameraFrame, Observation, Rollout
-from mvista_eval.cell import cell_settings, quiet
+from mvista_eval.cell import cell_settings, loaded, quiet
 from mvista_eval.follow.trials import TASK, other_words
-from mvista_eval.generation.trials import loaded
 from mvista_eval.generation.viewpoints import STANDARD, moved_to
 from mvista_eval.statistics import Interval, median_interval, wilson
 from mvista_eval.success.trials import planner_and_cell

@@ -38,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, default=paths.config_file("rigs", "sim_cell.yaml"),
         help="a rig file whose cameras are asked for, by the checkpoint's names",
     )  # fmt: skip
-    parser.add_argument(
-        "--drawn", choices=("in-range", "held-out"),
-        help="ask each scene's views from a rig drawn by its seed: as training draws them, or only "
-        "where it never does",
-    )  # fmt: skip
+    view_choices.add_drawn(parser)
     view_choices.add_mode(parser)
     parser.add_argument("--i3d", type=Path, help="TorchScript I3D of the FVD tools, for FVD")
     parser.add_argument("--pictures", type=Path, help="write film strips of the first scene here")
@@ -59,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     asked = GenerationRequest(
         args.task, args.episodes, args.seed, args.checkpoint, args.rig, viewpoints_of(args.camera),
-        args.told, args.i3d, (args.drawn or "").replace("-", " "), MethodChoices(args.mode),
+        args.told, args.i3d, view_choices.drawn_of(args), MethodChoices(args.mode),
     )  # fmt: skip
     rows, document = measure(asked, repeat_choices.how_of(args))
     sys.stdout.write(in_words(asked, rows, document) + "\n")

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view_choices.add_mode(parser)
     view_choices.add_literal(parser)
     view_choices.add_best_of(parser)
+    view_choices.add_drawn(parser)
     repeat_choices.add(parser, workers=2)
     parser.add_argument("--json", type=Path, help="write the table here")
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         view_choices.method_of(args),
         args.best_of,
         args.instruction,
+        view_choices.drawn_of(args),
     )
     rows, document = measure(asked, repeat_choices.how_of(args))
     sys.stdout.write("\n".join(map(str, rows)) + "\n")

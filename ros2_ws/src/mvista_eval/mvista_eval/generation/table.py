@@ -17,12 +17,11 @@ import numpy as np
 
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
-from mvista_eval.cell import cell_settings
+from mvista_eval.cell import DRAWN, cell_settings
 from mvista_eval.generation.answers import ANSWERS
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, OF_PARTS, PARTS, WHOLE
 from mvista_eval.generation.trials import (
     AS_NEAREST,
-    DRAWN,
     FILM,
     FilmedScene,
     ViewScore,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from mvista_core.arm import load_arm
 from mvista_core.records import RigCalibration
 from mvista_core.rig import load_rig
-from mvista_eval.cell import arm_file, rig_file
+from mvista_eval.cell import arm_file, drawn_rig, loaded, rig_file
 from mvista_eval.generation.answers import (
     IMAGINED,
     NEAREST,
@@ -30,16 +29,11 @@ from mvista_eval.generation.scores import (
 )
 from mvista_eval.generation.viewpoints import Viewpoint, beside_trained, moved_to
 from mvista_sim.cell import SimCell, SimClock
-from mvista_sim.rigs import RigDraw
-from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.config import ModelConfig
 from mvista_world.fvd import video_features
 from mvista_world.probe import PlannerProbe
 
-IN_RANGE, HELD_OUT = DRAWN = ("in range", "held out")
-"""Rigs drawn by seed where training draws them, or where it never does (`mvista_sim.rigs`)."""
-DRAWN_CAMERAS = 4
 FILM = "film"
 AS_NEAREST = "imagined, against nearest trained camera"
 """Not an answer: how near the model's picture is to what another camera saw. Where it is nearer to
@@ -50,7 +44,7 @@ that than to the truth, the pose was not heard."""
 class FilmedScene:
     """One trial: what the checkpoint imagines of this scene, told its motion or not, of the views
     of a rig; with `viewpoint`, the first view beside the source is asked from there instead; with
-    `drawn`, one of `DRAWN`, all views are of a rig drawn by the scene's seed."""
+    `drawn`, one of `cell.DRAWN`, all views are of a rig drawn by the scene's seed."""
 
     task: str
     seed: int
@@ -124,8 +118,7 @@ def asked_rig(scene: FilmedScene, config: ModelConfig) -> RigCalibration:
         RigError: no such file, or none was found in the draw. ConfigError: see `moved_to`.
     """
     if scene.drawn:
-        draw = RigDraw(load_arm(arm_file()), config.window, scene.drawn == HELD_OUT)
-        return draw.rig(scene.seed, DRAWN_CAMERAS)
+        return drawn_rig(scene.drawn, scene.seed, config)
     rig = load_rig(scene.rig)
     return rig if scene.viewpoint is None else moved_to(rig, config.cameras[1], scene.viewpoint)
 
@@ -142,12 +135,6 @@ def _cell(scene: FilmedScene, rig: RigCalibration) -> SimCell:
         _CELLS.clear()
         _CELLS[key] = SimCell(load_arm(arm_file()), rig)
     return _CELLS[key]
-
-
-@cache
-def loaded(checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT) -> Checkpoint:
-    """This process's copy of a checkpoint, for planners of several rigs."""
-    return load_checkpoint(checkpoint, choices=choices)
 
 
 def _features(scene: FilmedScene, name: str, found: AnsweredScene) -> dict[tuple[str, str], Values]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_core.records import AS_NEEDED
+from mvista_eval.cell import DRAWN, rig_file
 from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
 from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
@@ -48,7 +49,8 @@ class SuccessRequest:
     """Which scenes, which ways of planning ("all", "full", or names with ; between), which words.
 
     `pairs`: each scene of touch_cube is asked for two colours. `choices` is the method, `best_of`
-    that of `ImagineOptions`. `instruction`: for every scene; None is the scene's own.
+    that of `ImagineOptions`. `instruction`: for every scene; None is the scene's own. `drawn`: one
+    of `cell.DRAWN`, a rig for each scene instead of the shipped one.
     """
 
     task: str
@@ -60,6 +62,7 @@ class SuccessRequest:
     choices: MethodChoices = AS_CHECKPOINT
     best_of: int = AS_NEEDED
     instruction: str | None = None
+    drawn: str = ""
 
 
 def measure(asked: SuccessRequest, how: Repeating = ALONE) -> tuple[list[Row], dict[str, Any]]:
@@ -78,6 +81,7 @@ def measure(asked: SuccessRequest, how: Repeating = ALONE) -> tuple[list[Row], d
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
         "best_of": asked.best_of,
+        "rig": f"drawn, {asked.drawn}" if asked.drawn else rig_file().stem,
         **asdict(asked.choices),
         "weights_sha256": study.settings["weights"],
         "machine": describe(),
@@ -90,32 +94,43 @@ def jobs(asked: SuccessRequest) -> list[PlanJob]:
     """A job for each scene.
 
     Raises:
-        ConfigError: no such row, pairs of a task without colours, or of one instruction.
+        ConfigError: no such row or draw, pairs of a task without colours, or of one instruction.
         InstructionError: not one of the task's.
     """
     if asked.pairs and asked.instruction:
         raise ConfigError("--pairs chooses two instructions a scene; --instruction is one for all")
     if asked.instruction:
         check_instruction(asked.task, asked.instruction)
+    if asked.drawn and asked.drawn not in DRAWN:
+        raise ConfigError(f"rigs drawn '{asked.drawn}': there are {list(DRAWN)}")
+    one = PlanJob(
+        asked.task,
+        asked.first_seed,
+        asked.checkpoint,
+        _ways(asked.rows),
+        (asked.instruction,),
+        asked.choices,
+        asked.best_of,
+        asked.drawn,
+    )
     if asked.pairs:
         if asked.task != "touch_cube":
             raise ConfigError(
                 f"--pairs is for touch_cube, whose scenes name four; not {asked.task}"
             )
-        return pair_jobs(
-            asked.first_seed, asked.episodes, asked.checkpoint, asked.choices, asked.best_of
-        )
+        return pair_jobs(asked.first_seed, asked.episodes, one)
+    seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
+    return [replace(one, seed=seed) for seed in seeds]
+
+
+def _ways(rows: str) -> tuple[str, ...]:
+    """Ways of planning by what a request calls them."""
     named = {"all": tuple(WAYS), "full": tuple(WAYS)[:1]}
-    ways = named.get(asked.rows, tuple(asked.rows.split(";")))
+    ways = named.get(rows, tuple(rows.split(";")))
     unknown = [way for way in ways if way not in WAYS]
     if unknown:
         raise ConfigError(f"no rows {unknown}; there are {list(WAYS)}")
-    seeds = range(asked.first_seed, asked.first_seed + asked.episodes)
-    words = (asked.instruction,)
-    return [
-        PlanJob(asked.task, seed, asked.checkpoint, ways, words, asked.choices, asked.best_of)
-        for seed in seeds
-    ]
+    return ways
 
 
 def _rows(found: Sequence[PlanTrial], task: str) -> list[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,14 +26,14 @@ from mvista_core.records import (
     Rollout,
 )
 from mvista_core.rig import load_rig
-from mvista_eval.cell import arm_file, cell_settings, quiet, rig_file
+from mvista_eval.cell import arm_file, cell_settings, drawn_rig, loaded, quiet, rig_file
 from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
 from mvista_world.config import OptimisationConfig
-from mvista_world.probe import PlannerProbe, load_probe
+from mvista_world.probe import PlannerProbe
 
 HEAD_STEPS = OptimisationConfig.head_steps
 RANDOM_STEPS = OptimisationConfig.random_steps
@@ -55,7 +55,8 @@ class PlanTrial:
 @dataclass(frozen=True)
 class PlanJob:
     """The trials of one scene: which ways, for which words (None: the scene's own), by which
-    method, and of how many rollouts (`ImagineOptions`)."""
+    method, and of how many rollouts (`ImagineOptions`); with `drawn`, one of `cell.DRAWN`, seen by
+    a rig drawn by the scene's seed instead of the shipped one."""
 
     task: str
     seed: int
@@ -64,6 +65,7 @@ class PlanJob:
     instructions: tuple[str | None, ...] = (None,)
     choices: MethodChoices = AS_CHECKPOINT
     best_of: int = AS_NEEDED
+    drawn: str = ""
 
 
 class PlannedScene:
@@ -92,7 +94,9 @@ class PlannedScene:
             frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
         )
         source, *targets = self._planner.config.cameras
-        options = ImagineOptions(best_of=self._job.best_of)
+        # How far the trained range carries is what drawn rigs are for.
+        anywhere = bool(self._job.drawn)
+        options = ImagineOptions(allow_out_of_range=anywhere, best_of=self._job.best_of)
         return self._planner.imagine(observation, source, targets, self._job.seed, quiet, options)
 
     @cached_property
@@ -144,7 +148,7 @@ def study(checkpoint: Path) -> Study[PlanJob, PlanTrial]:
 
 def run_job(job: PlanJob) -> list[PlanTrial]:
     """Every way and word of one scene."""
-    cell, planner, arm = planner_and_cell(job.checkpoint, job.choices)
+    cell, planner, arm = planner_and_cell(job.checkpoint, job.choices, job.drawn, job.seed)
     trials = []
     for instruction in job.instructions:
         scene = PlannedScene(cell, planner, job, instruction)
@@ -162,19 +166,23 @@ def filmed(
     return planner.adopt(views, joints, words)
 
 
-_HELD: dict[tuple[Path, MethodChoices], tuple[SimCell, PlannerProbe, ArmModel]] = {}
+_HELD: dict[tuple[Path, MethodChoices, str, int], tuple[SimCell, PlannerProbe, ArmModel]] = {}
 
 
 def planner_and_cell(
-    checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT
+    checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT, drawn: str = "", seed: int = 0
 ) -> tuple[SimCell, PlannerProbe, ArmModel]:
-    """This process's cell and planner, made at the first job."""
-    key = checkpoint, choices
+    """This process's cell and planner, made at the first job of their cameras: the shipped ones,
+    or (`drawn`) those that `seed` draws. Only the last ones are kept."""
+    key = checkpoint, choices, drawn, seed if drawn else 0
     if key not in _HELD:
-        rig, arm = load_rig(rig_file()), load_arm(arm_file())
+        for cell, *_ in _HELD.values():
+            cell.close()
+        _HELD.clear()
+        arm, weights = load_arm(arm_file()), loaded(checkpoint, choices)
+        rig = drawn_rig(drawn, seed, weights.config) if drawn else load_rig(rig_file())
         cell = SimCell(arm, rig)
-        probe = load_probe(checkpoint, rig, arm, SimClock(cell), choices=choices)
-        _HELD[key] = (cell, probe, arm)
+        _HELD[key] = (cell, PlannerProbe(weights, rig, arm, SimClock(cell)), arm)
     return _HELD[key]
 
 
@@ -195,17 +203,11 @@ def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTr
     return PlanTrial(way, job.seed, words, cell.evaluate().success, named, False, error_mm)
 
 
-def pair_jobs(
-    first_seed: int,
-    count: int,
-    checkpoint: Path,
-    choices: MethodChoices = AS_CHECKPOINT,
-    best_of: int = AS_NEEDED,
-) -> list[PlanJob]:
-    """The same touch_cube scene asked for two different colours."""
+def pair_jobs(first_seed: int, count: int, asked: PlanJob) -> list[PlanJob]:
+    """As `asked`, but the same touch_cube scene of each seed asked for two different colours."""
     jobs = []
     for seed in range(first_seed, first_seed + count):
         picks = np.random.default_rng(seed).permutation(list(tasks.COLORS))[:2]
         words = tuple(f"touch the {color} cube" for color in picks)
-        jobs.append(PlanJob("touch_cube", seed, checkpoint, (FULL,), words, choices, best_of))
+        jobs.append(replace(asked, seed=seed, ways=(FULL,), instructions=words))
     return jobs
