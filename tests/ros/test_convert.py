@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mvista_interfaces.action import Imagine, RunTask
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from mvista_core import errors
 from mvista_core.geometry import exp_so3, look_at, pose_from
@@ -30,6 +30,7 @@ from mvista_core.records import (
     Provenance,
     Rollout,
 )
+from mvista_recorder import schemas
 from mvista_ros import convert
 from mvista_ros.base_node import Health, Level, status_to_msg
 from mvista_ros.convert.image_bytes import color_from_bytes, depth_from_bytes
@@ -132,6 +133,19 @@ def test_intrinsics_survive(distortion: tuple[float, ...]) -> None:
     intrinsics = Intrinsics(320, 180, 187.0, 186.5, 158.5, 93.0, distortion)
     message = _across_the_wire(convert.camera_info_to_msg(intrinsics, 5, "f"))
     assert convert.intrinsics_from_msg(message) == intrinsics
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 7, 8, 12])
+def test_a_camera_info_has_as_many_coefficients_as_its_model(count: int) -> None:
+    """REP-104: whoever reads plumb_bob reads five. Live and recorded infos are told alike."""
+    bent = (0.1, -0.05, 1e-3, -2e-3, 0.02, 0.3, -0.1, 0.01, *(0.0,) * 4)[:count]
+    lens = Intrinsics(320, 180, 187.0, 186.5, 158.5, 93.0, bent)
+    live = _across_the_wire(convert.camera_info_to_msg(lens, 5, "f"))
+    recorded = deserialize_message(schemas.lens_to_bytes(lens, 5, "f"), CameraInfo)
+    takes = {"plumb_bob": 5, "rational_polynomial": 8}
+    assert live == recorded
+    assert len(live.d) == takes[live.distortion_model]
+    assert (tuple(live.d) + (0.0,) * 12)[:12] == (bent + (0.0,) * 12)[:12]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from mvista_calibration.solve.uncertainty import camera_covariance
 from mvista_core.errors import CalibrationError, RigError
 from mvista_core.files import make_folder, replace_file
 from mvista_core.geometry import invert, pose_from, quaternion_xyzw, rpy_rad
+from mvista_core.lens import ros_distortion
 from mvista_core.records import (
     CameraCalibration,
     Float64,
@@ -118,12 +119,8 @@ def save_calibration(rig: RigCalibration, folder: Path, rig_file: Path | None = 
 
 
 def camera_info(name: str, lens: Intrinsics) -> dict[str, Any]:
-    """As camera_calibration_parsers writes it: plumb_bob with its five coefficients, or
-    rational_polynomial with eight (REP-104)."""
-    # OpenCV's thin prism and tilt come behind them: zeros, else no session was read.
-    coefficients = list(lens.distortion[:8])
-    model = "rational_polynomial" if len(coefficients) >= 8 else "plumb_bob"
-    coefficients += [0.0] * (5 - len(coefficients))
+    """As camera_calibration_parsers writes it."""
+    model, coefficients = ros_distortion(lens.distortion)
     # One camera by itself: nothing is rectified, and the projection is K.
     k = lens.matrix
     return {

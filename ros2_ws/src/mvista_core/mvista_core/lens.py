@@ -20,6 +20,15 @@ TOLERANCE = 1e-9
 _STEP = 1e-6
 
 
+def ros_distortion(coefficients: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+    """The model's name in `sensor_msgs/distortion_models` and as many coefficients as it takes
+    (REP-104): plumb_bob with five, rational_polynomial with eight; what was not told is zero."""
+    # OpenCV's thin prism and tilt come behind the eight: zeros, see `distort`.
+    told = coefficients[:8]
+    model, count = ("plumb_bob", 5) if len(told) <= 5 else ("rational_polynomial", 8)
+    return model, told + (0.0,) * (count - len(told))
+
+
 def distort(x: F, y: F, coefficients: tuple[float, ...]) -> tuple[F, F]:
     """Where the lens puts the rays (x, y)."""
     if not any(coefficients):

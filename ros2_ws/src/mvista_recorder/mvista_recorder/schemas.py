@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 from rosbags.typesys.store import Typestore
 
 from mvista_core.errors import ConfigError, EpisodeError
+from mvista_core.lens import ros_distortion
 from mvista_core.records import Intrinsics, JointState
 from mvista_core.timing import NS_PER_S
 from mvista_recorder.layout import CAMERA_INFO, COMPRESSED_IMAGE, JOINT_STATE, TF
@@ -187,6 +188,7 @@ def lens_to_bytes(lens: Intrinsics, stamp_ns: int, frame_id: str) -> bytes:
         typestore().types["sensor_msgs/msg/RegionOfInterest"],
     )
     matrix = lens.matrix
+    model, coefficients = ros_distortion(lens.distortion)
     projection = np.zeros((3, 4))
     projection[:, :3] = matrix
     return _written(
@@ -194,9 +196,8 @@ def lens_to_bytes(lens: Intrinsics, stamp_ns: int, frame_id: str) -> bytes:
             _header(stamp_ns, frame_id),
             lens.height_px,
             lens.width_px,
-            # Names of sensor_msgs/distortion_models, by how many coefficients they take.
-            "plumb_bob" if len(lens.distortion) <= 5 else "rational_polynomial",
-            np.array(lens.distortion or (0.0,) * 5),
+            model,
+            np.array(coefficients),
             matrix.ravel(),
             np.eye(3).ravel(),
             projection.ravel(),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from mvista_core.errors import ObservationError
+from mvista_core.lens import ros_distortion
 from mvista_core.records import MM_PER_M, CameraFrame, Float32, Intrinsics, UInt8, lens_fault
 from mvista_ros.convert.image_bytes import DEPTH_ENCODINGS, Layout, check_layout, pixels_of
 from mvista_ros.convert.stamps import header, stamp_to_ns
@@ -80,16 +81,16 @@ def check_depth_msg(message: Image) -> None:
 
 
 def camera_info_to_msg(intrinsics: Intrinsics, stamp_ns: int, frame_id: str) -> CameraInfo:
-    """Intrinsics of an already rectified or plumb_bob-distorted pinhole camera."""
+    """Intrinsics of a pinhole camera, rectified (no distortion) or not."""
     k = intrinsics.matrix
     projection = np.hstack([k, np.zeros((3, 1))])
+    model, coefficients = ros_distortion(intrinsics.distortion)
     return CameraInfo(
         header=header(stamp_ns, frame_id),
         width=intrinsics.width_px,
         height=intrinsics.height_px,
-        # REP-104: 5 coefficients are plumb_bob, 8 are rational_polynomial; zeros mean none.
-        distortion_model="rational_polynomial" if len(intrinsics.distortion) > 5 else "plumb_bob",
-        d=list(intrinsics.distortion) or [0.0] * 5,
+        distortion_model=model,
+        d=list(coefficients),
         k=k.ravel().tolist(),
         r=np.eye(3).ravel().tolist(),
         p=projection.ravel().tolist(),
