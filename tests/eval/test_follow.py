@@ -62,7 +62,10 @@ def test_no_scene_is_refused() -> None:
         measure(Path("none"), 0, 0)
 
 
-def test_the_command_follows_one_scene_of_the_shipped_checkpoint(tmp_path: Path) -> None:
+def test_the_command_follows_one_scene_of_the_shipped_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
     table = tmp_path / "follow.json"
     words = ["eval", "follow", "--episodes", "1", "--head-only", "--json", str(table)]
     assert cli.main([*words, "--checkpoint", str(paths.checkpoint_dir())]) == 0

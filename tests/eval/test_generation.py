@@ -225,7 +225,8 @@ def test_the_help_says_why_there_is_no_fvd(capsys: pytest.CaptureFixture[str]) -
     assert "Kinetics-400" in capsys.readouterr().out
 
 
-def test_the_command_measures_a_checkpoint(tmp_path: Path) -> None:
+def test_the_command_measures_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
     folder, table = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "table.json"
     words = ["eval", "generation", "--task", "open_drawer", "--episodes", "2", "--json", str(table)]
     assert cli.main([*words, "--checkpoint", str(folder), "--camera", "44,30,0.9"]) == 0

@@ -88,10 +88,13 @@ def test_a_draw_that_there_is_not_is_refused_with_those_there_are() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_plans_from_cameras_that_each_scene_draws(tmp_path: Path) -> None:
+def test_the_command_plans_from_cameras_that_each_scene_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
     checkpoint = write_checkpoint(tmp_path / "tiny")
     rows = "head alone;true-rollout, head alone;true-actions"
-    line = "eval success --task open_drawer --episodes 2 --workers 1 --drawn held-out --fresh"
+    line = "eval success --task open_drawer --episodes 2 --workers 1 --drawn held-out"
     found = tmp_path / "success.json"
     where = ["--checkpoint", str(checkpoint), "--json", str(found)]
     assert cli.main([*line.split(), *where, "--rows", rows]) == 0

@@ -128,7 +128,7 @@ def test_a_preset_without_fusion_states_so_in_its_file(tmp_path: Path) -> None:
     assert config == replace(tiny(), cross_view=None)
     save_config(config, TEMPLATES, tmp_path / "config.json")
     assert load_config(tmp_path / "config.json")[0].cross_view is None
-    with pytest.raises(ConfigError, match=r"no fusion module \['cross_time'\].*cross_modality"):
+    with pytest.raises(ConfigError, match=r"no module \['cross_time'\].*cross_modality"):
         preset("tiny", ["cross_time"])
 
 

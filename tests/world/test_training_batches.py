@@ -238,7 +238,7 @@ def test_a_kill_between_stills_and_latents_leaves_no_shard_that_counts_as_encode
     encode = network.encode
 
     def fill() -> int:
-        return data.fill_cache([folder], cache, network, CONFIG, "0" * 64, choose(), (0, 1))
+        return data.fill_cache([folder], cache, network, CONFIG, "0" * 64, choose(), RIG, (0, 1))
 
     def killed(pixels: torch.Tensor) -> torch.Tensor:
         if list(cache.glob("*.npy")):

@@ -30,7 +30,7 @@ from mvista_world.compute import choose
 from mvista_world.config_file import load_config
 from mvista_world.parts import load_generator
 from mvista_world.planner import load_planner
-from mvista_world.training import data, recipes
+from mvista_world.training import latent_cache, recipes
 from mvista_world.training.request import TrainingRequest
 from mvista_world.training.tuned import load_tuned
 from mvista_world.training.tuning import load_tuning
@@ -299,9 +299,11 @@ def test_words_that_were_never_encoded_are_refused(place: Place, tmp_path: Path)
 def test_latents_of_another_autoencoder_are_refused(place: Place, alone: Path) -> None:
     asked = place.request("mixed")
     shutil.copytree(alone / "latents", asked.out / "latents")
-    data.require_encoder(asked.out / "latents", weights.part_identity(place.start, "vae"), "vae")
+    latent_cache.require_encoder(
+        asked.out / "latents", weights.part_identity(place.start, "vae"), "vae"
+    )
     with pytest.raises(ConfigError, match=r"was encoded by autoencoder .*, other/vae is 012345"):
-        data.require_encoder(asked.out / "latents", "0123456789abcdef", "other/vae")
+        latent_cache.require_encoder(asked.out / "latents", "0123456789abcdef", "other/vae")
 
 
 def test_a_state_is_gone_on_from_by_its_own_run_alone(place: Place, alone: Path) -> None:

@@ -164,7 +164,7 @@ def _works(
 
     def step() -> None:
         weight, rng = torch.ones(1, device=compute.device), torch.Generator().manual_seed(0)
-        evidence = Evidence(x, clean, told.cameras, told.text, weight)
+        evidence = Evidence(x, clean, told.cameras, told.text, weight, told.shown)
         with compute.autocast():
             optimise_latent(generator, evidence, told.style, 1, 0.1, config.optimisation, rng)
 
@@ -206,10 +206,14 @@ def _inputs(
     text = torch.randn(1, config.text.max_tokens, config.text.hidden, generator=rng)
     z = config.trajectory
     style = torch.randn(1, z.tokens, z.channels, generator=rng)
+    shown = None
+    if config.source_render is not None:
+        shown = torch.randn(1, shape[1] + 1, 1, *shape[3:], generator=rng).to(compute.device)
     told = Conditions(
         text.to(compute.device),
         whole.pick(0, [list(range(views))]).to(compute.device),
         style.to(compute.device),
+        shown,
     )
     x = torch.randn(shape, generator=rng).to(compute.device)
     given = ViewPass(tuple(range(views)), 0).known(config.latent_frames)

@@ -22,9 +22,9 @@ CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
 JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
-FUSION = ("cross_modality", "cross_view")
-"""Fields of the modules that join modalities and views in every block. Each may be absent (None),
-and weights to start from may lack it: at zero it adds nothing."""
+FUSION = ("cross_modality", "cross_view", "source_render")
+"""Fields of the modules that join modalities and views. Each may be absent (None), and weights to
+start from may lack it: at zero it adds nothing."""
 # Wan2.2's `rope_max_seq_len`: positions of one axis, which the rows of all views share.
 ROPE_LIMIT = 1024
 
@@ -85,6 +85,15 @@ class CrossViewConfig:
     heads: int = 2
     samples: int = 4
     max_offset: float = 1.0
+
+
+@dataclass(frozen=True)
+class SourceRenderConfig:
+    """What the source's first frame shows of every view, drawn from that view's camera and given
+    beside the noise. Ours, not the paper's: a small model is told where the still scene is and has
+    to learn only what moves and what was hidden. `width` is that of its one hidden layer."""
+
+    width: int = 128
 
 
 @dataclass(frozen=True)
@@ -200,7 +209,8 @@ class ModelConfig:
 
     `cameras` are the views of a request that names none: the source, then the imagined ones.
     `cross_modality` and `cross_view` None leave the module out of every block (the paper's
-    "w/o Mod" and "w/o view"); the shipped checkpoint was trained without either.
+    "w/o Mod" and "w/o view"); the shipped checkpoint was trained without either, and without
+    `source_render`, which the paper does not have.
     """
 
     name: str
@@ -215,6 +225,7 @@ class ModelConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     cross_modality: CrossModalityConfig | None = field(default_factory=CrossModalityConfig)
     cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
+    source_render: SourceRenderConfig | None = None
     style: StyleConfig = field(default_factory=StyleConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
@@ -275,6 +286,8 @@ def validate(config: ModelConfig) -> None:
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _validate_fusion(config.cross_modality, config.cross_view)
+    if config.source_render is not None and config.source_render.width < 1:
+        raise ConfigError(f"source_render: width {config.source_render.width}; at least 1")
     width, heads = config.style.width, config.style.heads
     if (width is None) != (heads is None) or (width and heads and width % heads) or width == 0:
         raise ConfigError(

@@ -20,6 +20,7 @@ from mvista_world.config import (
     ModelConfig,
     OptimisationConfig,
     SamplerConfig,
+    SourceRenderConfig,
     StyleConfig,
     TextConfig,
     TrajectoryConfig,
@@ -71,9 +72,10 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             transformer=TransformerConfig(
                 **{**model["transformer"], "patch": tuple(model["transformer"]["patch"])}
             ),
-            # Checkpoints of before these were stated have neither module.
+            # Checkpoints of before these were stated have none of the modules.
             cross_modality=_optional(CrossModalityConfig, model.get("cross_modality")),
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
+            source_render=_optional(SourceRenderConfig, model.get("source_render")),
             # Those of before it was stated have the backbone's own width.
             style=StyleConfig(**model.get("style", {})),
             text=TextConfig(**model["text"]),

@@ -1,9 +1,12 @@
 """The first stage: RGB-D pictures become latents on the generator's grid (Sec. 4).
 
-What is given (the source view's first frame) is told from what is to be imagined by a token mask.
+What is given (the source view's first frame) is told from what is to be imagined by a token mask;
+what it shows of the other views is told beside.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,6 +19,8 @@ from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
 from mvista_world.layout import clean_mask, to_grid
+from mvista_world.reprojection import PosedLens, Reprojection
+from mvista_world.shown import draw_source, on_grid, with_share
 
 
 def checked_depth(frame: CameraFrame) -> CameraFrame:
@@ -79,3 +84,35 @@ def source_mask(views: int, config: ModelConfig, compute: Compute) -> torch.Tens
     known = torch.zeros(views, config.latent_frames, dtype=torch.bool)
     known[0, 0] = True
     return clean_mask(known, config.token_grid).to(compute.device)
+
+
+def shown_by(
+    codec: VideoCodec,
+    frame: CameraFrame,
+    lenses: Sequence[PosedLens],
+    config: ModelConfig,
+    compute: Compute,
+) -> torch.Tensor | None:
+    """[1, C + 1, 1, V*h, 2*w] of the views with these window lenses, the source first; `frame` is
+    its window. None where the model is not told."""
+    if config.source_render is None:
+        return None
+    source, *others = lenses
+    whole = np.ones(source.shape, np.bool_)
+    drawn = [Reprojection(frame.color, frame.depth_m, whole)]
+    drawn += draw_source(frame.color, frame.depth_m, source, others)
+    return on_grid(encode_drawn(codec, drawn, config, compute)[None])
+
+
+def encode_drawn(
+    codec: VideoCodec, drawn: Sequence[Reprojection], config: ModelConfig, compute: Compute
+) -> torch.Tensor:
+    """[N, 2, C + 1, h, w] of N windows: latents of colour and depth and, of each cell, the share
+    of its pixels that the source shows."""
+    color = np.stack([one.color for one in drawn])[:, None]
+    depth_m = np.stack([one.depth_m for one in drawn])[:, None]
+    latents = encode_views(codec, color, depth_m, config, compute)[:, :, :, 0]
+    rows, columns = config.latent_size
+    covered = np.stack([one.covered for one in drawn]).astype(np.float32)
+    share = covered.reshape(len(drawn), rows, -1, columns, covered.shape[2] // columns)
+    return with_share(latents, torch.from_numpy(share.mean(axis=(2, 4))).to(latents.device))

@@ -1,9 +1,9 @@
 """The multi-view RGB-D generator: diffusers' WanTransformer3DModel and what the paper adds to it.
 
-Added per token: modality token, camera token. Added per block (`block`): fusion of modalities and
-views before self-attention, style cross-attention after the block. Added once: the pooled
-instruction in the modulation and the latent-consistency head. Everything added starts at zero, so
-the backbone's own output is where training starts.
+Added per token: modality token, camera token, what the source shows of its place. Added per block
+(`block`): fusion of modalities and views before self-attention, style cross-attention after the
+block. Added once: the pooled instruction in the modulation and the latent-consistency head.
+Everything added starts at zero, so the backbone's own output is where training starts.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mvista_world.block import (
 from mvista_world.config import FUSION, ModelConfig
 from mvista_world.layout import token_owner
 from mvista_world.modality import TokenIdentity
+from mvista_world.source_render import SourceRender
 from mvista_world.speed import Speed
 from mvista_world.views import TokenGrid, ViewCameras, token_geometry
 
@@ -37,11 +38,13 @@ TIME_SCALE = 1000.0
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the generator is told: text [B, n, text_dim], cameras of the views, style [B, S, C]."""
+    """What the generator is told: text [B, n, text_dim], cameras of the views, style [B, S, C], and
+    what the source shows of the views [B, C + 1, 1, V*h, M*w] (`source_render`; None without)."""
 
     text: torch.Tensor
     cameras: ViewCameras
     style: torch.Tensor
+    shown: torch.Tensor | None = None
 
     def expand(self, samples: int) -> Conditions:
         """Those of one sample for `samples` of them."""
@@ -49,6 +52,16 @@ class Conditions:
             self.text.expand(samples, -1, -1),
             self.cameras.expand(samples),
             self.style.expand(samples, -1, -1),
+            None if self.shown is None else self.shown.expand(samples, -1, -1, -1, -1),
+        )
+
+    def twice(self) -> Conditions:
+        """Those of all samples, and the same again."""
+        return Conditions(
+            torch.cat([self.text, self.text]),
+            self.cameras.twice(),
+            torch.cat([self.style, self.style]),
+            None if self.shown is None else torch.cat([self.shown, self.shown]),
         )
 
 
@@ -116,6 +129,8 @@ class MultiViewGenerator(nn.Module):
         # All that is added starts without effect (zero outputs): training departs from what the
         # backbone can do, and weights of Wan2.2 load as they are.
         self.identity = TokenIdentity(dim)
+        render = config.source_render
+        self.source_render = None if render is None else SourceRender(config, render)
         self.style_in = nn.Linear(trajectory.channels, dim)
         # z's tokens are ordered in time, which attention by itself does not see.
         self.style_position = nn.Parameter(torch.randn(trajectory.tokens, dim) * 0.02)
@@ -148,11 +163,11 @@ class MultiViewGenerator(nn.Module):
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.
         """
-        lacking = [name for name in FUSION if not any(f".{name}." in key for key in weights)]
+        lacking = [name for name in FUSION if not any(name in key.split(".") for key in weights)]
         fresh = {
             key: value
             for key, value in self.state_dict().items()
-            if any(f".{name}." in key for name in lacking)
+            if any(name in key.split(".") for name in lacking)
         }
         self.load_state_dict({**weights, **fresh})
 
@@ -170,12 +185,12 @@ class MultiViewGenerator(nn.Module):
             x: latents [B, C, T, V*h, M*w]; known tokens hold clean latents.
             t: noise level [B] in [0, 1] of the unknown tokens.
             clean: bool [L] or [B, L]; known tokens, whose time is zero.
-            conditions: text, cameras, style.
+            conditions: text, cameras, style, what the source shows.
             kept: of evaluations before this one under the same `conditions`; filled by the first.
 
         Raises:
-            ConfigError: x is no grid of the views that the cameras are of, or something would be
-                kept that gradients are taken through.
+            ConfigError: x is no grid of the views that the cameras are of, something would be kept
+                that gradients are taken through, or what the source shows is not told.
         """
         backbone, cameras = self.backbone, conditions.cameras
         # Weights say in which numbers: bf16 ones take what they are given in float32.
@@ -185,6 +200,8 @@ class MultiViewGenerator(nn.Module):
         grid = self._grid(cameras.views, volume.shape[2:])
         tokens = volume.flatten(2).transpose(1, 2).contiguous()
         tokens = self.identity(tokens, *self._owners(grid), cameras.embedding.to(number))
+        if self.source_render is not None:
+            tokens = self.source_render(tokens, conditions.shown, volume.shape[2])
         heard = self._hear(conditions, number, kept)
         temb, modulation = self._embed(t, clean, heard.instruction, number)
         known = KnownTokens(clean) if self.speed.distinct_times else EveryToken(clean)

@@ -57,11 +57,7 @@ class GuidedVelocity:
         # Words alone are left out: cameras and style are the same on both sides.
         untold = replace(told, text=guidance.empty.expand_as(told.text))
         if generator.speed.batched_guidance:
-            both = Conditions(
-                torch.cat([told.text, untold.text]),
-                told.cameras.twice(),
-                torch.cat([told.style, told.style]),
-            )
+            both = replace(told.twice(), text=torch.cat([told.text, untold.text]))
             twice = clean if clean.ndim == 1 else torch.cat([clean, clean])
             self._both = _Asked(generator, twice, both, "words and none")
         else:

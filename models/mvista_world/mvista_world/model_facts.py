@@ -39,7 +39,7 @@ from mvista_world.text import NO_WORDS
 from mvista_world.text_cache import ENCODER, FOLDER
 from mvista_world.wan import check_transformer, check_vae, config_of, read_json
 
-KINDS = ("style", "cross_modality", "cross_view", "instruction_gate", "head")
+KINDS = ("style", "cross_modality", "cross_view", "source_render", "instruction_gate", "head")
 """What is added to the backbone and counted by itself; the rest is "tokens"."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ import torch
 
 from mvista_core import instructions
 from mvista_core.arm import ArmModel
-from mvista_core.errors import CancelledError, ConfigError, RigError, RolloutError
+from mvista_core.errors import ConfigError, RigError, RolloutError
 from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
     AS_NEEDED,
     AS_TRAINED,
     ActionTrajectory,
-    CameraFrame,
     Doubt,
     Float32,
     ImagineOptions,
@@ -42,46 +41,24 @@ from mvista_world.compute import Compute
 from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, within_range
 from mvista_world.denoise import solve_views
-from mvista_world.encode import checked_depth, encode_source, source_mask
+from mvista_world.encode import checked_depth, encode_source, shown_by, source_mask
 from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, likelihood
 from mvista_world.generator import Conditions
 from mvista_world.guidance import WordGuidance
+from mvista_world.held import AskedFuture, HeldRollout, look, proceed
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.pictures import Pictures, UnreadRollout, described
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
-from mvista_world.requested_views import RequestedViews, ViewFinder
+from mvista_world.reprojection import PosedLens
+from mvista_world.requested_views import ViewFinder
 from mvista_world.speed import AS_USUAL, Running
 from mvista_world.view_passes import take_views
 
 KEPT_ROLLOUTS = 4
 SEEDS = 2**32
 """A rollout's seed is a uint32 in messages."""
-
-
-@dataclass(frozen=True)
-class AskedFuture:
-    """What a rollout is made of: the source's whole image and the model's window of it, the views,
-    the words, and where the arm was."""
-
-    observed: CameraFrame
-    frame: CameraFrame
-    views: RequestedViews
-    instruction: str
-    joints: JointState
-
-
-@dataclass(frozen=True)
-class HeldRollout:
-    """A rollout as it stays with the generator: latents of the views that are explained, which of
-    them were given (`clean`), and what they were imagined from."""
-
-    rollout: Rollout
-    asked: AskedFuture
-    latents: torch.Tensor
-    clean: torch.Tensor
-    conditions: Conditions
 
 
 class WorldModelPlanner:
@@ -138,7 +115,7 @@ class WorldModelPlanner:
         frame = self.config.window.frame(seen)
         asked = AskedFuture(seen, frame, views, instruction, observation.joints)
         if options.best_of == 1 or (options.best_of == AS_NEEDED and not self.gated):
-            return self._imagine(asked, seed, progress)
+            return self._imagine(self._seen(asked, progress), seed, progress)
         return self._likeliest(asked, seed, options.best_of, progress)
 
     def latents(self, rollout_id: str) -> Float32:
@@ -157,12 +134,12 @@ class WorldModelPlanner:
             RolloutError: the rollout is not held here. CancelledError.
         """
         held = self._find(rollout_id)
-        _look(held, (0,), progress)
-        _proceed(progress, "judge", 0.0)
+        look(held, (0,), progress)
+        proceed(progress, "judge", 0.0)
         told = self._read_hidden(held)
         window = self.config.window
         found = doubts_of(held.rollout, held.asked.observed, plan.refined, told, self._arm, window)
-        _proceed(progress, "judge", 1.0)
+        proceed(progress, "judge", 1.0)
         return judged(found, self._checkpoint.gate_limits)
 
     def infer_actions(
@@ -180,7 +157,7 @@ class WorldModelPlanner:
         if initialisation not in INITIALISATIONS:
             raise ConfigError(f"initialisation '{initialisation}' is none of {INITIALISATIONS}")
         evidence = self._evidence(held, steps, progress)
-        _proceed(progress, "action head", 0.0)
+        proceed(progress, "action head", 0.0)
         with self.compute.autocast():
             found = infer_latent(
                 self._checkpoint.generator,
@@ -190,11 +167,11 @@ class WorldModelPlanner:
                 steps,
                 self.config.optimisation,
                 torch.Generator().manual_seed(held.rollout.seed + 1),
-                lambda fraction: _proceed(progress, "optimise", fraction),
+                lambda fraction: proceed(progress, "optimise", fraction),
             )
         if self._checkpoint.refiner is not None:
-            _look(held, range(len(held.asked.views)), progress)
-        _proceed(progress, "refine", 0.0)
+            look(held, range(len(held.asked.views)), progress)
+        proceed(progress, "refine", 0.0)
         provenance = Provenance(
             uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
         )
@@ -203,7 +180,7 @@ class WorldModelPlanner:
         # Radians of the revolute joints alone: the gripper opens by metres.
         gap = float(np.abs(prior.positions - first.positions)[:, : len(self._arm.dh)].mean())
         refined = self._refine(held, prior)
-        _proceed(progress, "refine", 1.0)
+        proceed(progress, "refine", 1.0)
         return InferredPlan(prior, refined, np.array(found.losses), gap)
 
     def _likeliest(
@@ -216,6 +193,7 @@ class WorldModelPlanner:
             ConfigError: these weights have no limits to compare them by. CancelledError.
         """
         check_comparable(self._checkpoint.gate_limits)
+        asked = self._seen(asked, progress)
         best: tuple[tuple[int, float], Rollout] | None = None
         began_ns = self._clock.monotonic_ns()
         for k in range(count or MOST_AS_NEEDED):
@@ -243,20 +221,20 @@ class WorldModelPlanner:
     ) -> Rollout:
         """Solve from noise, told `style` or (None) the null style, and keep the latents, to be
         explained with the null style."""
-        _proceed(progress, "encode", 0.0)
+        proceed(progress, "encode", 0.0)
         checkpoint, config, compute = self._checkpoint, self.config, self.compute
         views, runs = asked.views, asked.views.runs
         given = encode_source(checkpoint.codec, asked.frame, len(views), config, compute)
         # Drawn on the processor wherever the networks are: a seed is one imagination everywhere.
         noise = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))
-        told = [self._conditions(asked.instruction, views, run.views) for run in runs]
+        told = [self._conditions(asked, run.views) for run in runs]
         if style is not None:
             told = [replace(conditions, style=style) for conditions in told]
 
         def on_step(run: int, fraction: float) -> bool:
             if run == 0:
-                return _proceed(progress, "imagine", fraction)
-            return _proceed(progress, "complete", (run - 1 + fraction) / (len(runs) - 1))
+                return proceed(progress, "imagine", fraction)
+            return proceed(progress, "complete", (run - 1 + fraction) / (len(runs) - 1))
 
         with torch.no_grad(), compute.autocast():
             latents = solve_views(
@@ -282,7 +260,7 @@ class WorldModelPlanner:
         explained = range(min(len(views), self.config.max_views))
         clean = source_mask(len(explained), self.config, self.compute)
         latents = take_views(latents, len(views), explained)
-        conditions = self._conditions(asked.instruction, views, explained)
+        conditions = self._conditions(asked, explained)
         self._held[rollout.rollout_id] = HeldRollout(rollout, asked, latents, clean, conditions)
         while len(self._held) > KEPT_ROLLOUTS:
             self._held.popitem(last=False)
@@ -302,7 +280,7 @@ class WorldModelPlanner:
         weight = torch.ones(1)
         if steps and not literal:
             seen = range(min(len(rollout.cameras), self.config.max_views))
-            _look(held, seen, progress)
+            look(held, seen, progress)
             color = np.stack([rollout.view_color(view) for view in seen])
             weight = motion_weight(color, rollout.depth_m[: len(seen)], self.config)
         return Evidence(
@@ -311,6 +289,7 @@ class WorldModelPlanner:
             held.conditions.cameras,
             held.conditions.text if literal else self._words,
             weight.to(self.compute.device),
+            held.conditions.shown,
         )
 
     def _trajectory(
@@ -341,16 +320,27 @@ class WorldModelPlanner:
         provenance = Provenance("hidden", self.weights_sha256, held.rollout.seed)
         return self._trajectory(z, held.asked.joints, provenance)
 
-    def _conditions(
-        self, instruction: str, views: RequestedViews, chosen: Sequence[int]
-    ) -> Conditions:
-        """Words and the chosen cameras of a request, with the null style: no motion is known."""
-        checkpoint = self._checkpoint
+    def _seen(self, asked: AskedFuture, progress: Progress) -> AskedFuture:
+        """With what the source's window shows of the views, where the model is told."""
+        proceed(progress, "encode", 0.0)
+        window, codec = self.config.window, self._checkpoint.codec
+        lenses = [
+            PosedLens(window.intrinsics(camera.intrinsics), camera.base_from_camera)
+            for camera in asked.views.calibrations
+        ]
+        return replace(asked, shown=shown_by(codec, asked.frame, lenses, self.config, self.compute))
+
+    def _conditions(self, asked: AskedFuture, chosen: Sequence[int]) -> Conditions:
+        """Words, and of the chosen views cameras and what the source shows of them, with the null
+        style: no motion is known."""
+        checkpoint, views, shown = self._checkpoint, asked.views, asked.shown
         cameras = views.cameras.pick(0, [list(chosen)])
+        if shown is not None:
+            shown = take_views(shown, len(views), chosen)
         with torch.no_grad():
-            text = checkpoint.text([instruction])
+            text = checkpoint.text([asked.instruction])
         null = checkpoint.generator.null(1).detach()
-        return Conditions(text, cameras, null)
+        return Conditions(text, cameras, null, shown)
 
     def _described(self, asked: AskedFuture, seed: int) -> dict[str, Any]:
         """All fields of a new `Rollout` but its pictures."""
@@ -365,19 +355,6 @@ class WorldModelPlanner:
             "seed": seed,
             "stamp_ns": self._clock.now_ns(),
         }
-
-
-def _look(held: HeldRollout, color: Sequence[int], progress: Progress) -> None:
-    """Every depth and the colour of these views, told as a stage where any is still a latent."""
-    if isinstance(held.rollout, UnreadRollout):
-        held.rollout.pictures.read(color, lambda done: _proceed(progress, "decode", done))
-
-
-def _proceed(progress: Progress, stage: str, fraction: float) -> bool:
-    """Report; True to go on. Raises where it is asked to stop, since it may be asked only once."""
-    if not progress(stage, fraction):
-        raise CancelledError(f"cancelled at stage '{stage}' ({fraction:.0%} of it done)")
-    return True
 
 
 def load_planner(

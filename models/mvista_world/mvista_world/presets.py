@@ -15,6 +15,7 @@ from mvista_world.config import (
     CrossViewConfig,
     ModelConfig,
     SamplerConfig,
+    SourceRenderConfig,
     StyleConfig,
     TextConfig,
     TransformerConfig,
@@ -28,8 +29,10 @@ def tiny() -> ModelConfig:
 
 def tiny_views() -> ModelConfig:
     """`tiny` for cameras anywhere: a window of 16x10 latent cells (8x5 tokens), so that an epipolar
-    line crosses more cells than it has samples."""
-    return ModelConfig("tiny_views", window=ModelWindow(128, 80, 2))
+    line crosses more cells than it has samples; told what the source shows of each view."""
+    return ModelConfig(
+        "tiny_views", window=ModelWindow(128, 80, 2), source_render=SourceRenderConfig()
+    )
 
 
 def wan22_ti2v_5b() -> ModelConfig:
@@ -74,6 +77,6 @@ def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
         raise ConfigError(f"no model preset '{name}'; there are {sorted(PRESETS)}")
     unknown = sorted(set(without) - set(FUSION))
     if unknown:
-        raise ConfigError(f"no fusion module {unknown}; what can be left out is {list(FUSION)}")
+        raise ConfigError(f"no module {unknown}; what can be left out is {list(FUSION)}")
     absent: dict[str, Any] = dict.fromkeys(without)
     return dataclasses.replace(PRESETS[name](), **absent)

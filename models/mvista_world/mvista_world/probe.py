@@ -30,9 +30,10 @@ from mvista_world.compute import Compute
 from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
+from mvista_world.held import AskedFuture
 from mvista_world.layout import to_grid
 from mvista_world.pictures import described
-from mvista_world.planner import AskedFuture, WorldModelPlanner
+from mvista_world.planner import WorldModelPlanner
 from mvista_world.requested_views import RequestedViews
 
 ANYWHERE = ImagineOptions(allow_out_of_range=True)
@@ -57,8 +58,9 @@ class PlannerProbe(WorldModelPlanner):
         """
         words = instructions.check(instruction, self.templates)
         # The window stands in for the whole image, which only the gate would look at.
-        asked = AskedFuture(frame, frame, self._asked(frame.camera, target_cameras), words, joints)
-        return self._imagine(asked, seed, lambda *_: True, self._style(actions))
+        views = self._asked(frame.camera, target_cameras)
+        asked = self._seen(AskedFuture(frame, frame, views, words, joints), _go_on)
+        return self._imagine(asked, seed, _go_on, self._style(actions))
 
     def adopt(
         self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
@@ -74,6 +76,7 @@ class PlannerProbe(WorldModelPlanner):
         words = instructions.check(instruction, self.templates)
         views = self._asked(source, targets)
         asked = AskedFuture(frames[0][0], windows[0][0], views, words, joints)
+        asked = self._seen(asked, _go_on)
         window, lenses = self.config.window, [camera.intrinsics for camera in views.calibrations]
         depth_m = np.stack(
             [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
@@ -155,6 +158,10 @@ class PlannerProbe(WorldModelPlanner):
         given = torch.from_numpy(actions.astype(np.float32))[None].to(self.compute.device)
         with torch.no_grad():
             return self._checkpoint.trajectory.encode(given)
+
+
+def _go_on(stage: str, fraction: float) -> bool:
+    return True
 
 
 def load_probe(

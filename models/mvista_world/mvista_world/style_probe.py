@@ -8,6 +8,7 @@ told the actions (the ceiling).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,9 +67,11 @@ def measure(
             f"at least {FEWEST} to learn from and 2 to be tried on, see --held-out"
         )
     codec_sha = weights.sha256_of(checkpoint / "codec.safetensors")
+    # One view by itself: what it shows of others is not asked for.
+    config = replace(loaded.config, source_render=None)
     with TemporaryDirectory() as cache:
         seen = data.load_latents(
-            [folder], Path(cache), loaded.codec, loaded.config, codec_sha, loaded.compute, rig
+            [folder], Path(cache), loaded.codec, config, codec_sha, loaded.compute, rig
         )
     one_view = seen.latents[:, view]
     with torch.no_grad():

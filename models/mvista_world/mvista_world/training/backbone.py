@@ -27,11 +27,13 @@ from mvista_world.config_file import load_config
 from mvista_world.folder import BACKBONE, FLAT, TRAJECTORY, TRANSFORMER, VAE, recognise
 from mvista_world.lora import check_rank
 from mvista_world.parts import is_wan, load_codec, load_text
+from mvista_world.presets import preset
 from mvista_world.training import data
 from mvista_world.training.batches import LATENTS, Batch, Sources, draw_batch, read_sources
 from mvista_world.training.data_sets import MANIFEST
 from mvista_world.training.event_files import EventFiles
 from mvista_world.training.generator import Chance, losses
+from mvista_world.training.latent_cache import content_sha, require_encoder
 from mvista_world.training.loop import Listeners, Run, Schedule, StepLoss, train, trained
 from mvista_world.training.memory import budget_of, check_card
 from mvista_world.training.ranks import Ranks
@@ -169,15 +171,16 @@ def _start_of(asked: TrainingRequest) -> Path:
 def _config_of(asked: TrainingRequest, start: Path) -> ModelConfig:
     """The folder's own, which has to be of the preset: sizes may be smaller, the kind not."""
     found, wanted = load_config(start / weights.CONFIG)[0], asked.config
-    fusion = {name: getattr(found, name) is None for name in FUSION}
     if found.name != wanted.name or not is_wan(found):
         raise ConfigError(
             f"{start} is of preset '{found.name}', asked for is '{wanted.name}'; see --preset"
         )
-    if any(getattr(wanted, name) is None and not lacking for name, lacking in fusion.items()):
+    whole = preset(wanted.name)
+    left_out = [name for name in FUSION if getattr(whole, name) and not getattr(wanted, name)]
+    if unwanted := [name for name in left_out if getattr(found, name)]:
         raise ConfigError(
-            f"{start} has {[name for name, lacking in fusion.items() if not lacking]}, which "
-            "--without cannot take out of it; make the folder without (`mvista model make-random`)"
+            f"{start} has {unwanted}, which --without cannot take out of it; make the folder "
+            "without (`mvista model make-random`)"
         )
     return found
 
@@ -192,7 +195,7 @@ def data_identity(asked: TrainingRequest) -> str:
     """Of every shard's content and every manifest; no array is read."""
     sums = []
     for folder in asked.video_folders():
-        shards = [data.content_sha(path) for path in data.shard_paths([folder])]
+        shards = [content_sha(path) for path in data.shard_paths([folder])]
         sums.append((folder.name, weights.sha256_of(folder / MANIFEST), shards))
     return hashlib.sha256(repr(sums).encode()).hexdigest()
 
@@ -201,13 +204,13 @@ def _sources(job: Job) -> Sources:
     """Latents that all processes encode together, each its own shards; then all read them."""
     asked, compute, ranks = job.asked, job.compute, job.ranks
     cache, sha = asked.out / LATENTS, weights.part_identity(job.start, VAE)
-    data.require_encoder(cache, sha, f"{job.start / VAE}")
+    require_encoder(cache, sha, f"{job.start / VAE}")
     trajectory = TrajectoryVae(asked.config.trajectory, len(asked.config.joint_names))
     trajectory.load_state_dict(load_file(trajectory_file(asked)))
     codec = load_codec(job.start, asked.config, compute)
     share = ranks.rank, ranks.world
     folders = asked.video_folders()
-    data.fill_cache(folders, cache, codec, asked.config, sha, compute, share)
+    data.fill_cache(folders, cache, codec, asked.config, sha, compute, asked.rig, share)
     ranks.wait()
     return read_sources(asked, codec, sha, trajectory, compute, grounded=False)
 

@@ -23,6 +23,7 @@ from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.layout import clean_mask, to_grid
+from mvista_world.shown import on_grid, with_share
 from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
 from mvista_world.training.masking import draw_known
@@ -63,7 +64,7 @@ class Batch:
     cameras as told; z [B, S, C]: mode of q(z | a), what the head shall read; style [B, S, C]: a
     sample of it, what the generator is told, so that it knows a neighbourhood of each z and Eq. 11
     may start from N(0, 1); goal [B]: the first-frame token of the source view's colour map that
-    the tip ends in."""
+    the tip ends in; shown as in `Conditions`."""
 
     x0: torch.Tensor
     weight: torch.Tensor
@@ -73,6 +74,7 @@ class Batch:
     instructions: list[str]
     cameras: ViewCameras
     goal: torch.Tensor
+    shown: torch.Tensor | None = None
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         """Every tensor changed, on another device for one."""
@@ -85,6 +87,7 @@ class Batch:
             self.instructions,
             self.cameras.map(change),
             change(self.goal),
+            None if self.shown is None else change(self.shown),
         )
 
     def rows(self, which: slice) -> Batch:
@@ -233,6 +236,7 @@ def _video_batch(
         style,
         [chosen.instructions[i][0] for i in index],
         **_seen_by(chosen, each, sources.video_tips_m[which][index, 0], config),
+        shown=shown_of(chosen, each, config),
     )
 
 
@@ -260,7 +264,26 @@ def _grounding_batch(
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
         **_seen_by(scenes, each, tips_m[index, word], config),
+        shown=shown_of(scenes, each, config),
     )
+
+
+def shown_of(
+    chosen: data.LatentSet, each: tuple[NDArray[np.int64], NDArray[np.int64]], config: ModelConfig
+) -> torch.Tensor | None:
+    """What the first of a batch's views `each` [B, V] shows of all of them, as in `Conditions`."""
+    if config.source_render is None:
+        return None
+    index, views = each
+    # A codec's first latent frame is of the first picture alone: its own is there already.
+    first = chosen.latents[index, views[:, :1]][:, :, :, :, 0].astype(np.float32)
+    own = with_share(torch.from_numpy(first), torch.ones(*first.shape[:2], *first.shape[-2:]))
+    if views.shape[1] == 1:
+        return on_grid(own)
+    if chosen.drawn is None:
+        raise ConfigError(f"first frames alone are not shown in {views.shape[1]} views")
+    others = chosen.drawn[index, views[:, :1], views[:, 1:]].astype(np.float32)
+    return on_grid(torch.cat([own, torch.from_numpy(others)], dim=1))
 
 
 def draw_views(

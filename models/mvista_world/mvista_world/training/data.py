@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,10 +20,10 @@ from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.training.data_sets import MAKERS
+from mvista_world.training.drawn import drawn_latents
+from mvista_world.training.latent_cache import STILL, cached, drawn_file, write
 
 FRAMES_PER_CALL = 16
-STILL = "-still"
-"""Ends the name of a cached file of stills."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class LatentSet:
     """Everything the generator trains on: latents float16 [N, V, 2, C, T', h, w], actions float32
     [N, K, L, J], instructions [N][K], intrinsics [N, V, 4] and base_from_camera [N, V, 4, 4] as in
     `Shard`, and background float16 [N, V, 2, C, h, w]: the latents of each view without arm and
-    objects."""
+    objects. `drawn` as in `drawn_latents`, where the model is told."""
 
     latents: NDArray[np.float16]
     actions: NDArray[np.float32]
@@ -160,6 +158,7 @@ class LatentSet:
     intrinsics: NDArray[np.float64]
     base_from_camera: NDArray[np.float64]
     background: NDArray[np.float16]
+    drawn: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -171,7 +170,9 @@ class LatentSet:
         return self._part(slice(0, cut)), self._part(slice(cut, None))
 
     def _part(self, rows: slice) -> LatentSet:
-        return LatentSet(*(getattr(self, field.name)[rows] for field in fields(self)))
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        there = {name: value for name, value in found.items() if value is not None}
+        return replace(self, **{name: value[rows] for name, value in there.items()})
 
 
 def load_latents(
@@ -197,7 +198,7 @@ def load_latents(
     for path in shard_paths(folders):
         shard = load_shard(path)
         _require_window(shard, path, config.window)
-        stored = _cached(cache, path, codec_sha)
+        stored = cached(cache, path, codec_sha)
         background = _background(shard, stored, codec, config, compute)
         latents = _latents(shard, stored, codec, config, compute)
         if background is None:
@@ -206,7 +207,10 @@ def load_latents(
             background = np.empty_like(latents[..., 0, :, :])
         cameras = shard.cameras(rig, config.window)
         _require_cameras(*cameras, path, config.window)
-        parts.append(LatentSet(latents, shard.actions, shard.instructions, *cameras, background))
+        drawn = _drawn(shard, rig, stored, codec, config, compute)
+        parts.append(
+            LatentSet(latents, shard.actions, shard.instructions, *cameras, background, drawn)
+        )
         _require_alike(parts[0], parts[-1], path)
     if plain:
         common = _common([parts[index].latents for index in plain])
@@ -218,7 +222,7 @@ def load_latents(
     arrays = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
         for field in fields(LatentSet)
-        if field.name != "instructions"
+        if field.name != "instructions" and getattr(parts[0], field.name) is not None
     }
     return LatentSet(**arrays, instructions=words)
 
@@ -230,11 +234,12 @@ def fill_cache(
     config: ModelConfig,
     codec_sha: str,
     compute: Compute,
+    rig: RigCalibration,
     share: tuple[int, int],
 ) -> int:
     """Encode what the cache lacks of every share[1]-th shard from share[0] on: processes with the
     shares (0, n) to (n - 1, n) fill it together, and none writes what another does. Returns how
-    many shards were encoded here.
+    many shards were encoded here. `rig` as in `load_latents`.
 
     Raises:
         ConfigError: no shard, or one of another window.
@@ -242,67 +247,27 @@ def fill_cache(
     cache.mkdir(parents=True, exist_ok=True)
     made = 0
     for path in shard_paths(folders)[share[0] :: share[1]]:
-        stored = _cached(cache, path, codec_sha)
-        if stored.is_file():
+        stored = cached(cache, path, codec_sha)
+        there = stored.is_file()
+        # What views show of one another may be missing where all else is from an earlier run.
+        if there and config.source_render is None:
             continue
         shard = load_shard(path)
         _require_window(shard, path, config.window)
-        # The stills first: what is looked for above is written last, so a kill leaves no half.
+        # The others first: what is looked for above is written last, so a kill leaves no half.
         _background(shard, stored, codec, config, compute)
+        _drawn(shard, rig, stored, codec, config, compute)
         _latents(shard, stored, codec, config, compute)
-        made += 1
+        made += not there
     return made
-
-
-def require_encoder(cache: Path, codec_sha: str, what: str) -> None:
-    """Refuse a cache that another autoencoder filled.
-
-    Raises:
-        ConfigError: it has latents of one; `what` names the one that is wanted.
-    """
-    for path in sorted(cache.glob("shard-*.npy")):
-        made_by = path.stem.removesuffix(STILL).rsplit("-", 1)[-1]
-        if made_by != codec_sha[:12]:
-            raise ConfigError(
-                f"{path} was encoded by autoencoder {made_by}, {what} is {codec_sha[:12]}: a model "
-                "learns the latents of one; start from the folder they were made with, or name "
-                "another --out, where they are made again"
-            )
-
-
-def _cached(cache: Path, path: Path, codec_sha: str) -> Path:
-    """By what is in a shard and the autoencoder's sum: no other latents may be found."""
-    return cache / f"{path.stem}-{content_sha(path)[:12]}-{codec_sha[:12]}.npy"
 
 
 def _latents(
     shard: Shard, stored: Path, codec: VideoCodec, config: ModelConfig, compute: Compute
 ) -> NDArray[np.float16]:
     if not stored.is_file():
-        _write(stored, encode_episodes(codec, shard.color, shard.depth_mm, config, compute))
+        write(stored, encode_episodes(codec, shard.color, shard.depth_mm, config, compute))
     return np.asarray(np.load(stored), np.float16)
-
-
-def _write(path: Path, latents: torch.Tensor) -> None:
-    """Whole or not at all: a torn file would be taken for latents."""
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as stream:
-        np.save(stream, latents.numpy().astype(np.float16))
-    partial.replace(path)
-
-
-def content_sha(path: Path) -> str:
-    """Of the checksums that a shard keeps of its arrays: nothing large is read.
-
-    Raises:
-        ConfigError: it is no shard.
-    """
-    try:
-        with zipfile.ZipFile(path) as shard:
-            sums = sorted((member.filename, member.CRC) for member in shard.infolist())
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); remove it and make it again") from None
-    return hashlib.sha256(repr(sums).encode()).hexdigest()
 
 
 def _require_alike(first: LatentSet, other: LatentSet, path: Path) -> None:
@@ -354,8 +319,29 @@ def _background(
     if not of_stills.is_file():
         stills = shard.still_color, shard.still_depth_mm
         encoded = encode_episodes(codec, *stills, config, compute)
-        _write(of_stills, encoded[..., 0, :, :])
+        write(of_stills, encoded[..., 0, :, :])
     return np.asarray(np.load(of_stills), np.float16)
+
+
+def _drawn(
+    shard: Shard,
+    rig: RigCalibration,
+    stored: Path,
+    codec: VideoCodec,
+    config: ModelConfig,
+    compute: Compute,
+) -> NDArray[np.float16] | None:
+    """None where the model is not told; of one view, and of first frames alone (grounding scenes),
+    which are seen by themselves."""
+    _, views, frames = shard.color.shape[:3]
+    if config.source_render is None or views == 1 or frames == 1:
+        return None
+    cameras = shard.cameras(rig, config.window)
+    path = drawn_file(stored, *cameras)
+    if not path.is_file():
+        first = shard.color[:, :, 0], shard.depth_mm[:, :, 0].astype(np.float32) / 1000.0
+        write(path, drawn_latents(*first, *cameras, codec, config, compute))
+    return np.asarray(np.load(path), np.float16)
 
 
 def _common(latents: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:

@@ -210,7 +210,7 @@ def _losses(
 def _told(teacher: Checkpoint, batch: Batch, null: torch.Tensor) -> Conditions:
     nothing = teacher.generator.null(len(batch.x0))
     style = torch.where(null.view(-1, 1, 1), nothing, batch.style)
-    return Conditions(teacher.text(batch.instructions), batch.cameras, style)
+    return Conditions(teacher.text(batch.instructions), batch.cameras, style, batch.shown)
 
 
 def _velocity_of_many(
@@ -242,13 +242,8 @@ def _predicted(
     batch: Batch,
     told: Conditions,
 ) -> Prediction:
-    twice = Conditions(
-        torch.cat([told.text, told.text]),
-        told.cameras.twice(),
-        torch.cat([told.style, told.style]),
-    )
     clean = batch.clean if batch.clean.ndim == 1 else torch.cat([batch.clean, batch.clean])
-    return student(torch.cat([starts, others]), torch.cat([at, anywhere]), clean, twice)
+    return student(torch.cat([starts, others]), torch.cat([at, anywhere]), clean, told.twice())
 
 
 def _mean(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

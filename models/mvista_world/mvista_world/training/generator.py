@@ -251,7 +251,9 @@ def losses(
 def _grounding_loss(networks: Speaking, batch: Batch, training: GeneratorTraining) -> StepLoss:
     """The head's reading (Sec. 4.3) of one clean frame and the words, with the null style."""
     generator, size = networks.generator, len(batch.x0)
-    told = Conditions(networks.text(batch.instructions), batch.cameras, generator.null(size))
+    told = Conditions(
+        networks.text(batch.instructions), batch.cameras, generator.null(size), batch.shown
+    )
     # Given tokens have time zero (App. A), and here all are given.
     now = torch.zeros(size, device=batch.x0.device)
     hidden = generator(batch.x0, now, batch.clean, told).hidden
@@ -286,7 +288,7 @@ def _flow_loss(
     if extras.misled:
         known = ~null | (t < training.shown_below)
         words = _misled(words, known & (chance.wrong < training.misled))
-    told = Conditions(networks.text(words), batch.cameras, style)
+    told = Conditions(networks.text(words), batch.cameras, style, batch.shown)
     error, prediction = denoising_error(
         generator, batch.x0, chance.noise, t, batch.clean, told, batch.weight
     )

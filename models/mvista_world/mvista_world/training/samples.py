@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mvista_core.records import UInt8
@@ -17,6 +18,7 @@ from mvista_world.generator import Conditions
 from mvista_world.layout import from_grid, to_grid
 from mvista_world.parts import load_codec
 from mvista_world.solvers import make_solver
+from mvista_world.training.batches import shown_of
 from mvista_world.training.data import LatentSet
 from mvista_world.training.event_files import sheet
 from mvista_world.training.tuned import Tuned
@@ -42,11 +44,14 @@ def imagine_episode(
     lenses, poses = episodes.intrinsics[:1], episodes.base_from_camera[:1]
     rig = ViewCameras.of(poses, camera_matrices(lenses), config).to(compute.device)
     cameras = rig.pick(0, [list(range(views))])
+    each = np.zeros((1, 1), np.int64), np.arange(views)[None]
+    shown = shown_of(episodes, each, config)
+    shown = None if shown is None else shown.to(compute.device)
     words = episodes.instructions[0][0]
     sampler = dataclasses.replace(config.sampler, steps=min(STEPS, config.sampler.steps))
 
     def work(own: Tuned) -> torch.Tensor:
-        told = Conditions(own.text([words]), cameras, own.generator.null(1))
+        told = Conditions(own.text([words]), cameras, own.generator.null(1), shown)
         mask = source_mask(views, config, compute)
         return solve(own.generator, truth, mask, told, noise, make_solver(sampler))
 

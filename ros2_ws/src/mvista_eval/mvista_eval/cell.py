@@ -12,7 +12,7 @@ from mvista_core.records import RigCalibration
 from mvista_eval.trials import sum_of_files
 from mvista_sim.rigs import RigDraw
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
-from mvista_world.choices import AS_CHECKPOINT, MethodChoices
+from mvista_world.choices import MethodChoices
 from mvista_world.config import ModelConfig
 
 IN_RANGE, HELD_OUT = DRAWN = ("in range", "held out")
@@ -51,7 +51,7 @@ def drawn_rig(drawn: str, seed: int, config: ModelConfig) -> RigCalibration:
 
 
 @cache
-def loaded(checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT) -> Checkpoint:
+def loaded(checkpoint: Path, choices: MethodChoices) -> Checkpoint:
     """This process's copy of a checkpoint, for planners of several rigs."""
     return load_checkpoint(checkpoint, choices=choices)
 

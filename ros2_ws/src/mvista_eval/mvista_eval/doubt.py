@@ -28,6 +28,7 @@ from mvista_eval.trials import ALONE, Repeating, Study, run_study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim.cell import SimCell, SimClock
 from mvista_sim.tasks import TEMPLATES
+from mvista_world.choices import AS_CHECKPOINT
 from mvista_world.config import INITIALISATIONS
 from mvista_world.gate import save_limits
 from mvista_world.plausibility import Doubts, doubts_of
@@ -189,7 +190,7 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     ]
     viewpoint = OUT_OF_RANGE[asked.seed % len(OUT_OF_RANGE)]
     rig = moved_to(cell.rig, planner.config.cameras[1], viewpoint)
-    elsewhere = PlannerProbe(loaded(asked.checkpoint), rig, arm, SimClock(cell))
+    elsewhere = PlannerProbe(loaded(asked.checkpoint, AS_CHECKPOINT), rig, arm, SimClock(cell))
     moved = replace(observation, rig_hash=rig.content_hash)
     asked_there = _imagine(elsewhere, moved, asked.seed)
     rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id, asked_there))

@@ -1,0 +1,51 @@
+"""What the source's first frame shows of every view, as the generator is told it.
+
+Not the paper's (its generator is told poses and has to find all pixels by attention): calibrated
+RGB-D says where every pixel of the first frame lies in every view, and what it shows need not be
+imagined then. Renders of a point cloud as a condition are how video models were given
+cameras (ViewCrafter, arXiv:2409.02048; GEN3C, arXiv:2503.03751).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mvista_core.errors import ConfigError
+from mvista_world.attention import zeroed
+from mvista_world.config import ModelConfig, SourceRenderConfig
+
+
+class SourceRender(nn.Module):
+    """Adds to every token what was seen of its place before anything moved; at zero at first."""
+
+    def __init__(self, config: ModelConfig, own: SourceRenderConfig) -> None:
+        super().__init__()
+        _, down, across = config.transformer.patch
+        channels = config.codec.latent_channels + 1
+        self.embed = nn.Conv2d(channels, own.width, (down, across), stride=(down, across))
+        self.to_out = zeroed(nn.Linear(own.width, config.inner_dim))
+
+    def forward(
+        self, tokens: torch.Tensor, shown: torch.Tensor | None, frames: int
+    ) -> torch.Tensor:
+        """tokens [B, L, d] of so many frames; shown [B, C + 1, 1, V*h, M*w]: latents, and the share
+        of each cell that the source sees. All times of a place are told the same.
+
+        Raises:
+            ConfigError: nothing is shown, or other views are.
+        """
+        if shown is None:
+            raise ConfigError(
+                "this generator was trained to be shown what the source sees of every view, and "
+                "its conditions lack it; see Conditions.shown"
+            )
+        places = F.gelu(self.embed(shown[:, :, 0].to(tokens.dtype))).flatten(2).mT
+        if frames * places.shape[1] != tokens.shape[1]:
+            raise ConfigError(
+                f"shown are {places.shape[1]} places of {frames} frames, there are "
+                f"{tokens.shape[1]} tokens: what is shown is of other views than the latents"
+            )
+        added = self.to_out(places).to(tokens.dtype)
+        return (tokens.unflatten(1, (frames, -1)) + added.unsqueeze(1)).flatten(1, 2)
