@@ -65,15 +65,46 @@ def told_conditions(batch: int, views: int, seed: int = 5) -> Conditions:
     return replace(make_conditions(batch, views), shown=shown)
 
 
-def test_weights_that_lack_it_go_on_and_nothing_changes_before_it_is_trained() -> None:
+def test_weights_that_lack_it_go_on_from_the_still_scene() -> None:
+    """What they find is no difference from the render: their output begins at zero."""
     torch.manual_seed(0)
     before = awake(MultiViewGenerator(CONFIG).eval().requires_grad_(False))
     after = told_generator(awakened=False)
     after.start_from(before.state_dict())
-    asked = make_latents(2, 3), torch.tensor([0.3, 0.8]), source_mask(3), told_conditions(2, 3)
-    torch.testing.assert_close(after(*asked).velocity, before(*asked).velocity)
+    t, told = torch.tensor([0.3, 0.8]), told_conditions(2, 3)
+    asked = make_latents(2, 3), t, source_mask(3), told
+    module = after.source_render
+    assert module is not None and told.shown is not None
+    nothing = torch.zeros(asked[0].shape)
+    wanted = module.velocity(nothing, asked[0], t, told.shown)
+    torch.testing.assert_close(after(*asked).velocity, wanted)
+    torch.testing.assert_close(after(*asked).hidden, before(*asked).hidden)
+    # Weights that have it keep their output.
     awake(after)
-    assert not torch.allclose(after(*asked).velocity, before(*asked).velocity)
+    again = told_generator(awakened=False)
+    again.start_from(after.state_dict())
+    torch.testing.assert_close(again(*asked).velocity, after(*asked).velocity)
+
+
+def test_what_is_known_of_gaussian_latents_is_their_mean_and_the_rest_has_unit_variance() -> None:
+    """EDM's preconditioning: of x0 ~ N(still, spread^2) nothing but noise is left to be found."""
+    module = SourceRender(TOLD, SourceRenderConfig(8, 0.6, 1.3))
+    rng, samples = torch.Generator().manual_seed(0), 40_000
+    for share, spread in ((1.0, 0.6), (0.0, 1.3)):
+        still = torch.full((samples, 1, 1, 1, 1), 0.8)
+        shown = torch.cat([still, torch.full_like(still, share)], dim=1)
+        x0 = still + spread * torch.randn(still.shape, generator=rng)
+        noise = torch.randn(still.shape, generator=rng)
+        for level in (0.0, 0.2, 0.7, 1.0):
+            t = torch.full((samples,), level)
+            x = (1.0 - level) * x0 + level * noise
+            nothing, one = torch.zeros_like(x), torch.ones_like(x)
+            known = module.velocity(nothing, x, t, shown)
+            scale = module.velocity(one, x, t, shown) - known
+            left = (noise - x0 - known) / scale
+            assert abs(left.mean()) < 0.03 and abs(left.std() - 1.0) < 0.02
+            # The mean given x: what is left has nothing to do with x.
+            assert level in (0.0, 1.0) or abs((left * (x - x.mean())).mean() / x.std()) < 0.03
 
 
 def test_what_is_shown_of_a_place_is_told_to_its_tokens_at_all_times() -> None:
@@ -310,5 +341,7 @@ def test_a_config_says_whether_it_is_told(tmp_path: Path) -> None:
         assert found.source_render == config.source_render
     assert preset("tiny_views").source_render is not None
     assert preset("tiny_views", ["source_render"]).source_render is None
-    with pytest.raises(ConfigError, match="source_render: width 0"):
+    with pytest.raises(ConfigError, match="width is 1 or more"):
         replace(CONFIG, source_render=SourceRenderConfig(0))
+    with pytest.raises(ConfigError, match="deviations are above 0"):
+        replace(CONFIG, source_render=SourceRenderConfig(8, seen_std=0.0))

@@ -3,7 +3,8 @@
 Added per token: modality token, camera token, what the source shows of its place. Added per block
 (`block`): fusion of modalities and views before self-attention, style cross-attention after the
 block. Added once: the pooled instruction in the modulation and the latent-consistency head.
-Everything added starts at zero, so the backbone's own output is where training starts.
+Everything added starts at zero, so the backbone's own output is where training starts; only where
+it is told what the source shows is that output the difference from there.
 """
 
 from __future__ import annotations
@@ -158,7 +159,8 @@ class MultiViewGenerator(nn.Module):
         return self.null_style.expand(batch, -1, -1)
 
     def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Load weights to train on from; a module of `FUSION` that they lack stays at zero.
+        """Load weights to train on from; a module of `FUSION` that they lack stays at zero. Without
+        `source_render` their output was the velocity itself: it begins at zero too.
 
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.
@@ -169,6 +171,9 @@ class MultiViewGenerator(nn.Module):
             for key, value in self.state_dict().items()
             if any(name in key.split(".") for name in lacking)
         }
+        if self.source_render is not None and "source_render" in lacking:
+            output = self.backbone.proj_out.state_dict(prefix="backbone.proj_out.")
+            fresh |= {key: torch.zeros_like(value) for key, value in output.items()}
         self.load_state_dict({**weights, **fresh})
 
     def forward(
@@ -218,7 +223,10 @@ class MultiViewGenerator(nn.Module):
         hidden = layer_norm(backbone.norm_out, tokens)
         shift, scale = (backbone.scale_shift_table[:, None] + temb[:, :, None]).unbind(2)
         velocity = backbone.proj_out(known.affine(hidden, scale, shift))
-        return Prediction(self._unpatchify(velocity, volume.shape[2:]), hidden)
+        found = self._unpatchify(velocity, volume.shape[2:])
+        if self.source_render is not None and conditions.shown is not None:
+            found = self.source_render.velocity(found, x, t, conditions.shown)
+        return Prediction(found, hidden)
 
     def _grid(self, views: int, volume: torch.Size) -> TokenGrid:
         frames, height, width = volume

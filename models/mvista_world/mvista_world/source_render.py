@@ -18,7 +18,8 @@ from mvista_world.config import ModelConfig, SourceRenderConfig
 
 
 class SourceRender(nn.Module):
-    """Adds to every token what was seen of its place before anything moved; at zero at first."""
+    """Adds to every token what was seen of its place before anything moved, at zero at first; and
+    makes of what the network finds the difference from there."""
 
     def __init__(self, config: ModelConfig, own: SourceRenderConfig) -> None:
         super().__init__()
@@ -26,6 +27,7 @@ class SourceRender(nn.Module):
         channels = config.codec.latent_channels + 1
         self.embed = nn.Conv2d(channels, own.width, (down, across), stride=(down, across))
         self.to_out = zeroed(nn.Linear(own.width, config.inner_dim))
+        self._own = own
 
     def forward(
         self, tokens: torch.Tensor, shown: torch.Tensor | None, frames: int
@@ -49,3 +51,20 @@ class SourceRender(nn.Module):
             )
         added = self.to_out(places).to(tokens.dtype)
         return (tokens.unflatten(1, (frames, -1)) + added.unsqueeze(1)).flatten(1, 2)
+
+    def velocity(
+        self, found: torch.Tensor, x: torch.Tensor, t: torch.Tensor, shown: torch.Tensor
+    ) -> torch.Tensor:
+        """Eq. 2's velocity noise - x0, float32 like the latents x [B, C, T, V*h, M*w] at t [B].
+
+        Were x0 Gaussian round what is shown (`seen_std`, `unseen_std`), its mean given x would be
+        known; `found` is what is left of it at unit variance, as in EDM's preconditioning (Karras
+        et al. 2022, Table 1). A network that finds nothing has then seen the still scene.
+        """
+        still, share = shown.float().split([x.shape[1], 1], dim=1)
+        own, t = self._own, t.float().view(-1, 1, 1, 1, 1)
+        spread = own.unseen_std + (own.seen_std - own.unseen_std) * share
+        away = x.float() - (1.0 - t) * still
+        variance = ((1.0 - t) * spread) ** 2 + t**2
+        known = (t - (1.0 - t) * spread**2) / variance * away - still
+        return known + spread * variance.rsqrt() * found.float()
