@@ -59,7 +59,8 @@ class SourceRender(nn.Module):
 
         Were x0 Gaussian round what is shown (`seen_std`, `unseen_std`), its mean given x would be
         known; `found` is what is left of it at unit variance, as in EDM's preconditioning (Karras
-        et al. 2022, Table 1). A network that finds nothing has then seen the still scene.
+        et al. 2022, Table 1). A network that finds nothing imagines the still scene, scattered by
+        those deviations.
         """
         still, share = shown.float().split([x.shape[1], 1], dim=1)
         own, t = self._own, t.float().view(-1, 1, 1, 1, 1)
