@@ -24,7 +24,8 @@ which noise a view starts from is its place."""
 JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
 FUSION = ("cross_modality", "cross_view", "source_render")
 """Fields of the modules that join modalities and views. Each may be absent (None), and weights to
-start from may lack it: at zero it adds nothing."""
+start from may lack it: at zero it adds nothing. With `source_render` the network's output means
+another thing, and begins at zero too."""
 # Wan2.2's `rope_max_seq_len`: positions of one axis, which the rows of all views share.
 ROPE_LIMIT = 1024
 
@@ -93,7 +94,7 @@ class SourceRenderConfig:
     beside the noise. Ours, not the paper's: a small model is told where the still scene is and has
     to learn only what moves and what was hidden. `width` is that of its one hidden layer.
     `seen_std` and `unseen_std` say how far latents lie from it, root mean square, where the source
-    shows a place and where not (measured on data of `tiny_views`: 0.4 to 0.9, and 1.2 to 1.3)."""
+    shows a place and where not; of standardised latents, which spread by 1 by themselves."""
 
     width: int = 128
     seen_std: float = 0.7

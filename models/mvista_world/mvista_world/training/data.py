@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError, RigError
 from mvista_core.imaging import ModelWindow
-from mvista_core.records import RigCalibration
+from mvista_core.records import MM_PER_M, Float32, RigCalibration
 from mvista_world import encode
 from mvista_world.cameras import camera_matrices, check_cameras
 from mvista_world.codec import VideoCodec
@@ -124,7 +124,12 @@ def to_pixels(
     color: NDArray[np.uint8], depth_mm: NDArray[np.uint16], config: ModelConfig
 ) -> torch.Tensor:
     """`encode.to_pixels` of recorded depth: [..., T, H, W(, 3)] arrays to [N, 2, 3, T, H, W]."""
-    return encode.to_pixels(color, depth_mm.astype(np.float32) / 1000.0, config)
+    return encode.to_pixels(color, metres(depth_mm), config)
+
+
+def metres(depth_mm: NDArray[np.uint16]) -> Float32:
+    """Recorded depth in metres."""
+    return depth_mm.astype(np.float32) / np.float32(MM_PER_M)
 
 
 @torch.no_grad()
@@ -339,7 +344,7 @@ def _drawn(
     cameras = shard.cameras(rig, config.window)
     path = drawn_file(stored, *cameras)
     if not path.is_file():
-        first = shard.color[:, :, 0], shard.depth_mm[:, :, 0].astype(np.float32) / 1000.0
+        first = shard.color[:, :, 0], metres(shard.depth_mm[:, :, 0])
         write(path, drawn_latents(*first, *cameras, codec, config, compute))
     return np.asarray(np.load(path), np.float16)
 

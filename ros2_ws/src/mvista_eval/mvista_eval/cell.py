@@ -50,6 +50,11 @@ def drawn_rig(drawn: str, seed: int, config: ModelConfig) -> RigCalibration:
     return draw.rig(seed, DRAWN_CAMERAS)
 
 
+def rig_name(drawn: str, rig: Path) -> str:
+    """Whose cameras a table is of: one of `DRAWN`, or a rig file's."""
+    return f"drawn, {drawn}" if drawn else rig.stem
+
+
 @cache
 def loaded(checkpoint: Path, choices: MethodChoices) -> Checkpoint:
     """This process's copy of a checkpoint, for planners of several rigs."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
-from mvista_eval.cell import DRAWN, cell_settings
+from mvista_eval.cell import DRAWN, cell_settings, rig_name
 from mvista_eval.generation.answers import ANSWERS
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, OF_PARTS, PARTS, WHOLE
 from mvista_eval.generation.trials import (
@@ -101,7 +101,7 @@ def measure(
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
         "view_mode": asked.choices.view_mode,
-        "rig": f"drawn, {asked.drawn}" if asked.drawn else asked.rig.stem,
+        "rig": rig_name(asked.drawn, asked.rig),
         "weights_sha256": settings["weights"],
         "machine": describe(),
         "python": platform.python_version(),

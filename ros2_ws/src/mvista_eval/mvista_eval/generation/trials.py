@@ -10,7 +10,7 @@ import numpy as np
 from mvista_core.arm import load_arm
 from mvista_core.records import RigCalibration
 from mvista_core.rig import load_rig
-from mvista_eval.cell import arm_file, drawn_rig, loaded, rig_file
+from mvista_eval.cell import arm_file, drawn_rig, loaded, rig_file, rig_name
 from mvista_eval.generation.answers import (
     IMAGINED,
     NEAREST,
@@ -94,9 +94,9 @@ def scene_scores(scene: FilmedScene) -> list[ViewScore]:
 
 def camera_label(scene: FilmedScene) -> str:
     """Where views are asked from."""
-    if scene.drawn:
-        return f"drawn, {scene.drawn}"
-    return scene.rig.stem if scene.viewpoint is None else str(scene.viewpoint)
+    if scene.viewpoint is not None:
+        return str(scene.viewpoint)
+    return rig_name(scene.drawn, scene.rig)
 
 
 def answered(scene: FilmedScene) -> AnsweredScene:

@@ -13,7 +13,7 @@ import numpy as np
 from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_core.records import AS_NEEDED
-from mvista_eval.cell import DRAWN, rig_file
+from mvista_eval.cell import DRAWN, rig_file, rig_name
 from mvista_eval.statistics import wilson
 from mvista_eval.success import trials
 from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
@@ -81,7 +81,7 @@ def measure(asked: SuccessRequest, how: Repeating = ALONE) -> tuple[list[Row], d
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
         "best_of": asked.best_of,
-        "rig": f"drawn, {asked.drawn}" if asked.drawn else rig_file().stem,
+        "rig": rig_name(asked.drawn, rig_file()),
         **asdict(asked.choices),
         "weights_sha256": study.settings["weights"],
         "machine": describe(),
