@@ -224,6 +224,7 @@ def test_every_kind_of_step_is_shown_its_views(
     assert part is not None and torch.equal(part, batch.shown[1:2])
     tokenizer = build_tokenizer(TEMPLATES)
     networks = Networks(awake(MultiViewGenerator(TOLD)), InstructionEncoder(TOLD.text, tokenizer))
+    networks.decode_with(recorded.trajectory)
     chance = Chance.drawn(batch.x0, training.extras)
     losses(networks, batch, training, 0.3, chance).total.backward()
     module = networks.generator.source_render

@@ -35,6 +35,9 @@ class Extras:
         few tokens in a hundred.
     head_on_null: the head also reads motions that the generator was not told, as it has to at
         inference (+ActionInit). The paper's L_traj reconstructs only what was told.
+    reached: what the head reads is also held to the pose that its motion ends in. Most of z tells a
+        motion's pace and style, which a first frame cannot; the few numbers that say which place
+        was reached, and how nearly, drown in their error.
     late_null: half of the samples that are told no motion are at high noise, where text-only
         imagination decides its motion.
     instruction_gate: the pooled instruction takes part in the modulation; without it the words are
@@ -51,6 +54,7 @@ class Extras:
     goal_probe: bool = True
     motion_weight: bool = True
     head_on_null: bool = True
+    reached: bool = True
     late_null: bool = True
     instruction_gate: bool = True
     average: bool = True
@@ -99,6 +103,7 @@ class GeneratorTraining:
     consistency: float = 0.1
     head_on_null: float = 1.0
     goal: float = 0.1
+    reached: float = 4.0
     misled: float = 0.8
     shown_below: float = 0.6
     null_start: float = 0.2

@@ -6,6 +6,7 @@ what is not given, the consistency loss of Sec. 4.3, and a probe that makes word
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
+from mvista_core.errors import ConfigError
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.flow import denoising_error, shifted
@@ -50,10 +52,12 @@ from mvista_world.training.loop import (
     trained,
 )
 from mvista_world.training.request import TrainingRequest
+from mvista_world.trajectory import TrajectoryVae
 
 
 class Speaking(Protocol):
-    """What a step's losses are of; `goal` is the probe, where the recipe has one."""
+    """What a step's losses are of; `goal` is the probe, and `trajectory` decodes what the head
+    reads, where the recipe has them."""
 
     @property
     def generator(self) -> MultiViewGenerator: ...
@@ -63,6 +67,9 @@ class Speaking(Protocol):
 
     @property
     def goal(self) -> nn.Module: ...
+
+    @property
+    def trajectory(self) -> TrajectoryVae | None: ...
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,12 @@ class Networks(nn.Module):
         self.generator = generator
         self.text = text
         self.goal = nn.Linear(generator.config.inner_dim, 1)
+        self.trajectory: TrajectoryVae | None = None
+
+    def decode_with(self, trajectory: TrajectoryVae) -> None:
+        """Take a copy of what trajectory latents are decoded by: it moves with the others, and is
+        not trained."""
+        self.trajectory = copy.deepcopy(trajectory).requires_grad_(False)
 
     def forward(
         self, batch: Batch, training: GeneratorTraining, null_share: float, chance: Chance
@@ -185,10 +198,11 @@ def train_generator(
     config: ModelConfig = networks.generator.config
     if not training.extras.instruction_gate:
         networks.generator.close_instruction_gate()
+    networks.decode_with(sources.trajectory)
     # The average is made of what is trained, on its device: it never moves.
     networks.to(accelerator.device)
     optimiser = torch.optim.AdamW(
-        networks.parameters(), lr=training.learning_rate, betas=training.betas, weight_decay=0.01
+        trained(networks), lr=training.learning_rate, betas=training.betas, weight_decay=0.01
     )
     average = None
     if training.extras.average:
@@ -257,14 +271,18 @@ def _grounding_loss(networks: Speaking, batch: Batch, training: GeneratorTrainin
     # Given tokens have time zero (App. A), and here all are given.
     now = torch.zeros(size, device=batch.x0.device)
     hidden = generator(batch.x0, now, batch.clean, told).hidden
-    error = (generator.head(hidden).float() - batch.z).pow(2).mean()
-    if not training.extras.goal_probe:
-        return StepLoss(error, {"total": error, "grounding": error})
-    logits = _goal_logits(networks, hidden)
-    goal = F.cross_entropy(logits, batch.goal)
-    right = (logits.argmax(1) == batch.goal).float().mean()
-    total = error + training.goal * goal
-    return StepLoss(total, {"total": total, "grounding": error, "goal": goal, "goal_right": right})
+    found = generator.head(hidden).float()
+    total = error = (found - batch.z).pow(2).mean()
+    shown = {"grounding": error}
+    if training.extras.reached:
+        shown["reached"] = _reached_error(networks, found, batch.z).mean()
+        total = total + training.reached * shown["reached"]
+    if training.extras.goal_probe:
+        logits = _goal_logits(networks, hidden)
+        shown["goal"] = F.cross_entropy(logits, batch.goal)
+        shown["goal_right"] = (logits.argmax(1) == batch.goal).float().mean()
+        total = total + training.goal * shown["goal"]
+    return StepLoss(total, {"total": total, **shown})
 
 
 def _flow_loss(
@@ -294,11 +312,16 @@ def _flow_loss(
     )
     # L_traj keeps the generator from ignoring z; on null samples the same head learns to read a
     # motion that it was not told, which is +ActionInit.
-    head = (generator.head(prediction.hidden).float() - batch.z).pow(2).mean(dim=(1, 2))
+    found = generator.head(prediction.hidden).float()
+    head = (found - batch.z).pow(2).mean(dim=(1, 2))
     on_null = training.head_on_null if extras.head_on_null else 0.0
     factor = torch.where(null, on_null, training.consistency)
     total = error.mean() + (factor * head).mean()
     shown = {}
+    if extras.reached:
+        reached = _reached_error(networks, found, batch.z)
+        shown["reached"] = reached.mean()
+        total = total + training.reached * (factor * reached).mean()
     if extras.goal_probe:
         shown["goal"] = F.cross_entropy(_goal_logits(networks, prediction.hidden), batch.goal)
         total = total + training.goal * shown["goal"]
@@ -322,6 +345,18 @@ def _misled(instructions: list[str], wrong: torch.Tensor) -> list[str]:
     Eq. 11 has a gradient to follow, and what is shown at little noise has to be looked at.
     """
     return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(instructions))]
+
+
+def _reached_error(networks: Speaking, found: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """Squared error [B] of the last pose that latents [B, S, C] decode to, in deviations of the
+    joints over all motions."""
+    vae = networks.trajectory
+    if vae is None:
+        raise ConfigError("the loss of what is reached needs the TCN-VAE; see Networks.decode_with")
+    # In full precision: what is asked for is a few milliradians.
+    with torch.autocast(found.device.type, enabled=False):
+        ends = [vae.decode(latent)[:, -1] for latent in (found, z)]
+    return ((ends[0] - ends[1]) / vae.std).pow(2).mean(dim=1)
 
 
 def _goal_logits(networks: Speaking, hidden: torch.Tensor) -> torch.Tensor:

@@ -42,8 +42,9 @@ def run(asked: TrainingRequest) -> None:
     networks = networks_of(asked, load_tokenizer(asked.out), compute)
     for name in ("generator", "text"):
         _load(networks, name, asked.out)
-    networks.to(compute.device)
     sources = load_sources(asked, compute, grounded=False, held_out=True)
+    networks.decode_with(sources.trajectory)
+    networks.to(compute.device)
     rows: dict[str, list[float]] = {name: [] for name in TOLD}
     batches = BATCHES if asked.steps is None else asked.steps
     for step in range(batches):

@@ -52,8 +52,9 @@ class Tuned(nn.Module):
         super().__init__()
         self.generator = generator
         self.text = text
-        # `generator.Speaking`'s probe: no recipe of this size has one.
+        # `generator.Speaking`'s probe and decoder: no recipe of this size has them.
         self.goal = nn.Identity()
+        self.trajectory = None
 
     def forward(self, work: Callable[[Tuned], T]) -> T:
         return work(self)
