@@ -16,13 +16,14 @@ from mvista_core.timing import ManualClock
 from mvista_world import planner as planner_module
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
-from mvista_world.config import ModelConfig, SourceRenderConfig
+from mvista_world.config import ModelConfig, SourcePointsConfig, SourceRenderConfig
 from mvista_world.config_file import load_config, save_config
 from mvista_world.denoise import solve_views
 from mvista_world.encode import shown_by
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.guidance import GuidedVelocity, WordGuidance
 from mvista_world.latent_optimisation import Evidence, optimise_latent
+from mvista_world.layout import SHOWN_BESIDE
 from mvista_world.planner import load_planner
 from mvista_world.presets import preset
 from mvista_world.probe import load_probe
@@ -49,7 +50,10 @@ from tests.world.tiny import (
     write_episodes,
 )
 
-TOLD = replace(CONFIG, source_render=SourceRenderConfig(8))
+TOLD = replace(CONFIG, source_render=SourceRenderConfig(8), source_points=SourcePointsConfig(8))
+
+
+BOTH = ["source_render", "source_points"]
 
 
 def told_generator(awakened: bool = True) -> MultiViewGenerator:
@@ -60,7 +64,7 @@ def told_generator(awakened: bool = True) -> MultiViewGenerator:
 
 def told_conditions(batch: int, views: int, seed: int = 5) -> Conditions:
     x = make_latents(batch, views)
-    shape = (batch, x.shape[1] + 1, 1, *x.shape[3:])
+    shape = (batch, x.shape[1] + SHOWN_BESIDE, 1, *x.shape[3:])
     shown = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return replace(make_conditions(batch, views), shown=shown)
 
@@ -92,7 +96,8 @@ def test_what_is_known_of_gaussian_latents_is_their_mean_and_the_rest_has_unit_v
     rng, samples = torch.Generator().manual_seed(0), 40_000
     for share, spread in ((1.0, 0.6), (0.0, 1.3)):
         still = torch.full((samples, 1, 1, 1, 1), 0.8)
-        shown = torch.cat([still, torch.full_like(still, share)], dim=1)
+        depths = torch.zeros(samples, SHOWN_BESIDE - 1, 1, 1, 1)
+        shown = torch.cat([still, torch.full_like(still, share), depths], dim=1)
         x0 = still + spread * torch.randn(still.shape, generator=rng)
         noise = torch.randn(still.shape, generator=rng)
         for level in (0.0, 0.2, 0.7, 1.0):
@@ -203,7 +208,7 @@ def test_a_batch_is_shown_what_a_planner_would_be(
     trained = batches.shown_of(chosen, (np.array([[episode]]), np.array([order])), TOLD)
     assert planned is not None and trained is not None
     torch.testing.assert_close(trained, planned, rtol=2e-3, atol=2e-3)
-    share = planned[0, -1, 0]
+    share = planned[0, -SHOWN_BESIDE, 0]
     rows = TOLD.latent_size[0]
     assert share[:rows].eq(1.0).all() and 0.1 < share[rows:].mean() < 1.0
 
@@ -219,7 +224,10 @@ def test_every_kind_of_step_is_shown_its_views(
     batch = batches.draw_batch(kind, recorded, TOLD, training, 7)
     assert batch.shown is not None
     size, channels, _, *grid = batch.x0.shape
-    assert batch.shown.shape == (size, channels + 1, 1, *grid) and batch.cameras.views == views
+    assert (
+        batch.shown.shape == (size, channels + SHOWN_BESIDE, 1, *grid)
+        and batch.cameras.views == views
+    )
     part = batch.rows(slice(1, 2)).shown
     assert part is not None and torch.equal(part, batch.shown[1:2])
     tokenizer = build_tokenizer(TEMPLATES)
@@ -227,10 +235,10 @@ def test_every_kind_of_step_is_shown_its_views(
     networks.decode_with(recorded.trajectory)
     chance = Chance.drawn(batch.x0, training.extras)
     losses(networks, batch, training, 0.3, chance).total.backward()
-    module = networks.generator.source_render
-    assert module is not None
-    gradient = module.embed.weight.grad
-    assert gradient is not None and gradient.abs().max() > 0
+    for module in (networks.generator.source_render, networks.generator.source_points):
+        assert module is not None
+        gradient = module.embed.weight.grad
+        assert gradient is not None and gradient.abs().max() > 0
 
 
 def test_a_cache_is_read_again_and_another_rigs_is_not_taken_for_it(
@@ -336,13 +344,21 @@ def test_ranks_draw_what_a_cache_of_before_lacks(
 
 
 def test_a_config_says_whether_it_is_told(tmp_path: Path) -> None:
-    for config in (TOLD, CONFIG, preset("tiny_views"), preset("tiny_views", ["source_render"])):
+    whole = preset("tiny_views")
+    assert whole.source_render is not None and whole.source_points is not None
+    without = preset("tiny_views", ["source_points"]), preset("tiny_views", BOTH)
+    assert without[0].source_render is not None and without[0].source_points is None
+    assert without[1].source_render is None and without[1].source_points is None
+    for config in (TOLD, CONFIG, whole, *without):
         save_config(config, TEMPLATES, tmp_path / "config.json")
         found: ModelConfig = load_config(tmp_path / "config.json")[0]
         assert found.source_render == config.source_render
-    assert preset("tiny_views").source_render is not None
-    assert preset("tiny_views", ["source_render"]).source_render is None
+        assert found.source_points == config.source_points
+    with pytest.raises(ConfigError, match="leave out both"):
+        preset("tiny_views", ["source_render"])
     with pytest.raises(ConfigError, match="width is 1 or more"):
         replace(CONFIG, source_render=SourceRenderConfig(0))
+    with pytest.raises(ConfigError, match="width is 1 or more"):
+        replace(TOLD, source_points=SourcePointsConfig(0))
     with pytest.raises(ConfigError, match="deviations are above 0"):
         replace(CONFIG, source_render=SourceRenderConfig(8, seen_std=0.0))

@@ -27,7 +27,7 @@ from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.generator import Conditions, KeptContext, MultiViewGenerator
 from mvista_world.latent_optimisation import Evidence, optimise_latent
-from mvista_world.layout import clean_mask
+from mvista_world.layout import SHOWN_BESIDE, clean_mask
 from mvista_world.parts import frozen, weight_number
 from mvista_world.view_passes import ViewPass
 from mvista_world.views import ViewCameras
@@ -208,7 +208,8 @@ def _inputs(
     style = torch.randn(1, z.tokens, z.channels, generator=rng)
     shown = None
     if config.source_render is not None:
-        shown = torch.randn(1, shape[1] + 1, 1, *shape[3:], generator=rng).to(compute.device)
+        shown = torch.rand(1, shape[1] + SHOWN_BESIDE, 1, *shape[3:], generator=rng)
+        shown = shown.to(compute.device)
     told = Conditions(
         text.to(compute.device),
         whole.pick(0, [list(range(views))]).to(compute.device),

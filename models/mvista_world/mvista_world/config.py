@@ -22,7 +22,7 @@ CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
 JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
-FUSION = ("cross_modality", "cross_view", "source_render")
+FUSION = ("cross_modality", "cross_view", "source_render", "source_points")
 """Fields of the modules that join modalities and views. Each may be absent (None), and weights to
 start from may lack it: at zero it adds nothing. With `source_render` the network's output means
 another thing, and begins at zero too."""
@@ -99,6 +99,15 @@ class SourceRenderConfig:
     width: int = 128
     seen_std: float = 0.7
     unseen_std: float = 1.25
+
+
+@dataclass(frozen=True)
+class SourcePointsConfig:
+    """Where what `source_render` shows lies, in the base frame. Ours, not the paper's: Eq. 7's
+    token says neither where the look-at point is nor how long a lens, so that only the arm's looks
+    tell where a thing stands for the arm. `width` is that of its one hidden layer."""
+
+    width: int = 128
 
 
 @dataclass(frozen=True)
@@ -214,8 +223,8 @@ class ModelConfig:
 
     `cameras` are the views of a request that names none: the source, then the imagined ones.
     `cross_modality` and `cross_view` None leave the module out of every block (the paper's
-    "w/o Mod" and "w/o view"); the shipped checkpoint was trained without either, and without
-    `source_render`, which the paper does not have.
+    "w/o Mod" and "w/o view"); `tiny` was trained without either, and without `source_render` and
+    `source_points`, which the paper does not have.
     """
 
     name: str
@@ -231,6 +240,7 @@ class ModelConfig:
     cross_modality: CrossModalityConfig | None = field(default_factory=CrossModalityConfig)
     cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
     source_render: SourceRenderConfig | None = None
+    source_points: SourcePointsConfig | None = None
     style: StyleConfig = field(default_factory=StyleConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
@@ -291,14 +301,24 @@ def validate(config: ModelConfig) -> None:
     if not 0 < config.depth.near_m < config.depth.far_m:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _validate_fusion(config.cross_modality, config.cross_view)
-    render = config.source_render
-    if render and not (render.width >= 1 and min(render.seen_std, render.unseen_std) > 0.0):
-        raise ConfigError(f"{render}: width is 1 or more, deviations are above 0")
+    _validate_source(config.source_render, config.source_points)
     width, heads = config.style.width, config.style.heads
     if (width is None) != (heads is None) or (width and heads and width % heads) or width == 0:
         raise ConfigError(
             f"style: width {width} of {heads} heads; a width is a multiple of its heads, and both "
             "are null for the backbone's own"
+        )
+
+
+def _validate_source(render: SourceRenderConfig | None, points: SourcePointsConfig | None) -> None:
+    if render and not (render.width >= 1 and min(render.seen_std, render.unseen_std) > 0.0):
+        raise ConfigError(f"{render}: width is 1 or more, deviations are above 0")
+    if points and points.width < 1:
+        raise ConfigError(f"{points}: width is 1 or more")
+    if points and not render:
+        raise ConfigError(
+            "source_points says where what source_render shows lies: with source_render left out, "
+            "leave out both"
         )
 
 

@@ -20,6 +20,7 @@ from mvista_world.config import (
     ModelConfig,
     OptimisationConfig,
     SamplerConfig,
+    SourcePointsConfig,
     SourceRenderConfig,
     StyleConfig,
     TextConfig,
@@ -76,6 +77,7 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             cross_modality=_optional(CrossModalityConfig, model.get("cross_modality")),
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             source_render=_optional(SourceRenderConfig, model.get("source_render")),
+            source_points=_optional(SourcePointsConfig, model.get("source_points")),
             # Those of before it was stated have the backbone's own width.
             style=StyleConfig(**model.get("style", {})),
             text=TextConfig(**model["text"]),

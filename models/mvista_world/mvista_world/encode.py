@@ -20,7 +20,7 @@ from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
 from mvista_world.layout import clean_mask, to_grid
 from mvista_world.reprojection import PosedLens, Reprojection
-from mvista_world.shown import draw_source, on_grid, with_share
+from mvista_world.shown import beside, cell_depths, draw_source, on_grid
 
 
 def checked_depth(frame: CameraFrame) -> CameraFrame:
@@ -93,7 +93,7 @@ def shown_by(
     config: ModelConfig,
     compute: Compute,
 ) -> torch.Tensor | None:
-    """[1, C + 1, 1, V*h, 2*w] of the views with these window lenses, the source first; `frame` is
+    """[1, C + 5, 1, V*h, 2*w] of the views with these window lenses, the source first; `frame` is
     its window. None where the model is not told."""
     if config.source_render is None:
         return None
@@ -107,12 +107,15 @@ def shown_by(
 def encode_drawn(
     codec: VideoCodec, drawn: Sequence[Reprojection], config: ModelConfig, compute: Compute
 ) -> torch.Tensor:
-    """[N, 2, C + 1, h, w] of N windows: latents of colour and depth and, of each cell, the share
-    of its pixels that the source shows."""
+    """[N, 2, C + 5, h, w] of N windows: latents of colour and depth and, of each cell, the share
+    of its pixels that the source shows and the depths that it measured there."""
     color = np.stack([one.color for one in drawn])[:, None]
     depth_m = np.stack([one.depth_m for one in drawn])[:, None]
     latents = encode_views(codec, color, depth_m, config, compute)[:, :, :, 0]
     rows, columns = config.latent_size
     covered = np.stack([one.covered for one in drawn]).astype(np.float32)
     share = covered.reshape(len(drawn), rows, -1, columns, covered.shape[2] // columns)
-    return with_share(latents, torch.from_numpy(share.mean(axis=(2, 4))).to(latents.device))
+    # What was filled in is no measurement.
+    measured = cell_depths(depth_m[:, 0] * covered, config.latent_size)
+    told = torch.from_numpy(share.mean(axis=(2, 4))), torch.from_numpy(measured)
+    return beside(latents, *(x.to(latents.device) for x in told))

@@ -1,8 +1,9 @@
 """The multi-view RGB-D generator: diffusers' WanTransformer3DModel and what the paper adds to it.
 
-Added per token: modality token, camera token, what the source shows of its place. Added per block
-(`block`): fusion of modalities and views before self-attention, style cross-attention after the
-block. Added once: the pooled instruction in the modulation and the latent-consistency head.
+Added per token: modality token, camera token, what the source shows of its place and where that
+lies. Added per block (`block`): fusion of modalities and views before self-attention, style
+cross-attention after the block. Added once: the pooled instruction in the modulation and the
+latent-consistency head.
 Everything added starts at zero, so the backbone's own output is where training starts; only where
 it is told what the source shows is that output the difference from there.
 """
@@ -30,6 +31,7 @@ from mvista_world.block import (
 from mvista_world.config import FUSION, ModelConfig
 from mvista_world.layout import token_owner
 from mvista_world.modality import TokenIdentity
+from mvista_world.source_points import SourcePoints
 from mvista_world.source_render import SourceRender
 from mvista_world.speed import Speed
 from mvista_world.views import TokenGrid, ViewCameras, token_geometry
@@ -40,7 +42,8 @@ TIME_SCALE = 1000.0
 @dataclass(frozen=True)
 class Conditions:
     """What the generator is told: text [B, n, text_dim], cameras of the views, style [B, S, C], and
-    what the source shows of the views [B, C + 1, 1, V*h, M*w] (`source_render`; None without)."""
+    what the source shows of the views [B, C + 5, 1, V*h, M*w]: latents, the share of each cell that
+    it sees, and the depths of its quarters (`source_render`; None without)."""
 
     text: torch.Tensor
     cameras: ViewCameras
@@ -132,6 +135,8 @@ class MultiViewGenerator(nn.Module):
         self.identity = TokenIdentity(dim)
         render = config.source_render
         self.source_render = None if render is None else SourceRender(config, render)
+        points = config.source_points
+        self.source_points = None if points is None else SourcePoints(config, points)
         self.style_in = nn.Linear(trajectory.channels, dim)
         # z's tokens are ordered in time, which attention by itself does not see.
         self.style_position = nn.Parameter(torch.randn(trajectory.tokens, dim) * 0.02)
@@ -207,6 +212,8 @@ class MultiViewGenerator(nn.Module):
         tokens = self.identity(tokens, *self._owners(grid), cameras.embedding.to(number))
         if self.source_render is not None:
             tokens = self.source_render(tokens, conditions.shown, volume.shape[2])
+        if self.source_points is not None and conditions.shown is not None:
+            tokens = self.source_points(tokens, conditions.shown, cameras, grid)
         heard = self._hear(conditions, number, kept)
         temb, modulation = self._embed(t, clean, heard.instruction, number)
         known = KnownTokens(clean) if self.speed.distinct_times else EveryToken(clean)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import torch
 
+SUBCELLS = 2
+"""Parts of a latent cell along each axis whose depth is told (`shown.cell_depths`)."""
+SHOWN_BESIDE = 1 + SUBCELLS**2
+"""Channels behind the latents of what the source shows: a cell's share, and depths of its parts."""
+
 
 def to_grid(latents: torch.Tensor) -> torch.Tensor:
     """[B, V, M, C, T, h, w] (views, modalities) to the generator's [B, C, T, V*h, M*w]."""

@@ -15,7 +15,7 @@ from mvista_core.errors import InstructionError
 from mvista_core.instructions import expand
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
-from mvista_world.config import ModelConfig
+from mvista_world.config import FUSION, ModelConfig
 from mvista_world.config_file import load_config
 from mvista_world.folder import (
     BACKBONE,
@@ -39,7 +39,7 @@ from mvista_world.text import NO_WORDS
 from mvista_world.text_cache import ENCODER, FOLDER
 from mvista_world.wan import check_transformer, check_vae, config_of, read_json
 
-KINDS = ("style", "cross_modality", "cross_view", "source_render", "instruction_gate", "head")
+KINDS = ("style", *FUSION, "instruction_gate", "head")
 """What is added to the backbone and counted by itself; the rest is "tokens"."""
 
 

@@ -15,6 +15,7 @@ from mvista_world.config import (
     CrossViewConfig,
     ModelConfig,
     SamplerConfig,
+    SourcePointsConfig,
     SourceRenderConfig,
     StyleConfig,
     TextConfig,
@@ -29,9 +30,13 @@ def tiny() -> ModelConfig:
 
 def tiny_views() -> ModelConfig:
     """`tiny` for cameras anywhere: a window of 16x10 latent cells (8x5 tokens), so that an epipolar
-    line crosses more cells than it has samples; told what the source shows of each view."""
+    line crosses more cells than it has samples; told what the source shows of each view, and where
+    that lies."""
     return ModelConfig(
-        "tiny_views", window=ModelWindow(128, 80, 2), source_render=SourceRenderConfig()
+        "tiny_views",
+        window=ModelWindow(128, 80, 2),
+        source_render=SourceRenderConfig(),
+        source_points=SourcePointsConfig(),
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mvista_core.records import UInt8
-from mvista_world.layout import to_grid
+from mvista_core.records import Float32, UInt8
+from mvista_world.layout import SUBCELLS, to_grid
 from mvista_world.reprojection import PosedLens, Reprojection, reproject
 
 
@@ -25,12 +25,29 @@ def draw_source(
     return [reproject(color, depth_m, source, target).filled() for target in targets]
 
 
-def with_share(latents: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Latents [..., 2, C, h, w] with the share [..., h, w] behind the channels of both maps."""
-    both = share.unsqueeze(-3).unsqueeze(-3).expand(*latents.shape[:-3], 1, *latents.shape[-2:])
-    return torch.cat([latents, both], dim=-3)
+def cell_depths(depth_m: NDArray[np.floating], latent_size: tuple[int, int]) -> Float32:
+    """Mean measured depth (m) of each quarter of a latent cell, row by row: [..., H, W] to
+    [..., 4, h, w]; 0 where nothing is measured."""
+    rows, columns = latent_size
+    *leading, height, width = depth_m.shape
+    each = height // (rows * SUBCELLS), width // (columns * SUBCELLS)
+    parts = rows, SUBCELLS, each[0], columns, SUBCELLS, each[1]
+    pixels = np.asarray(depth_m, np.float32).reshape(*leading, *parts)
+    measured = (pixels > 0).sum(axis=(-4, -1))
+    mean = pixels.sum(axis=(-4, -1)) / np.maximum(measured, 1)
+    # [..., h, 2, w, 2]: quarters before cells.
+    quarters = np.moveaxis(mean, (-3, -1), (-4, -3))
+    return np.asarray(quarters.reshape(*leading, SUBCELLS**2, rows, columns), np.float32)
+
+
+def beside(latents: torch.Tensor, share: torch.Tensor, depths: torch.Tensor) -> torch.Tensor:
+    """Latents [..., 2, C, h, w] with the share [..., h, w] of each cell that the source shows and
+    its `cell_depths` [..., 4, h, w] behind the channels of both maps."""
+    told = torch.cat([share.unsqueeze(-3), depths], dim=-3).unsqueeze(-4)
+    both = told.expand(*latents.shape[:-3], *told.shape[-3:])
+    return torch.cat([latents, both.to(latents.dtype)], dim=-3)
 
 
 def on_grid(shown: torch.Tensor) -> torch.Tensor:
-    """[B, V, 2, C + 1, h, w] laid out as the generator's latents: [B, C + 1, 1, V*h, 2*w]."""
+    """[B, V, 2, C + 5, h, w] laid out as the generator's latents: [B, C + 5, 1, V*h, 2*w]."""
     return to_grid(shown.unsqueeze(4))

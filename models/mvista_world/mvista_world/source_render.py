@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from mvista_core.errors import ConfigError
 from mvista_world.attention import zeroed
 from mvista_world.config import ModelConfig, SourceRenderConfig
+from mvista_world.layout import SHOWN_BESIDE
 
 
 class SourceRender(nn.Module):
@@ -24,7 +25,7 @@ class SourceRender(nn.Module):
     def __init__(self, config: ModelConfig, own: SourceRenderConfig) -> None:
         super().__init__()
         _, down, across = config.transformer.patch
-        channels = config.codec.latent_channels + 1
+        self._channels = channels = config.codec.latent_channels + 1
         self.embed = nn.Conv2d(channels, own.width, (down, across), stride=(down, across))
         self.to_out = zeroed(nn.Linear(own.width, config.inner_dim))
         self._own = own
@@ -32,8 +33,8 @@ class SourceRender(nn.Module):
     def forward(
         self, tokens: torch.Tensor, shown: torch.Tensor | None, frames: int
     ) -> torch.Tensor:
-        """tokens [B, L, d] of so many frames; shown [B, C + 1, 1, V*h, M*w]: latents, and the share
-        of each cell that the source sees. All times of a place are told the same.
+        """tokens [B, L, d] of so many frames; shown as in `Conditions`: latents, and the share of
+        each cell that the source sees. All times of a place are told the same.
 
         Raises:
             ConfigError: nothing is shown, or other views are.
@@ -43,7 +44,7 @@ class SourceRender(nn.Module):
                 "this generator was trained to be shown what the source sees of every view, and "
                 "its conditions lack it; see Conditions.shown"
             )
-        places = F.gelu(self.embed(shown[:, :, 0].to(tokens.dtype))).flatten(2).mT
+        places = F.gelu(self.embed(shown[:, : self._channels, 0].to(tokens.dtype))).flatten(2).mT
         if frames * places.shape[1] != tokens.shape[1]:
             raise ConfigError(
                 f"shown are {places.shape[1]} places of {frames} frames, there are "
@@ -62,7 +63,7 @@ class SourceRender(nn.Module):
         et al. 2022, Table 1). A network that finds nothing imagines the still scene, scattered by
         those deviations.
         """
-        still, share = shown.float().split([x.shape[1], 1], dim=1)
+        still, share, _ = shown.float().split([x.shape[1], 1, SHOWN_BESIDE - 1], dim=1)
         own, t = self._own, t.float().view(-1, 1, 1, 1, 1)
         spread = own.unseen_std + (own.seen_std - own.unseen_std) * share
         away = x.float() - (1.0 - t) * still

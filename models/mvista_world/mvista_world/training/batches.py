@@ -23,7 +23,7 @@ from mvista_world.codec import StackedCodec, VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.layout import clean_mask, to_grid
-from mvista_world.shown import on_grid, with_share
+from mvista_world.shown import beside, on_grid
 from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
 from mvista_world.training.masking import draw_known
@@ -275,9 +275,13 @@ def shown_of(
     if config.source_render is None:
         return None
     index, views = each
+    if chosen.depths is None:
+        raise ConfigError("latents were read for a model that is not shown what the source sees")
+    depths = chosen.depths[index, views[:, :1]]
     # A codec's first latent frame is of the first picture alone: its own is there already.
     first = chosen.latents[index, views[:, :1]][:, :, :, :, 0].astype(np.float32)
-    own = with_share(torch.from_numpy(first), torch.ones(*first.shape[:2], *first.shape[-2:]))
+    whole = torch.ones(*first.shape[:2], *first.shape[-2:])
+    own = beside(torch.from_numpy(first), whole, torch.from_numpy(depths.astype(np.float32)))
     if views.shape[1] == 1:
         return on_grid(own)
     if chosen.drawn is None:

@@ -19,6 +19,7 @@ from mvista_world.cameras import camera_matrices, check_cameras
 from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
+from mvista_world.shown import cell_depths
 from mvista_world.training.data_sets import MAKERS
 from mvista_world.training.drawn import drawn_latents
 from mvista_world.training.latent_cache import STILL, cached, drawn_file, write
@@ -155,7 +156,8 @@ class LatentSet:
     """Everything the generator trains on: latents float16 [N, V, 2, C, T', h, w], actions float32
     [N, K, L, J], instructions [N][K], intrinsics [N, V, 4] and base_from_camera [N, V, 4, 4] as in
     `Shard`, and background float16 [N, V, 2, C, h, w]: the latents of each view without arm and
-    objects. `drawn` as in `drawn_latents`, where the model is told."""
+    objects. Where the model is told what the source shows: `depths` float16 [N, V, 4, h, w] of each
+    view's first frame (`cell_depths`), and `drawn` as in `drawn_latents`."""
 
     latents: NDArray[np.float16]
     actions: NDArray[np.float32]
@@ -163,6 +165,7 @@ class LatentSet:
     intrinsics: NDArray[np.float64]
     base_from_camera: NDArray[np.float64]
     background: NDArray[np.float16]
+    depths: NDArray[np.float16] | None = None
     drawn: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
@@ -212,9 +215,9 @@ def load_latents(
             background = np.empty_like(latents[..., 0, :, :])
         cameras = shard.cameras(rig, config.window)
         _require_cameras(*cameras, path, config.window)
-        drawn = _drawn(shard, rig, stored, codec, config, compute)
+        shown = _depths(shard, config), _drawn(shard, rig, stored, codec, config, compute)
         parts.append(
-            LatentSet(latents, shard.actions, shard.instructions, *cameras, background, drawn)
+            LatentSet(latents, shard.actions, shard.instructions, *cameras, background, *shown)
         )
         _require_alike(parts[0], parts[-1], path)
     if plain:
@@ -326,6 +329,13 @@ def _background(
         encoded = encode_episodes(codec, *stills, config, compute)
         write(of_stills, encoded[..., 0, :, :])
     return np.asarray(np.load(of_stills), np.float16)
+
+
+def _depths(shard: Shard, config: ModelConfig) -> NDArray[np.float16] | None:
+    if config.source_render is None:
+        return None
+    first = cell_depths(metres(shard.depth_mm[:, :, 0]), config.latent_size)
+    return first.astype(np.float16)
 
 
 def _drawn(

@@ -13,6 +13,7 @@ from mvista_world.codec import VideoCodec
 from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.encode import encode_drawn
+from mvista_world.layout import SHOWN_BESIDE
 from mvista_world.reprojection import PosedLens
 from mvista_world.shown import draw_source
 
@@ -27,10 +28,10 @@ def drawn_latents(
     config: ModelConfig,
     compute: Compute,
 ) -> torch.Tensor:
-    """float32 [N, V, V, 2, C + 1, h, w]: what view s's first window shows of view v at [:, s, v],
+    """float32 [N, V, V, 2, C + 5, h, w]: what view s's first window shows of view v at [:, s, v],
     and zeros at [:, s, s]; of windows [N, V, H, W, 3], [N, V, H, W] with cameras as in `Shard`."""
     count, views = color.shape[:2]
-    channels = config.codec.latent_channels + 1
+    channels = config.codec.latent_channels + SHOWN_BESIDE
     shown = torch.zeros(count, views, views, 2, channels, *config.latent_size)
     pairs = list(permutations(range(views), 2))
     sources, targets = np.array(pairs).T

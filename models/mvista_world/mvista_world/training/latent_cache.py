@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mvista_core.errors import ConfigError
-from mvista_world import reprojection, shown
+from mvista_world import layout, reprojection, shown
 
 STILL = "-still"
 """Ends the name of a file of stills."""
@@ -47,7 +47,7 @@ def drawn_file(
     """Beside `cached`'s: by its cameras, which a shard may not state, and by how it is drawn."""
     sums = hashlib.sha256(intrinsics.tobytes() + base_from_camera.tobytes())
     # What was drawn by another rule than a planner's would be learnt in vain.
-    for module in (reprojection, shown):
+    for module in (layout, reprojection, shown):
         sums.update(inspect.getsource(module).encode())
     return stored.with_name(f"{DRAWN}{stored.stem}-{sums.hexdigest()[:12]}.npy")
 
