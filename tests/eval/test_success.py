@@ -11,10 +11,12 @@ import pytest
 from mvista_cli import cli
 from mvista_core.errors import ConfigError, InstructionError
 from mvista_core.records import AS_NEEDED
-from mvista_eval.cell import HELD_OUT
+from mvista_core.rig import load_rig
+from mvista_eval.cell import HELD_OUT, rig_file
 from mvista_eval.statistics import wilson
-from mvista_eval.success.table import SuccessRequest, jobs, pair_rows
-from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, pair_jobs
+from mvista_eval.success.table import SuccessRequest, jobs, pair_rows, rows_of
+from mvista_eval.success.trials import WAYS, PlanJob, PlanTrial, names_of, pair_jobs
+from mvista_world.presets import preset
 from tests.world.tiny import write_checkpoint
 
 
@@ -102,3 +104,26 @@ def test_the_command_plans_from_cameras_that_each_scene_draws(
     assert told["rig"] == "drawn, held out"
     # The expert needs no camera, so that it succeeds from any.
     assert {row["name"]: row["successes"] for row in told["rows"]}["true-actions"] == 2
+
+
+def test_views_are_the_checkpoints_and_then_the_rigs_others() -> None:
+    config, rig = preset("tiny"), load_rig(rig_file())
+    assert names_of(config, rig, 0) == config.cameras
+    for views in range(1, 5):
+        names = names_of(config, rig, views)
+        assert len(set(names)) == views and names[:3] == config.cameras[:views]
+    with pytest.raises(ConfigError, match="5 views asked for, the rig 'sim_cell' has 4"):
+        names_of(config, rig, 5)
+    for views, drawn in ((5, ""), (6, HELD_OUT), (-1, "")):
+        with pytest.raises(ConfigError, match=f"{views} views: 1 to "):
+            jobs(dataclasses.replace(asked(), views=views, drawn=drawn))
+    (job, *_) = jobs(dataclasses.replace(asked(), views=5, drawn=HELD_OUT))
+    assert job.views == 5
+
+
+def test_what_a_plan_costs_is_told_where_all_of_it_was_planned() -> None:
+    planned = [dataclasses.replace(trial(k, True, True), plan_cpu_s=4.0 + k) for k in range(3)]
+    (row,) = rows_of(planned, "touch_cube")
+    assert row.median_plan_cpu_s == 5.0 and "plan 5.0 CPU s" in str(row)
+    (row,) = rows_of([trial(0, True, True)], "touch_cube")
+    assert row.median_plan_cpu_s is None and "CPU" not in str(row)

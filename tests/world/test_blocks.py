@@ -221,3 +221,26 @@ def test_style_that_was_saved_beside_the_backbone_is_found_again(tmp_path: Path)
     pair = torch.nn.ModuleDict({"generator": within_pair})
     pair.load_state_dict({f"generator.{key}": value for key, value in old.items()})
     assert torch.equal(evaluate(within_pair, conditions), evaluate(generator, conditions))
+
+
+def test_flattened_extrinsics_tell_views_apart_and_start_from_weights_without_them() -> None:
+    """Table 10's "Flatten Cam": what tells a camera is another module, at zero at first."""
+    config = CONFIG.without(["spherical"])
+    spherical = make_generator()
+    flat = MultiViewGenerator(config).eval().requires_grad_(False)
+    flat.start_from(spherical.state_dict())
+    poses, intrinsics = window_cameras(RIG.cameras[:3], CONFIG.window)
+    away = pose_from(np.eye(3), np.array([0.1, 0.0, 0.0])) @ poses
+    here, there = (
+        replace(make_conditions(1, 3), cameras=ViewCameras.of(p[None], intrinsics[None], config))
+        for p in (poses, away)
+    )
+    flattened = poses[:, :3].reshape(3, 12).astype(np.float32)
+    np.testing.assert_array_equal(here.cameras.embedding[0], flattened)
+    torch.testing.assert_close(evaluate(flat, here), evaluate(flat, there), atol=1e-5, rtol=0)
+    awake(flat)
+    # Unlike Eq. 7's token it moves with the base.
+    assert (evaluate(flat, here) - evaluate(flat, there)).abs().max() > 1e-4
+    again = MultiViewGenerator(config).eval()
+    again.start_from(flat.state_dict())
+    torch.testing.assert_close(evaluate(again, here), evaluate(flat, here))

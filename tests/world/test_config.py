@@ -132,6 +132,18 @@ def test_a_preset_without_fusion_states_so_in_its_file(tmp_path: Path) -> None:
         preset("tiny", ["cross_time"])
 
 
+def test_a_preset_with_the_papers_alternatives_states_so_in_its_file(tmp_path: Path) -> None:
+    """Table 2's "EA" and Table 10's "Flatten Cam"."""
+    plain, flat = preset("tiny", ["offsets"]), preset("tiny", ["spherical"])
+    assert plain.cross_view == replace(CrossViewConfig(), max_offset=0.0) and flat.flat_cameras
+    for name, config in (("offsets", plain), ("spherical", flat)):
+        assert config.lacks(name) and not tiny().lacks(name)
+        save_config(config, TEMPLATES, tmp_path / "config.json")
+        assert load_config(tmp_path / "config.json")[0] == config
+    with pytest.raises(ConfigError, match="left out itself"):
+        preset("tiny", ["cross_view", "offsets"])
+
+
 @pytest.mark.parametrize("damage", ["unknown field", "missing field", "not json", "no file"])
 def test_a_damaged_config_file_is_refused_by_name(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"

@@ -143,7 +143,8 @@ def test_weights_that_lack_points_go_on_as_they_were() -> None:
 
 def test_a_place_is_told_to_its_tokens_at_all_times() -> None:
     module = awake(SourcePoints(TOLD, SourcePointsConfig(8)))
-    cameras = ViewCameras.of(*(x[None] for x in rig()), CONFIG)
+    poses, lenses = rig()
+    cameras = ViewCameras.of(poses[None], lenses[None], CONFIG)
     depth_m, other = slopes(), slopes()
     # The last token of the second view, of both maps.
     other[1, -PART_PX:, -PART_PX:] += 0.1

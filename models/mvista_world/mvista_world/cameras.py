@@ -18,6 +18,7 @@ from mvista_core.records import CameraCalibration, Float64
 
 FREQUENCIES = 2
 EMBEDDING_DIM = 3 * 2 * FREQUENCIES + 1
+FLAT_DIM = 12
 LEAST_BASELINE_M = 0.001
 """Two views nearer to each other are one: they span no epipolar line."""
 
@@ -141,3 +142,8 @@ def camera_embedding(
         ]
         rows.append([*features, np.log(max(rho, 1e-6))])
     return np.array(rows, dtype=np.float32)
+
+
+def flat_embedding(base_from_camera: NDArray[np.floating]) -> NDArray[np.float32]:
+    """What Table 10 sets beside Eq. 7's token: extrinsics [V, 4, 4] flattened to [V, 12]."""
+    return np.asarray(base_from_camera, np.float32)[:, :3].reshape(-1, FLAT_DIM)

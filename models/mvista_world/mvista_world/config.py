@@ -7,7 +7,9 @@ marked "our choice".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
@@ -26,6 +28,10 @@ FUSION = ("cross_modality", "cross_view", "source_render", "source_points")
 """Fields of the modules that join modalities and views. Each may be absent (None), and weights to
 start from may lack it: at zero it adds nothing. With `source_render` the network's output means
 another thing, and begins at zero too."""
+LEFT_OUT = (*FUSION, "offsets", "spherical")
+"""What a preset can be made without, for ablations: modules of `FUSION`; Eq. 8's offsets, which
+leaves plain epipolar attention (Table 2's "EA"); Eq. 7's spherical token, which leaves flattened
+extrinsics (Table 10's "Flatten Cam")."""
 # Wan2.2's `rope_max_seq_len`: positions of one axis, which the rows of all views share.
 ROPE_LIMIT = 1024
 
@@ -224,7 +230,8 @@ class ModelConfig:
     `cameras` are the views of a request that names none: the source, then the imagined ones.
     `cross_modality` and `cross_view` None leave the module out of every block (the paper's
     "w/o Mod" and "w/o view"); `tiny` was trained without either, and without `source_render` and
-    `source_points`, which the paper does not have.
+    `source_points`, which the paper does not have. `flat_cameras`: a view is told by its flattened
+    extrinsics and an MLP instead of Eq. 7's token (Table 10's "Flatten Cam").
     """
 
     name: str
@@ -241,6 +248,7 @@ class ModelConfig:
     cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
     source_render: SourceRenderConfig | None = None
     source_points: SourcePointsConfig | None = None
+    flat_cameras: bool = False
     style: StyleConfig = field(default_factory=StyleConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
@@ -273,6 +281,32 @@ class ModelConfig:
         """(rows, columns) of tokens of one modality of one view."""
         _, down, across = self.transformer.patch
         return self.latent_size[0] // down, self.latent_size[1] // across
+
+    def lacks(self, name: str) -> bool:
+        """Whether it is without one of `LEFT_OUT`."""
+        if name == "spherical":
+            return self.flat_cameras
+        if name == "offsets":
+            return self.cross_view is None or self.cross_view.max_offset == 0.0
+        return getattr(self, name) is None
+
+    def without(self, names: Sequence[str]) -> ModelConfig:
+        """The same without these of `LEFT_OUT`.
+
+        Raises:
+            ConfigError: a name that is not there, or what is left cannot be.
+        """
+        unknown = sorted(set(names) - set(LEFT_OUT))
+        if unknown:
+            raise ConfigError(f"no module {unknown}; what can be left out is {list(LEFT_OUT)}")
+        changed: dict[str, Any] = dict.fromkeys(name for name in names if name in FUSION)
+        if "spherical" in names:
+            changed["flat_cameras"] = True
+        if "offsets" in names:
+            if self.cross_view is None or "cross_view" in names:
+                raise ConfigError("offsets are those of cross_view, which is left out itself")
+            changed["cross_view"] = replace(self.cross_view, max_offset=0.0)
+        return replace(self, **changed)
 
     @property
     def inner_dim(self) -> int:

@@ -78,6 +78,7 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             source_render=_optional(SourceRenderConfig, model.get("source_render")),
             source_points=_optional(SourcePointsConfig, model.get("source_points")),
+            flat_cameras=model.get("flat_cameras", False),
             # Those of before it was stated have the backbone's own width.
             style=StyleConfig(**model.get("style", {})),
             text=TextConfig(**model["text"]),

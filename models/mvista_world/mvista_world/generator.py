@@ -132,7 +132,7 @@ class MultiViewGenerator(nn.Module):
         self.backbone = make_backbone(config)
         # All that is added starts without effect (zero outputs): training departs from what the
         # backbone can do, and weights of Wan2.2 load as they are.
-        self.identity = TokenIdentity(dim)
+        self.identity = TokenIdentity(dim, config.flat_cameras)
         render = config.source_render
         self.source_render = None if render is None else SourceRender(config, render)
         points = config.source_points
@@ -164,13 +164,17 @@ class MultiViewGenerator(nn.Module):
         return self.null_style.expand(batch, -1, -1)
 
     def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Load weights to train on from; a module of `FUSION` that they lack stays at zero. Without
-        `source_render` their output was the velocity itself: it begins at zero too.
+        """Load weights to train on from; a module of `FUSION` that they lack stays at zero, as does
+        what tells cameras another way than theirs (`flat_cameras`). Without `source_render` their
+        output was the velocity itself: it begins at zero too.
 
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.
         """
-        lacking = [name for name in FUSION if not any(name in key.split(".") for key in weights)]
+        if self.config.flat_cameras:
+            weights = {k: v for k, v in weights.items() if not k.startswith("identity.camera.")}
+        replaced = (*FUSION, "flat_camera")
+        lacking = [name for name in replaced if not any(name in key.split(".") for key in weights)]
         fresh = {
             key: value
             for key, value in self.state_dict().items()

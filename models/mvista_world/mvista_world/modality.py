@@ -7,18 +7,25 @@ from torch import nn
 from torch.nn import functional as F
 
 from mvista_world.attention import layer_norm, rms_norm, zeroed
-from mvista_world.cameras import EMBEDDING_DIM
+from mvista_world.cameras import EMBEDDING_DIM, FLAT_DIM
 from mvista_world.config import CrossModalityConfig
 from mvista_world.views import TokenGeometry
 
 
 class TokenIdentity(nn.Module):
-    """Adds the modality token (Eq. 3) and the camera embedding (Eq. 7) to every token."""
+    """Adds the modality token (Eq. 3) and the camera embedding (Eq. 7) to every token; or that of
+    flattened extrinsics (`flat_cameras`), by an MLP."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, flat: bool = False) -> None:
         super().__init__()
         self.modality_token = nn.Parameter(torch.zeros(2, dim))
-        self.camera = zeroed(nn.Linear(EMBEDDING_DIM, dim))
+        self._flat = flat
+        # Of two names: weights of the one are no start for the other.
+        if flat:
+            mlp = nn.Linear(FLAT_DIM, dim), nn.SiLU(), zeroed(nn.Linear(dim, dim))
+            self.flat_camera = nn.Sequential(*mlp)
+        else:
+            self.camera = zeroed(nn.Linear(EMBEDDING_DIM, dim))
 
     def forward(
         self,
@@ -27,9 +34,10 @@ class TokenIdentity(nn.Module):
         modality: torch.Tensor,
         cameras: torch.Tensor,
     ) -> torch.Tensor:
-        """tokens [B, L, d]; view, modality [L]; cameras [B, V, 13]."""
+        """tokens [B, L, d]; view, modality [L]; cameras as `ViewCameras.embedding`."""
         # Maps of all views and modalities share the backbone: a token alone says whose it is.
-        identity = self.camera(cameras)[:, view] + self.modality_token[modality]
+        embed = self.flat_camera if self._flat else self.camera
+        identity = embed(cameras)[:, view] + self.modality_token[modality]
         return tokens + identity.to(tokens.dtype)
 
 

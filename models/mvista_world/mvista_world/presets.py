@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_world.config import (
-    FUSION,
     CodecConfig,
     CrossModalityConfig,
     CrossViewConfig,
@@ -77,11 +75,7 @@ PRESETS = {
 
 
 def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
-    """A preset by name, `without` some of `FUSION`; `ConfigError` lists the names there are."""
+    """A preset by name, `without` some of `LEFT_OUT`; `ConfigError` lists the names there are."""
     if name not in PRESETS:
         raise ConfigError(f"no model preset '{name}'; there are {sorted(PRESETS)}")
-    unknown = sorted(set(without) - set(FUSION))
-    if unknown:
-        raise ConfigError(f"no module {unknown}; what can be left out is {list(FUSION)}")
-    absent: dict[str, Any] = dict.fromkeys(without)
-    return dataclasses.replace(PRESETS[name](), **absent)
+    return PRESETS[name]().without(without)

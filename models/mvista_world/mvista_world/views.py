@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mvista_world.cameras import camera_embedding
+from mvista_world.cameras import camera_embedding, flat_embedding
 from mvista_world.config import CrossModalityConfig, CrossViewConfig, ModelConfig
 from mvista_world.epipolar import EpipolarSamples, epipolar_samples
 
@@ -24,9 +24,9 @@ KEPT_GEOMETRIES = 8
 class ViewCameras:
     """Cameras of V views for each of B samples.
 
-    embedding float32 [B, V, 13]: Eq. 7's token; intrinsics float64 [B, V, 3, 3] in token-grid
-    pixels; base_from_camera float64 [B, V, 4, 4]. One record is one rig: what is computed from it
-    is kept as long as the same record is used.
+    embedding float32 [B, V, 13]: Eq. 7's token ([B, V, 12] of `flat_cameras`); intrinsics float64
+    [B, V, 3, 3] in token-grid pixels; base_from_camera float64 [B, V, 4, 4]. One record is one rig:
+    what is computed from it is kept as long as the same record is used.
     """
 
     embedding: torch.Tensor
@@ -46,7 +46,12 @@ class ViewCameras:
         Eq. 6's look-at point is that of all V cameras: give the whole rig, then `pick`; or
         `look_at_m` [3].
         """
-        embedding = np.stack([camera_embedding(poses, look_at_m) for poses in base_from_camera])
+        embedding = np.stack(
+            [
+                flat_embedding(poses) if config.flat_cameras else camera_embedding(poses, look_at_m)
+                for poses in base_from_camera
+            ]
+        )
         cell_px = config.codec.spatial_stride * config.transformer.patch[1]
         # Integers are centres, of a pixel here and of a token's cell there.
         shift = 0.5 / cell_px - 0.5

@@ -22,7 +22,7 @@ from torch import nn
 from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_world.compute import Compute, choose, own_card
-from mvista_world.config import FUSION, ModelConfig
+from mvista_world.config import LEFT_OUT, ModelConfig
 from mvista_world.config_file import load_config
 from mvista_world.folder import BACKBONE, FLAT, TRAJECTORY, TRANSFORMER, VAE, recognise
 from mvista_world.lora import check_rank
@@ -176,8 +176,8 @@ def _config_of(asked: TrainingRequest, start: Path) -> ModelConfig:
             f"{start} is of preset '{found.name}', asked for is '{wanted.name}'; see --preset"
         )
     whole = preset(wanted.name)
-    left_out = [name for name in FUSION if getattr(whole, name) and not getattr(wanted, name)]
-    if unwanted := [name for name in left_out if getattr(found, name)]:
+    left_out = [name for name in LEFT_OUT if wanted.lacks(name) and not whole.lacks(name)]
+    if unwanted := [name for name in left_out if not found.lacks(name)]:
         raise ConfigError(
             f"{start} has {unwanted}, which --without cannot take out of it; make the folder "
             "without (`mvista model make-random`)"

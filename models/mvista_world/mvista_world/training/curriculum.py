@@ -150,7 +150,8 @@ class GeneratorTraining:
 TRAINING = {
     "tiny": GeneratorTraining(),
     # As `tiny`, for mode 2: its second run is shown views whole, so training has to.
-    "views": GeneratorTraining(steps=3000, completed=0.2),
+    # What is read off a frame gets nearer while the rate falls: for half of the steps.
+    "views": GeneratorTraining(steps=3000, decay=0.5, completed=0.2),
     # Sec. 5.1 and App. A; length and batch are open there (ours: 100 epochs of 4,800 episodes).
     "paper": GeneratorTraining(
         steps=40_000,

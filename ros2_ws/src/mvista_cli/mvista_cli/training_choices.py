@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_world.config import FUSION
+from mvista_world.config import LEFT_OUT
 from mvista_world.presets import preset
 from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.request import TrainingRequest
@@ -24,7 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     recipe += "held_out: as generator was"
     parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
-    without = f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(FUSION)}"
+    without = (
+        f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(LEFT_OUT)}"
+    )
     parser.add_argument("--without", default="", help=without)
     where = "generator, held_out, distill: auto, cpu, cuda"
     parser.add_argument("--device", default=TrainingRequest.device, help=where)

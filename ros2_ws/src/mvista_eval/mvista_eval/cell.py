@@ -40,14 +40,16 @@ def cell_settings(checkpoint: Path | None = None) -> dict[str, str]:
     return found if checkpoint is None else {**found, "weights": weights.verify(checkpoint)}
 
 
-def drawn_rig(drawn: str, seed: int, config: ModelConfig) -> RigCalibration:
+def drawn_rig(
+    drawn: str, seed: int, config: ModelConfig, cameras: int = DRAWN_CAMERAS
+) -> RigCalibration:
     """The rig that a seed draws, one of `DRAWN`, for the window of a checkpoint.
 
     Raises:
         RigError: none was found.
     """
     draw = RigDraw(load_arm(arm_file()), config.window, drawn == HELD_OUT)
-    return draw.rig(seed, DRAWN_CAMERAS)
+    return draw.rig(seed, cameras)
 
 
 def rig_name(drawn: str, rig: Path) -> str:

@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view_choices.add_literal(parser)
     view_choices.add_best_of(parser)
     view_choices.add_drawn(parser)
+    parser.add_argument(
+        "--views",
+        type=int,
+        default=0,
+        help="1 to 5, the source included: the checkpoint's cameras, then the rig's others, of "
+        "which sim_cell has four and a drawn rig as many as asked for (default: the checkpoint's)",
+    )
     repeat_choices.add(parser, workers=2)
     parser.add_argument("--json", type=Path, help="write the table here")
 
@@ -46,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         args.best_of,
         args.instruction,
         view_choices.drawn_of(args),
+        args.views,
     )
     rows, document = measure(asked, repeat_choices.how_of(args))
     sys.stdout.write("\n".join(map(str, rows)) + "\n")

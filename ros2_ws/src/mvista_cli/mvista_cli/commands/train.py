@@ -12,7 +12,7 @@ from mvista_bringup import paths
 from mvista_cli import training_choices
 from mvista_core.arm import load_arm
 from mvista_core.rig import load_rig
-from mvista_world.config import FUSION
+from mvista_world.config import LEFT_OUT
 from mvista_world.presets import preset
 from mvista_world.training.recipes import RECIPES
 from mvista_world.training.recipes import run as run_recipe
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     without = [name for name in args.without.split(",") if name]
     asked = TrainingRequest(
-        preset(args.preset, [name for name in without if name in FUSION]),
+        preset(args.preset, [name for name in without if name in LEFT_OUT]),
         args.data,
         args.out,
         args.checkpoint,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         args.threads,
         args.start,
         args.recipe,
-        tuple(name for name in without if name not in FUSION),
+        tuple(name for name in without if name not in LEFT_OUT),
         args.device,
         training_choices.profile_of(args),
         args.lora,

@@ -7,15 +7,17 @@ Every way of planning starts from the same observation and the same imagined rol
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mvista_core.arm import ArmModel, load_arm
-from mvista_core.errors import MvistaError
+from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.records import (
     AS_NEEDED,
     ActionTrajectory,
@@ -23,16 +25,25 @@ from mvista_core.records import (
     InferredPlan,
     JointState,
     Observation,
+    RigCalibration,
     Rollout,
 )
 from mvista_core.rig import load_rig
-from mvista_eval.cell import arm_file, cell_settings, drawn_rig, loaded, quiet, rig_file
+from mvista_eval.cell import (
+    DRAWN_CAMERAS,
+    arm_file,
+    cell_settings,
+    drawn_rig,
+    loaded,
+    quiet,
+    rig_file,
+)
 from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
-from mvista_world.config import OptimisationConfig
+from mvista_world.config import ModelConfig, OptimisationConfig
 from mvista_world.probe import PlannerProbe
 
 HEAD_STEPS = OptimisationConfig.head_steps
@@ -41,7 +52,8 @@ RANDOM_STEPS = OptimisationConfig.random_steps
 
 @dataclass(frozen=True)
 class PlanTrial:
-    """What one way of planning did in one episode; `tip_error_mm` is to the expert's last tip."""
+    """What one way of planning did in one episode; `tip_error_mm` is to the expert's last tip,
+    `plan_cpu_s` what rollout and actions took of the processor (NaN where the truth was taken)."""
 
     way: str
     seed: int
@@ -50,13 +62,15 @@ class PlanTrial:
     right_object: bool
     refused: bool
     tip_error_mm: float
+    plan_cpu_s: float = float("nan")
 
 
 @dataclass(frozen=True)
 class PlanJob:
     """The trials of one scene: which ways, for which words (None: the scene's own), by which
     method, and of how many rollouts (`ImagineOptions`); with `drawn`, one of `cell.DRAWN`, seen by
-    a rig drawn by the scene's seed instead of the shipped one."""
+    a rig drawn by the scene's seed instead of the shipped one. `views`: so many of the checkpoint's
+    cameras, then of the rig's others; 0 are the checkpoint's."""
 
     task: str
     seed: int
@@ -66,6 +80,7 @@ class PlanJob:
     choices: MethodChoices = AS_CHECKPOINT
     best_of: int = AS_NEEDED
     drawn: str = ""
+    views: int = 0
 
 
 class PlannedScene:
@@ -79,6 +94,11 @@ class PlannedScene:
         self._job = job
         self._asked = instruction
         self._plans: dict[tuple[str, str, int], InferredPlan] = {}
+        self._cpu_s: dict[tuple[str, str, int], float] = {}
+        self._imagined_cpu_s = float("nan")
+        self.last_cpu_s = float("nan")
+        """Of the plan that was asked for last, its rollout included."""
+        self.names = names_of(planner.config, cell.rig, job.views)
         self.reset()
         self.expert: ActionTrajectory = cell.expert()
 
@@ -93,25 +113,33 @@ class PlannedScene:
         observation = Observation(
             frames, self.cell.state(), self.cell.rig.content_hash, self.cell.instruction
         )
-        source, *targets = self._planner.config.cameras
+        source, *targets = self.names
         # How far the trained range carries is what drawn rigs are for.
         anywhere = bool(self._job.drawn)
         options = ImagineOptions(allow_out_of_range=anywhere, best_of=self._job.best_of)
-        return self._planner.imagine(observation, source, targets, self._job.seed, quiet, options)
+        began = time.process_time()
+        found = self._planner.imagine(observation, source, targets, self._job.seed, quiet, options)
+        self._imagined_cpu_s = time.process_time() - began
+        return found
 
     @cached_property
     def true(self) -> Rollout:
         """The expert's own future, filmed."""
         self.reset()
         joints = self.cell.state()
-        return filmed(self.cell, self._planner, self.expert, joints, self.cell.instruction)
+        words = self.cell.instruction
+        return filmed(self.cell, self._planner, self.expert, joints, words, self.names)
 
     def plan(self, source: str, start: str, steps: int) -> InferredPlan:
         """Actions inferred from the imagined or the true rollout."""
         key = (source, start, steps)
         if key not in self._plans:
             rollout = self.imagined if source == "imagined" else self.true
+            began = time.process_time()
             self._plans[key] = self._planner.infer_actions(rollout.rollout_id, start, steps, quiet)
+            shown_s = self._imagined_cpu_s if source == "imagined" else float("nan")
+            self._cpu_s[key] = shown_s + time.process_time() - began
+        self.last_cpu_s = self._cpu_s[key]
         return self._plans[key]
 
     def reconstructed(self) -> ActionTrajectory:
@@ -148,7 +176,8 @@ def study(checkpoint: Path) -> Study[PlanJob, PlanTrial]:
 
 def run_job(job: PlanJob) -> list[PlanTrial]:
     """Every way and word of one scene."""
-    cell, planner, arm = planner_and_cell(job.checkpoint, job.choices, job.drawn, job.seed)
+    asked = job.checkpoint, job.choices, job.drawn, job.seed, job.views
+    cell, planner, arm = planner_and_cell(*asked)
     trials = []
     for instruction in job.instructions:
         scene = PlannedScene(cell, planner, job, instruction)
@@ -156,38 +185,69 @@ def run_job(job: PlanJob) -> list[PlanTrial]:
     return trials
 
 
+def names_of(config: ModelConfig, rig: RigCalibration, views: int) -> tuple[str, ...]:
+    """Source and targets of a request: the checkpoint's cameras, or (`views` above 0) so many of
+    them and then of the rig's others.
+
+    Raises:
+        ConfigError: the rig has fewer.
+    """
+    if not views:
+        return config.cameras
+    names = tuple(dict.fromkeys((*config.cameras, *rig.names)))
+    if views > len(names):
+        raise ConfigError(f"{views} views asked for, the rig '{rig.name}' has {len(names)} cameras")
+    return names[:views]
+
+
 def filmed(
-    cell: SimCell, planner: PlannerProbe, expert: ActionTrajectory, joints: JointState, words: str
+    cell: SimCell,
+    planner: PlannerProbe,
+    expert: ActionTrajectory,
+    joints: JointState,
+    words: str,
+    names: Sequence[str] = (),
 ) -> Rollout:
-    """These actions as the cell's cameras see them, at the times and views of the checkpoint."""
+    """These actions as the cell's cameras see them, at the times and (unless `names` says which)
+    views of the checkpoint."""
     config = planner.config
     rows = cell.run_actions(expert, config.episode.frame_times_s)
-    views = [[next(f for f in row if f.camera == name) for row in rows] for name in config.cameras]
+    views = [
+        [next(f for f in row if f.camera == name) for row in rows]
+        for name in names or config.cameras
+    ]
     return planner.adopt(views, joints, words)
 
 
-_HELD: dict[tuple[Path, MethodChoices, str, int], tuple[SimCell, PlannerProbe, ArmModel]] = {}
+_HELD: dict[tuple[Any, ...], tuple[SimCell, PlannerProbe, ArmModel]] = {}
 
 
 def planner_and_cell(
-    checkpoint: Path, choices: MethodChoices = AS_CHECKPOINT, drawn: str = "", seed: int = 0
+    checkpoint: Path,
+    choices: MethodChoices = AS_CHECKPOINT,
+    drawn: str = "",
+    seed: int = 0,
+    views: int = 0,
 ) -> tuple[SimCell, PlannerProbe, ArmModel]:
     """This process's cell and planner, made at the first job of their cameras: the shipped ones,
-    or (`drawn`) those that `seed` draws. Only the last ones are kept."""
-    key = checkpoint, choices, drawn, seed if drawn else 0
+    or (`drawn`) those that `seed` draws, for so many views. Only the last ones are kept."""
+    cameras = max(DRAWN_CAMERAS, views)
+    key = checkpoint, choices, drawn, *((seed, cameras) if drawn else ())
     if key not in _HELD:
         for cell, *_ in _HELD.values():
             cell.close()
         _HELD.clear()
         arm, weights = load_arm(arm_file()), loaded(checkpoint, choices)
-        rig = drawn_rig(drawn, seed, weights.config) if drawn else load_rig(rig_file())
+        rig = drawn_rig(drawn, seed, weights.config, cameras) if drawn else load_rig(rig_file())
         cell = SimCell(arm, rig)
         _HELD[key] = (cell, PlannerProbe(weights, rig, arm, SimClock(cell)), arm)
     return _HELD[key]
 
 
 def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTrial:
+    scene.last_cpu_s = float("nan")
     actions = WAYS[way](scene)
+    cpu_s = scene.last_cpu_s
     goal = arm.base_from_tip(scene.expert.positions[-1])[:3, 3]
     aimed = arm.base_from_tip(actions.positions[-1])[:3, 3]
     error_mm = float(np.linalg.norm(goal - aimed) * 1000)
@@ -198,9 +258,10 @@ def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTr
         execute_in_process(cell, actions, arm, SimClock(cell))
     except MvistaError as error:
         sys.stderr.write(f"seed {job.seed}, '{way}': refused: {error}\n")
-        return PlanTrial(way, job.seed, words, False, False, True, error_mm)
+        return PlanTrial(way, job.seed, words, False, False, True, error_mm, cpu_s)
     named = job.task == "touch_cube" and cell.approached_object() == f"{words.split()[2]}_cube"
-    return PlanTrial(way, job.seed, words, cell.evaluate().success, named, False, error_mm)
+    won = cell.evaluate().success
+    return PlanTrial(way, job.seed, words, won, named, False, error_mm, cpu_s)
 
 
 def pair_jobs(first_seed: int, count: int, asked: PlanJob) -> list[PlanJob]:
