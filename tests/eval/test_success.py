@@ -106,6 +106,25 @@ def test_the_command_plans_from_cameras_that_each_scene_draws(
     assert {row["name"]: row["successes"] for row in told["rows"]}["true-actions"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("views", [1, 5])
+def test_the_command_plans_from_one_view_to_five_and_says_what_a_plan_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: int
+) -> None:
+    monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
+    checkpoint = write_checkpoint(tmp_path / "tiny")
+    rows = "head alone;head alone, refined;true-rollout, head alone"
+    line = f"eval success --episodes 1 --workers 1 --drawn held-out --views {views} --mode 2"
+    found = tmp_path / "success.json"
+    where = ["--checkpoint", str(checkpoint), "--json", str(found)]
+    assert cli.main([*line.split(), *where, "--rows", rows, "--best-of", "1"]) == 0
+    told = json.loads(found.read_text(encoding="utf-8"))
+    assert told["views"] == views
+    costs = {row["name"]: row["median_plan_cpu_s"] for row in told["rows"]}
+    assert costs["head alone, refined"] > 0 and costs["head alone"] is None
+    assert costs["true-rollout, head alone"] is None
+
+
 def test_views_are_the_checkpoints_and_then_the_rigs_others() -> None:
     config, rig = preset("tiny"), load_rig(rig_file())
     assert names_of(config, rig, 0) == config.cameras

@@ -50,6 +50,13 @@ def test_held_out_rigs_share_nothing_with_training(
     assert reasons == {"azimuth", "pitch", "distance"}
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_rig_can_have_as_many_cameras_as_a_request(arm: ArmModel, held_out: bool) -> None:
+    draw = RigDraw(arm, WINDOW, held_out)
+    for seed in range(10_000, 10_020):
+        assert len(draw.rig(seed, 5).cameras) == 5
+
+
 def test_every_view_has_another_within_ninety_degrees(drawn: list[RigCalibration]) -> None:
     for rig in drawn:
         gaps = gaps_deg(np.stack(places(rig)), np.array(TRAINED.centre_m))

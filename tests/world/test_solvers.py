@@ -9,7 +9,8 @@ import torch
 from diffusers import UniPCMultistepScheduler
 
 from mvista_core.errors import ConfigError
-from mvista_world.config import SOLVERS, SamplerConfig
+from mvista_world.config import SamplerConfig
+from mvista_world.config_limits import SOLVERS
 from mvista_world.denoise import solve
 from mvista_world.flow import known_latents
 from mvista_world.generator import TIME_SCALE

@@ -11,8 +11,8 @@ import torch
 from mvista_core.geometry import back_project, exp_so3, pose_from, transform_points
 from mvista_world.cameras import window_cameras
 from mvista_world.config import SourcePointsConfig, SourceRenderConfig
+from mvista_world.config_limits import SUBCELLS
 from mvista_world.generator import Conditions, MultiViewGenerator
-from mvista_world.layout import SHOWN_BESIDE, SUBCELLS
 from mvista_world.shown import beside, cell_depths, on_grid
 from mvista_world.source_points import FARTHEST, UNIT_M, SourcePoints
 from mvista_world.views import TokenGrid, ViewCameras
@@ -153,4 +153,3 @@ def test_a_place_is_told_to_its_tokens_at_all_times() -> None:
         a, b = (module(tokens, shown_of(x), cameras, GRID) for x in (depth_m, other))
     maps = GRID.maps((a != b).any(dim=-1, keepdim=True))[0, ..., 0]
     assert maps[:, :, 1, -1, -1].all() and maps.sum() == 2 * GRID.frames
-    assert SHOWN_BESIDE == 1 + SUBCELLS**2

@@ -25,7 +25,7 @@ from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import batches, curriculum, data, generator, refine_data
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import ViewCameras
-from tests.world.tiny import ARM, CONFIG, RIG, smooth_actions, write_episodes
+from tests.world.tiny import ARM, CONFIG, RIG, awake, smooth_actions, write_episodes
 
 pytestmark = pytest.mark.slow
 
@@ -286,3 +286,25 @@ def test_the_refiner_takes_one_rig_only(episodes: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "touch" / path.name, **arrays, base_from_camera=poses)
     with pytest.raises(ConfigError, match="cameras differ from episode to episode.*collect"):
         refine_data.load_episodes([tmp_path / "touch"])
+
+
+def test_what_is_reached_is_the_last_pose_and_teaches_the_reading_alone() -> None:
+    torch.manual_seed(0)
+    networks = generator.Networks(
+        MultiViewGenerator(CONFIG), InstructionEncoder(CONFIG.text, build_tokenizer(["go home"]))
+    )
+    z = torch.randn(5, CONFIG.trajectory.tokens, CONFIG.trajectory.channels)
+    with pytest.raises(ConfigError, match="decode_with"):
+        generator.reached_error(networks, z, z)
+    vae = awake(TrajectoryVae(CONFIG.trajectory, 7))
+    vae.std.uniform_(0.1, 0.9)
+    networks.decode_with(vae)
+    assert generator.reached_error(networks, z, z).eq(0).all()
+    found = (z + 0.3 * torch.randn(z.shape)).requires_grad_()
+    error = generator.reached_error(networks, found, z)
+    ends = vae.decode(found)[:, -1] - vae.decode(z)[:, -1]
+    torch.testing.assert_close(error, (ends / vae.std).square().mean(dim=1))
+    error.sum().backward()
+    assert found.grad is not None and found.grad.abs().max() > 0
+    assert networks.trajectory is not None and networks.trajectory is not vae
+    assert all(p.grad is None for p in (*vae.parameters(), *networks.trajectory.parameters()))

@@ -37,6 +37,8 @@ class CrossViewAttention(nn.Module):
         self.offset = nn.Sequential(
             nn.Conv1d(2 * width + 1, width, 1), nn.GELU(), zeroed(nn.Conv1d(width, 2, 1))
         )
+        # Plain epipolar attention ships them as they began: nothing of them is learnt unseen.
+        self.offset.requires_grad_(config.max_offset > 0.0)
         self.to_out = zeroed(nn.Linear(width, dim, bias=False))
 
     def forward(self, tokens: torch.Tensor, geometry: TokenGeometry) -> torch.Tensor:

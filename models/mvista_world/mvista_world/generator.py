@@ -165,8 +165,8 @@ class MultiViewGenerator(nn.Module):
 
     def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Load weights to train on from; a module of `FUSION` that they lack stays at zero, as does
-        what tells cameras another way than theirs (`flat_cameras`). Without `source_render` their
-        output was the velocity itself: it begins at zero too.
+        `flat_cameras` in the place of Eq. 7's token (the other way round is refused). Without
+        `source_render` their output was the velocity itself: it begins at zero too.
 
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.

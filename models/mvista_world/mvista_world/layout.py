@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-SUBCELLS = 2
-"""Parts of a latent cell along each axis whose depth is told (`shown.cell_depths`)."""
+from mvista_world.config_limits import SUBCELLS
+
 SHOWN_BESIDE = 1 + SUBCELLS**2
 """Channels behind the latents of what the source shows: a cell's share, and depths of its parts."""
 

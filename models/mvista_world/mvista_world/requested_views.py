@@ -16,7 +16,8 @@ from mvista_core.camera_range import TrainedCameras
 from mvista_core.errors import ConfigError, RigError
 from mvista_core.records import CameraCalibration, ImagineOptions, RigCalibration
 from mvista_world.cameras import check_cameras, look_at_point, window_cameras
-from mvista_world.config import VIEW_MODES, ModelConfig, SamplerConfig
+from mvista_world.config import ModelConfig, SamplerConfig
+from mvista_world.config_limits import VIEW_MODES
 from mvista_world.view_passes import ViewPass, passes
 from mvista_world.views import ViewCameras
 

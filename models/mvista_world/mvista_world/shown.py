@@ -1,4 +1,4 @@
-"""What the source's first window shows of every view: the condition of `source_render`.
+"""What the source's first window shows of every view: of it `source_render`, `source_points` tell.
 
 Training and planning draw it, encode it (`encode`) and lay it out alike, so that both are told the
 same.
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from mvista_core.records import Float32, UInt8
-from mvista_world.layout import SUBCELLS, to_grid
+from mvista_world.config_limits import SUBCELLS
+from mvista_world.layout import to_grid
 from mvista_world.reprojection import PosedLens, Reprojection, reproject
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mvista_world.attention import zeroed
 from mvista_world.config import ModelConfig, SourcePointsConfig
-from mvista_world.layout import SUBCELLS
+from mvista_world.config_limits import SUBCELLS
 from mvista_world.views import TokenGrid, ViewCameras
 
 UNIT_M = 0.25
@@ -37,9 +37,11 @@ class SourcePoints(nn.Module):
     ) -> torch.Tensor:
         """tokens [B, L, d] of the grid; shown as in `Conditions`, of these cameras."""
         points = self.points(shown[:, -(SUBCELLS**2) :, 0], cameras, grid)
-        # A millimetre in a metre is more than half precision tells.
+        # Half precision tells a metre to 4 mm: points are read in full, whatever weights are in.
         with torch.autocast(tokens.device.type, enabled=False):
-            places = F.gelu(self.embed(points.to(self.embed.weight.dtype))).flatten(2).mT
+            weight, bias = self.embed.weight.float(), self.embed.bias
+            found = F.conv2d(points, weight, bias if bias is None else bias.float(), self._parts)
+        places = F.gelu(found).flatten(2).mT
         added = self.to_out(places.to(tokens.dtype)).to(tokens.dtype)
         return (tokens.unflatten(1, (grid.frames, -1)) + added.unsqueeze(1)).flatten(1, 2)
 

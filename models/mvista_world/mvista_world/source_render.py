@@ -44,6 +44,11 @@ class SourceRender(nn.Module):
                 "this generator was trained to be shown what the source sees of every view, and "
                 "its conditions lack it; see Conditions.shown"
             )
+        if shown.shape[1] != self._channels - 1 + SHOWN_BESIDE:
+            raise ConfigError(
+                f"shown are {shown.shape[1]} channels, of {self._channels - 1} latents and "
+                f"{SHOWN_BESIDE} beside them; see Conditions.shown"
+            )
         places = F.gelu(self.embed(shown[:, : self._channels, 0].to(tokens.dtype))).flatten(2).mT
         if frames * places.shape[1] != tokens.shape[1]:
             raise ConfigError(

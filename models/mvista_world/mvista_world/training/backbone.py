@@ -179,8 +179,8 @@ def _config_of(asked: TrainingRequest, start: Path) -> ModelConfig:
     left_out = [name for name in LEFT_OUT if wanted.lacks(name) and not whole.lacks(name)]
     if unwanted := [name for name in left_out if not found.lacks(name)]:
         raise ConfigError(
-            f"{start} has {unwanted}, which --without cannot take out of it; make the folder "
-            "without (`mvista model make-random`)"
+            f"{start} has {unwanted}, which --without cannot take out of it; start from a folder "
+            "that was made without"
         )
     return found
 

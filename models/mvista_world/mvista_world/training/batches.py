@@ -271,7 +271,11 @@ def _grounding_batch(
 def shown_of(
     chosen: data.LatentSet, each: tuple[NDArray[np.int64], NDArray[np.int64]], config: ModelConfig
 ) -> torch.Tensor | None:
-    """What the first of a batch's views `each` [B, V] shows of all of them, as in `Conditions`."""
+    """What the first of a batch's views `each` [B, V] shows of all of them, as in `Conditions`.
+
+    Raises:
+        ConfigError: latents were read for a model that is not told, or of first frames alone.
+    """
     if config.source_render is None:
         return None
     index, views = each

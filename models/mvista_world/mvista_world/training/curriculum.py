@@ -87,6 +87,7 @@ class GeneratorTraining:
     `consistency` is the paper's lambda_1 (Sec. 5.1), `head_on_null` the same for samples that were
     told nothing: those are the head's work at inference (+ActionInit). Trajectory dropout (App. A)
     is `null_start` for `null_after_epochs` epochs, then rises linearly to `null_end`.
+    `goal` and `reached` weigh the losses of those names (`Extras`).
     `full_source` is the share of draws that give the source video with frames masked, as App. A
     does; the others give its first frame only. A step of several views takes one of `view_counts`.
     `completed` is the share of draws of three views and more that give all views but the last, as
@@ -149,8 +150,8 @@ class GeneratorTraining:
 
 TRAINING = {
     "tiny": GeneratorTraining(),
-    # As `tiny`, for mode 2: its second run is shown views whole, so training has to.
-    # What is read off a frame gets nearer while the rate falls: for half of the steps.
+    # As `tiny`, for mode 2: its second run is shown views whole, so training has to. For half of
+    # its steps the rate falls, since what is read off a frame gets nearer then.
     "views": GeneratorTraining(steps=3000, decay=0.5, completed=0.2),
     # Sec. 5.1 and App. A; length and batch are open there (ours: 100 epochs of 4,800 episodes).
     "paper": GeneratorTraining(
@@ -169,7 +170,8 @@ TRAINING = {
         extras=NO_EXTRAS,
     ),
 }
-"""The generator's recipes by name: how `tiny` was trained, that for mode 2, the paper's letter."""
+"""The generator's recipes by name: how `tiny` was trained (before there was `reached`), that for
+mode 2, the paper's letter."""
 
 
 def kind_of(step: int, training: GeneratorTraining) -> str:

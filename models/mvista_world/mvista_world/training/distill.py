@@ -21,8 +21,9 @@ from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.compute import BESIDE, choose
-from mvista_world.config import SOLVERS, ModelConfig, SamplerConfig
+from mvista_world.config import ModelConfig, SamplerConfig
 from mvista_world.config_file import save_config
+from mvista_world.config_limits import SOLVERS
 from mvista_world.denoise import solve
 from mvista_world.flow import known_latents, noised, shifted
 from mvista_world.folder import FLAT, recognise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class Chance:
 
 class Networks(nn.Module):
     """What is optimised together: generator, instruction encoder and, in training only, a linear
-    probe that says which token of the first frame the finger tip will end in."""
+    probe that says which token of the first frame the finger tip will end in. Beside them, frozen,
+    what decodes trajectory latents."""
 
     def __init__(self, generator: MultiViewGenerator, text: InstructionEncoder) -> None:
         super().__init__()
@@ -220,7 +222,8 @@ def train_generator(
         return made
 
     schedule = Schedule(training.learning_rate, training.steps, training.warmup, training.decay)
-    this_run = Run.of("generator", training, schedule.at, out, config)
+    identity = _Identity(config, _sum_of(sources.trajectory))
+    this_run = Run.of("generator", training, schedule.at, out, identity)
     train(
         this_run,
         networks,
@@ -232,6 +235,21 @@ def train_generator(
         Listeners(saved=lambda done: export(networks, average, out)),
     )
     export(networks, average, out)
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """Whose run a state is: latents of another TCN-VAE mean other motions."""
+
+    config: ModelConfig
+    trajectory_sha256: str
+
+
+def _sum_of(module: nn.Module) -> str:
+    sums = hashlib.sha256()
+    for tensor in module.state_dict().values():
+        sums.update(tensor.cpu().contiguous().numpy().tobytes())
+    return sums.hexdigest()
 
 
 def export(networks: nn.Module, average: EMAModel | None, out: Path) -> None:
@@ -275,7 +293,7 @@ def _grounding_loss(networks: Speaking, batch: Batch, training: GeneratorTrainin
     total = error = (found - batch.z).pow(2).mean()
     shown = {"grounding": error}
     if training.extras.reached:
-        shown["reached"] = _reached_error(networks, found, batch.z).mean()
+        shown["reached"] = reached_error(networks, found, batch.z).mean()
         total = total + training.reached * shown["reached"]
     if training.extras.goal_probe:
         logits = _goal_logits(networks, hidden)
@@ -319,7 +337,7 @@ def _flow_loss(
     total = error.mean() + (factor * head).mean()
     shown = {}
     if extras.reached:
-        reached = _reached_error(networks, found, batch.z)
+        reached = reached_error(networks, found, batch.z)
         shown["reached"] = reached.mean()
         total = total + training.reached * (factor * reached).mean()
     if extras.goal_probe:
@@ -347,7 +365,7 @@ def _misled(instructions: list[str], wrong: torch.Tensor) -> list[str]:
     return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(instructions))]
 
 
-def _reached_error(networks: Speaking, found: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+def reached_error(networks: Speaking, found: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Squared error [B] of the last pose that latents [B, S, C] decode to, in deviations of the
     joints over all motions."""
     vae = networks.trajectory

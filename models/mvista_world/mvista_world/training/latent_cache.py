@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mvista_core.errors import ConfigError
-from mvista_world import layout, reprojection, shown
+from mvista_world import encode, layout, reprojection, shown
 
 STILL = "-still"
 """Ends the name of a file of stills."""
@@ -47,8 +47,8 @@ def drawn_file(
     """Beside `cached`'s: by its cameras, which a shard may not state, and by how it is drawn."""
     sums = hashlib.sha256(intrinsics.tobytes() + base_from_camera.tobytes())
     # What was drawn by another rule than a planner's would be learnt in vain.
-    for module in (layout, reprojection, shown):
-        sums.update(inspect.getsource(module).encode())
+    for rule in (layout, reprojection, shown, encode.encode_drawn):
+        sums.update(inspect.getsource(rule).encode())
     return stored.with_name(f"{DRAWN}{stored.stem}-{sums.hexdigest()[:12]}.npy")
 
 

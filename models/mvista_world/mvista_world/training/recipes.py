@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from mvista_core.errors import ConfigError
+from mvista_world.config import LEFT_OUT
+from mvista_world.presets import PRESETS, preset
 from mvista_world.training.request import TrainingRequest
 
 
@@ -39,6 +41,8 @@ WITH_RECIPES = ("generator", "held_out", "refine")
 WITHOUT = ("generator", "held_out")
 """Which of them can leave parts of a recipe out; what is held out is asked as it was trained."""
 
+WITH_MODULES = ("generator", "held_out", "pack")
+"""Which of them make or read a generator without some of `config.LEFT_OUT`."""
 WITH_START = ("codec", "trajectory", "generator", "distill")
 """Which of them can take a checkpoint's weights, or go on from them."""
 
@@ -60,6 +64,14 @@ def run(network: str, asked: TrainingRequest) -> None:
             f"network '{network}' has one recipe; --recipe is of {', '.join(WITH_RECIPES)}, "
             f"--without of {' and '.join(WITHOUT)}"
         )
+    if network not in WITH_MODULES and asked.config.name in PRESETS:
+        whole = preset(asked.config.name)
+        left = [name for name in LEFT_OUT if asked.config.lacks(name) and not whole.lacks(name)]
+        if left:
+            raise ConfigError(
+                f"network '{network}' is the same with and without {left}; --without is of "
+                f"{', '.join(WITH_MODULES)}"
+            )
     if asked.start is not None and network not in WITH_START:
         raise ConfigError(
             f"network '{network}' starts from no checkpoint; --start is of {', '.join(WITH_START)}"

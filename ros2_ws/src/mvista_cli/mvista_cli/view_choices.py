@@ -8,7 +8,7 @@ from pathlib import Path
 from mvista_core.records import AS_NEEDED, MOST_ROLLOUTS, ImagineOptions
 from mvista_core.rig import load_rig
 from mvista_world.choices import MethodChoices
-from mvista_world.config import VIEW_MODES
+from mvista_world.config_limits import VIEW_MODES
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

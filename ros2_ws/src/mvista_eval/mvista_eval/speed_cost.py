@@ -27,7 +27,8 @@ from mvista_world.attention import ExplicitAttention
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.compiled import apply_blocks, why_not_compiled
 from mvista_world.compute import PROCESSOR, choose
-from mvista_world.config import SOLVERS, SamplerConfig
+from mvista_world.config import SamplerConfig
+from mvista_world.config_limits import SOLVERS
 from mvista_world.metrics import abs_rel, psnr
 from mvista_world.planner import WorldModelPlanner
 from mvista_world.speed import PLAIN, Speed

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mvista_bringup.paths import checkpoint_dir
 from mvista_world.choices import MethodChoices
-from mvista_world.config import INITIALISATIONS, VIEW_MODES
+from mvista_world.config import INITIALISATIONS
+from mvista_world.config_limits import VIEW_MODES
 from mvista_world.presets import PRESETS
 
 

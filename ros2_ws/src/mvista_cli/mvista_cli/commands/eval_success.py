@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         help="1 to 5, the source included: the checkpoint's cameras, then the rig's others, of "
-        "which sim_cell has four and a drawn rig as many as asked for (default: the checkpoint's)",
+        "which sim_cell has four and a drawn rig as many as asked for; more than three in mode 2 "
+        "(default: the checkpoint's)",
     )
     repeat_choices.add(parser, workers=2)
     parser.add_argument("--json", type=Path, help="write the table here")

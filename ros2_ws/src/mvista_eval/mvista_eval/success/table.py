@@ -27,7 +27,7 @@ from mvista_world.view_passes import MOST_VIEWS
 @dataclass(frozen=True)
 class Row:
     """One line of the table; `low` and `high` are Wilson's 95 % interval of the success rate,
-    `median_plan_cpu_s` is None where the truth stood for a part of the plan."""
+    `median_plan_cpu_s` is None for what is no whole plan (`PlanTrial.plan_cpu_s`)."""
 
     name: str
     episodes: int
@@ -89,7 +89,7 @@ def measure(asked: SuccessRequest, how: Repeating = ALONE) -> tuple[list[Row], d
         "first_seed": asked.first_seed,
         "episodes": asked.episodes,
         "best_of": asked.best_of,
-        "views": asked.views or "the checkpoint's",
+        "views": asked.views or None,
         "rig": rig_name(asked.drawn, rig_file()),
         **asdict(asked.choices),
         "weights_sha256": study.settings["weights"],
@@ -173,7 +173,6 @@ def pair_rows(found: Sequence[PlanTrial]) -> list[Row]:
             a.right_object and b.right_object,
             a.refused or b.refused,
             max(a.tip_error_mm, b.tip_error_mm),
-            max(a.plan_cpu_s, b.plan_cpu_s),
         )
         for a, b in pairs
     ]

@@ -53,7 +53,8 @@ RANDOM_STEPS = OptimisationConfig.random_steps
 @dataclass(frozen=True)
 class PlanTrial:
     """What one way of planning did in one episode; `tip_error_mm` is to the expert's last tip,
-    `plan_cpu_s` what rollout and actions took of the processor (NaN where the truth was taken)."""
+    `plan_cpu_s` what all rollouts imagined, decoded, and refined actions took of the processor (NaN
+    where a stage was left out, or the truth taken)."""
 
     way: str
     seed: int
@@ -119,6 +120,8 @@ class PlannedScene:
         options = ImagineOptions(allow_out_of_range=anywhere, best_of=self._job.best_of)
         began = time.process_time()
         found = self._planner.imagine(observation, source, targets, self._job.seed, quiet, options)
+        # Decoded when first read, and then kept: it counts for every plan of this rollout.
+        _ = found.color, found.depth_m
         self._imagined_cpu_s = time.process_time() - began
         return found
 
@@ -194,7 +197,8 @@ def names_of(config: ModelConfig, rig: RigCalibration, views: int) -> tuple[str,
     """
     if not views:
         return config.cameras
-    names = tuple(dict.fromkeys((*config.cameras, *rig.names)))
+    own = [name for name in config.cameras if name in rig.names]
+    names = tuple(dict.fromkeys((*own, *rig.names)))
     if views > len(names):
         raise ConfigError(f"{views} views asked for, the rig '{rig.name}' has {len(names)} cameras")
     return names[:views]
@@ -247,7 +251,8 @@ def planner_and_cell(
 def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTrial:
     scene.last_cpu_s = float("nan")
     actions = WAYS[way](scene)
-    cpu_s = scene.last_cpu_s
+    # Actions are refined in any case: a row of unrefined ones would be charged for both.
+    cpu_s = scene.last_cpu_s if way.endswith("refined") else float("nan")
     goal = arm.base_from_tip(scene.expert.positions[-1])[:3, 3]
     aimed = arm.base_from_tip(actions.positions[-1])[:3, 3]
     error_mm = float(np.linalg.norm(goal - aimed) * 1000)
