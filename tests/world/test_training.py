@@ -225,6 +225,17 @@ def test_the_papers_recipe_needs_videos_alone_and_resumes_exactly(
     assert not shipped["instruction_gate.bias"].any()
 
 
+def test_a_state_that_learnt_the_latents_of_another_tcn_vae_is_refused(
+    trained: TrainingRequest, tmp_path: Path
+) -> None:
+    networks = run_generator(trained, tmp_path, 0)
+    sources = batches.load_sources(trained, choose(), SHORT.extras.grounding)
+    with torch.no_grad():
+        next(sources.trajectory.decoder.parameters()).add_(1e-3)
+    with pytest.raises(ConfigError, match=r"generator\.state is of a run with other"):
+        generator.train_generator(networks, sources, tmp_path, SHORT, True, choose())
+
+
 @pytest.mark.parametrize("name", [f.name for f in fields(curriculum.Extras)])
 def test_every_extra_changes_what_is_trained(
     trained: TrainingRequest, tmp_path: Path, name: str, with_all: dict[str, torch.Tensor]

@@ -21,8 +21,10 @@ from mvista_world.cameras import camera_matrices, look_at_point
 from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.presets import preset
 from mvista_world.text import InstructionEncoder, build_tokenizer
-from mvista_world.training import batches, curriculum, data, generator, refine_data
+from mvista_world.training import batches, curriculum, data, generator, recipes, refine_data
+from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import ViewCameras
 from tests.world.tiny import ARM, CONFIG, RIG, awake, smooth_actions, write_episodes
@@ -286,6 +288,17 @@ def test_the_refiner_takes_one_rig_only(episodes: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "touch" / path.name, **arrays, base_from_camera=poses)
     with pytest.raises(ConfigError, match="cameras differ from episode to episode.*collect"):
         refine_data.load_episodes([tmp_path / "touch"])
+
+
+@pytest.mark.parametrize("network", ["codec", "trajectory", "priors", "refine", "distill"])
+def test_leaving_a_module_out_is_refused_where_it_changes_nothing(
+    network: str, tmp_path: Path
+) -> None:
+    config = preset("tiny").without(["offsets"])
+    asked = TrainingRequest(config, tmp_path, tmp_path / "out", tmp_path, RIG, ARM)
+    with pytest.raises(ConfigError, match=rf"'{network}' is the same .*'offsets'.* generator"):
+        recipes.run(network, asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_reached_is_the_last_pose_and_teaches_the_reading_alone() -> None:

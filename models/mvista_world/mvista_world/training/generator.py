@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
@@ -222,7 +222,8 @@ def train_generator(
         return made
 
     schedule = Schedule(training.learning_rate, training.steps, training.warmup, training.decay)
-    identity = _Identity(config, _sum_of(sources.trajectory))
+    latents_of = hashlib.sha256(save(sources.trajectory.state_dict())).hexdigest()
+    identity = _Identity(config, latents_of)
     this_run = Run.of("generator", training, schedule.at, out, identity)
     train(
         this_run,
@@ -243,13 +244,6 @@ class _Identity:
 
     config: ModelConfig
     trajectory_sha256: str
-
-
-def _sum_of(module: nn.Module) -> str:
-    sums = hashlib.sha256()
-    for tensor in module.state_dict().values():
-        sums.update(tensor.cpu().contiguous().numpy().tobytes())
-    return sums.hexdigest()
 
 
 def export(networks: nn.Module, average: EMAModel | None, out: Path) -> None:
