@@ -153,3 +153,17 @@ def test_a_place_is_told_to_its_tokens_at_all_times() -> None:
         a, b = (module(tokens, shown_of(x), cameras, GRID) for x in (depth_m, other))
     maps = GRID.maps((a != b).any(dim=-1, keepdim=True))[0, ..., 0]
     assert maps[:, :, 1, -1, -1].all() and maps.sum() == 2 * GRID.frames
+
+
+def test_a_part_that_shows_two_surfaces_is_told_one_of_them() -> None:
+    """Their mean is a place where nothing is."""
+    depth_m = np.zeros((16, 16), np.float32)
+    depth_m[:8, :8] = 0.5
+    depth_m[:2, :8] = 0.9
+    depth_m[0, 0] = 0.0
+    quarters = cell_depths(depth_m, (1, 1))[:, 0, 0]
+    np.testing.assert_array_equal(quarters, np.array([0.5, 0.0, 0.0, 0.0], np.float32))
+    depth_m[:8, :8] = np.where(np.arange(8) < 4, 0.5, 0.9)
+    assert cell_depths(depth_m, (1, 1))[0, 0, 0] == np.float32(0.5), "of two, the nearer"
+    cells = cell_depths(np.arange(1.0, 65.0).reshape(8, 8), (2, 2))
+    assert cells.shape == (4, 2, 2) and cells[:, 0, 1].tolist() == [6.0, 8.0, 22.0, 24.0]

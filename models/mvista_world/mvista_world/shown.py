@@ -27,18 +27,21 @@ def draw_source(
 
 
 def cell_depths(depth_m: NDArray[np.floating], latent_size: tuple[int, int]) -> Float32:
-    """Mean measured depth (m) of each quarter of a latent cell, row by row: [..., H, W] to
+    """The middle measured depth (m) of each quarter of a latent cell, row by row: [..., H, W] to
     [..., 4, h, w]; 0 where nothing is measured."""
     rows, columns = latent_size
     *leading, height, width = depth_m.shape
     each = height // (rows * SUBCELLS), width // (columns * SUBCELLS)
     parts = rows, SUBCELLS, each[0], columns, SUBCELLS, each[1]
     pixels = np.asarray(depth_m, np.float32).reshape(*leading, *parts)
-    measured = (pixels > 0).sum(axis=(-4, -1))
-    mean = pixels.sum(axis=(-4, -1)) / np.maximum(measured, 1)
-    # [..., h, 2, w, 2]: quarters before cells.
-    quarters = np.moveaxis(mean, (-3, -1), (-4, -3))
-    return np.asarray(quarters.reshape(*leading, SUBCELLS**2, rows, columns), np.float32)
+    # [..., 2, 2, h, w, pixels]: quarters before cells.
+    apart = np.moveaxis(pixels, (-5, -2, -6, -3), (-6, -5, -4, -3))
+    apart = apart.reshape(*leading, SUBCELLS**2, rows, columns, -1)
+    # The mean of a near and a far surface is a surface that is not there; of two, the nearer.
+    ordered = np.sort(np.where(apart > 0, apart, np.inf), axis=-1)
+    middle = np.maximum((apart > 0).sum(axis=-1, keepdims=True) - 1, 0) // 2
+    found = np.take_along_axis(ordered, middle, axis=-1)[..., 0]
+    return np.where(np.isfinite(found), found, np.float32(0.0))
 
 
 def beside(latents: torch.Tensor, share: torch.Tensor, depths: torch.Tensor) -> torch.Tensor:
