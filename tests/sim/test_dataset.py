@@ -12,14 +12,18 @@ import pytest
 
 from mvista_bringup.paths import config_file
 from mvista_cli import cli
+from mvista_core.camera_range import TRAINED
 from mvista_core.episode_shape import TINY
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert
 from mvista_core.imaging import ModelWindow
+from mvista_core.records import Intrinsics
 from mvista_core.rig import load_rig
+from mvista_core.vantage import Vantage
 from mvista_sim import dataset as collecting
 from mvista_sim.dataset import Collection, collect
 from mvista_sim.episodes import EpisodeMaker
+from mvista_world.reprojection import PosedLens, reproject
 from mvista_world.training.data import load_shard
 from mvista_world.training.data_sets import find_data_sets
 
@@ -210,3 +214,39 @@ def test_info_shows_where_cameras_stood(
     assert manifest(one)["camera_range"]["far_m"] == 1.0 and manifest(one)["held_out"]
     with pytest.raises(ConfigError, match="another collection.*held_out"):
         collect(dataclasses.replace(one, held_out=False))
+
+
+def test_a_vantage_films_what_its_camera_can_be_drawn_to_show(job: Collection) -> None:
+    """In the poses that are told, whose errors the two share; by one sensor's colours."""
+    vantage = Vantage()
+    one = drawn(job, "vantage", drawn_cameras=2, vantage=vantage)
+    collect(one)
+    assert manifest(one)["cameras"] == ["cam0", "cam1", "cam0_vantage"]
+    assert manifest(one)["vantage"] == dataclasses.asdict(vantage)
+    with np.load(one.out / "shard-00000.npz") as shard:
+        arrays = {key: shard[key] for key in shard.files}
+    for episode in range(2):
+        poses = arrays["base_from_camera"][episode]
+        np.testing.assert_allclose(poses[2], vantage.pose(poses[0], TRAINED), atol=1e-9)
+        first, _, there = (
+            PosedLens(Intrinsics(128, 80, *k), pose)
+            for k, pose in zip(arrays["intrinsics"][episode].tolist(), poses, strict=True)
+        )
+        color, depth_m = arrays["color"][episode], arrays["depth_mm"][episode] / 1000.0
+        drawn_there = reproject(color[0], depth_m[0], first, there)
+        shown = drawn_there.covered & (depth_m[2] > 0)
+        assert shown.mean() > 0.4
+        off_m = np.abs(drawn_there.depth_m - depth_m[2])[shown]
+        off = np.abs(drawn_there.color.astype(int) - color[2]).max(axis=-1)[shown]
+        assert np.median(off_m) < 3e-3 and np.median(off) < 12.0
+    with pytest.raises(ConfigError, match="another collection.*vantage"):
+        collect(dataclasses.replace(one, vantage=None))
+
+
+def test_a_model_without_a_vantage_has_none_filmed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["dataset", "collect", "--preset", "tiny", "--vantage", "--out", str(tmp_path / "no")]
+    assert cli.main(asked) == 2
+    assert "preset 'tiny' reads its source as it stands" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

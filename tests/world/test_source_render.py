@@ -19,8 +19,9 @@ from mvista_world.compute import choose
 from mvista_world.config import ModelConfig, SourcePointsConfig, SourceRenderConfig
 from mvista_world.config_file import load_config, save_config
 from mvista_world.denoise import solve_views
-from mvista_world.encode import shown_by
+from mvista_world.encode import encode_shown
 from mvista_world.generator import Conditions, MultiViewGenerator
+from mvista_world.given import whole_window
 from mvista_world.guidance import GuidedVelocity, WordGuidance
 from mvista_world.latent_optimisation import Evidence, optimise_latent
 from mvista_world.layout import SHOWN_BESIDE
@@ -28,6 +29,7 @@ from mvista_world.planner import load_planner
 from mvista_world.presets import preset
 from mvista_world.probe import load_probe
 from mvista_world.reprojection import PosedLens
+from mvista_world.shown import draw_source, on_grid
 from mvista_world.source_render import SourceRender
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import batches, data
@@ -204,9 +206,11 @@ def test_a_batch_is_shown_what_a_planner_would_be(
     ]
     color, depth_m = shard.color[episode, 2, 0], shard.depth_mm[episode, 2, 0] / np.float32(1000)
     frame = CameraFrame(color, depth_m, lenses[0].intrinsics, 0, RIG.cameras[2].name)
-    planned = shown_by(codec, frame, lenses, TOLD, choose("fp32"))
-    trained = batches.shown_of(chosen, (np.array([[episode]]), np.array([order])), TOLD)
-    assert planned is not None and trained is not None
+    drawn = [whole_window(frame), *draw_source(color, depth_m, lenses[0], lenses[1:])]
+    planned = encode_shown(codec, drawn, TOLD, choose("fp32"))
+    shown = batches.shown_of(chosen, (np.array([[episode]]), np.array([order])), TOLD)
+    assert planned is not None and shown is not None
+    trained = on_grid(shown)
     torch.testing.assert_close(trained, planned, rtol=2e-3, atol=2e-3)
     share = planned[0, -SHOWN_BESIDE, 0]
     rows = TOLD.latent_size[0]
@@ -298,7 +302,7 @@ def test_every_run_of_a_plan_is_told_of_its_own_views(
     plan = planner.infer_actions(rollout.rollout_id, "head", 2, noting([]))
     assert np.isfinite(plan.refined.positions).all()
     # The render is heard: with another one and all else the same, the other views are others.
-    monkeypatch.setattr(planner_module, "shown_by", lambda *given: held.shown + 1.0)
+    monkeypatch.setattr(planner_module, "encode_shown", lambda *given: held.shown + 1.0)
     other = planner.imagine(observation, "cam1", names, 3, noting([]), options)
     assert not np.array_equal(other.depth_m, rollout.depth_m)
 

@@ -10,6 +10,7 @@ from mvista_world.codec import StackedCodec
 from mvista_world.compute import choose
 from mvista_world.decode import decode_actions, decode_views, within_range
 from mvista_world.encode import encode_source, encode_views, source_mask, to_pixels
+from mvista_world.given import whole_window
 from mvista_world.layout import from_grid, to_grid
 from mvista_world.trajectory import TrajectoryVae
 from tests.world.tiny import ARM, CONFIG, make_observation
@@ -58,7 +59,7 @@ def test_only_the_sources_first_frame_is_given() -> None:
     torch.manual_seed(0)
     codec = StackedCodec(CONFIG.codec).eval()
     frame = CONFIG.window.frame(make_observation("").frame("cam1"))
-    given = encode_source(codec, frame, 3, CONFIG, COMPUTE)
+    given = encode_source(codec, whole_window(frame), 3, CONFIG, COMPUTE)
     maps = from_grid(given, 3)[0]
     assert maps[0, :, :, 0].abs().max() > 0
     maps[0, :, :, 0] = 0.0

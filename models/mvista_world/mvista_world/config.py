@@ -14,6 +14,7 @@ from typing import Any
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
+from mvista_core.vantage import Vantage
 from mvista_world.config_limits import validate
 
 INITIALISATIONS = ("head", "random", "null")
@@ -27,8 +28,9 @@ FUSION = ("cross_modality", "cross_view", "source_render", "source_points")
 """Fields of the modules that join modalities and views. Each may be absent (None), and weights to
 start from may lack it: at zero it adds nothing. With `source_render` the network's output means
 another thing, and begins at zero too."""
-LEFT_OUT = (*FUSION, "offsets", "spherical")
-"""What a preset can be made without, for ablations: modules of `FUSION`; Eq. 8's offsets, which
+LEFT_OUT = (*FUSION, "vantage", "offsets", "spherical")
+"""What a preset can be made without, for ablations: modules of `FUSION`; the place that a source is
+brought to, without which it is read from where it stands; Eq. 8's offsets, which
 leaves plain epipolar attention (Table 2's "EA"); Eq. 7's spherical token, which leaves flattened
 extrinsics (Table 10's "Flatten Cam")."""
 
@@ -227,8 +229,9 @@ class ModelConfig:
     `cameras` are the views of a request that names none: the source, then the imagined ones.
     `cross_modality` and `cross_view` None leave the module out of every block (the paper's
     "w/o Mod" and "w/o view"); `tiny` was trained without either, and without `source_render` and
-    `source_points`, which the paper does not have. `flat_cameras`: a view is told by its flattened
-    extrinsics and an MLP instead of Eq. 7's token (Table 10's "Flatten Cam").
+    `source_points`, which the paper does not have; nor has it `vantage`, a place that the source's
+    RGB-D is drawn at before it is read, whatever camera it comes from. `flat_cameras`: a view is
+    told by its flattened extrinsics and an MLP instead of Eq. 7's token (Table 10's "Flatten Cam").
     """
 
     name: str
@@ -245,6 +248,7 @@ class ModelConfig:
     cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
     source_render: SourceRenderConfig | None = None
     source_points: SourcePointsConfig | None = None
+    vantage: Vantage | None = None
     flat_cameras: bool = False
     style: StyleConfig = field(default_factory=StyleConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -296,7 +300,9 @@ class ModelConfig:
         unknown = sorted(set(names) - set(LEFT_OUT))
         if unknown:
             raise ConfigError(f"no module {unknown}; what can be left out is {list(LEFT_OUT)}")
-        changed: dict[str, Any] = dict.fromkeys(name for name in names if name in FUSION)
+        changed: dict[str, Any] = dict.fromkeys(
+            name for name in names if name in (*FUSION, "vantage")
+        )
         if "spherical" in names:
             changed["flat_cameras"] = True
         if "offsets" in names:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from mvista_core.camera_range import SIM_CELL, TrainedCameras, trained_cameras
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
+from mvista_core.vantage import Vantage
 from mvista_world.config import (
     CAMERAS,
     CodecConfig,
@@ -78,6 +79,7 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             source_render=_optional(SourceRenderConfig, model.get("source_render")),
             source_points=_optional(SourcePointsConfig, model.get("source_points")),
+            vantage=_optional(Vantage, model.get("vantage")),
             flat_cameras=model.get("flat_cameras", False),
             # Those of before it was stated have the backbone's own width.
             style=StyleConfig(**model.get("style", {})),

@@ -49,6 +49,11 @@ def validate(config: ModelConfig) -> None:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _check_fusion(config.cross_modality, config.cross_view)
     _check_source(config.source_render, config.source_points, config.codec)
+    if config.vantage is not None and config.max_views < 2:
+        raise ConfigError(
+            f"max_views {config.max_views}: with a vantage the source's own view is completed "
+            "beside another; 2 or more are needed"
+        )
     width, heads = config.style.width, config.style.heads
     if (width is None) != (heads is None) or (width and heads and width % heads) or width == 0:
         raise ConfigError(

@@ -19,8 +19,8 @@ from mvista_world.compute import Compute
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import encode_depth
 from mvista_world.layout import clean_mask, to_grid
-from mvista_world.reprojection import PosedLens, Reprojection
-from mvista_world.shown import beside, cell_depths, draw_source, on_grid
+from mvista_world.reprojection import Reprojection
+from mvista_world.shown import beside, cell_depths, on_grid
 
 
 def checked_depth(frame: CameraFrame) -> CameraFrame:
@@ -67,16 +67,16 @@ def encode_views(
 
 
 def encode_source(
-    codec: VideoCodec, frame: CameraFrame, views: int, config: ModelConfig, compute: Compute
+    codec: VideoCodec, given: Reprojection, views: int, config: ModelConfig, compute: Compute
 ) -> torch.Tensor:
-    """One frame, a model window, in the first view's first latent frame of `views` views: latents
+    """One model window in the first view's first latent frame of `views` views: latents
     [1, C, T', V*h, 2*w], zero where nothing is given."""
     # One picture is enough: a codec's first latent frame is of the first picture alone.
-    first = encode_views(codec, frame.color[None, None], frame.depth_m[None, None], config, compute)
+    first = encode_views(codec, given.color[None, None], given.depth_m[None, None], config, compute)
     shape = (1, views, 2, first.shape[2], config.latent_frames, *first.shape[4:])
-    given = torch.zeros(shape, device=compute.device)
-    given[:, 0, :, :, 0] = first[0, :, :, 0]
-    return to_grid(given)
+    latents = torch.zeros(shape, device=compute.device)
+    latents[:, 0, :, :, 0] = first[0, :, :, 0]
+    return to_grid(latents)
 
 
 def source_mask(views: int, config: ModelConfig, compute: Compute) -> torch.Tensor:
@@ -86,21 +86,13 @@ def source_mask(views: int, config: ModelConfig, compute: Compute) -> torch.Tens
     return clean_mask(known, config.token_grid).to(compute.device)
 
 
-def shown_by(
-    codec: VideoCodec,
-    frame: CameraFrame,
-    lenses: Sequence[PosedLens],
-    config: ModelConfig,
-    compute: Compute,
+def encode_shown(
+    codec: VideoCodec, drawn: Sequence[Reprojection], config: ModelConfig, compute: Compute
 ) -> torch.Tensor | None:
-    """[1, C + 5, 1, V*h, 2*w] of the views with these window lenses, the source first; `frame` is
-    its window. None where the model is not told."""
+    """[1, C + 5, 1, V*h, 2*w] of what the source shows of each view. None where the model is not
+    told."""
     if config.source_render is None:
         return None
-    source, *others = lenses
-    whole = np.ones(source.shape, np.bool_)
-    drawn = [Reprojection(frame.color, frame.depth_m, whole)]
-    drawn += draw_source(frame.color, frame.depth_m, source, others)
     return on_grid(encode_drawn(codec, drawn, config, compute)[None])
 
 

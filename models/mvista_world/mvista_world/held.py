@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from mvista_core.errors import CancelledError
 from mvista_core.ports import Progress
-from mvista_core.records import CameraFrame, JointState, Rollout
+from mvista_core.records import CameraFrame, Float32, JointState, Rollout, UInt8
 from mvista_world.generator import Conditions
-from mvista_world.pictures import UnreadRollout
+from mvista_world.pictures import Pictures, UnreadRollout
+from mvista_world.reprojection import Reprojection
 from mvista_world.requested_views import RequestedViews
 
 
 @dataclass(frozen=True)
 class AskedFuture:
-    """What a rollout is made of: the source's whole image and the model's window of it, the views,
-    the words, where the arm was, and what the window shows of each view (`shown_by`)."""
+    """What a rollout is made of: the source's whole image and its window, the model window that
+    the first view begins with (`given`), the views, the words, where the arm was, and what the
+    source shows of each view (`encode_shown`)."""
 
     observed: CameraFrame
-    frame: CameraFrame
+    own: CameraFrame
+    given: Reprojection
     views: RequestedViews
     instruction: str
     joints: JointState
@@ -31,13 +35,26 @@ class AskedFuture:
 @dataclass(frozen=True)
 class HeldRollout:
     """A rollout as it stays with the generator: latents of the views that are explained, which of
-    them were given (`clean`), and what they were imagined from."""
+    them were given (`clean`), what they were imagined from, and the pictures of the vantage, where
+    there is one: that view was not asked for, but it is explained."""
 
     rollout: Rollout
     asked: AskedFuture
     latents: torch.Tensor
     clean: torch.Tensor
     conditions: Conditions
+    vantage: Pictures | None = None
+
+    def explained_pictures(self) -> tuple[UInt8, Float32]:
+        """Colour [V, T, H, W, 3] and depth [V, T, H, W] of the views that are explained."""
+        rollout = self.rollout
+        count = self.conditions.cameras.views
+        color = [rollout.view_color(view) for view in range(count)]
+        depth_m = rollout.depth_m[:count]
+        if self.vantage is not None:
+            color[0] = self.vantage.color(0)
+            depth_m = np.concatenate([self.vantage.depth_m(0)[None], depth_m[1:]])
+        return np.stack(color), depth_m
 
 
 def look(held: HeldRollout, color: Sequence[int], progress: Progress) -> None:

@@ -23,6 +23,7 @@ from mvista_core.records import (
     AS_NEEDED,
     AS_TRAINED,
     ActionTrajectory,
+    CameraCalibration,
     Doubt,
     Float32,
     ImagineOptions,
@@ -41,9 +42,10 @@ from mvista_world.compute import Compute
 from mvista_world.config import INITIALISATIONS
 from mvista_world.decode import decode_actions, within_range
 from mvista_world.denoise import solve_views
-from mvista_world.encode import checked_depth, encode_source, shown_by, source_mask
+from mvista_world.encode import checked_depth, encode_shown, encode_source, source_mask
 from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, likelihood
 from mvista_world.generator import Conditions
+from mvista_world.given import given_to, seen_of
 from mvista_world.guidance import WordGuidance
 from mvista_world.held import AskedFuture, HeldRollout, look, proceed
 from mvista_world.infer import infer_latent
@@ -51,7 +53,6 @@ from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.pictures import Pictures, UnreadRollout, described
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
-from mvista_world.reprojection import PosedLens
 from mvista_world.requested_views import ViewFinder
 from mvista_world.speed import AS_USUAL, Running
 from mvista_world.view_passes import take_views
@@ -112,8 +113,9 @@ class WorldModelPlanner:
         instruction = instructions.check(observation.instruction, self.templates)
         views = self._finder.find(source_camera, target_cameras, options)
         seen = checked_depth(observation.frame(source_camera))
-        frame = self.config.window.frame(seen)
-        asked = AskedFuture(seen, frame, views, instruction, observation.joints)
+        own = self.config.window.frame(seen)
+        given = given_to(views, seen, own, self.config.window)
+        asked = AskedFuture(seen, own, given, views, instruction, observation.joints)
         if options.best_of == 1 or (options.best_of == AS_NEEDED and not self.gated):
             return self._imagine(self._seen(asked, progress), seed, progress)
         return self._likeliest(asked, seed, options.best_of, progress)
@@ -224,7 +226,7 @@ class WorldModelPlanner:
         proceed(progress, "encode", 0.0)
         checkpoint, config, compute = self._checkpoint, self.config, self.compute
         views, runs = asked.views, asked.views.runs
-        given = encode_source(checkpoint.codec, asked.frame, len(views), config, compute)
+        given = encode_source(checkpoint.codec, asked.given, len(views.grid), config, compute)
         # Drawn on the processor wherever the networks are: a seed is one imagination everywhere.
         noise = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))
         told = [self._conditions(asked, run.views) for run in runs]
@@ -247,21 +249,33 @@ class WorldModelPlanner:
                 on_step,
                 self._guidance,
             )
-        lenses = [camera.intrinsics for camera in views.calibrations]
-        pictures = Pictures(checkpoint.codec, latents, lenses, config, compute)
+        wanted = take_views(latents, len(views.grid), views.on_grid)
+        pictures = self._pictures(wanted, views.calibrations)
         rollout = UnreadRollout.of(pictures, **self._described(asked, seed))
         self._hold(rollout, asked, latents)
         return rollout
 
+    def _pictures(self, latents: torch.Tensor, cameras: Sequence[CameraCalibration]) -> Pictures:
+        lenses = [camera.intrinsics for camera in cameras]
+        return Pictures(self._checkpoint.codec, latents, lenses, self.config, self.compute)
+
     def _hold(self, rollout: Rollout, asked: AskedFuture, latents: torch.Tensor) -> None:
-        """Keep a rollout for `infer_actions`; the oldest beyond `KEPT_ROLLOUTS` is dropped."""
+        """Keep a rollout for `infer_actions`, with the latents of its grid."""
         views = asked.views
         # The generator explains no more views at once than it was trained on.
         explained = range(min(len(views), self.config.max_views))
         clean = source_mask(len(explained), self.config, self.compute)
-        latents = take_views(latents, len(views), explained)
+        vantage = None
+        if views.vantage is not None:
+            first = take_views(latents, len(views.grid), [0])
+            vantage = self._pictures(first, [views.vantage])
+        latents = take_views(latents, len(views.grid), explained)
         conditions = self._conditions(asked, explained)
-        self._held[rollout.rollout_id] = HeldRollout(rollout, asked, latents, clean, conditions)
+        self._keep(HeldRollout(rollout, asked, latents, clean, conditions, vantage))
+
+    def _keep(self, held: HeldRollout) -> None:
+        """The oldest beyond `KEPT_ROLLOUTS` is dropped."""
+        self._held[held.rollout.rollout_id] = held
         while len(self._held) > KEPT_ROLLOUTS:
             self._held.popitem(last=False)
 
@@ -276,13 +290,11 @@ class WorldModelPlanner:
 
     def _evidence(self, held: HeldRollout, steps: int, progress: Progress) -> Evidence:
         """What Eq. 11 explains. It is weighed by pictures only where that is asked for."""
-        rollout, literal = held.rollout, self.config.optimisation.literal
+        literal = self.config.optimisation.literal
         weight = torch.ones(1)
         if steps and not literal:
-            seen = range(min(len(rollout.cameras), self.config.max_views))
-            look(held, seen, progress)
-            color = np.stack([rollout.view_color(view) for view in seen])
-            weight = motion_weight(color, rollout.depth_m[: len(seen)], self.config)
+            look(held, range(held.conditions.cameras.views), progress)
+            weight = motion_weight(*held.explained_pictures(), self.config)
         return Evidence(
             held.latents,
             held.clean,
@@ -323,12 +335,9 @@ class WorldModelPlanner:
     def _seen(self, asked: AskedFuture, progress: Progress) -> AskedFuture:
         """With what the source's window shows of the views, where the model is told."""
         proceed(progress, "encode", 0.0)
-        window, codec = self.config.window, self._checkpoint.codec
-        lenses = [
-            PosedLens(window.intrinsics(camera.intrinsics), camera.base_from_camera)
-            for camera in asked.views.calibrations
-        ]
-        return replace(asked, shown=shown_by(codec, asked.frame, lenses, self.config, self.compute))
+        drawn = seen_of(asked.views, asked.own, asked.given, self.config.window)
+        told = encode_shown(self._checkpoint.codec, drawn, self.config, self.compute)
+        return replace(asked, shown=told)
 
     def _conditions(self, asked: AskedFuture, chosen: Sequence[int]) -> Conditions:
         """Words, and of the chosen views cameras and what the source shows of them, with the null
@@ -336,11 +345,14 @@ class WorldModelPlanner:
         checkpoint, views, shown = self._checkpoint, asked.views, asked.shown
         cameras = views.cameras.pick(0, [list(chosen)])
         if shown is not None:
-            shown = take_views(shown, len(views), chosen)
-        with torch.no_grad():
-            text = checkpoint.text([asked.instruction])
+            shown = take_views(shown, len(views.grid), chosen)
+        text = self._text(asked.instruction)
         null = checkpoint.generator.null(1).detach()
         return Conditions(text, cameras, null, shown)
+
+    def _text(self, instruction: str) -> torch.Tensor:
+        with torch.no_grad():
+            return self._checkpoint.text([instruction])
 
     def _described(self, asked: AskedFuture, seed: int) -> dict[str, Any]:
         """All fields of a new `Rollout` but its pictures."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
+from mvista_core.vantage import Vantage
 from mvista_world.config import (
     CodecConfig,
     CrossModalityConfig,
@@ -35,6 +36,7 @@ def tiny_views() -> ModelConfig:
         window=ModelWindow(128, 80, 2),
         source_render=SourceRenderConfig(),
         source_points=SourcePointsConfig(),
+        vantage=Vantage(),
     )
 
 

@@ -23,6 +23,7 @@ from mvista_core.records import (
     JointState,
     RigCalibration,
     Rollout,
+    UInt8,
 )
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.choices import MethodChoices
@@ -30,10 +31,12 @@ from mvista_world.compute import Compute
 from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
+from mvista_world.given import given_to
 from mvista_world.held import AskedFuture
 from mvista_world.layout import to_grid
 from mvista_world.pictures import described
 from mvista_world.planner import WorldModelPlanner
+from mvista_world.reprojection import Reprojection
 from mvista_world.requested_views import RequestedViews
 
 ANYWHERE = ImagineOptions(allow_out_of_range=True)
@@ -57,10 +60,11 @@ class PlannerProbe(WorldModelPlanner):
         learn from imagined clouds.
         """
         words = instructions.check(instruction, self.templates)
-        # The window stands in for the whole image, which only the gate would look at.
+        # The window stands in for the whole image.
         views = self._asked(frame.camera, target_cameras)
-        asked = self._seen(AskedFuture(frame, frame, views, words, joints), _go_on)
-        return self._imagine(asked, seed, _go_on, self._style(actions))
+        given = given_to(views, frame, frame, self.config.window)
+        asked = AskedFuture(frame, frame, given, views, words, joints)
+        return self._imagine(self._seen(asked, _go_on), seed, _go_on, self._style(actions))
 
     def adopt(
         self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
@@ -68,16 +72,24 @@ class PlannerProbe(WorldModelPlanner):
         """Take what really happened, frames [V][T], as a rollout: the truth in place of
         imagination, to measure what imagination costs."""
         source, *targets = (view[0].camera for view in frames)
-        windows = [[self.config.window.frame(frame) for frame in view] for view in frames]
-        color = np.stack([np.stack([f.color for f in view]) for view in windows])
-        depth_m = np.stack([np.stack([f.depth_m for f in view]) for view in windows])
+        views, window = self._asked(source, targets), self.config.window
+        windows = [[window.frame(frame) for frame in view] for view in frames]
+        given = [
+            given_to(views, seen, own, window)
+            for seen, own in zip(frames[0], windows[0], strict=True)
+        ]
+        # What the vantage would film is not known: the source's film, drawn there, is read instead.
+        grid: list[Sequence[CameraFrame | Reprojection]] = [given, *windows[1:]]
+        if views.vantage is not None:
+            grid.append(windows[0])
+        color, depth_m = _stacked(grid)
         codec = self._checkpoint.codec
         latents = to_grid(encode_views(codec, color, depth_m, self.config, self.compute)[None])
         words = instructions.check(instruction, self.templates)
-        views = self._asked(source, targets)
-        asked = AskedFuture(frames[0][0], windows[0][0], views, words, joints)
+        asked = AskedFuture(frames[0][0], windows[0][0], given[0], views, words, joints)
         asked = self._seen(asked, _go_on)
-        window, lenses = self.config.window, [camera.intrinsics for camera in views.calibrations]
+        color, depth_m = _stacked(windows)
+        lenses = [camera.intrinsics for camera in views.calibrations]
         depth_m = np.stack(
             [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
         )
@@ -93,9 +105,10 @@ class PlannerProbe(WorldModelPlanner):
             RolloutError: the rollout is not held here.
         """
         held = self._find(rollout_id)
-        rollout, codec = held.rollout, self._checkpoint.codec
-        views = len(rollout.cameras)
-        color, depth_m = decode_views(codec, held.latents, views, self.config, self.compute)
+        rollout, codec, views = held.rollout, self._checkpoint.codec, len(held.asked.views)
+        pictures = rollout.color, rollout.depth_m
+        latents = to_grid(encode_views(codec, *pictures, self.config, self.compute)[None])
+        color, depth_m = decode_views(codec, latents, views, self.config, self.compute)
         return replace(rollout, color=color, depth_m=depth_m.astype(np.float32))
 
     def retold(self, rollout_id: str, instruction: str) -> str:
@@ -108,7 +121,10 @@ class PlannerProbe(WorldModelPlanner):
         wanted = instructions.check(instruction, self.templates)
         told = described(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
         # The seed stays: whatever is drawn to explain it is the same, and the words alone differ.
-        self._hold(told, replace(held.asked, instruction=wanted), held.latents)
+        text = self._text(wanted)
+        asked = replace(held.asked, instruction=wanted)
+        conditions = replace(held.conditions, text=text)
+        self._keep(replace(held, rollout=told, asked=asked, conditions=conditions))
         return told.rollout_id
 
     def read_hidden(self, rollout_id: str) -> ActionTrajectory:
@@ -158,6 +174,14 @@ class PlannerProbe(WorldModelPlanner):
         given = torch.from_numpy(actions.astype(np.float32))[None].to(self.compute.device)
         with torch.no_grad():
             return self._checkpoint.trajectory.encode(given)
+
+
+def _stacked(
+    films: Sequence[Sequence[CameraFrame | Reprojection]],
+) -> tuple[UInt8, Float32]:
+    """Colour [V, T, H, W, 3] and depth [V, T, H, W] of windows [V][T]."""
+    color = np.stack([np.stack([each.color for each in film]) for film in films])
+    return color, np.stack([np.stack([each.depth_m for each in film]) for film in films])
 
 
 def _go_on(stage: str, fraction: float) -> bool:

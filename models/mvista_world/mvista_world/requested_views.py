@@ -18,7 +18,7 @@ from mvista_core.records import CameraCalibration, ImagineOptions, RigCalibratio
 from mvista_world.cameras import check_cameras, look_at_point, window_cameras
 from mvista_world.config import ModelConfig, SamplerConfig
 from mvista_world.config_limits import VIEW_MODES
-from mvista_world.view_passes import ViewPass, passes
+from mvista_world.view_passes import ViewPass, completed, passes
 from mvista_world.views import ViewCameras
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -27,18 +27,42 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class RequestedViews:
-    """The views of a request, the source first: `cameras` [1, V] as the generator is told them, and
-    in which runs they are imagined."""
+    """The views of a request, the source first, and those of the generator's grid: `cameras` [1, G]
+    as it is told them, and in which runs they are imagined.
+
+    They are the same or, with a `vantage`, that in the source's place and the source as a view to
+    complete at the end.
+    """
 
     calibrations: tuple[CameraCalibration, ...]
     cameras: ViewCameras
     runs: tuple[ViewPass, ...]
+    vantage: CameraCalibration | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(camera.name for camera in self.calibrations)
 
+    @property
+    def grid(self) -> tuple[CameraCalibration, ...]:
+        """The views of the generator's grid, what is given first."""
+        if self.vantage is None:
+            return self.calibrations
+        source, *targets = self.calibrations
+        return (self.vantage, *targets, source)
+
+    @property
+    def source_at(self) -> int:
+        """The source's place on the grid."""
+        return 0 if self.vantage is None else len(self)
+
+    @property
+    def on_grid(self) -> tuple[int, ...]:
+        """Places on the grid of the views asked for."""
+        return (self.source_at, *range(1, len(self)))
+
     def __len__(self) -> int:
+        """How many were asked for."""
         return len(self.calibrations)
 
 
@@ -76,7 +100,8 @@ class ViewFinder:
             )
         self._check_names(options.cameras)
         names = [source, *targets, *(camera.name for camera in options.cameras)]
-        runs = passes(len(names), self._sampler(options), self._config.max_views)
+        sampler = self._sampler(options)
+        runs = passes(len(names), sampler, self._config.max_views)
         if len(set(names)) != len(names):
             raise ConfigError(f"a view is named twice: source '{source}', targets {names[1:]}")
         brought = {camera.name: camera for camera in options.cameras}
@@ -85,7 +110,14 @@ class ViewFinder:
         check_cameras(names, *window_cameras(found, window), window)
         if not options.allow_out_of_range:
             self._check_range(found)
-        return RequestedViews(found, self._told(names, options.cameras), runs)
+        if self._config.vantage is None:
+            return RequestedViews(found, self._told(names, options.cameras), runs)
+        vantage = self._config.vantage.of(found[0], self._trained, window)
+        on_grid = [vantage, *found[1:]]
+        check_cameras([c.name for c in on_grid], *window_cameras(on_grid, window), window)
+        told = self._told([vantage.name, *names[1:], source], (*options.cameras, vantage))
+        runs += (completed(len(names), sampler, self._config.max_views),)
+        return RequestedViews(found, told, runs, vantage)
 
     def _sampler(self, options: ImagineOptions) -> SamplerConfig:
         sampler = self._config.sampler

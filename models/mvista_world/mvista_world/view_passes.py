@@ -50,8 +50,7 @@ def passes(views: int, sampler: SamplerConfig, max_views: int) -> tuple[ViewPass
     most = MOST_VIEWS if max_views > 1 else 1
     if views > most:
         raise ConfigError(f"{views} views asked for; mode 2 completes at most {most}")
-    # A run needs room for a view that is missing.
-    references = min(views, sampler.reference_views, max(max_views - 1, 1))
+    references = _references(views, sampler, max_views)
     kept = tuple(range(references))
     room = max_views - references
     later = [
@@ -59,6 +58,18 @@ def passes(views: int, sampler: SamplerConfig, max_views: int) -> tuple[ViewPass
         for first in (range(references, views, room) if views > references else ())
     ]
     return ViewPass(kept, 0), *(ViewPass(held, references) for held in later)
+
+
+def completed(view: int, sampler: SamplerConfig, max_views: int) -> ViewPass:
+    """The run of one view more, the last, beside references of the `view` views before it."""
+    references = _references(view, sampler, max_views)
+    return ViewPass((*range(references), view), references)
+
+
+def _references(views: int, sampler: SamplerConfig, max_views: int) -> int:
+    """How many views stay in the runs after the first, which need room for a view that is
+    missing."""
+    return min(views, sampler.reference_views, max(max_views - 1, 1))
 
 
 def take_views(grid: torch.Tensor, views: int, chosen: Sequence[int]) -> torch.Tensor:

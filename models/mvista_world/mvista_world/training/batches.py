@@ -28,6 +28,7 @@ from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
 from mvista_world.training.masking import draw_known
 from mvista_world.training.request import TrainingRequest
+from mvista_world.training.vantages import sources_of, vantages
 from mvista_world.trajectory import TrajectoryVae, drawn
 from mvista_world.views import ViewCameras
 
@@ -219,7 +220,8 @@ def _video_batch(
     index = rng.integers(len(chosen), size=size)
     # Whoever filmed with fewer cameras gives fewer views.
     views = min(views, chosen.base_from_camera.shape[1])
-    order = draw_views(chosen.base_from_camera[index], views, rng)
+    stands_for = vantages(chosen.base_from_camera[index], config.vantage)
+    order = draw_views(chosen.base_from_camera[index], views, rng, stands_for >= 0)
     each = index[:, None], order
     latents = torch.from_numpy(chosen.latents[each].astype(np.float32))
     background = torch.from_numpy(chosen.background[each].astype(np.float32)).unsqueeze(4)
@@ -227,6 +229,9 @@ def _video_batch(
     unusual = (latents - background).abs().clamp(max=2.0)
     weight = 1.0 + 3.0 * unusual if training.extras.motion_weight else torch.ones_like(latents)
     known = draw_known(rng, size, views, config.latent_frames, training)
+    shown = shown_of(chosen, each, config, sources_of(stands_for, order))
+    if shown is not None:
+        latents = with_given(latents, shown, known[..., 0, 0])
     z, style = encode_actions(sources.trajectory, torch.from_numpy(chosen.actions[index, 0]))
     return Batch(
         to_grid(latents),
@@ -236,7 +241,7 @@ def _video_batch(
         style,
         [chosen.instructions[i][0] for i in index],
         **_seen_by(chosen, each, sources.video_tips_m[which][index, 0], config),
-        shown=shown_of(chosen, each, config),
+        shown=None if shown is None else on_grid(shown),
     )
 
 
@@ -250,11 +255,17 @@ def _grounding_batch(
     words = scenes.actions.shape[1]
     index = np.repeat(rng.integers(len(scenes), size=size // words), words)
     word = np.tile(np.arange(words), size // words)
-    drawn = rng.integers(scenes.latents.shape[1], size=size // words)
-    each = index[:, None], np.repeat(drawn, words)[:, None]
+    poses = scenes.base_from_camera[index[::words]]
+    stands_for = vantages(poses, config.vantage)
+    order = draw_views(poses, 1, rng, stands_for >= 0)
+    source = np.repeat(sources_of(stands_for, order), words)
+    each = index[:, None], np.repeat(order, words, axis=0)
     latents = torch.from_numpy(scenes.latents[each].astype(np.float32))
-    grid = to_grid(latents)
     known = torch.ones(1, 1, dtype=torch.bool)
+    shown = shown_of(scenes, each, config, source)
+    if shown is not None:
+        latents = with_given(latents, shown, known[0, 0])
+    grid = to_grid(latents)
     z, style = encode_actions(sources.trajectory, torch.from_numpy(scenes.actions[index, word]))
     return Batch(
         grid,
@@ -264,53 +275,74 @@ def _grounding_batch(
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
         **_seen_by(scenes, each, tips_m[index, word], config),
-        shown=shown_of(scenes, each, config),
+        shown=None if shown is None else on_grid(shown),
     )
 
 
 def shown_of(
-    chosen: data.LatentSet, each: tuple[NDArray[np.int64], NDArray[np.int64]], config: ModelConfig
+    chosen: data.LatentSet,
+    each: tuple[NDArray[np.int64], NDArray[np.int64]],
+    config: ModelConfig,
+    source: NDArray[np.int64] | None = None,
 ) -> torch.Tensor | None:
-    """What the first of a batch's views `each` [B, V] shows of all of them, as in `Conditions`.
+    """What the source shows of a batch's views `each` [B, V]: [B, V, 2, C + 5, h, w].
+
+    `source` [B] is any view of the episode, None the first of the batch's. None where the model is
+    not told.
 
     Raises:
-        ConfigError: latents were read for a model that is not told, or of first frames alone.
+        ConfigError: latents were read for a model that is not told.
     """
     if config.source_render is None:
         return None
     index, views = each
+    source = views[:, :1] if source is None else source[:, None]
     if chosen.depths is None:
         raise ConfigError("latents were read for a model that is not shown what the source sees")
-    depths = chosen.depths[index, views[:, :1]]
     # A codec's first latent frame is of the first picture alone: its own is there already.
-    first = chosen.latents[index, views[:, :1]][:, :, :, :, 0].astype(np.float32)
+    first = chosen.latents[index, source][:, :, :, :, 0].astype(np.float32)
     whole = torch.ones(*first.shape[:2], *first.shape[-2:])
-    own = beside(torch.from_numpy(first), whole, torch.from_numpy(depths.astype(np.float32)))
-    if views.shape[1] == 1:
-        return on_grid(own)
+    depths = torch.from_numpy(chosen.depths[index, source].astype(np.float32))
+    own = beside(torch.from_numpy(first), whole, depths)
     if chosen.drawn is None:
-        raise ConfigError(f"first frames alone are not shown in {views.shape[1]} views")
-    others = chosen.drawn[index, views[:, :1], views[:, 1:]].astype(np.float32)
-    return on_grid(torch.cat([own, torch.from_numpy(others)], dim=1))
+        return own
+    others = torch.from_numpy(chosen.drawn[index, source, views].astype(np.float32))
+    itself = torch.from_numpy(views == source)
+    return torch.where(itself[..., None, None, None, None], own, others)
+
+
+def with_given(latents: torch.Tensor, shown: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """Latents [B, V, 2, C, T', h, w] whose first view, where its first frame is `given` ([] or
+    [B]), begins with what the source shows of it: what a planner is given, which films nothing
+    there."""
+    begun = latents.clone()
+    begun[:, 0, :, :, 0] = shown[:, 0, :, : latents.shape[3]]
+    return torch.where(given.reshape(-1, 1, 1, 1, 1, 1, 1), begun, latents)
 
 
 def draw_views(
-    base_from_camera: Float64, count: int, rng: np.random.Generator
+    base_from_camera: Float64,
+    count: int,
+    rng: np.random.Generator,
+    first: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """`count` views of each sample's cameras [B, V, 4, 4], the source first: indices [B, count].
 
-    Each has another of them within App. A's angle, wherever the cameras allow that.
+    The source is one of `first` [B, V], in samples that have any. Each view has another of them
+    within App. A's angle, wherever the cameras allow that.
     """
     available = base_from_camera.shape[1]
     if count > available:
         raise ConfigError(f"{count} views asked for, the episodes have {available}")
     orders = np.array(list(permutations(range(available), count)))
+    first = np.zeros(base_from_camera.shape[:2], np.bool_) if first is None else first
     drawn = []
-    for poses in base_from_camera:
+    for poses, chosen in zip(base_from_camera, first, strict=True):
+        able = orders[chosen[orders[:, 0]]] if chosen.any() else orders
         gaps = gaps_deg(poses, look_at_point(poses))
-        pairs = gaps[orders[:, :, None], orders[:, None, :]]
+        pairs = gaps[able[:, :, None], able[:, None, :]]
         allowed = np.flatnonzero(sees_a_neighbour(pairs).all(axis=1))
-        drawn.append(orders[rng.choice(allowed if len(allowed) else len(orders))])
+        drawn.append(able[rng.choice(allowed if len(allowed) else len(able))])
     return np.stack(drawn)
 
 

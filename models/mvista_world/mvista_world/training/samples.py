@@ -17,6 +17,7 @@ from mvista_world.encode import source_mask
 from mvista_world.generator import Conditions
 from mvista_world.layout import from_grid, to_grid
 from mvista_world.parts import load_codec
+from mvista_world.shown import on_grid
 from mvista_world.solvers import make_solver
 from mvista_world.training.batches import shown_of
 from mvista_world.training.data import LatentSet
@@ -46,7 +47,7 @@ def imagine_episode(
     cameras = rig.pick(0, [list(range(views))])
     each = np.zeros((1, 1), np.int64), np.arange(views)[None]
     shown = shown_of(episodes, each, config)
-    shown = None if shown is None else shown.to(compute.device)
+    shown = None if shown is None else on_grid(shown).to(compute.device)
     words = episodes.instructions[0][0]
     sampler = dataclasses.replace(config.sampler, steps=min(STEPS, config.sampler.steps))
 

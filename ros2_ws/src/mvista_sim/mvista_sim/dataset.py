@@ -27,7 +27,7 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from mvista_core.camera_range import TRAINED
 from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.rig import load_rig
+from mvista_core.vantage import SUFFIX, Vantage
 from mvista_sim.episodes import EpisodeKind, EpisodeMaker
 from mvista_sim.rigs import MOST_CAMERAS
 from mvista_sim.tasks import TEMPLATES
@@ -53,7 +54,7 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Collection:
-    """What to collect and where to; see `EpisodeKind` for `grounding` to `held_out`."""
+    """What to collect and where to; see `EpisodeKind` for `grounding` to `vantage`."""
 
     task: str
     episodes: int
@@ -66,6 +67,7 @@ class Collection:
     shape: EpisodeShape = TINY
     drawn_cameras: int = 0
     held_out: bool = False
+    vantage: Vantage | None = None
     shard_episodes: int = SHARD_EPISODES
 
     def __post_init__(self) -> None:
@@ -92,7 +94,8 @@ class Collection:
     @property
     def kind(self) -> EpisodeKind:
         """What its episodes share."""
-        return EpisodeKind(self.shape, self.grounding, self.drawn_cameras, self.held_out)
+        cameras = self.drawn_cameras, self.held_out, self.vantage
+        return EpisodeKind(self.shape, self.grounding, *cameras)
 
 
 def collect(job: Collection) -> None:
@@ -150,6 +153,7 @@ def _identity(job: Collection) -> dict[str, object]:
         "rig_hash": "" if job.drawn_cameras else load_rig(job.rig).content_hash,
         "drawn_cameras": job.drawn_cameras,
         "held_out": job.held_out,
+        "vantage": None if job.vantage is None else asdict(job.vantage),
         "camera_range": json.loads(json.dumps(TRAINED.document())) if job.drawn_cameras else None,
         "window": [window.width_px, window.height_px, window.reduce],
         "frame_times_s": job.shape.frame_times_s.tolist(),
@@ -205,13 +209,16 @@ def _write_manifest(job: Collection) -> None:
             kept += len(shard["seed"])
         attempted += _attempted(path)
     rig = load_rig(job.rig)
+    cameras = [f"cam{k}" for k in range(job.drawn_cameras)] or list(rig.names)
+    if job.vantage is not None:
+        cameras.append(cameras[0] + SUFFIX)
     document = {
         **_identity(job),
         "templates": [TEMPLATES[job.task]],
         "episodes": kept,
         "dropped": attempted - kept,
         "rig": f"{job.drawn_cameras} cameras an episode" if job.drawn_cameras else rig.name,
-        "cameras": [f"cam{k}" for k in range(job.drawn_cameras)] or list(rig.names),
+        "cameras": cameras,
         "joint_names": list(load_arm(job.arm).joint_names),
         "mujoco": mujoco.__version__,
         "numpy": np.__version__,

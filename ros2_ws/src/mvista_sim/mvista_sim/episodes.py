@@ -17,9 +17,10 @@ from mvista_core.episode_shape import EpisodeShape
 from mvista_core.errors import MvistaError
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame, RigCalibration
+from mvista_core.vantage import Vantage
 from mvista_sim.cell import SimCell
 from mvista_sim.experts import PLAIN, MotionStyle
-from mvista_sim.rigs import RigDraw, as_told
+from mvista_sim.rigs import RigDraw, as_told, with_vantage
 from mvista_sim.sensors import Sensor
 from mvista_sim.tasks import CLUTTER, TEMPLATES
 
@@ -35,13 +36,15 @@ class EpisodeKind:
     With `grounding` nothing is executed: first frames, and a plan for every instruction. With
     `drawn_cameras` each episode has so many cameras of its own, each with its own sensor, told with
     calibration's error, and up to `DRAWN_CLUTTER` distractors; with 0 it has the rig's, ideal and
-    known exactly. `held_out` draws places that training never sees.
+    known exactly. `held_out` draws places that training never sees. With `vantage` one camera more
+    stands where the first one's picture is brought to, and has the same sensor.
     """
 
     shape: EpisodeShape
     grounding: bool = False
     drawn_cameras: int = 0
     held_out: bool = False
+    vantage: Vantage | None = None
 
 
 class EpisodeMaker:
@@ -58,14 +61,19 @@ class EpisodeMaker:
     def make(self, task: str, seed: int) -> Arrays | None:
         """One episode's arrays, or None when the expert fails."""
         count, cell = self._kind.drawn_cameras, self._cell
-        rig = self._draw.rig(seed, count) if count else self._rig
+        rig = told = self._rig
+        if count:
+            rig = self._draw.rig(seed, count)
+            told = as_told(rig, seed)
+        if self._kind.vantage is not None:
+            rig, told = with_vantage(rig, told, self._kind.vantage, self._window)
         clutter = DRAWN_CLUTTER if count else CLUTTER
         cell.reset(task, seed, rig=cropped(rig, self._window), clutter=clutter)
         film = _Film(self._window, self._sensors(rig, seed), seed)
         row: Arrays = {
             "seed": np.array(seed),
             "initial": cell.state().positions.astype(np.float32),
-            **_cameras(rig, as_told(rig, seed) if count else rig, self._window),
+            **_cameras(rig, told, self._window),
             **film.still([cell.emptied(name) for name in cell.cameras()]),
         }
         try:
@@ -81,7 +89,9 @@ class EpisodeMaker:
         if not self._kind.drawn_cameras:
             return [Sensor() for _ in rig.cameras]
         rng = np.random.default_rng((seed, 17))
-        return [Sensor.drawn(rng, camera.intrinsics.fx_px) for camera in rig.cameras]
+        own = rig.cameras[: self._kind.drawn_cameras]
+        sensors = [Sensor.drawn(rng, camera.intrinsics.fx_px) for camera in own]
+        return [*sensors, *(sensors[0] for _ in rig.cameras[len(own) :])]
 
     def _act(self, seed: int, film: _Film) -> Arrays | None:
         """What happened when the expert acted; None where it failed."""

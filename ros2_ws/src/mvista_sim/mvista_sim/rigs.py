@@ -27,6 +27,7 @@ from mvista_core.geometry import (
 )
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraCalibration, Float64, RigCalibration
+from mvista_core.vantage import Vantage
 from mvista_sim.rig_file import INTRINSICS
 
 STATIONS_DEG = 30.0
@@ -142,6 +143,24 @@ def arm_points(arm: ArmModel, positions: Float64) -> Float64:
     share = np.linspace(0.0, 1.0, 8)[:, None]
     pieces = [a + share * (b - a) for a, b in pairwise(joints)]
     return np.concatenate(pieces)
+
+
+def with_vantage(
+    true: RigCalibration, told: RigCalibration, vantage: Vantage, window: ModelWindow
+) -> tuple[RigCalibration, RigCalibration]:
+    """Both with one camera more: where the first one's picture is brought to.
+
+    What is wrong with the first one's told pose is wrong with this one's too, since there is no
+    other calibration that it could come from.
+    """
+    first = told.cameras[0]
+    brought = vantage.of(first, TRAINED, window)
+    error = true.cameras[0].base_from_camera @ invert(first.base_from_camera)
+    there = replace(brought, base_from_camera=error @ brought.base_from_camera)
+    return (
+        replace(true, cameras=(*true.cameras, there)),
+        replace(told, cameras=(*told.cameras, brought)),
+    )
 
 
 def as_told(rig: RigCalibration, seed: int) -> RigCalibration:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mvista_cli.choices import FIRST_SEED
+from mvista_core.errors import ConfigError
 from mvista_sim.tasks import TEMPLATES
 
 SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
@@ -37,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw places that training never sees, for evaluation",
     )
+    parser.add_argument(
+        "--vantage",
+        action="store_true",
+        help="one camera more, where the preset's model has the first one's pictures brought to",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +51,12 @@ def run(args: argparse.Namespace) -> int:
     from mvista_sim.dataset import Collection, collect
     from mvista_world.presets import preset
 
+    model = preset(args.preset)
+    if args.vantage and model.vantage is None:
+        raise ConfigError(
+            f"preset '{model.name}' reads its source as it stands; --vantage is for one that has "
+            "a vantage, as tiny_views"
+        )
     name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
     job = Collection(
         args.task,
@@ -55,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
         args.grounding,
         args.first_seed,
         args.workers,
-        preset(args.preset).episode,
+        model.episode,
         args.drawn_cameras,
         args.held_out,
+        model.vantage if args.vantage else None,
     )
     collect(job)
     sys.stdout.write(describe(job.out)[0] + "\n")
