@@ -61,7 +61,7 @@ def test_a_point_is_where_the_camera_measured_it() -> None:
         own = told[:3, view * height : (view + 1) * height].movedim(0, -1).numpy() * UNIT_M
         for modality in range(2):
             found = own[:, modality * width : (modality + 1) * width]
-            # The depth varies within a part: what is told is the middle's ray at the mean depth.
+            # The depth varies within a part: what is told is the middle's ray at the middle depth.
             np.testing.assert_allclose(found, parts, atol=1e-3)
 
 

@@ -55,7 +55,7 @@ from tests.world.tiny import (
 TOLD = replace(CONFIG, source_render=SourceRenderConfig(8), source_points=SourcePointsConfig(8))
 
 
-BOTH = ["source_render", "source_points"]
+BOTH = ["source_render", "source_points", "vantage"]
 
 
 def told_generator(awakened: bool = True) -> MultiViewGenerator:

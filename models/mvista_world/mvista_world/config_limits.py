@@ -49,6 +49,11 @@ def validate(config: ModelConfig) -> None:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _check_fusion(config.cross_modality, config.cross_view)
     _check_source(config.source_render, config.source_points, config.codec)
+    if config.vantage is not None and config.source_render is None:
+        raise ConfigError(
+            "from a vantage a part of the picture is filled in, and source_render says which: with "
+            "source_render left out, leave out vantage"
+        )
     if config.vantage is not None and config.max_views < 2:
         raise ConfigError(
             f"max_views {config.max_views}: with a vantage the source's own view is completed "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,16 +59,14 @@ def seen_of(
 ) -> list[Reprojection]:
     """What the source's window `own` shows of every view of the generator's grid; the first is
     `given`."""
-    lenses = [_window_lens(camera, window) for camera in views.grid]
-    source = lenses[views.source_at]
-    shown = draw_source(own.color, own.depth_m, source, _others(lenses, views.source_at))
-    shown.insert(views.source_at, whole_window(own))
-    return [given, *shown[1:]]
+    _, *others = (_window_lens(camera, window) for camera in views.grid)
+    source = _window_lens(views.calibrations[0], window)
+    if views.vantage is None:
+        return [given, *draw_source(own.color, own.depth_m, source, others)]
+    # The source itself is the last of them.
+    targets = draw_source(own.color, own.depth_m, source, others[:-1])
+    return [given, *targets, whole_window(own)]
 
 
 def _window_lens(camera: CameraCalibration, window: ModelWindow) -> PosedLens:
     return PosedLens(window.intrinsics(camera.intrinsics), camera.base_from_camera)
-
-
-def _others(lenses: Sequence[PosedLens], but: int) -> list[PosedLens]:
-    return [lens for k, lens in enumerate(lenses) if k != but]

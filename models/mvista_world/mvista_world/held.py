@@ -63,6 +63,17 @@ def look(held: HeldRollout, color: Sequence[int], progress: Progress) -> None:
         held.rollout.pictures.read(color, lambda done: proceed(progress, "decode", done))
 
 
+def look_explained(held: HeldRollout, progress: Progress) -> None:
+    """What `explained_pictures` are made of, told alike."""
+    count = held.conditions.cameras.views
+    if held.vantage is None:
+        look(held, range(count), progress)
+        return
+    held.vantage.read((0,), lambda done: proceed(progress, "decode", done / 2))
+    # Of the source's own view nothing is explained.
+    look(held, range(1, count), lambda stage, done: progress(stage, 0.5 + done / 2))
+
+
 def proceed(progress: Progress, stage: str, fraction: float) -> bool:
     """Report; True to go on. Raises where it is asked to stop, since it may be asked only once."""
     if not progress(stage, fraction):

@@ -47,7 +47,7 @@ from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, 
 from mvista_world.generator import Conditions
 from mvista_world.given import given_to, seen_of
 from mvista_world.guidance import WordGuidance
-from mvista_world.held import AskedFuture, HeldRollout, look, proceed
+from mvista_world.held import AskedFuture, HeldRollout, look, look_explained, proceed
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.pictures import Pictures, UnreadRollout, described
@@ -150,7 +150,8 @@ class WorldModelPlanner:
         """z* by Eq. 11 from one of `INITIALISATIONS`, decoded, refined.
 
         Zero steps decodes the start itself. Of a rollout of more views than the generator was
-        trained on, as many as it was trained on are explained, the source first.
+        trained on, as many as it was trained on are explained, the source first, or its vantage in
+        its place.
 
         Raises:
             RolloutError: the rollout is not held here. ConfigError: unknown initialisation.
@@ -293,7 +294,7 @@ class WorldModelPlanner:
         literal = self.config.optimisation.literal
         weight = torch.ones(1)
         if steps and not literal:
-            look(held, range(held.conditions.cameras.views), progress)
+            look_explained(held, progress)
             weight = motion_weight(*held.explained_pictures(), self.config)
         return Evidence(
             held.latents,
@@ -335,6 +336,8 @@ class WorldModelPlanner:
     def _seen(self, asked: AskedFuture, progress: Progress) -> AskedFuture:
         """With what the source's window shows of the views, where the model is told."""
         proceed(progress, "encode", 0.0)
+        if self.config.source_render is None:
+            return asked
         drawn = seen_of(asked.views, asked.own, asked.given, self.config.window)
         told = encode_shown(self._checkpoint.codec, drawn, self.config, self.compute)
         return replace(asked, shown=told)

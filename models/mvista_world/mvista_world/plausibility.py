@@ -72,7 +72,8 @@ def outside_m(plan: ActionTrajectory, arm: ArmModel, workspace: FusionConfig) ->
 
 
 def source_first_rms(rollout: Rollout, observed: CameraFrame, window: ModelWindow) -> float:
-    """Root mean square colour error in [0, 1] of the source's first frame, which was given.
+    """Root mean square colour error in [0, 1] of the source's first frame, which was given, or
+    shown where a vantage was given.
 
     A rollout that began elsewhere, or at another time, shows another picture.
     """

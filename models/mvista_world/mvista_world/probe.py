@@ -58,6 +58,9 @@ class PlannerProbe(WorldModelPlanner):
 
         Where imagination chooses one of many motions, this one is known: what `refine` needs to
         learn from imagined clouds.
+
+        Raises:
+            InstructionError: no template. ObservationError: from a vantage next to nothing is seen.
         """
         words = instructions.check(instruction, self.templates)
         # The window stands in for the whole image.
@@ -70,7 +73,11 @@ class PlannerProbe(WorldModelPlanner):
         self, frames: Sequence[Sequence[CameraFrame]], joints: JointState, instruction: str
     ) -> Rollout:
         """Take what really happened, frames [V][T], as a rollout: the truth in place of
-        imagination, to measure what imagination costs."""
+        imagination, to measure what imagination costs.
+
+        Raises:
+            ObservationError: from a vantage next to nothing of a frame is seen.
+        """
         source, *targets = (view[0].camera for view in frames)
         views, window = self._asked(source, targets), self.config.window
         windows = [[window.frame(frame) for frame in view] for view in frames]

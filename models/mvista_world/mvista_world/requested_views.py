@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from mvista_core.camera_range import TrainedCameras
@@ -83,6 +84,9 @@ class ViewFinder:
         poses, intrinsics = window_cameras(rig.cameras, config.window)
         # Eq. 6 over the whole rig, so that a camera's token does not depend on who else is asked.
         self._look_at_m = look_at_point(poses) if len(poses) > 1 else None
+        if config.vantage is not None and len(poses) == 1:
+            # A camera and its vantage look along lines that nearly meet anywhere: as in training.
+            self._look_at_m = np.array(trained.centre_m)
         self._cameras = ViewCameras.of(poses[None], intrinsics[None], config).to(device)
 
     def find(self, source: str, targets: Sequence[str], options: ImagineOptions) -> RequestedViews:
@@ -90,8 +94,9 @@ class ViewFinder:
 
         Raises:
             ConfigError: no source, a view named twice, too many views, or no such mode.
-            RigError: a camera that is not the rig's, one nobody can be told (`check_cameras`), or
-                one outside the range that the weights were trained in, unless that is asked for.
+            RigError: a camera that is not the rig's, one nobody can be told (`check_cameras`), one
+                where the source's vantage stands or of its name, or one outside the range that the
+                weights were trained in, unless that is asked for.
         """
         if not source:
             raise ConfigError(
@@ -113,6 +118,11 @@ class ViewFinder:
         if self._config.vantage is None:
             return RequestedViews(found, self._told(names, options.cameras), runs)
         vantage = self._config.vantage.of(found[0], self._trained, window)
+        if vantage.name in {*self._rig.names, *names}:
+            raise RigError(
+                f"camera '{vantage.name}' has the name of the view that '{source}' is read from; "
+                "choose another"
+            )
         on_grid = [vantage, *found[1:]]
         check_cameras([c.name for c in on_grid], *window_cameras(on_grid, window), window)
         told = self._told([vantage.name, *names[1:], source], (*options.cameras, vantage))

@@ -20,8 +20,8 @@ MOST_VIEWS = 5
 
 @dataclass(frozen=True)
 class ViewPass:
-    """One sampling run: which views of the request share its grid, the first `frozen` of them
-    imagined by runs before it. View 0 is the source."""
+    """One sampling run: which views of the whole grid share this one's, the first `frozen` of them
+    imagined by runs before it. View 0 is what is given: the source, or its vantage."""
 
     views: tuple[int, ...]
     frozen: int

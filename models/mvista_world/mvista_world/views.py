@@ -44,12 +44,15 @@ class ViewCameras:
         takes them.
 
         Eq. 6's look-at point is that of all V cameras: give the whole rig, then `pick`; or
-        `look_at_m` [3].
+        `look_at_m` [3], or [B, 3] for a point of each sample.
         """
+        points: Sequence[NDArray[np.floating] | None] = [None] * len(base_from_camera)
+        if look_at_m is not None:
+            points = list(np.broadcast_to(look_at_m, (len(base_from_camera), 3)))
         embedding = np.stack(
             [
-                flat_embedding(poses) if config.flat_cameras else camera_embedding(poses, look_at_m)
-                for poses in base_from_camera
+                flat_embedding(poses) if config.flat_cameras else camera_embedding(poses, point)
+                for poses, point in zip(base_from_camera, points, strict=True)
             ]
         )
         cell_px = config.codec.spatial_stride * config.transformer.patch[1]

@@ -28,7 +28,7 @@ from mvista_world.training import data
 from mvista_world.training.curriculum import GeneratorTraining
 from mvista_world.training.masking import draw_known
 from mvista_world.training.request import TrainingRequest
-from mvista_world.training.vantages import sources_of, vantages
+from mvista_world.training.vantages import look_at_points, sources_of, vantages
 from mvista_world.trajectory import TrajectoryVae, drawn
 from mvista_world.views import ViewCameras
 
@@ -64,7 +64,7 @@ class Batch:
     """x0 [B, C, T, V*h, 2*w], clean [L] or [B, L], weights like x0, instructions, each sample's own
     cameras as told; z [B, S, C]: mode of q(z | a), what the head shall read; style [B, S, C]: a
     sample of it, what the generator is told, so that it knows a neighbourhood of each z and Eq. 11
-    may start from N(0, 1); goal [B]: the first-frame token of the source view's colour map that
+    may start from N(0, 1); goal [B]: the first-frame token of the first view's colour map that
     the tip ends in; shown as in `Conditions`."""
 
     x0: torch.Tensor
@@ -240,7 +240,7 @@ def _video_batch(
         z,
         style,
         [chosen.instructions[i][0] for i in index],
-        **_seen_by(chosen, each, sources.video_tips_m[which][index, 0], config),
+        **_seen_by(chosen, each, sources.video_tips_m[which][index, 0], config, stands_for),
         shown=None if shown is None else on_grid(shown),
     )
 
@@ -255,14 +255,16 @@ def _grounding_batch(
     words = scenes.actions.shape[1]
     index = np.repeat(rng.integers(len(scenes), size=size // words), words)
     word = np.tile(np.arange(words), size // words)
-    poses = scenes.base_from_camera[index[::words]]
-    stands_for = vantages(poses, config.vantage)
-    order = draw_views(poses, 1, rng, stands_for >= 0)
-    source = np.repeat(sources_of(stands_for, order), words)
-    each = index[:, None], np.repeat(order, words, axis=0)
+    stands_for = vantages(scenes.base_from_camera[index[::words]], config.vantage)
+    order = rng.integers(scenes.latents.shape[1], size=len(stands_for))[:, None]
+    there = (stands_for >= 0).any(axis=1)
+    order[there, 0] = (stands_for >= 0).argmax(axis=1)[there]
+    stands_for = np.repeat(stands_for, words, axis=0)
+    order = np.repeat(order, words, axis=0)
+    each = index[:, None], order
     latents = torch.from_numpy(scenes.latents[each].astype(np.float32))
     known = torch.ones(1, 1, dtype=torch.bool)
-    shown = shown_of(scenes, each, config, source)
+    shown = shown_of(scenes, each, config, sources_of(stands_for, order))
     if shown is not None:
         latents = with_given(latents, shown, known[0, 0])
     grid = to_grid(latents)
@@ -274,7 +276,7 @@ def _grounding_batch(
         z,
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
-        **_seen_by(scenes, each, tips_m[index, word], config),
+        **_seen_by(scenes, each, tips_m[index, word], config, stands_for),
         shown=None if shown is None else on_grid(shown),
     )
 
@@ -351,13 +353,16 @@ def _seen_by(
     each: tuple[NDArray[np.int64], NDArray[np.int64]],
     tips_m: Float64,
     config: ModelConfig,
+    stands_for: NDArray[np.int64],
 ) -> _Seen:
-    """The cameras of a batch's views `each` [B, V], and the tokens of tips [B, 3] in the first."""
+    """The cameras of a batch's views `each` [B, V], and the tokens of tips [B, 3] in the first;
+    `stands_for` is `vantages` of their episodes."""
     index, views = each
     # Eq. 6 over all cameras of an episode, as the planner takes it over its whole rig: a camera's
     # token does not depend on who else is asked for.
     lenses, poses = chosen.intrinsics[index[:, 0]], chosen.base_from_camera[index[:, 0]]
-    rigs = ViewCameras.of(poses, camera_matrices(lenses), config)
+    points = look_at_points(poses, stands_for)
+    rigs = ViewCameras.of(poses, camera_matrices(lenses), config, points)
     sample = np.arange(len(views))[:, None]
     first = sample[:, 0], views[:, 0]
     goal = goal_tokens(tips_m, lenses[first], poses[first], config)

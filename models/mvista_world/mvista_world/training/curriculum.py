@@ -90,8 +90,9 @@ class GeneratorTraining:
     `goal` and `reached` weigh the losses of those names (`Extras`).
     `full_source` is the share of draws that give the source video with frames masked, as App. A
     does; the others give its first frame only. A step of several views takes one of `view_counts`.
-    `completed` is the share of draws of three views and more that give all views but the last, as
-    the second run of mode 2 does; the paper trains on none, and neither did the shipped model.
+    `completed` is the share of draws of several views that give all views but the last, as the
+    second run of mode 2 does and that which completes a source read from a vantage; the paper
+    trains on none, and neither did the shipped model.
     """
 
     steps: int = 1800

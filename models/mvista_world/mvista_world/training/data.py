@@ -346,8 +346,10 @@ def _drawn(
     config: ModelConfig,
     compute: Compute,
 ) -> NDArray[np.float16] | None:
-    """None where the model is not told, and of one view, which is seen by itself."""
-    if config.source_render is None or shard.color.shape[1] == 1:
+    """None where the model is not told, and of what is seen by itself: one view, or (without a
+    vantage) first frames alone, as of grounding scenes."""
+    _, views, frames = shard.color.shape[:3]
+    if config.source_render is None or views == 1 or (frames == 1 and config.vantage is None):
         return None
     cameras = shard.cameras(rig, config.window)
     path = drawn_file(stored, *cameras)

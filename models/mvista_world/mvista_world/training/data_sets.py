@@ -12,6 +12,7 @@ import numpy as np
 
 from mvista_core.errors import ConfigError
 from mvista_core.records import RigCalibration
+from mvista_core.vantage import Vantage
 from mvista_world.config import ModelConfig
 
 MANIFEST = "manifest.json"
@@ -25,7 +26,7 @@ class DataSet:
     `grounding`: first frames with several instructions each, else executed episodes. `templates`
     are their instructions. What an older manifest does not say is empty: the rig (also where every
     episode has cameras of its own), its cameras' names, the window (width, height, reduce), the
-    frame times (s) and the joints.
+    frame times (s) and the joints. `vantage` is where the first camera's was filmed (`Vantage`).
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class DataSet:
     window: tuple[int, ...] = ()
     frame_times_s: tuple[float, ...] = ()
     joint_names: tuple[str, ...] = ()
+    vantage: Vantage | None = None
 
     def require_rig(self, rig: RigCalibration) -> None:
         """Refuse a data set that one rig recorded, and that is another one.
@@ -64,7 +66,7 @@ class DataSet:
             )
 
     def require_shape(self, config: ModelConfig) -> None:
-        """Refuse pictures, frame times or joints that are not the model's.
+        """Refuse pictures, frame times, joints or a vantage that are not the model's.
 
         Raises:
             ConfigError: some are not.
@@ -80,6 +82,8 @@ class DataSet:
         if self.joint_names and self.joint_names != config.joint_names:
             seen = f"joints {list(self.joint_names)}"
             raise ConfigError(self._shows(seen, list(config.joint_names)))
+        if self.vantage and config.vantage and self.vantage != config.vantage:
+            raise ConfigError(self._shows(f"films from {self.vantage}", config.vantage))
 
     def _shows(self, seen: str, wanted: object) -> str:
         return f"{self.folder} has {seen}, the model {wanted}; see --preset of both commands"
@@ -122,8 +126,9 @@ def _read(folder: Path) -> DataSet:
             tuple(map(int, said.get("window", ()))),
             tuple(map(float, said.get("frame_times_s", ()))),
             tuple(map(str, said.get("joint_names", ()))),
+            None if said.get("vantage") is None else Vantage(**said["vantage"]),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ConfigError) as error:
         raise ConfigError(f"{path} is no data set's: {error}; {MAKERS}") from None
 
 

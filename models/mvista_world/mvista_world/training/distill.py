@@ -175,8 +175,9 @@ class _Sizes:
 
 
 def _drawing(config: ModelConfig, training: DistillTraining) -> GeneratorTraining:
-    """Views and given frames as the teacher was trained on, mode 2's second runs included."""
-    recipe = training_of("views" if config.sampler.mode == 2 else "tiny")
+    """Views and given frames as the teacher was trained on, runs beside frozen views included."""
+    completes = config.sampler.mode == 2 or config.vantage is not None
+    recipe = training_of("views" if completes else "tiny")
     return replace(recipe, many_batch=training.batch, seed=training.seed)
 
 

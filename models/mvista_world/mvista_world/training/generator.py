@@ -147,7 +147,13 @@ def run(asked: TrainingRequest) -> None:
 
 
 def _with_what_is_there(training: GeneratorTraining, asked: TrainingRequest) -> GeneratorTraining:
-    """Without grounding steps where nobody collected scenes for them; that is told."""
+    """Without grounding steps where nobody collected scenes for them; that is told, and so are
+    sources that are read as they stand."""
+    if asked.config.vantage is not None and not any(one.vantage for one in asked.data_sets()):
+        sys.stderr.write(
+            f"no camera at a vantage was filmed in {asked.data}: trained on sources as they stand, "
+            f"and read from {asked.config.vantage}; `mvista dataset collect --vantage` films it\n"
+        )
     if not training.extras.grounding or asked.grounding_folders():
         return training
     sys.stderr.write(

@@ -26,7 +26,7 @@ def draw_known(
     # Sorted twice, numbers become their ranks: exactly `given` frames of a sample are below it.
     rank = np.argsort(np.argsort(rng.random((size, frames)), axis=1), axis=1)
     known[many, 0] = torch.from_numpy(rank < given[:, None])[many]
-    if training.completed and views > 2:
+    if training.completed and views > 1:
         known[rng.random(size) < training.completed, :-1] = True
     return known
 
@@ -39,6 +39,6 @@ def _one_for_all(
     if rng.random() < training.full_source:
         # Not App. A's: the first frame stays given, and of the others a share that is drawn too.
         known[0] |= torch.from_numpy(rng.random(frames) < rng.random())
-    if training.completed and views > 2 and rng.random() < training.completed:
+    if training.completed and views > 1 and rng.random() < training.completed:
         known[:-1] = True
     return known

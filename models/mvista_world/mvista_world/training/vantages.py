@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mvista_core.camera_range import TRAINED
 from mvista_core.records import Float64
 from mvista_core.vantage import Vantage
+from mvista_world.cameras import look_at_point
 
 SAME_M = 1e-3
 """Told poses of a camera and its vantage have one error: only rounding tells them apart."""
@@ -37,3 +38,14 @@ def sources_of(stands_for: NDArray[np.int64], order: NDArray[np.int64]) -> NDArr
     first = order[:, 0]
     camera = stands_for[np.arange(len(order)), first]
     return np.where(camera < 0, first, camera)
+
+
+def look_at_points(base_from_camera: Float64, stands_for: NDArray[np.int64]) -> Float64:
+    """Eq. 6 [B, 3] over the cameras [B, V, 4, 4] that stand for no other: a planner's rig has no
+    vantage. Where that leaves one of several, the workspace's centre, as a planner takes it."""
+    points = []
+    for poses, camera in zip(base_from_camera, stands_for, strict=True):
+        own = poses[camera < 0]
+        alone = len(own) == 1 < len(poses)
+        points.append(np.array(TRAINED.centre_m) if alone else look_at_point(own))
+    return np.stack(points)
