@@ -217,6 +217,17 @@ def test_a_batch_is_shown_what_a_planner_would_be(
     assert share[:rows].eq(1.0).all() and 0.1 < share[rows:].mean() < 1.0
 
 
+def test_first_frames_alone_are_shown_in_no_other_view(
+    sources: tuple[batches.Sources, StackedCodec, Path],
+) -> None:
+    scenes = sources[0].grounding
+    assert scenes is not None and scenes.drawn is None
+    alone = batches.shown_of(scenes, (np.array([[1]]), np.array([[2]])), TOLD)
+    assert alone is not None and alone.shape[:2] == (1, 1)
+    with pytest.raises(ConfigError, match="alone are not shown in 2 views"):
+        batches.shown_of(scenes, (np.array([[1]]), np.array([[2, 0]])), TOLD)
+
+
 @pytest.mark.parametrize(("kind", "views"), [("ground", 1), ("one", 1), ("many", 3)])
 def test_every_kind_of_step_is_shown_its_views(
     sources: tuple[batches.Sources, StackedCodec, Path], kind: str, views: int

@@ -81,3 +81,18 @@ def preset(name: str, without: Sequence[str] = ()) -> ModelConfig:
     if name not in PRESETS:
         raise ConfigError(f"no model preset '{name}'; there are {sorted(PRESETS)}")
     return PRESETS[name]().without(without)
+
+
+def vantage_of(name: str) -> Vantage:
+    """Where a preset's model reads its source from.
+
+    Raises:
+        ConfigError: as the source stands.
+    """
+    found = preset(name).vantage
+    if found is None:
+        raise ConfigError(
+            f"preset '{name}' reads its source as it stands; --vantage is for one that has a "
+            "vantage, as tiny_views"
+        )
+    return found

@@ -293,7 +293,7 @@ def shown_of(
     not told.
 
     Raises:
-        ConfigError: latents were read for a model that is not told.
+        ConfigError: latents were read for a model that is not told, or of first frames alone.
     """
     if config.source_render is None:
         return None
@@ -307,6 +307,8 @@ def shown_of(
     depths = torch.from_numpy(chosen.depths[index, source].astype(np.float32))
     own = beside(torch.from_numpy(first), whole, depths)
     if chosen.drawn is None:
+        if views.shape[1] > 1:
+            raise ConfigError(f"first frames alone are not shown in {views.shape[1]} views")
         return own
     others = torch.from_numpy(chosen.drawn[index, source, views].astype(np.float32))
     itself = torch.from_numpy(views == source)

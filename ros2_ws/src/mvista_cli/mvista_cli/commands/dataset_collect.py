@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from mvista_cli.choices import FIRST_SEED
-from mvista_core.errors import ConfigError
 from mvista_sim.tasks import TEMPLATES
 
 SHORT_NAMES = {"touch_cube": "touch", "open_drawer": "drawer", "put_orange": "orange"}
@@ -49,14 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from mvista_bringup import paths
     from mvista_eval.dataset import describe
     from mvista_sim.dataset import Collection, collect
-    from mvista_world.presets import preset
+    from mvista_world.presets import preset, vantage_of
 
-    model = preset(args.preset)
-    if args.vantage and model.vantage is None:
-        raise ConfigError(
-            f"preset '{model.name}' reads its source as it stands; --vantage is for one that has "
-            "a vantage, as tiny_views"
-        )
     name = GROUNDING_NAME if args.grounding else SHORT_NAMES[args.task]
     job = Collection(
         args.task,
@@ -67,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
         args.grounding,
         args.first_seed,
         args.workers,
-        model.episode,
+        preset(args.preset).episode,
         args.drawn_cameras,
         args.held_out,
-        model.vantage if args.vantage else None,
+        vantage_of(args.preset) if args.vantage else None,
     )
     collect(job)
     sys.stdout.write(describe(job.out)[0] + "\n")
