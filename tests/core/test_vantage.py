@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mvista_core.camera_range import SIM_CELL, TRAINED
+from mvista_core.camera_range import SIM_CELL, TRAINED, direction
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import exp_so3, is_pose, look_at, pose_from
 from mvista_core.imaging import ModelWindow
@@ -18,9 +18,7 @@ CENTRE = np.array(TRAINED.centre_m)
 
 
 def camera_at(azimuth_deg: float, pitch_deg: float, distance_m: float) -> np.ndarray:
-    azimuth, pitch = np.deg2rad([azimuth_deg, pitch_deg])
-    toward = [np.cos(pitch) * np.cos(azimuth), np.cos(pitch) * np.sin(azimuth), np.sin(pitch)]
-    return look_at(CENTRE + distance_m * np.array(toward), CENTRE)
+    return look_at(CENTRE + distance_m * direction(azimuth_deg, pitch_deg), CENTRE)
 
 
 @pytest.mark.parametrize("azimuth_deg", [-170.0, -60.0, 0.0, 74.0, 106.0, 179.0])

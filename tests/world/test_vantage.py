@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mvista_core.camera_range import TRAINED
+from mvista_core.camera_range import TRAINED, direction
 from mvista_core.errors import ConfigError, ObservationError, RigError
 from mvista_core.geometry import exp_so3, look_at, pose_from
 from mvista_core.imaging import ModelWindow
@@ -63,9 +63,7 @@ CENTRE = np.array(TRAINED.centre_m)
 
 
 def standing(azimuth_deg: float, pitch_deg: float, distance_m: float) -> CameraCalibration:
-    azimuth, pitch = np.deg2rad([azimuth_deg, pitch_deg])
-    toward = [np.cos(pitch) * np.cos(azimuth), np.cos(pitch) * np.sin(azimuth), np.sin(pitch)]
-    pose = look_at(CENTRE + distance_m * np.array(toward), CENTRE)
+    pose = look_at(CENTRE + distance_m * direction(azimuth_deg, pitch_deg), CENTRE)
     return CameraCalibration("seeing", pose, LENS)
 
 

@@ -47,14 +47,12 @@ class HeldRollout:
 
     def explained_pictures(self) -> tuple[UInt8, Float32]:
         """Colour [V, T, H, W, 3] and depth [V, T, H, W] of the views that are explained."""
-        rollout = self.rollout
-        count = self.conditions.cameras.views
-        color = [rollout.view_color(view) for view in range(count)]
-        depth_m = rollout.depth_m[:count]
+        rollout, count = self.rollout, self.conditions.cameras.views
+        first, depth_m = rollout.view_color, rollout.depth_m[:count]
         if self.vantage is not None:
-            color[0] = self.vantage.color(0)
+            first = self.vantage.color
             depth_m = np.concatenate([self.vantage.depth_m(0)[None], depth_m[1:]])
-        return np.stack(color), depth_m
+        return np.stack([first(0), *map(rollout.view_color, range(1, count))]), depth_m
 
 
 def look(held: HeldRollout, color: Sequence[int], progress: Progress) -> None:

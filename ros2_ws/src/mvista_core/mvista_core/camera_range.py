@@ -56,6 +56,13 @@ def place_of(
     )
 
 
+def direction(azimuth_deg: float, pitch_deg: float) -> Float64:
+    """From the workspace's centre to a camera (`CameraPlace`): a unit vector [3], base axes."""
+    azimuth, pitch = np.deg2rad([azimuth_deg, pitch_deg])
+    level = np.cos(pitch)
+    return np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(pitch)])
+
+
 @dataclass(frozen=True)
 class CameraRange:
     """Bounds (both included) of cameras round `centre_m` in the base frame, and what is held out.

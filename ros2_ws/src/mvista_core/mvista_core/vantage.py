@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mvista_core.camera_range import CameraRange, TrainedCameras, place_of
+from mvista_core.camera_range import CameraRange, TrainedCameras, direction, place_of
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import look_at
 from mvista_core.imaging import ModelWindow
@@ -47,10 +47,9 @@ class Vantage:
         """base_from_camera [4, 4] of the vantage of a camera [4, 4]: at its azimuth or, where that
         was held out of training, at the nearest that was not."""
         at = place_of(base_from_camera, trained.centre_m)
-        azimuth, pitch = np.deg2rad([_trained_azimuth_deg(at.azimuth_deg, trained), self.pitch_deg])
+        toward = direction(_trained_azimuth_deg(at.azimuth_deg, trained), self.pitch_deg)
         centre = np.array(trained.centre_m)
-        toward = [np.cos(pitch) * np.cos(azimuth), np.cos(pitch) * np.sin(azimuth), np.sin(pitch)]
-        return look_at(centre + self.distance_m * np.array(toward), centre)
+        return look_at(centre + self.distance_m * toward, centre)
 
     def lens(self, window: ModelWindow) -> Intrinsics:
         """Of an image that the model's window takes whole."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvista_core.arm import ArmModel
-from mvista_core.camera_range import TRAINED, CameraRange, gaps_deg, sees_a_neighbour
+from mvista_core.camera_range import TRAINED, CameraRange, direction, gaps_deg, sees_a_neighbour
 from mvista_core.errors import ConfigError, RigError
 from mvista_core.geometry import (
     exp_so3,
@@ -90,10 +90,9 @@ class RigDraw:
 
     def _camera(self, name: str, station: int, rng: np.random.Generator) -> CameraCalibration:
         allowed, centre = self._allowed, np.array(self._allowed.centre_m)
-        azimuth = np.deg2rad(STATIONS_DEG * (station + rng.uniform(-0.5, 0.5)))
-        pitch = np.deg2rad(rng.uniform(*allowed.pitch_deg))
-        toward = [np.cos(pitch) * np.cos(azimuth), np.cos(pitch) * np.sin(azimuth), np.sin(pitch)]
-        eye = centre + rng.uniform(*allowed.distance_m) * np.array(toward)
+        azimuth_deg = STATIONS_DEG * (station + rng.uniform(-0.5, 0.5))
+        toward = direction(azimuth_deg, rng.uniform(*allowed.pitch_deg))
+        eye = centre + rng.uniform(*allowed.distance_m) * toward
         aimed = look_at(eye, centre + rng.uniform(-allowed.aim_m, allowed.aim_m, 3))
         roll = exp_so3(np.array([0.0, 0.0, np.deg2rad(rng.uniform(*allowed.roll_deg))]))
         zoom = rng.uniform(1.0 - FOCAL_SPREAD, 1.0 + FOCAL_SPREAD)

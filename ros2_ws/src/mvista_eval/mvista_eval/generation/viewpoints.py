@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mvista_core.camera_range import direction
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import look_at, rotation_angle_rad
 from mvista_core.records import CameraCalibration, Float64, RigCalibration
@@ -106,9 +107,7 @@ def camera_at(rig: RigCalibration, name: str, viewpoint: Viewpoint, lens: str) -
 
 def _pose_at(rig: RigCalibration, viewpoint: Viewpoint) -> Float64:
     centre = look_at_point(_poses(rig.cameras))
-    azimuth, pitch = np.deg2rad((viewpoint.azimuth_deg, viewpoint.pitch_deg))
-    level = np.cos(pitch)
-    aside = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(pitch)])
+    aside = direction(viewpoint.azimuth_deg, viewpoint.pitch_deg)
     return look_at(centre + viewpoint.distance_m * aside, centre)
 
 
