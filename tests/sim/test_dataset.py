@@ -23,6 +23,7 @@ from mvista_core.vantage import Vantage
 from mvista_sim import dataset as collecting
 from mvista_sim.dataset import Collection, collect
 from mvista_sim.episodes import EpisodeMaker
+from mvista_sim.experts import MotionStyle, hand_of
 from mvista_world.reprojection import PosedLens, reproject
 from mvista_world.training.data import load_shard
 from mvista_world.training.data_sets import find_data_sets
@@ -77,6 +78,10 @@ def test_a_collection_is_what_training_reads(
         assert intrinsics[0, view].tolist() == [lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px]
         np.testing.assert_array_equal(poses[1, view], camera.base_from_camera)
     assert find_data_sets(job.out)[0].templates == ("touch the {red|green|blue|yellow} cube",)
+    with np.load(job.out / names[0]) as stored:
+        for seed, style in zip(stored["seed"], stored["style"], strict=True):
+            drawn = MotionStyle.drawn(hand_of(int(seed))).numbers
+            np.testing.assert_array_equal(style, drawn.astype(np.float32))
     assert (manifest(job)["episodes"], manifest(job)["dropped"]) == (3, 0)
     assert cli.main(["dataset", "info", str(job.out)]) == 0
     assert "episodes 3, dropped 0" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from mvista_core.episode_shape import TINY
 from mvista_core.errors import InstructionError
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell
-from mvista_sim.experts import MotionStyle
+from mvista_sim.experts import MotionStyle, hand_of
 
 pytestmark = pytest.mark.slow
 
@@ -121,3 +121,16 @@ def test_drawn_styles_stay_within_the_arms_limits(cell: SimCell, arm: ArmModel, 
         fine = np.linspace(0.0, plan.times_s[-1], 500)
         assert (np.abs(curve(fine, 1)) <= 0.6 * arm.max_velocity).all()
         assert (np.abs(curve(fine, 2)) <= 0.6 * arm.max_acceleration).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_scene_does_not_tell_its_demonstrations_style(task: str) -> None:
+    """Else a first frame tells the motion, and no model learns to look at the film."""
+    seeds = range(200)
+    styles = np.array([MotionStyle.drawn(hand_of(seed)).numbers for seed in seeds])
+    scenes = [tasks.make_layout(task, seed) for seed in seeds]
+    placed = np.array([[scene.objects[0].x_m, scene.objects[0].y_m] for scene in scenes])
+    started = np.array([scene.start_offset_rad for scene in scenes])
+    between = np.corrcoef(np.hstack([styles, started, placed]).T)[: styles.shape[1]]
+    # Of 200 pairs of independent numbers, one in 15,000 is further off than this.
+    assert np.abs(between[:, styles.shape[1] :]).max() < 4.0 / np.sqrt(len(seeds))

@@ -19,7 +19,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.records import CameraFrame, RigCalibration
 from mvista_core.vantage import Vantage
 from mvista_sim.cell import SimCell
-from mvista_sim.experts import PLAIN, MotionStyle
+from mvista_sim.experts import PLAIN, MotionStyle, hand_of
 from mvista_sim.rigs import RigDraw, as_told, with_vantage
 from mvista_sim.sensors import Sensor
 from mvista_sim.tasks import CLUTTER, TEMPLATES
@@ -95,7 +95,7 @@ class EpisodeMaker:
 
     def _act(self, seed: int, film: _Film) -> Arrays | None:
         """What happened when the expert acted; None where it failed."""
-        cell, style = self._cell, MotionStyle.drawn(np.random.default_rng(seed))
+        cell, style = self._cell, MotionStyle.drawn(hand_of(seed))
         actions = cell.expert(style=style)
         frames = cell.run_actions(actions, self._kind.shape.frame_times_s)
         if not cell.evaluate().success:
@@ -112,7 +112,7 @@ class EpisodeMaker:
     def _plans(self, task: str, seed: int, film: _Film) -> Arrays:
         """The first frames, and a plan in one style for every instruction of the scene."""
         cell, words = self._cell, instructions.expand(TEMPLATES[task])
-        drawn = MotionStyle.drawn(np.random.default_rng(seed))
+        drawn = MotionStyle.drawn(hand_of(seed))
         style = drawn if self._kind.drawn_cameras else PLAIN
         plans = [cell.expert(word, style).positions for word in words]
         color, depth_mm = film.frames([[cell.latest(name) for name in cell.cameras()]])

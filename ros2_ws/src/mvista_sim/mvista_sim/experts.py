@@ -65,6 +65,15 @@ class MotionStyle:
 PLAIN = MotionStyle()
 
 
+def hand_of(seed: int) -> np.random.Generator:
+    """Random numbers of whoever moves in a scene, which are none of the scene's own.
+
+    numpy pads seeds with zeros: 5 and (5, 0) are one stream, and the latter is touch_cube's. A
+    style drawn from it is told by where the arm begins, and nobody has to look at the motion.
+    """
+    return np.random.default_rng((seed, 23))
+
+
 class IkSolver:
     """Tip position exactly, tool direction softly: not every place can be reached from above."""
 

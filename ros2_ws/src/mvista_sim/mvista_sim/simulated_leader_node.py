@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from mvista_interfaces.msg import LeaderStatus
 from sensor_msgs.msg import JointState as JointStateMsg
 from std_srvs.srv import Trigger
@@ -22,7 +21,7 @@ from mvista_ros.convert import header, joint_state_to_msg, outcome_from_error, o
 from mvista_ros.parameters import declare, parameter
 from mvista_sim.cell import SimCell
 from mvista_sim.demonstrator import RATE_HZ, HandManner, SimulatedLeader, demonstration
-from mvista_sim.experts import MotionStyle
+from mvista_sim.experts import MotionStyle, hand_of
 
 STATUS_PERIOD_S = 0.1
 
@@ -104,7 +103,7 @@ class SimulatedLeaderNode(HouseNode):
         try:
             self._refuse_while_moving()
             said = self._cell.reset(scene.task, scene.seed)
-            rng = np.random.default_rng(scene.seed)
+            rng = hand_of(scene.seed)
             actions = self._cell.expert(style=MotionStyle.drawn(rng))
             manner = HandManner.drawn(rng, float(actions.times_s[-1]))
             start = self._leader.pose()

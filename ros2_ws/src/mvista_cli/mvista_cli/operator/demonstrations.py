@@ -30,7 +30,7 @@ from mvista_recorder.manifest import load_manifest
 from mvista_recorder.many import in_parallel
 from mvista_sim.cell import CONTROL_HZ, SimCell, SimClock
 from mvista_sim.demonstrator import HandManner, SimulatedLeader, demonstration
-from mvista_sim.experts import MotionStyle
+from mvista_sim.experts import MotionStyle, hand_of
 from mvista_teleop.coupling import Coupling, CouplingPhase
 from mvista_teleop.mapping import GripperMapping, Mapping
 from mvista_teleop.settings import CouplingSettings
@@ -124,7 +124,7 @@ class _Desk:
 
     def demonstrate(self) -> Demonstrated:
         """From taking the leader in hand to the label."""
-        rng = np.random.default_rng(self._seed)
+        rng = hand_of(self._seed)
         actions = self._cell.expert(style=MotionStyle.drawn(rng))
         manner = HandManner.drawn(rng, float(actions.times_s[-1]))
         start = self._cell.state().positions
