@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from mvista_core.errors import ConfigError
+from mvista_world.config import ModelConfig
 from mvista_world.style_probe import STYLES, held_out_r2, measure
 from mvista_world.training import data
-from tests.world.tiny import RIG, write_checkpoint, write_episodes
+from tests.world.test_vantage import READ
+from tests.world.tiny import CONFIG, RIG, write_checkpoint, write_episodes
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +40,13 @@ def test_more_features_than_episodes_are_no_obstacle() -> None:
     assert (held_out_r2(features, source, 60) > 0.95).all()
 
 
-def test_styles_are_read_from_a_data_set(tmp_path: Path) -> None:
-    folder = write_episodes(tmp_path / "data", count=60) / "touch"
+@pytest.mark.parametrize("config", [CONFIG, READ])
+def test_styles_are_read_from_a_data_set(config: ModelConfig, tmp_path: Path) -> None:
+    """Whatever its generator is told of other views: one is read by itself."""
+    folder = write_episodes(tmp_path / "data", 60, config) / "touch"
     path = data.shard_paths([folder])[0]
     with pytest.raises(ConfigError, match="states no styles.*collect"):
-        measure(write_checkpoint(tmp_path / "checkpoint"), folder, RIG, 10)
+        measure(write_checkpoint(tmp_path / "checkpoint", config), folder, RIG, 10)
     with np.load(path) as shard:
         arrays = {key: shard[key] for key in shard.files}
     np.savez(path, **arrays, style=np.random.default_rng(0).normal(size=(60, 4)))

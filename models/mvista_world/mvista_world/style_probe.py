@@ -68,7 +68,7 @@ def measure(
         )
     codec_sha = weights.sha256_of(checkpoint / "codec.safetensors")
     # One view by itself: what it shows of others is not asked for.
-    config = replace(loaded.config, source_render=None, source_points=None)
+    config = replace(loaded.config, source_render=None, source_points=None, vantage=None)
     with TemporaryDirectory() as cache:
         seen = data.load_latents(
             [folder], Path(cache), loaded.codec, config, codec_sha, loaded.compute, rig
