@@ -321,3 +321,46 @@ def test_what_is_reached_is_the_last_pose_and_teaches_the_reading_alone() -> Non
     assert found.grad is not None and found.grad.abs().max() > 0
     assert networks.trajectory is not None and networks.trajectory is not vae
     assert all(p.grad is None for p in (*vae.parameters(), *networks.trajectory.parameters()))
+
+
+def test_a_share_is_read_where_the_head_reads_and_is_told_no_motion() -> None:
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(["a", "b"])
+    model = awake(MultiViewGenerator(CONFIG))
+    networks = generator.Networks(model, InstructionEncoder(CONFIG.text, tokenizer))
+    networks.decode_with(TrajectoryVae(CONFIG.trajectory, 7))
+    seen = [latent_set(3, smooth_actions(np.random.default_rng(0), (3, 1)))]
+    sources = batches.make_sources(seen, None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def note(_: nn.Module, args: tuple[Any, ...]) -> None:
+        asked.append((args[1], args[3].style))
+
+    model.register_forward_pre_hook(note)
+    size = 64
+
+    def step(recipe: str, share: float, *without: str) -> tuple[torch.Tensor, torch.Tensor]:
+        training = replace(
+            curriculum.training_of(recipe, without), one_batch=size, many_batch=size, read=share
+        )
+        batch = batches.draw_batch("one", sources, CONFIG, training, 3)
+        torch.manual_seed(1)
+        chance = generator.Chance.drawn(batch.x0, training.extras)
+        with torch.no_grad():
+            loss = generator.losses(networks, batch, training, 0.0, chance)
+        counts = {name: int(loss.samples[name]) for name in ("head_read", "head_null", "head_told")}
+        t, style = asked.pop()
+        untold = (style == model.null(size)).all(dim=2).all(dim=1)
+        assert counts == {
+            "head_read": int(untold.sum()),
+            "head_null": 0,
+            "head_told": size - int(untold.sum()),
+        }
+        return t, untold
+
+    t, untold = step("views", 0.5)
+    assert 16 < int(untold.sum()) < 48
+    assert float(t[untold].max()) < curriculum.READ_BELOW < float(t[~untold].max())
+    assert float(t[untold].mean()) == pytest.approx(curriculum.READ_BELOW / 2, abs=0.12)
+    for recipe, share, *without in (("views", 0.0), ("views", 0.5, "read"), ("paper", 0.5)):
+        assert not step(recipe, share, *without)[1].any()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from mvista_core.errors import ConfigError
 
+READ_BELOW = 0.7
+"""Noise level up to which a future is read (`Extras.read`); the head's own are within."""
 WARM_UNTIL = 100
 """Steps of each of the first two phases for networks that know their words already."""
 
@@ -38,7 +40,9 @@ class Extras:
     reached: what the head reads is also held to the pose that its motion ends in. Most of z tells a
         motion's pace and style, which a first frame cannot; the few numbers that say which place
         was reached, and how nearly, drown in their error.
-    late_null: half of the samples that are told no motion are at high noise, where text-only
+    read: some samples show their future at less noise than `READ_BELOW` and are told no motion:
+        that is where the head reads a rollout, and the other draws come there once in twenty.
+    late_null: half of the other samples that are told no motion are at high noise, where text-only
         imagination decides its motion.
     instruction_gate: the pooled instruction takes part in the modulation; without it the words are
         heard in cross-attention only, as in Wan.
@@ -55,6 +59,7 @@ class Extras:
     motion_weight: bool = True
     head_on_null: bool = True
     reached: bool = True
+    read: bool = True
     late_null: bool = True
     instruction_gate: bool = True
     average: bool = True
@@ -87,7 +92,7 @@ class GeneratorTraining:
     `consistency` is the paper's lambda_1 (Sec. 5.1), `head_on_null` the same for samples that were
     told nothing: those are the head's work at inference (+ActionInit). Trajectory dropout (App. A)
     is `null_start` for `null_after_epochs` epochs, then rises linearly to `null_end`.
-    `goal` and `reached` weigh the losses of those names (`Extras`).
+    `goal` and `reached` weigh the losses of those names, `read` is a share of samples (`Extras`).
     `full_source` is the share of draws that give the source video with frames masked, as App. A
     does; the others give its first frame only. A step of several views takes one of `view_counts`.
     `completed` is the share of draws of several views that give all views but the last, as the
@@ -108,6 +113,7 @@ class GeneratorTraining:
     reached: float = 4.0
     misled: float = 0.8
     shown_below: float = 0.6
+    read: float = 0.35
     null_start: float = 0.2
     null_end: float = 0.35
     null_after_epochs: int = 0
@@ -171,7 +177,7 @@ TRAINING = {
         extras=NO_EXTRAS,
     ),
 }
-"""The generator's recipes by name: how `tiny` was trained (before there was `reached`), that for
+"""The generator's recipes by name: how `tiny` was trained (before `reached` and `read`), that for
 mode 2, the paper's letter."""
 
 

@@ -37,6 +37,7 @@ from mvista_world.text import (
 from mvista_world.training import data
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
 from mvista_world.training.curriculum import (
+    READ_BELOW,
     WARM_UNTIL,
     Extras,
     GeneratorTraining,
@@ -76,13 +77,15 @@ class Speaking(Protocol):
 @dataclass(frozen=True)
 class Chance:
     """What chance decides about each sample of a step: numbers in [0, 1) of shape [B], and noise
-    like x0. `late` and `high` are empty without `late_null`, `wrong` without `misled`."""
+    like x0. Of an extra that is left out they are empty: `late` and `high` of `late_null`, `wrong`
+    of `misled`, `read` of the same name."""
 
     null: torch.Tensor
     t: torch.Tensor
     late: torch.Tensor
     high: torch.Tensor
     wrong: torch.Tensor
+    read: torch.Tensor
     noise: torch.Tensor
 
     @staticmethod
@@ -92,7 +95,8 @@ class Chance:
         null, t = torch.rand(size), torch.rand(size)
         late, high = (torch.rand(size), torch.rand(size)) if extras.late_null else (none, none)
         wrong = torch.rand(size) if extras.misled else none
-        return Chance(null, t, late, high, wrong, torch.randn_like(x0))
+        read = torch.rand(size) if extras.read else none
+        return Chance(null, t, late, high, wrong, read, torch.randn_like(x0))
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Chance:
         """Every field changed: some rows of it, or on another device."""
@@ -319,6 +323,12 @@ def _flow_loss(
         # Text-only imagination decides its motion at high noise: half of its samples are there.
         late = null & (chance.late < 0.5)
         t = torch.where(late, 0.8 + 0.2 * chance.high, t)
+    read = torch.zeros_like(null)
+    if extras.read:
+        read = chance.read < training.read
+        # A number that is below a share is, divided by it, as likely to be any as another.
+        t = torch.where(read, READ_BELOW * chance.read / training.read, t)
+        null = null | read
     style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.style)
     words = batch.instructions
     if extras.misled:
@@ -343,15 +353,12 @@ def _flow_loss(
     if extras.goal_probe:
         shown["goal"] = F.cross_entropy(_goal_logits(networks, prediction.hidden), batch.goal)
         total = total + training.goal * shown["goal"]
-    read = head.detach()
     # A part of a step may have no sample of one kind: its mean counts as often as there are any.
-    samples = {"head_null": null.sum(), "head_told": (~null).sum()}
-    shown |= {
-        "total": total,
-        "velocity": error.detach().mean(),
-        "head_null": (read * null).sum() / samples["head_null"].clamp(min=1),
-        "head_told": (read * ~null).sum() / samples["head_told"].clamp(min=1),
-    }
+    kinds = {"head_null": null & ~read, "head_read": read, "head_told": ~null}
+    samples = {name: kind.sum() for name, kind in kinds.items()}
+    shown |= {"total": total, "velocity": error.detach().mean()}
+    for name, kind in kinds.items():
+        shown[name] = (head.detach() * kind).sum() / samples[name].clamp(min=1)
     return StepLoss(total, shown, samples)
 
 
