@@ -33,8 +33,9 @@ from mvista_world.shown import draw_source, on_grid
 from mvista_world.source_render import SourceRender
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import batches, data
+from mvista_world.training.chance import Chance
 from mvista_world.training.curriculum import TRAINING
-from mvista_world.training.generator import Chance, Networks, losses
+from mvista_world.training.generator import Networks, losses
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.view_passes import take_views
 from tests.world.tiny import (

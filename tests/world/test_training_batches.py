@@ -24,6 +24,7 @@ from mvista_world.generator import MultiViewGenerator
 from mvista_world.presets import preset
 from mvista_world.text import InstructionEncoder, build_tokenizer
 from mvista_world.training import batches, curriculum, data, generator, recipes, refine_data
+from mvista_world.training.chance import Chance
 from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import ViewCameras
@@ -345,7 +346,7 @@ def test_a_share_is_read_where_the_head_reads_and_is_told_no_motion() -> None:
         )
         batch = batches.draw_batch("one", sources, CONFIG, training, 3)
         torch.manual_seed(1)
-        chance = generator.Chance.drawn(batch.x0, training.extras)
+        chance = Chance.drawn(batch.x0, training.extras)
         with torch.no_grad():
             loss = generator.losses(networks, batch, training, 0.0, chance)
         counts = {name: int(loss.samples[name]) for name in ("head_read", "head_null", "head_told")}

@@ -30,9 +30,10 @@ from mvista_world.parts import is_wan, load_codec, load_text
 from mvista_world.presets import preset
 from mvista_world.training import data
 from mvista_world.training.batches import LATENTS, Batch, Sources, draw_batch, read_sources
+from mvista_world.training.chance import Chance
 from mvista_world.training.data_sets import MANIFEST
 from mvista_world.training.event_files import EventFiles
-from mvista_world.training.generator import Chance, losses
+from mvista_world.training.generator import losses
 from mvista_world.training.latent_cache import content_sha, require_encoder
 from mvista_world.training.loop import Listeners, Run, Schedule, StepLoss, train, trained
 from mvista_world.training.memory import budget_of, check_card

@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from mvista_core.errors import ConfigError
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
-from mvista_world.flow import denoising_error, shifted
+from mvista_world.flow import denoising_error
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.text import (
     InstructionEncoder,
@@ -36,10 +35,9 @@ from mvista_world.text import (
 )
 from mvista_world.training import data
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
+from mvista_world.training.chance import Chance
 from mvista_world.training.curriculum import (
-    READ_BELOW,
     WARM_UNTIL,
-    Extras,
     GeneratorTraining,
     kind_of,
     training_of,
@@ -72,35 +70,6 @@ class Speaking(Protocol):
 
     @property
     def trajectory(self) -> TrajectoryVae | None: ...
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What chance decides about each sample of a step: numbers in [0, 1) of shape [B], and noise
-    like x0. Of an extra that is left out they are empty: `late` and `high` of `late_null`, `wrong`
-    of `misled`, `read` of the same name."""
-
-    null: torch.Tensor
-    t: torch.Tensor
-    late: torch.Tensor
-    high: torch.Tensor
-    wrong: torch.Tensor
-    read: torch.Tensor
-    noise: torch.Tensor
-
-    @staticmethod
-    def drawn(x0: torch.Tensor, extras: Extras) -> Chance:
-        """For all samples of x0 [B, ...], from torch's own generator: the loop seeds it by step."""
-        size, none = len(x0), torch.empty(0)
-        null, t = torch.rand(size), torch.rand(size)
-        late, high = (torch.rand(size), torch.rand(size)) if extras.late_null else (none, none)
-        wrong = torch.rand(size) if extras.misled else none
-        read = torch.rand(size) if extras.read else none
-        return Chance(null, t, late, high, wrong, read, torch.randn_like(x0))
-
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Chance:
-        """Every field changed: some rows of it, or on another device."""
-        return Chance(*(change(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
 
 class Networks(nn.Module):
@@ -316,19 +285,7 @@ def _flow_loss(
 ) -> StepLoss:
     """Eq. 2 and L_traj (Sec. 4.3); samples told their trajectory and others share a batch."""
     generator, size, extras = networks.generator, len(batch.x0), training.extras
-    # Trajectory dropout (App. A): without it there is no text-only imagination.
-    null = chance.null < null_share
-    t = shifted(chance.t, generator.config.sampler.shift)
-    if extras.late_null:
-        # Text-only imagination decides its motion at high noise: half of its samples are there.
-        late = null & (chance.late < 0.5)
-        t = torch.where(late, 0.8 + 0.2 * chance.high, t)
-    read = torch.zeros_like(null)
-    if extras.read:
-        read = chance.read < training.read
-        # A number that is below a share is, divided by it, as likely to be any as another.
-        t = torch.where(read, READ_BELOW * chance.read / training.read, t)
-        null = null | read
+    null, read, t = chance.levels(training, null_share, generator.config.sampler.shift)
     style = torch.where(null.view(-1, 1, 1), generator.null(size), batch.style)
     words = batch.instructions
     if extras.misled:

@@ -17,8 +17,9 @@ from mvista_core.errors import ConfigError
 from mvista_world.compute import choose
 from mvista_world.text import load_tokenizer
 from mvista_world.training.batches import draw_batch, load_sources
+from mvista_world.training.chance import Chance
 from mvista_world.training.curriculum import training_of
-from mvista_world.training.generator import Chance, Networks, losses, networks_of
+from mvista_world.training.generator import Networks, losses, networks_of
 from mvista_world.training.loop import SEED_STRIDE
 from mvista_world.training.request import TrainingRequest
 
