@@ -206,8 +206,8 @@ def test_joints_are_those_of_their_moment_and_in_the_arm_files_order(
 
 def test_the_trainers_own_reader_takes_it(made: tuple[Path, Path, Images]) -> None:
     from mvista_eval.dataset import describe
-    from mvista_world.training.data import load_shard, shard_paths
     from mvista_world.training.data_sets import find_data_sets
+    from mvista_world.training.recordings import load_shard, shard_paths
 
     (path,) = shard_paths([made[1]])
     shard = load_shard(path)

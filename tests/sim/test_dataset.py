@@ -25,8 +25,8 @@ from mvista_sim.dataset import Collection, collect
 from mvista_sim.episodes import EpisodeMaker
 from mvista_sim.experts import MotionStyle, hand_of
 from mvista_world.reprojection import PosedLens, reproject
-from mvista_world.training.data import load_shard
 from mvista_world.training.data_sets import find_data_sets
+from mvista_world.training.recordings import load_shard
 
 pytestmark = pytest.mark.slow
 

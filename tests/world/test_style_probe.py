@@ -10,7 +10,7 @@ import pytest
 from mvista_core.errors import ConfigError
 from mvista_world.config import ModelConfig
 from mvista_world.style_probe import STYLES, held_out_r2, measure
-from mvista_world.training import data
+from mvista_world.training import recordings
 from tests.world.test_vantage import READ
 from tests.world.tiny import CONFIG, RIG, write_checkpoint, write_episodes
 
@@ -44,7 +44,7 @@ def test_more_features_than_episodes_are_no_obstacle() -> None:
 def test_styles_are_read_from_a_data_set(config: ModelConfig, tmp_path: Path) -> None:
     """Whatever its generator is told of other views: one is read by itself."""
     folder = write_episodes(tmp_path / "data", 60, config) / "touch"
-    path = data.shard_paths([folder])[0]
+    path = recordings.shard_paths([folder])[0]
     with pytest.raises(ConfigError, match="states no styles.*collect"):
         measure(write_checkpoint(tmp_path / "checkpoint", config), folder, RIG, 10)
     with np.load(path) as shard:

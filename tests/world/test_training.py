@@ -25,10 +25,10 @@ from mvista_world.training import (
     batches,
     codec,
     curriculum,
-    data,
     generator,
     priors,
     recipes,
+    recordings,
     refine_data,
     trajectory,
 )
@@ -314,7 +314,7 @@ def test_an_unknown_network_lists_the_networks(trained: TrainingRequest) -> None
 
 def test_no_data_says_how_to_get_some(trained: TrainingRequest, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mvista dataset collect"):
-        data.shard_paths([tmp_path])
+        recordings.shard_paths([tmp_path])
     nothing = replace(trained, data=tmp_path, out=tmp_path / "out")
     for network in ("codec", "trajectory", "generator", "refine"):
         with pytest.raises(ConfigError, match=r"no data set in.*collect.*convert"):

@@ -20,7 +20,7 @@ from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_core.records import Float64, RigCalibration
 from mvista_world.checkpoint import load_checkpoint
-from mvista_world.training import data
+from mvista_world.training import data, recordings
 
 STYLES = ("shift x", "shift y", "lift", "delay")
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -89,7 +89,7 @@ def _flat(row: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _styles(folder: Path) -> Float64:
     found = []
-    for path in data.shard_paths([folder]):
+    for path in recordings.shard_paths([folder]):
         with np.load(path) as shard:
             if "style" not in shard or shard["actions"].ndim != 3:
                 raise ConfigError(

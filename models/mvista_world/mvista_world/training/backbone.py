@@ -28,7 +28,7 @@ from mvista_world.folder import BACKBONE, FLAT, TRAJECTORY, TRANSFORMER, VAE, re
 from mvista_world.lora import check_rank
 from mvista_world.parts import is_wan, load_codec, load_text
 from mvista_world.presets import preset
-from mvista_world.training import data
+from mvista_world.training import data, recordings
 from mvista_world.training.batches import LATENTS, Batch, Sources, draw_batch, read_sources
 from mvista_world.training.chance import Chance
 from mvista_world.training.data_sets import MANIFEST
@@ -85,7 +85,7 @@ def run(asked: TrainingRequest) -> None:
     job = _begin(asked)
     asked, tuning, compute = job.asked, job.tuning, job.compute
     words = load_text(job.start, asked.config, choose("fp32"))
-    told = KnownWords(words, data.instructions_of(asked.video_folders()), compute.device)
+    told = KnownWords(words, recordings.instructions_of(asked.video_folders()), compute.device)
     sources = _sources(job)
     # Adapters begin at random: every process draws the same, and keeps its part of it.
     torch.manual_seed(tuning.seed)
@@ -196,7 +196,7 @@ def data_identity(asked: TrainingRequest) -> str:
     """Of every shard's content and every manifest; no array is read."""
     sums = []
     for folder in asked.video_folders():
-        shards = [content_sha(path) for path in data.shard_paths([folder])]
+        shards = [content_sha(path) for path in recordings.shard_paths([folder])]
         sums.append((folder.name, weights.sha256_of(folder / MANIFEST), shards))
     return hashlib.sha256(repr(sums).encode()).hexdigest()
 

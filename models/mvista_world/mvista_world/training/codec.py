@@ -15,7 +15,7 @@ from mvista_world.codec import StackedCodec
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.depth_codec import decode_depth
-from mvista_world.training import data
+from mvista_world.training import data, recordings
 from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 
@@ -83,9 +83,9 @@ class _Episodes:
 
 def _of_folder(folder: Path, most: int) -> _Episodes:
     """The first episodes of a data set, with their stills; medians where none were filmed."""
-    shards: list[data.Shard] = []
-    for path in data.shard_paths([folder]):
-        shards.append(data.load_shard(path))
+    shards: list[recordings.Shard] = []
+    for path in recordings.shard_paths([folder]):
+        shards.append(recordings.load_shard(path))
         if sum(len(shard.color) for shard in shards) >= most:
             break
     color, depth = (

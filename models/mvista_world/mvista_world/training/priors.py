@@ -17,7 +17,7 @@ from mvista_core.records import CameraFrame, JointState, RigCalibration
 from mvista_core.timing import SystemClock
 from mvista_world.compute import choose
 from mvista_world.probe import PlannerProbe, load_probe
-from mvista_world.training import data
+from mvista_world.training import recordings
 from mvista_world.training.loop import log
 from mvista_world.training.refine_data import PRIORS_FILE, Priors, names_of, save_priors
 from mvista_world.training.request import TrainingRequest
@@ -113,9 +113,9 @@ def _episodes(folders: Sequence[Path], settings: PriorSettings) -> Iterator[tupl
     base = 0
     for folder in folders:
         position = taken = 0
-        for path in data.shard_paths([folder]):
-            data.require_one_rig(path)
-            shard = data.load_shard(path)
+        for path in recordings.shard_paths([folder]):
+            recordings.require_one_rig(path)
+            shard = recordings.load_shard(path)
             with np.load(path) as stored:
                 initial = stored["initial"]
             for row in range(len(initial)):

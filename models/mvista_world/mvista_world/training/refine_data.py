@@ -19,7 +19,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.records import Float32, Float64, RigCalibration, UInt8
 from mvista_world.fusion import PointCloud, back_project_views, in_box
 from mvista_world.refine import RefineConfig, local_clouds, tip_poses
-from mvista_world.training.data import require_one_rig
+from mvista_world.training.recordings import require_one_rig
 
 JOINT_SPREAD = np.array([0.06, 0.05, 0.05, 0.10, 0.08, 0.15, 0.0])
 """Relative sizes (rad) of the random bends of joints 1..6: wrists err more than shoulders."""

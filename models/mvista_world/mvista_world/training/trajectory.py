@@ -14,7 +14,7 @@ from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_world.compute import choose
 from mvista_world.config import ModelConfig
-from mvista_world.training import data
+from mvista_world.training import data, recordings
 from mvista_world.training.loop import SEED_STRIDE, Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
@@ -65,7 +65,7 @@ def _actions(folders: Sequence[Path]) -> tuple[torch.Tensor, torch.Tensor]:
     rows, weights = [], []
     for folder in folders:
         found = []
-        for path in data.shard_paths([folder]):
+        for path in recordings.shard_paths([folder]):
             with np.load(path) as shard:
                 found.append(shard["actions"].reshape(-1, *shard["actions"].shape[-2:]))
         stacked = np.concatenate(found)
