@@ -76,9 +76,9 @@ def test_what_is_learnt_leads_where_the_teachers_steps_lead() -> None:
     told = Conditions(
         torch.randn(3, 4, CONFIG.text.hidden), make_cameras(3, VIEWS), generator.null(3)
     )
-    batch = Batch(
-        x0, torch.ones_like(x0), clean, told.style, told.style, [], told.cameras, torch.zeros(3)
-    )
+    nothing, motion = torch.zeros(3), (told.style, told.style)
+    given = x0, torch.ones_like(x0), clean, *motion
+    batch = Batch(*given, [], told.cameras, nothing, nothing, ())
     first = torch.tensor([0, 3, 9])
     known = known_latents(clean, CONFIG.transformer.patch, x0.shape[2:])
     starts = torch.where(known, x0, noise)

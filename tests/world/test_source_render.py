@@ -32,7 +32,7 @@ from mvista_world.reprojection import PosedLens
 from mvista_world.shown import draw_source, on_grid
 from mvista_world.source_render import SourceRender
 from mvista_world.text import InstructionEncoder, build_tokenizer
-from mvista_world.training import batches, data
+from mvista_world.training import batches, data, recordings
 from mvista_world.training.chance import Chance
 from mvista_world.training.curriculum import TRAINING
 from mvista_world.training.generator import Networks, losses
@@ -197,7 +197,7 @@ def test_a_batch_is_shown_what_a_planner_would_be(
 ) -> None:
     """Else a model learns one thing and is told another."""
     recorded, codec, folder = sources
-    shard = data.load_shard(folder / "touch" / "shard-00000.npz")
+    shard = recordings.load_shard(folder / "touch" / "shard-00000.npz")
     chosen, order, episode = recorded.video[0], [2, 0, 3], 4
     lenses = [
         PosedLens(
@@ -248,7 +248,7 @@ def test_every_kind_of_step_is_shown_its_views(
     assert part is not None and torch.equal(part, batch.shown[1:2])
     tokenizer = build_tokenizer(TEMPLATES)
     networks = Networks(awake(MultiViewGenerator(TOLD)), InstructionEncoder(TOLD.text, tokenizer))
-    networks.decode_with(recorded.trajectory)
+    networks.decode_with(recorded.trajectory, recorded.arm)
     chance = Chance.drawn(batch.x0, training.extras)
     losses(networks, batch, training, 0.3, chance).total.backward()
     for module in (networks.generator.source_render, networks.generator.source_points):

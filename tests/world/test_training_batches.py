@@ -23,7 +23,15 @@ from mvista_world.compute import choose
 from mvista_world.generator import MultiViewGenerator
 from mvista_world.presets import preset
 from mvista_world.text import InstructionEncoder, build_tokenizer
-from mvista_world.training import batches, curriculum, data, generator, recipes, refine_data
+from mvista_world.training import (
+    batches,
+    curriculum,
+    data,
+    generator,
+    recipes,
+    recordings,
+    refine_data,
+)
 from mvista_world.training.chance import Chance
 from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
@@ -52,13 +60,14 @@ def latent_set(count: int, actions: np.ndarray) -> data.LatentSet:
     """Episodes of the shipped rig whose latents say which episode and view they are of."""
     views = len(RIG.cameras)
     color = np.zeros((count, views, 1, 1, 1, 3), np.uint8)
-    empty = data.Shard(color, color[..., 0].astype(np.uint16), actions, ())
+    initial = actions[:, 0, 0]
+    empty = recordings.Shard(color, color[..., 0].astype(np.uint16), actions, initial, ())
     c = CONFIG.codec.latent_channels
     which = np.arange(count * views, dtype=np.float16).reshape(count, views, 1, 1, 1, 1, 1)
     latents = np.tile(which, (1, 1, 2, c, CONFIG.latent_frames, *CONFIG.latent_size))
     words = tuple(tuple("ab"[: actions.shape[1]]) for _ in range(count))
     cameras = empty.cameras(RIG, CONFIG.window)
-    return data.LatentSet(latents, actions, words, *cameras, latents[:, :, :, :, 0])
+    return data.LatentSet(latents, actions, initial, words, *cameras, latents[:, :, :, :, 0])
 
 
 @pytest.mark.parametrize("there", [[4], [3, 1], [6, 2, 2]])
@@ -154,6 +163,7 @@ def test_every_sample_comes_with_the_cameras_that_saw_it(kind: str) -> None:
         torch.testing.assert_close(batch.cameras.base_from_camera[sample], wanted.base_from_camera)
         torch.testing.assert_close(batch.cameras.intrinsics[sample], wanted.intrinsics)
         torch.testing.assert_close(batch.cameras.embedding[sample], wanted.embedding)
+        assert batch.joints[sample].tolist() == one.initial[episodes[0]].tolist()
 
 
 def test_drawn_views_obey_the_rule_and_are_a_function_of_the_seed() -> None:
@@ -175,7 +185,7 @@ def test_drawn_views_obey_the_rule_and_are_a_function_of_the_seed() -> None:
 
 
 def test_shards_of_before_cameras_were_stored_get_the_rigs(episodes: Path) -> None:
-    shard = data.load_shard(data.shard_paths([episodes / "touch"])[0])
+    shard = recordings.load_shard(recordings.shard_paths([episodes / "touch"])[0])
     lenses, poses = shard.cameras(RIG, CONFIG.window)
     assert lenses.shape == (40, len(RIG.cameras), 4)
     np.testing.assert_array_equal(poses[39, 2], RIG.cameras[2].base_from_camera)
@@ -199,7 +209,7 @@ def test_pictures_of_another_window_are_refused(episodes: Path, tmp_path: Path) 
 
 def test_stills_are_the_background(episodes: Path, tmp_path: Path) -> None:
     """With stills the background is each episode's own; without, what a shard has in common."""
-    path = data.shard_paths([episodes / "touch"])[0]
+    path = recordings.shard_paths([episodes / "touch"])[0]
     (tmp_path / "touch").mkdir()
     lenses, poses = drawn_cameras(40, len(RIG.cameras), seed=3)
     with np.load(path) as shard:
@@ -227,7 +237,7 @@ def test_a_kill_between_stills_and_latents_leaves_no_shard_that_counts_as_encode
     episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What of a shard another process misses it would write in this one's place."""
-    path = data.shard_paths([episodes / "touch"])[0]
+    path = recordings.shard_paths([episodes / "touch"])[0]
     folder, cache = tmp_path / "touch", tmp_path / "latents"
     folder.mkdir()
     with np.load(path) as shard:
@@ -264,7 +274,7 @@ def test_shards_of_one_demonstration_each_have_the_data_sets_background(
     episodes: Path, tmp_path: Path
 ) -> None:
     """As if all lay in one shard: an arm that rests in its own demonstration is no background."""
-    with np.load(data.shard_paths([episodes / "touch"])[0]) as shard:
+    with np.load(recordings.shard_paths([episodes / "touch"])[0]) as shard:
         arrays = {key: shard[key][:6] for key in shard.files}
     for name, parts in (("one", [slice(0, 6)]), ("many", [slice(0, 1), slice(1, 4), slice(4, 6)])):
         (tmp_path / name).mkdir()
@@ -281,7 +291,7 @@ def test_shards_of_one_demonstration_each_have_the_data_sets_background(
 
 
 def test_the_refiner_takes_one_rig_only(episodes: Path, tmp_path: Path) -> None:
-    path = data.shard_paths([episodes / "touch"])[0]
+    path = recordings.shard_paths([episodes / "touch"])[0]
     with np.load(path) as shard:
         arrays = {key: shard[key] for key in shard.files}
     _, poses = drawn_cameras(40, len(RIG.cameras), seed=3)
@@ -312,7 +322,7 @@ def test_what_is_reached_is_the_last_pose_and_teaches_the_reading_alone() -> Non
         generator.reached_error(networks, z, z)
     vae = awake(TrajectoryVae(CONFIG.trajectory, 7))
     vae.std.uniform_(0.1, 0.9)
-    networks.decode_with(vae)
+    networks.decode_with(vae, ARM)
     assert generator.reached_error(networks, z, z).eq(0).all()
     found = (z + 0.3 * torch.randn(z.shape)).requires_grad_()
     error = generator.reached_error(networks, found, z)
@@ -324,12 +334,31 @@ def test_what_is_reached_is_the_last_pose_and_teaches_the_reading_alone() -> Non
     assert all(p.grad is None for p in (*vae.parameters(), *networks.trajectory.parameters()))
 
 
+def test_where_the_motion_is_known_the_words_may_be_any_tasks() -> None:
+    rng = np.random.default_rng(0)
+    sets = [latent_set(3, smooth_actions(rng, (3, 1))) for _ in range(2)]
+    sets[1] = replace(sets[1], instructions=(("c",), ("d",), ("c",)))
+    sources = batches.make_sources(sets, None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
+    assert sources.words == ("a", "c", "d")
+    training = curriculum.GeneratorTraining(one_batch=400)
+    batch = batches.draw_batch("one", sources, CONFIG, training, 0)
+    own = batch.instructions
+    known = torch.arange(len(own)) % 2 == 0
+    wrong = torch.rand(len(own), generator=torch.Generator().manual_seed(0)) / training.misled
+    told = generator._misled(own, batch.any_words, known, wrong)
+    others = [told[i] for i in range(len(own)) if known[i] and wrong[i] < 1.0]
+    assert sum(known & (wrong < 1.0)) == len(others)
+    for word in sources.words:
+        assert 0.2 < others.count(word) / len(others) < 0.47
+    assert all(told[i] == own[i] for i in range(len(own)) if not known[i] or wrong[i] >= 1.0)
+
+
 def test_a_share_is_read_where_the_head_reads_and_is_told_no_motion() -> None:
     torch.manual_seed(0)
     tokenizer = build_tokenizer(["a", "b"])
     model = awake(MultiViewGenerator(CONFIG))
     networks = generator.Networks(model, InstructionEncoder(CONFIG.text, tokenizer))
-    networks.decode_with(TrajectoryVae(CONFIG.trajectory, 7))
+    networks.decode_with(TrajectoryVae(CONFIG.trajectory, 7), ARM)
     seen = [latent_set(3, smooth_actions(np.random.default_rng(0), (3, 1)))]
     sources = batches.make_sources(seen, None, TrajectoryVae(CONFIG.trajectory, 7), ARM)
     asked: list[tuple[torch.Tensor, torch.Tensor]] = []

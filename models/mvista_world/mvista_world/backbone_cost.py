@@ -215,6 +215,7 @@ def _inputs(
         whole.pick(0, [list(range(views))]).to(compute.device),
         style.to(compute.device),
         shown,
+        torch.zeros(1, len(config.joint_names), device=compute.device),
     )
     x = torch.randn(shape, generator=rng).to(compute.device)
     given = ViewPass(tuple(range(views)), 0).known(config.latent_frames)

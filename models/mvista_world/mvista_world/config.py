@@ -24,7 +24,7 @@ CAMERAS = ("cam1", "cam2", "cam0")
 """Source first, then what is imagined beside it, in the order that the results were measured in:
 which noise a view starts from is its place."""
 JOINT_NAMES = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper")
-FUSION = ("cross_modality", "cross_view", "source_render", "source_points")
+FUSION = ("cross_modality", "cross_view", "source_render", "source_points", "arm_points")
 """Fields of the modules that join modalities and views. Each may be absent (None), and weights to
 start from may lack it: at zero it adds nothing. With `source_render` the network's output means
 another thing, and begins at zero too."""
@@ -113,6 +113,19 @@ class SourcePointsConfig:
     tell where a thing stands for the arm. `width` is that of its one hidden layer."""
 
     width: int = 128
+
+
+@dataclass(frozen=True)
+class ArmPointsConfig:
+    """Where the arm is in every view, before the motion and as z will have it. Ours, not the
+    paper's: its style cross-attention leaves it to the generator to learn where a motion shows.
+    `width` is that of its one hidden layer, `links` the arm's; `near_cells` and `far_cells` are
+    how wide a point is drawn (standard deviations, in cells of the latent grid)."""
+
+    width: int = 128
+    links: int = 6
+    near_cells: float = 0.75
+    far_cells: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -248,6 +261,7 @@ class ModelConfig:
     cross_view: CrossViewConfig | None = field(default_factory=CrossViewConfig)
     source_render: SourceRenderConfig | None = None
     source_points: SourcePointsConfig | None = None
+    arm_points: ArmPointsConfig | None = None
     vantage: Vantage | None = None
     flat_cameras: bool = False
     style: StyleConfig = field(default_factory=StyleConfig)

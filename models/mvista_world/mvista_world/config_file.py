@@ -14,6 +14,7 @@ from mvista_core.imaging import ModelWindow
 from mvista_core.vantage import Vantage
 from mvista_world.config import (
     CAMERAS,
+    ArmPointsConfig,
     CodecConfig,
     CrossModalityConfig,
     CrossViewConfig,
@@ -79,6 +80,7 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             cross_view=_optional(CrossViewConfig, model.get("cross_view")),
             source_render=_optional(SourceRenderConfig, model.get("source_render")),
             source_points=_optional(SourcePointsConfig, model.get("source_points")),
+            arm_points=_optional(ArmPointsConfig, model.get("arm_points")),
             vantage=_optional(Vantage, model.get("vantage")),
             flat_cameras=model.get("flat_cameras", False),
             # Those of before it was stated have the backbone's own width.

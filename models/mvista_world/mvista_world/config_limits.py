@@ -8,6 +8,7 @@ from mvista_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mvista_world.config import (
+        ArmPointsConfig,
         CodecConfig,
         CrossModalityConfig,
         CrossViewConfig,
@@ -49,6 +50,8 @@ def validate(config: ModelConfig) -> None:
         raise ConfigError(f"depth range {config.depth} needs 0 < near_m < far_m")
     _check_fusion(config.cross_modality, config.cross_view)
     _check_source(config.source_render, config.source_points, config.codec)
+    if config.arm_points is not None:
+        _check_arm_points(config.arm_points, config)
     if config.vantage is not None and config.source_render is None:
         raise ConfigError(
             "from a vantage a part of the picture is filled in, and source_render says which: with "
@@ -83,6 +86,20 @@ def _check_source(
         raise ConfigError(
             "source_points says where what source_render shows lies: with source_render left out, "
             "leave out both"
+        )
+
+
+def _check_arm_points(own: ArmPointsConfig, config: ModelConfig) -> None:
+    joints = len(config.joint_names)
+    if not (own.width >= 1 and 1 <= own.links <= joints and 0.0 < own.near_cells < own.far_cells):
+        raise ConfigError(
+            f"{own}: width is 1 or more, links 1 to {joints} (joint_names), 0 < near_cells < "
+            "far_cells"
+        )
+    if config.transformer.patch[0] != 1:
+        raise ConfigError(
+            f"arm_points tells a latent frame's times apart, and a patch of "
+            f"{config.transformer.patch[0]} joins frames; patch begins with 1"
         )
 
 

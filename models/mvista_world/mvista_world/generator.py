@@ -20,6 +20,7 @@ from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnP
 from torch import nn
 
 from mvista_core.errors import ConfigError
+from mvista_world.arm_points import ArmDrawing
 from mvista_world.attention import ExplicitAttention, cross_attention, layer_norm, zeroed
 from mvista_world.block import (
     BlockContext,
@@ -41,14 +42,16 @@ TIME_SCALE = 1000.0
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the generator is told: text [B, n, text_dim], cameras of the views, style [B, S, C], and
+    """What the generator is told: text [B, n, text_dim], cameras of the views, style [B, S, C],
     what the source shows of the views [B, C + 5, 1, V*h, M*w]: latents, the share of each cell that
-    it sees, and the depths of its quarters (`source_render`; None without)."""
+    it sees, and the depths of its quarters (`source_render`; None without), and joint positions
+    [B, J] before the motion (`arm_points`; None without)."""
 
     text: torch.Tensor
     cameras: ViewCameras
     style: torch.Tensor
     shown: torch.Tensor | None = None
+    joints: torch.Tensor | None = None
 
     def expand(self, samples: int) -> Conditions:
         """Those of one sample for `samples` of them."""
@@ -57,6 +60,7 @@ class Conditions:
             self.cameras.expand(samples),
             self.style.expand(samples, -1, -1),
             None if self.shown is None else self.shown.expand(samples, -1, -1, -1, -1),
+            None if self.joints is None else self.joints.expand(samples, -1),
         )
 
     def twice(self) -> Conditions:
@@ -66,6 +70,7 @@ class Conditions:
             self.cameras.twice(),
             torch.cat([self.style, self.style]),
             None if self.shown is None else torch.cat([self.shown, self.shown]),
+            None if self.joints is None else torch.cat([self.joints, self.joints]),
         )
 
 
@@ -137,6 +142,8 @@ class MultiViewGenerator(nn.Module):
         self.source_render = None if render is None else SourceRender(config, render)
         points = config.source_points
         self.source_points = None if points is None else SourcePoints(config, points)
+        arm = config.arm_points
+        self.arm_points = None if arm is None else ArmDrawing(config, arm)
         self.style_in = nn.Linear(trajectory.channels, dim)
         # z's tokens are ordered in time, which attention by itself does not see.
         self.style_position = nn.Parameter(torch.randn(trajectory.tokens, dim) * 0.02)
@@ -218,6 +225,9 @@ class MultiViewGenerator(nn.Module):
             tokens = self.source_render(tokens, conditions.shown, volume.shape[2])
         if self.source_points is not None and conditions.shown is not None:
             tokens = self.source_points(tokens, conditions.shown, cameras, grid)
+        if self.arm_points is not None:
+            moving = conditions.style, self.null_style, conditions.joints
+            tokens = self.arm_points(tokens, *moving, cameras, grid)
         heard = self._hear(conditions, number, kept)
         temb, modulation = self._embed(t, clean, heard.instruction, number)
         known = KnownTokens(clean) if self.speed.distinct_times else EveryToken(clean)

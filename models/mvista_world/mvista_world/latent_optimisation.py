@@ -33,7 +33,7 @@ MOVED_DEPTH_M = 0.03
 class Evidence:
     """What z shall explain: latents [1, C, T, V*h, M*w] and the token mask `clean` [L] of what was
     given of them; its views' cameras; words [K, n, text_dim]; a weight that broadcasts to latents;
-    what the source shows of the views, as in `Conditions`.
+    what the source shows of the views and the joints before the motion, as in `Conditions`.
     """
 
     latents: torch.Tensor
@@ -42,6 +42,7 @@ class Evidence:
     words: torch.Tensor
     weight: torch.Tensor
     shown: torch.Tensor | None = None
+    joints: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def optimise_latent(
     losses: list[float] = []
     cameras, shown = evidence.cameras.expand(n), evidence.shown
     shown = None if shown is None else shown.expand(n, -1, -1, -1, -1)
+    joints = None if evidence.joints is None else evidence.joints.expand(n, -1)
     x0 = evidence.latents.expand(n, -1, -1, -1, -1)
     weight = evidence.weight.expand_as(x0)
     for step in range(steps):
@@ -87,7 +89,7 @@ def optimise_latent(
         noise = torch.randn(x0.shape, generator=rng).to(x0.device)
         # Any task's words: told the right ones, a z that says nothing explains the rollout best.
         words = evidence.words[torch.randint(len(evidence.words), (n,), generator=rng)]
-        told = Conditions(words, cameras, z.expand(n, -1, -1), shown)
+        told = Conditions(words, cameras, z.expand(n, -1, -1), shown, joints)
         error, _ = denoising_error(generator, x0, noise, t, evidence.clean, told, weight)
         # Eq. 11: D is the velocity error of Eq. 2; the second term is z's Gaussian prior.
         loss = squares * error.mean() + config.lambda_z * z_squares * (z**2).mean()

@@ -68,6 +68,8 @@ class WorldModelPlanner:
     def __init__(
         self, checkpoint: Checkpoint, rig: RigCalibration, arm: ArmModel, clock: Clock
     ) -> None:
+        if checkpoint.generator.arm_points is not None:
+            checkpoint.generator.arm_points.require(arm)
         self.config = checkpoint.config
         self.compute = checkpoint.compute
         self.templates = checkpoint.templates
@@ -303,6 +305,7 @@ class WorldModelPlanner:
             held.conditions.text if literal else self._words,
             weight.to(self.compute.device),
             held.conditions.shown,
+            held.conditions.joints,
         )
 
     def _trajectory(
@@ -351,7 +354,9 @@ class WorldModelPlanner:
             shown = take_views(shown, len(views.grid), chosen)
         text = self._text(asked.instruction)
         null = checkpoint.generator.null(1).detach()
-        return Conditions(text, cameras, null, shown)
+        start = asked.joints.ordered(self.config.joint_names)
+        joints = torch.from_numpy(start.astype(np.float32))[None].to(self.compute.device)
+        return Conditions(text, cameras, null, shown, joints)
 
     def _text(self, instruction: str) -> torch.Tensor:
         with torch.no_grad():

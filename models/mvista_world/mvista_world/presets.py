@@ -9,6 +9,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_core.vantage import Vantage
 from mvista_world.config import (
+    ArmPointsConfig,
     CodecConfig,
     CrossModalityConfig,
     CrossViewConfig,
@@ -36,6 +37,7 @@ def tiny_views() -> ModelConfig:
         window=ModelWindow(128, 80, 2),
         source_render=SourceRenderConfig(),
         source_points=SourcePointsConfig(),
+        arm_points=ArmPointsConfig(),
         vantage=Vantage(),
     )
 

@@ -156,12 +156,14 @@ def load_into(
     number_of: Callable[[str], torch.dtype],
     what: str,
 ) -> None:
-    """Give a module (made without memory) its weights: on `device`, in `number_of(key)`.
+    """Give a module (made without memory) its weights: on `device`, in `number_of(key)`; what is in
+    double there stays so.
 
     Raises:
         WeightsError: see `check_fits`.
     """
     check_fits(module, stored, what)
+    exact = {key for key, own in module.state_dict().items() if own.dtype == torch.float64}
     by_file: dict[Path, list[str]] = {}
     for key, tensor in stored.items():
         by_file.setdefault(tensor.path, []).append(key)
@@ -169,7 +171,8 @@ def load_into(
         # The mapped tensors become the parameters (`assign`): one without memory has nothing to
         # copy into. Not strict, since each file brings its share; `check_fits` saw them all.
         with safe_open(path, framework="pt", device=str(device)) as opened:
-            part = {key: _as(opened.get_tensor(stored[key].key), number_of(key)) for key in keys}
+            numbers = {key: torch.float64 if key in exact else number_of(key) for key in keys}
+            part = {key: _as(opened.get_tensor(stored[key].key), numbers[key]) for key in keys}
         module.load_state_dict(part, strict=False, assign=True)
 
 

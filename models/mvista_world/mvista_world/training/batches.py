@@ -42,7 +42,7 @@ HELD_OUT = 32
 class Sources:
     """Latents to train on (each video data set with its share of the steps) with the cameras they
     were seen by, the frozen TCN-VAE, and where the tip ends, base frame: [N, K, 3] of each set.
-    `grounding` is None where no step needs it."""
+    `grounding` is None where no step needs it. `words` are all that any episode was told."""
 
     video: tuple[data.LatentSet, ...]
     shares: Float64
@@ -50,6 +50,8 @@ class Sources:
     trajectory: TrajectoryVae
     video_tips_m: tuple[Float64, ...]
     grounding_tips_m: Float64 | None
+    arm: ArmModel
+    words: tuple[str, ...]
     held_out: data.LatentSet | None = None
     """Of the first video data set: what no step sees."""
 
@@ -65,7 +67,8 @@ class Batch:
     cameras as told; z [B, S, C]: mode of q(z | a), what the head shall read; style [B, S, C]: a
     sample of it, what the generator is told, so that it knows a neighbourhood of each z and Eq. 11
     may start from N(0, 1); goal [B]: the first-frame token of the first view's colour map that
-    the tip ends in; shown as in `Conditions`."""
+    the tip ends in; joints and shown as in `Conditions`; any_words are what other samples of any
+    data set are told."""
 
     x0: torch.Tensor
     weight: torch.Tensor
@@ -75,6 +78,8 @@ class Batch:
     instructions: list[str]
     cameras: ViewCameras
     goal: torch.Tensor
+    joints: torch.Tensor
+    any_words: tuple[str, ...]
     shown: torch.Tensor | None = None
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
@@ -88,6 +93,8 @@ class Batch:
             self.instructions,
             self.cameras.map(change),
             change(self.goal),
+            change(self.joints),
+            self.any_words,
             None if self.shown is None else change(self.shown),
         )
 
@@ -157,6 +164,8 @@ def make_sources(
         trajectory.eval(),
         tuple(_last_tips(one.actions, arm) for one in video),
         None if grounding is None else _last_tips(grounding.actions, arm),
+        arm,
+        tuple(sorted({told for one in video for row in one.instructions for told in row})),
     )
 
 
@@ -241,6 +250,8 @@ def _video_batch(
         style,
         [chosen.instructions[i][0] for i in index],
         **_seen_by(chosen, each, sources.video_tips_m[which][index, 0], config, stands_for),
+        joints=torch.from_numpy(chosen.initial[index]),
+        any_words=sources.words,
         shown=None if shown is None else on_grid(shown),
     )
 
@@ -277,6 +288,8 @@ def _grounding_batch(
         style,
         [scenes.instructions[i][w] for i, w in zip(index, word, strict=True)],
         **_seen_by(scenes, each, tips_m[index, word], config, stands_for),
+        joints=torch.from_numpy(scenes.initial[index]),
+        any_words=sources.words,
         shown=None if shown is None else on_grid(shown),
     )
 

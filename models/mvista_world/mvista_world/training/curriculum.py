@@ -29,8 +29,8 @@ class Extras:
         tenth of a video step's cost; a small text encoder does not learn it from videos alone.
     single_view: a phase of the source view alone before several, since motion is learnt sooner
         from a third of the tokens.
-    misled: another sample's words where the motion is known without them. Words that fix the
-        motion leave z idle, and Eq. 11 without a gradient.
+    misled: words of any sample, of any task, where the motion is known without them. Words that fix
+        the motion leave z idle, and Eq. 11 without a gradient; and Eq. 11 is told any words.
     goal_probe: a probe says in which token the tip will end. A dense and local signal; regression
         of z alone stays for long on the plateau of the mean.
     motion_weight: Eq. 2's error counts more where a latent is not what it always is: the arm is a

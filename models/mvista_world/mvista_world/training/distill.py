@@ -212,7 +212,8 @@ def _losses(
 def _told(teacher: Checkpoint, batch: Batch, null: torch.Tensor) -> Conditions:
     nothing = teacher.generator.null(len(batch.x0))
     style = torch.where(null.view(-1, 1, 1), nothing, batch.style)
-    return Conditions(teacher.text(batch.instructions), batch.cameras, style, batch.shown)
+    words = teacher.text(batch.instructions)
+    return Conditions(words, batch.cameras, style, batch.shown, batch.joints)
 
 
 def _velocity_of_many(
@@ -300,7 +301,7 @@ def _write(
         if name not in (GENERATOR, CONFIG):
             shutil.copyfile(start / name, out / name)
     stored = {
-        key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        key: (value.half() if value.dtype == torch.float32 else value).cpu().contiguous()
         for key, value in student.state_dict().items()
     }
     save_file(stored, out / GENERATOR)

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
+from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
@@ -84,10 +86,12 @@ class Networks(nn.Module):
         self.goal = nn.Linear(generator.config.inner_dim, 1)
         self.trajectory: TrajectoryVae | None = None
 
-    def decode_with(self, trajectory: TrajectoryVae) -> None:
+    def decode_with(self, trajectory: TrajectoryVae, arm: ArmModel) -> None:
         """Take a copy of what trajectory latents are decoded by: it moves with the others, and is
-        not trained."""
+        not trained. A generator that draws the arm takes both."""
         self.trajectory = copy.deepcopy(trajectory).requires_grad_(False)
+        if self.generator.arm_points is not None:
+            self.generator.arm_points.know(arm, trajectory)
 
     def forward(
         self, batch: Batch, training: GeneratorTraining, null_share: float, chance: Chance
@@ -179,7 +183,7 @@ def train_generator(
     config: ModelConfig = networks.generator.config
     if not training.extras.instruction_gate:
         networks.generator.close_instruction_gate()
-    networks.decode_with(sources.trajectory)
+    networks.decode_with(sources.trajectory, sources.arm)
     # The average is made of what is trained, on its device: it never moves.
     networks.to(accelerator.device)
     optimiser = torch.optim.AdamW(
@@ -256,9 +260,8 @@ def losses(
 def _grounding_loss(networks: Speaking, batch: Batch, training: GeneratorTraining) -> StepLoss:
     """The head's reading (Sec. 4.3) of one clean frame and the words, with the null style."""
     generator, size = networks.generator, len(batch.x0)
-    told = Conditions(
-        networks.text(batch.instructions), batch.cameras, generator.null(size), batch.shown
-    )
+    words, null = networks.text(batch.instructions), generator.null(size)
+    told = Conditions(words, batch.cameras, null, batch.shown, batch.joints)
     # Given tokens have time zero (App. A), and here all are given.
     now = torch.zeros(size, device=batch.x0.device)
     hidden = generator(batch.x0, now, batch.clean, told).hidden
@@ -290,8 +293,8 @@ def _flow_loss(
     words = batch.instructions
     if extras.misled:
         known = ~null | (t < training.shown_below)
-        words = _misled(words, known & (chance.wrong < training.misled))
-    told = Conditions(networks.text(words), batch.cameras, style, batch.shown)
+        words = _misled(words, batch.any_words, known, chance.wrong / training.misled)
+    told = Conditions(networks.text(words), batch.cameras, style, batch.shown, batch.joints)
     error, prediction = denoising_error(
         generator, batch.x0, chance.noise, t, batch.clean, told, batch.weight
     )
@@ -319,14 +322,22 @@ def _flow_loss(
     return StepLoss(total, shown, samples)
 
 
-def _misled(instructions: list[str], wrong: torch.Tensor) -> list[str]:
-    """Another sample's words where `wrong` [B]: for samples whose motion is known without them.
+def _misled(
+    instructions: list[str], others: Sequence[str], known: torch.Tensor, wrong: torch.Tensor
+) -> list[str]:
+    """Any of the `others` where `wrong` [B] is below 1: for samples whose motion is `known` [B]
+    without them.
 
     Where the words already fix the motion, a generator has no need of z and ignores it, and the
     head reads the words instead of the rollout. When they may be wrong, z has to decide, so that
     Eq. 11 has a gradient to follow, and what is shown at little noise has to be looked at.
     """
-    return [instructions[i - 1] if wrong[i] else instructions[i] for i in range(len(instructions))]
+    # A number that is below 1 is, among the others, as likely to be one as another.
+    chosen = [
+        others[int(share * len(others))] if told and share < 1.0 else None
+        for told, share in zip(known.tolist(), wrong.tolist(), strict=True)
+    ]
+    return [other or own for other, own in zip(chosen, instructions, strict=True)]
 
 
 def reached_error(networks: Speaking, found: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

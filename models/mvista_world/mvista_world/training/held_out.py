@@ -44,7 +44,7 @@ def run(asked: TrainingRequest) -> None:
     for name in ("generator", "text"):
         _load(networks, name, asked.out)
     sources = load_sources(asked, compute, grounded=False, held_out=True)
-    networks.decode_with(sources.trajectory)
+    networks.decode_with(sources.trajectory, sources.arm)
     networks.to(compute.device)
     rows: dict[str, list[float]] = {name: [] for name in TOLD}
     batches = BATCHES if asked.steps is None else asked.steps

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from mvista_core import weights
@@ -24,14 +25,14 @@ def run(asked: TrainingRequest) -> None:
     """Assemble `asked.checkpoint`; the refiner joins where there is one.
 
     Weights are stored as float16: half the folder, and finer than the bfloat16 they run in where
-    the processor multiplies that.
+    the processor multiplies that. What is in double is a fact, and stays.
     """
     folder = asked.checkpoint
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{network}.safetensors" for network in NETWORKS]
     for name in names:
         tensors = load_file(asked.out / name)
-        half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        half = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
         save_file(half, folder / name)
     refiner = [asked.out / "refine" / name for name in REFINER_FILES]
     copied = [asked.out / "tokenizer.json", *(path for path in refiner if path.is_file())]

@@ -48,11 +48,12 @@ def imagine_episode(
     each = np.zeros((1, 1), np.int64), np.arange(views)[None]
     shown = shown_of(episodes, each, config)
     shown = None if shown is None else on_grid(shown).to(compute.device)
+    joints = torch.from_numpy(episodes.initial[:1]).to(compute.device)
     words = episodes.instructions[0][0]
     sampler = dataclasses.replace(config.sampler, steps=min(STEPS, config.sampler.steps))
 
     def work(own: Tuned) -> torch.Tensor:
-        told = Conditions(own.text([words]), cameras, own.generator.null(1), shown)
+        told = Conditions(own.text([words]), cameras, own.generator.null(1), shown, joints)
         mask = source_mask(views, config, compute)
         return solve(own.generator, truth, mask, told, noise, make_solver(sampler))
 
