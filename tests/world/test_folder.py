@@ -103,7 +103,9 @@ def test_a_flat_checkpoint_converted_plans_the_same(tmp_path: Path) -> None:
     # The same weights to the bit (below); but mapped ones lie where the file has them, and kernels
     # of some processors add in another order where memory is not aligned.
     for one, other in zip(*plans, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        # Of a colour that lies between two numbers either may be told.
+        atol = 1 if one.dtype == np.uint8 else 1e-5
+        np.testing.assert_allclose(one.astype(np.float64), other, rtol=1e-4, atol=atol)
 
 
 def test_the_shipped_checkpoint_converted_has_the_same_weights_to_the_bit(tmp_path: Path) -> None:

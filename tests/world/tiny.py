@@ -126,12 +126,13 @@ def write_checkpoint(
     trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
     trajectory.mean.copy_(torch.from_numpy(ARM.home))
     trajectory.std.fill_(0.1)
+    codec, text = StackedCodec(config.codec), InstructionEncoder(config.text, tokenizer)
     generator = awake(MultiViewGenerator(config))
     if generator.arm_points is not None:
         generator.arm_points.know(ARM, trajectory)
     modules: dict[str, nn.Module] = {
-        "codec": StackedCodec(config.codec),
-        "text": InstructionEncoder(config.text, tokenizer),
+        "codec": codec,
+        "text": text,
         "generator": generator,
         "trajectory": trajectory,
     }
