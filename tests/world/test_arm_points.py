@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import invert, transform_points
-from mvista_core.timing import SystemClock
+from mvista_core.timing import ManualClock
 from mvista_world.arm_points import MIDDLE_M, PER_LINK, UNIT_M, ArmDrawing, link_ends, projected
 from mvista_world.assemble import convert
 from mvista_world.cameras import window_cameras
@@ -29,6 +29,7 @@ from mvista_world.training.curriculum import TRAINING
 from mvista_world.training.generator import Networks, train_generator
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import TokenGrid, ViewCameras
+from tests.world.test_training_batches import latent_set
 from tests.world.tiny import (
     ARM,
     CONFIG,
@@ -39,6 +40,7 @@ from tests.world.tiny import (
     make_latents,
     make_observation,
     noting,
+    smooth_actions,
     source_mask,
     write_checkpoint,
 )
@@ -233,8 +235,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_plan_is_made_for_the_arm_of_the_weights_alone(folder: Path) -> None:
     with pytest.raises(ConfigError, match="other kinematics"):
-        load_planner(folder, RIG, longer_arm(), SystemClock())
-    planner = load_planner(folder, RIG, ARM, SystemClock())
+        load_planner(folder, RIG, longer_arm(), ManualClock(7))
+    planner = load_planner(folder, RIG, ARM, ManualClock(7))
     quiet = noting([])
     seen = make_observation("touch the red cube")
     plans = []
@@ -246,9 +248,10 @@ def test_a_plan_is_made_for_the_arm_of_the_weights_alone(folder: Path) -> None:
     assert all(np.isfinite(plan.losses).all() and len(plan.losses) == 2 for _, plan in plans)
 
 
-def test_in_parts_the_arm_stays_exact(folder: Path, tmp_path: Path) -> None:
+def test_in_parts_and_as_shipped_the_arm_stays_exact(folder: Path, tmp_path: Path) -> None:
     convert(folder, tmp_path / "parts")
-    for where in (folder, tmp_path / "parts"):
+    shipped = Path(__file__).parents[2] / "models/checkpoints/tiny_views"
+    for where in (folder, tmp_path / "parts", shipped):
         found = load_checkpoint(where).generator.arm_points
         assert found is not None and found.dh.dtype == torch.float64
         found.require(ARM)
@@ -256,9 +259,6 @@ def test_in_parts_the_arm_stays_exact(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_learns_for_the_arm_it_was_given(tmp_path: Path) -> None:
-    from tests.world.test_training_batches import latent_set
-    from tests.world.tiny import smooth_actions
-
     actions = smooth_actions(np.random.default_rng(0), (6, 1))
     sources = batches.make_sources([latent_set(6, actions)], None, vae(), ARM)
     text = InstructionEncoder(TOLD.text, build_tokenizer(TEMPLATES))

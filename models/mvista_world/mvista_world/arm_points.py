@@ -117,18 +117,16 @@ class ArmDrawing(nn.Module):
             style = style.detach()
         # Millimetres are lost in half precision: all but the network is in full.
         with torch.autocast(tokens.device.type, enabled=False):
-            told = style.float() - null.float()
+            away = style.float() - null.float()
             # Nothing where nothing is told, and all of it within any motion's distance from there.
-            known = 1.0 - torch.exp(-told.pow(2).sum(dim=(1, 2)))
+            known = 1.0 - torch.exp(-away.pow(2).sum(dim=(1, 2)))
             poses = joints.float()[:, None]
             if grid.frames > 1:
                 poses = torch.cat([poses, self._decoded(style.float())], dim=1)
-            drawn = self.drawn(poses, cameras, grid)
-            later = torch.ones_like(drawn[:1, :, :1, :1, :1, :1])
-            later[:, 1:] = 0.0
-            share = later + (1.0 - later) * known.view(-1, 1, 1, 1, 1, 1)
+            first, later = self.drawn(poses, cameras, grid).split([1, grid.frames - 1], dim=1)
+            told_of = torch.cat([first, later * known.view(-1, 1, 1, 1, 1, 1)], dim=1)
             weight, bias = self.embed.weight.float(), self.embed.bias.float()
-            found = F.gelu(F.linear(drawn * share, weight, bias))
+            found = F.gelu(F.linear(told_of, weight, bias))
         # [B, frames, V, rows, columns, 2 d]: one half is the colour map's, the other the depth's.
         added = self.to_out(found.to(tokens.dtype)).to(tokens.dtype)
         added = added.unflatten(-1, (2, -1))[..., : grid.modalities, :]

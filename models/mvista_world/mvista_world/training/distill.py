@@ -40,6 +40,7 @@ from mvista_world.training.loop import (
     train,
     trained,
 )
+from mvista_world.training.pack import halved
 from mvista_world.training.request import TrainingRequest
 
 DISTILLED = "distilled"
@@ -300,11 +301,7 @@ def _write(
     for name in names:
         if name not in (GENERATOR, CONFIG):
             shutil.copyfile(start / name, out / name)
-    stored = {
-        key: (value.half() if value.dtype == torch.float32 else value).cpu().contiguous()
-        for key, value in student.state_dict().items()
-    }
-    save_file(stored, out / GENERATOR)
+    save_file(halved(student.state_dict()), out / GENERATOR)
     sampler = training.sampler_of(teacher.config.sampler)
     config = replace(teacher.config, sampler=sampler)
     save_config(config, teacher.templates, out / CONFIG, teacher.trained_cameras)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,15 +25,13 @@ def run(asked: TrainingRequest) -> None:
     """Assemble `asked.checkpoint`; the refiner joins where there is one.
 
     Weights are stored as float16: half the folder, and finer than the bfloat16 they run in where
-    the processor multiplies that. What is in double is a fact, and stays.
+    the processor multiplies that.
     """
     folder = asked.checkpoint
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{network}.safetensors" for network in NETWORKS]
     for name in names:
-        tensors = load_file(asked.out / name)
-        half = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
-        save_file(half, folder / name)
+        save_file(halved(load_file(asked.out / name)), folder / name)
     refiner = [asked.out / "refine" / name for name in REFINER_FILES]
     copied = [asked.out / "tokenizer.json", *(path for path in refiner if path.is_file())]
     for path in copied:
@@ -44,6 +42,15 @@ def run(asked: TrainingRequest) -> None:
     (folder / GATE_FILE).unlink(missing_ok=True)
     names += [path.name for path in copied] + ["config.json"]
     weights.write_manifest(folder, names)
+
+
+def halved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights as they are stored: float16 what was float32. What is in double is a fact (the arm of
+    `arm_points`), and stays."""
+    return {
+        key: (value.half() if value.dtype == torch.float32 else value).cpu().contiguous()
+        for key, value in tensors.items()
+    }
 
 
 def cameras_of(folders: Sequence[Path], asked: TrainingRequest) -> TrainedCameras:
