@@ -26,6 +26,7 @@ from mvista_world.config_file import load_config, stated_cameras
 from mvista_world.folder import BACKBONE, PARTS, recognise
 from mvista_world.gate import load_limits
 from mvista_world.generator import MultiViewGenerator
+from mvista_world.motion_reader import READER_FILES, MotionReader, load_reader
 from mvista_world.offload import check_offload
 from mvista_world.parts import TINY_KINDS, LoadedNetworks, frozen, is_wan, load_networks
 from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
@@ -42,7 +43,7 @@ class Checkpoint:
 
     `sha256` is that of the manifest, which names every file's: it identifies the whole.
     `trained_cameras` are where views can be asked from, `gate_limits` what a plan is held to
-    (empty: none were fitted). `refiner` is None in a folder without one.
+    (empty: none were fitted). `reader` and `refiner` are None in a folder without them.
     """
 
     config: ModelConfig
@@ -54,6 +55,7 @@ class Checkpoint:
     text: TextEncoder
     generator: MultiViewGenerator
     trajectory: TrajectoryVae
+    reader: MotionReader | None
     refiner: ResidualRefiner | None
     compute: Compute
 
@@ -64,6 +66,7 @@ class Checkpoint:
             "vae": self.codec,
             "text": self.text,
             "trajectory": self.trajectory,
+            "reader": self.reader,
             "refiner": self.refiner,
         }
         # Blocks that wait beside a card have their parameters on "meta" between two forwards.
@@ -106,6 +109,13 @@ def load_checkpoint(
     # Written out, attention holds all L x L scores: that pays at a few hundred tokens only.
     if compute.explicit_attention and not is_wan(config):
         found.generator.use_explicit_attention()
+    has_reader = (folder / READER_FILES[0]).is_file()
+    reader = load_reader(folder, config).to(compute.device) if has_reader else None
+    if reader is None and config.optimisation.action_head == "reader":
+        raise ConfigError(
+            f"action_head 'reader': {folder} has no {READER_FILES[0]}; `mvista train reader` makes "
+            "one, 'generator' needs none"
+        )
     if refiner is not None:
         refiner.to(compute.device)
     codec = found.codec
@@ -123,6 +133,7 @@ def load_checkpoint(
         found.text,
         found.generator,
         found.trajectory,
+        reader,
         refiner,
         compute,
     )

@@ -15,7 +15,7 @@ from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_core.vantage import Vantage
-from mvista_world.config_limits import validate
+from mvista_world.config_limits import ACTION_HEADS, validate
 
 INITIALISATIONS = ("head", "random", "null")
 """Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
@@ -212,8 +212,9 @@ class OptimisationConfig:
     head's reading, which is near, steps are small (`head_learning_rate`). `still_weight` is the
     weight of latents where the rollout does not move, against 1 where all pixels do.
     `head_steps` and `random_steps` are how many are taken from the head's reading and from the
-    other starts (the paper's: 100). `literal` takes Eq. 11 as it is written instead: the request's
-    own words, t over all of [0, 1], both norms as plain sums of squares, no weight of motion.
+    other starts (the paper's: 100). `action_head` is one of `ACTION_HEADS`. `literal` takes Eq. 11
+    as it is written instead: the request's own words, t over all of [0, 1], both norms as plain
+    sums of squares, no weight of motion.
     """
 
     learning_rate: float = 0.1
@@ -228,6 +229,7 @@ class OptimisationConfig:
     head_t_high: float = 0.7
     head_steps: int = 15
     random_steps: int = 100
+    action_head: str = ACTION_HEADS[0]
     literal: bool = False
 
     def steps_from(self, initialisation: str) -> int:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     )
 
 VIEW_MODES = (1, 2)
+ACTION_HEADS = ("both", "generator", "reader")
+"""Who reads a future: the generator's consistency head and, where the checkpoint has one, the
+motion reader, together (`motion_reader.together`), or one of them alone."""
 SOLVERS = ("euler", "unipc")
 SUBCELLS = 2
 """Parts of a latent cell along each axis whose depth is told (`shown.cell_depths`)."""
@@ -171,6 +174,8 @@ def _check_optimisation(eq11: OptimisationConfig) -> None:
             f"{eq11}: learning rates are above 0, lambda_z 0 or more, noise levels 0 <= low < high "
             "<= 1, draws 1 or more, steps 0 or more, still_weight 0 to 1"
         )
+    if eq11.action_head not in ACTION_HEADS:
+        raise ConfigError(f"action_head '{eq11.action_head}' is none of {list(ACTION_HEADS)}")
 
 
 def _check_fusion(modality: CrossModalityConfig | None, view: CrossViewConfig | None) -> None:

@@ -166,6 +166,7 @@ class WorldModelPlanner:
         with self.compute.autocast():
             found = infer_latent(
                 self._checkpoint.generator,
+                self._checkpoint.reader,
                 evidence,
                 held.conditions,
                 initialisation,

@@ -295,9 +295,9 @@ def _part_loss(
 
 
 def _draw(networks: Tuned, sources: Sources, job: Job, events: EventFiles, done: int) -> None:
-    if sources.held_out is None:
+    if not sources.held_out:
         return
     config, compute = job.asked.config, job.compute
-    films = imagine_episode(networks, sources.held_out, config, compute, job.tuning.seed)
+    films = imagine_episode(networks, sources.held_out[0], config, compute, job.tuning.seed)
     if job.ranks.leads:
         events.pictures(done, "held_out", picture(*films, job.start, config, compute))

@@ -52,13 +52,17 @@ class Sources:
     grounding_tips_m: Float64 | None
     arm: ArmModel
     words: tuple[str, ...]
-    held_out: data.LatentSet | None = None
-    """Of the first video data set: what no step sees."""
+    held_out: tuple[data.LatentSet, ...] = ()
+    """Of each video data set: what no step sees."""
 
     @property
     def episodes(self) -> int:
         """How many executed episodes there are to draw from."""
         return sum(len(chosen) for chosen in self.video)
+
+    def unseen(self) -> Sources:
+        """What no step sees, to draw from alike."""
+        return make_sources(self.held_out, None, self.trajectory, self.arm)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def read_sources(
     scenes = asked.grounding_folders()
     grounding = latents(*scenes)[0] if grounded and scenes else None
     found = make_sources([seen for seen, _ in video], grounding, trajectory, asked.arm)
-    return replace(found, held_out=video[0][1])
+    return replace(found, held_out=tuple(others for _, others in video))
 
 
 def make_sources(

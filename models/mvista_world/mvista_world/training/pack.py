@@ -15,6 +15,7 @@ from mvista_core.camera_range import CameraRange, FixedCameras, TrainedCameras
 from mvista_core.errors import ConfigError
 from mvista_world.config_file import save_config
 from mvista_world.gate import GATE_FILE
+from mvista_world.motion_reader import READER_FILES
 from mvista_world.refine import REFINER_FILES
 from mvista_world.training.request import TrainingRequest
 
@@ -22,7 +23,7 @@ NETWORKS = ("codec", "trajectory", "generator", "text")
 
 
 def run(asked: TrainingRequest) -> None:
-    """Assemble `asked.checkpoint`; the refiner joins where there is one.
+    """Assemble `asked.checkpoint`; reader and refiner join where there are any.
 
     Weights are stored as float16: half the folder, and finer than the bfloat16 they run in where
     the processor multiplies that.
@@ -32,14 +33,18 @@ def run(asked: TrainingRequest) -> None:
     names = [f"{network}.safetensors" for network in NETWORKS]
     for name in names:
         save_file(halved(load_file(asked.out / name)), folder / name)
-    refiner = [asked.out / "refine" / name for name in REFINER_FILES]
-    copied = [asked.out / "tokenizer.json", *(path for path in refiner if path.is_file())]
+    beside = [asked.out / "reader" / name for name in READER_FILES]
+    beside += [asked.out / "refine" / name for name in REFINER_FILES]
+    copied = [asked.out / "tokenizer.json", *(path for path in beside if path.is_file())]
     for path in copied:
         shutil.copyfile(path, folder / path.name)
     cameras = cameras_of(asked.video_folders(), asked)
     save_config(asked.config, asked.templates(), folder / "config.json", cameras)
-    # The limits there were fitted to the weights that these replace.
-    (folder / GATE_FILE).unlink(missing_ok=True)
+    # The limits there were fitted to the weights that these replace, and what reads or refines them
+    # to others' futures: no manifest would list it, and it would be loaded.
+    left = {GATE_FILE, *READER_FILES, *REFINER_FILES} - {path.name for path in copied}
+    for name in left:
+        (folder / name).unlink(missing_ok=True)
     names += [path.name for path in copied] + ["config.json"]
     weights.write_manifest(folder, names)
 

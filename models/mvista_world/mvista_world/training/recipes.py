@@ -32,6 +32,7 @@ RECIPES = (
     Recipe("generator", "generator and instruction encoder; needs codec and trajectory"),
     Recipe("distill", "a checkpoint (--start) that imagines in four steps, in OUT/distilled"),
     Recipe("held_out", "the generator's losses on episodes that no step saw; writes no weights"),
+    Recipe("reader", "what reads a motion off a future; needs codec, trajectory and generator"),
     Recipe("priors", "what a packed checkpoint infers on training scenes, for refine"),
     Recipe("refine", "the residual refiner; takes real priors where they are"),
     Recipe("pack", "the checkpoint folder and its manifest, of what was trained"),

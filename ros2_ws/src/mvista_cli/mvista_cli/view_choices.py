@@ -8,7 +8,7 @@ from pathlib import Path
 from mvista_core.records import AS_NEEDED, MOST_ROLLOUTS, ImagineOptions
 from mvista_core.rig import load_rig
 from mvista_world.choices import MethodChoices
-from mvista_world.config_limits import VIEW_MODES
+from mvista_world.config_limits import ACTION_HEADS, VIEW_MODES
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +58,16 @@ def add_literal(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_action_head(parser: argparse.ArgumentParser) -> None:
+    """`--action-head`."""
+    parser.add_argument(
+        "--action-head",
+        choices=ACTION_HEADS,
+        help="who reads a future: the generator, the motion reader, or both, each by how far it "
+        "can be believed (default: the checkpoint's)",
+    )
+
+
 def add_drawn(parser: argparse.ArgumentParser) -> None:
     """`--drawn`."""
     parser.add_argument(
@@ -84,5 +94,5 @@ def drawn_of(args: argparse.Namespace) -> str:
 
 
 def method_of(args: argparse.Namespace) -> MethodChoices:
-    """`--mode` and `--literal`."""
-    return MethodChoices(args.mode, args.literal)
+    """`--mode`, `--literal` and `--action-head`."""
+    return MethodChoices(args.mode, args.literal, args.action_head)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     view_choices.add_mode(parser)
     view_choices.add_literal(parser)
+    view_choices.add_action_head(parser)
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     repeat_choices.add(parser)
     parser.add_argument("--json", type=Path, help="write the tables here")

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instruction", help="for every scene; default: the scene's own")
     view_choices.add_mode(parser)
     view_choices.add_literal(parser)
+    view_choices.add_action_head(parser)
     view_choices.add_best_of(parser)
     view_choices.add_drawn(parser)
     parser.add_argument(

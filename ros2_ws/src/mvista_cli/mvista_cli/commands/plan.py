@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     view_choices.add_options(parser)
     view_choices.add_literal(parser)
+    view_choices.add_action_head(parser)
     parser.add_argument("--checkpoint", type=Path, default=paths.checkpoint_dir())
     parser.add_argument("--json", type=Path, help="write the plan here")
 
