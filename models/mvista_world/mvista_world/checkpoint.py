@@ -111,11 +111,6 @@ def load_checkpoint(
         found.generator.use_explicit_attention()
     has_reader = (folder / READER_FILES[0]).is_file()
     reader = load_reader(folder, config).to(compute.device) if has_reader else None
-    if reader is None and config.optimisation.action_head == "reader":
-        raise ConfigError(
-            f"action_head 'reader': {folder} has no {READER_FILES[0]}; `mvista train reader` makes "
-            "one, 'generator' needs none"
-        )
     if refiner is not None:
         refiner.to(compute.device)
     codec = found.codec

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     )
 
 VIEW_MODES = (1, 2)
-ACTION_HEADS = ("both", "generator", "reader")
-"""Who reads a future: the generator's consistency head and, where the checkpoint has one, the
-motion reader, together (`motion_reader.together`), or one of them alone."""
+ACTION_HEADS = ("reader", "generator")
+"""Who reads a future: the motion reader, where the checkpoint has one, or the generator's own
+consistency head."""
 SOLVERS = ("euler", "unipc")
 SUBCELLS = 2
 """Parts of a latent cell along each axis whose depth is told (`shown.cell_depths`)."""

@@ -12,6 +12,7 @@ from mvista_core.errors import CancelledError
 from mvista_core.ports import Progress
 from mvista_core.records import CameraFrame, Float32, JointState, Rollout, UInt8
 from mvista_world.generator import Conditions
+from mvista_world.motion_reader import MotionReader, Watched
 from mvista_world.pictures import Pictures, UnreadRollout
 from mvista_world.reprojection import Reprojection
 from mvista_world.requested_views import RequestedViews
@@ -36,14 +37,25 @@ class AskedFuture:
 class HeldRollout:
     """A rollout as it stays with the generator: latents of the views that are explained, which of
     them were given (`clean`), what they were imagined from, and the pictures of the vantage, where
-    there is one: that view was not asked for, but it is explained."""
+    there is one: that view was not asked for, but it is explained. `whole` are the latents of every
+    view on the grid, those that nobody explains too, of `asked.views.cameras`."""
 
     rollout: Rollout
     asked: AskedFuture
     latents: torch.Tensor
     clean: torch.Tensor
     conditions: Conditions
+    whole: torch.Tensor
     vantage: Pictures | None = None
+
+    def watched_by(self, reader: MotionReader | None) -> Watched | None:
+        """All of it before a motion reader, where there is one: that is bound to no number of
+        views."""
+        if reader is None or self.conditions.joints is None:
+            return None
+        every = [list(range(len(self.asked.views.grid)))]
+        cameras = self.asked.views.cameras.pick(0, every)
+        return Watched(reader, self.whole, cameras, self.conditions.joints)
 
     def explained_pictures(self) -> tuple[UInt8, Float32]:
         """Colour [V, T, H, W, 3] and depth [V, T, H, W] of the views that are explained."""

@@ -11,7 +11,7 @@ from mvista_world.action_head import read_latent
 from mvista_world.config import INITIALISATIONS, OptimisationConfig
 from mvista_world.generator import Conditions, MultiViewGenerator
 from mvista_world.latent_optimisation import Evidence, optimise_latent
-from mvista_world.motion_reader import MotionReader, read_motion, together
+from mvista_world.motion_reader import Watched
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Inferred:
 
 def infer_latent(
     generator: MultiViewGenerator,
-    reader: MotionReader | None,
+    watched: Watched | None,
     evidence: Evidence,
     told: Conditions,
     initialisation: str,
@@ -34,12 +34,12 @@ def infer_latent(
     rng: torch.Generator,
     on_step: Callable[[float], bool],
 ) -> Inferred:
-    """z* from one of `INITIALISATIONS`; `told` is the null style. The action head is the
-    generator's own (`read_latent`) and, where there is one, a reader of what the future shows.
+    """z* from one of `INITIALISATIONS`; `told` is the null style. The action head is a motion
+    reader where there is one, else the generator's own (`read_latent`).
 
     The head is read in either case: it is what z* is shown beside.
     """
-    head = _read(generator, reader, evidence, told, config, rng)
+    head = _read(generator, watched, evidence, told, config, rng)
     start, learning_rate = head, config.head_learning_rate
     # From Sec. 4.4's N(0, 1) and from App. A's null token the way is long: larger steps.
     if initialisation != INITIALISATIONS[0]:
@@ -54,17 +54,13 @@ def infer_latent(
 
 def _read(
     generator: MultiViewGenerator,
-    reader: MotionReader | None,
+    watched: Watched | None,
     evidence: Evidence,
     told: Conditions,
     config: OptimisationConfig,
     rng: torch.Generator,
 ) -> torch.Tensor:
     """z [1, S, C] by `config.action_head`."""
-    if reader is None or told.joints is None or config.action_head == "generator":
+    if watched is None or config.action_head == "generator":
         return read_latent(generator, evidence.latents, evidence.clean, told, config, rng)
-    seen = read_motion(reader, evidence.latents, told.cameras, told.joints)
-    if config.action_head == "reader":
-        return seen.z
-    head = read_latent(generator, evidence.latents, evidence.clean, told, config, rng)
-    return together(reader, seen, head)
+    return watched.read()

@@ -1,11 +1,12 @@
-"""The motion that an RGB-D future shows, read off its latents and cameras: a part of the action
-head of +ActionInit.
+"""The motion that an RGB-D future shows, read off its latents and cameras: the action head of
++ActionInit, where a checkpoint has one.
 
 Not the paper's, whose head shares the generator's hidden tokens (Sec. 4.3): those of a small
 generator say where the words lead, and next to nothing of the path that a film shows (path error
 28 mm with the future visible, 31 mm hidden). Here each view's latents say in which cell, and where
 along its ray, the finger tip is at each picture; calibrated cameras bring that into the base frame
-together, and queries read the rest of z from all cells. It also says how far it can be believed.
+together, and queries read the rest of z from all cells. No words are heard: what was imagined
+decides.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ RAY = 6
 """Numbers that tell a cell's ray: its direction and the camera's place."""
 TIP = 4
 """Numbers of a tip in a cell: offsets in cells, depth, and how far the view is believed."""
-LEAST_VARIANCE, LARGEST_VARIANCE = 1e-4, 10.0
 
 _FORMAT = 1
 
@@ -58,14 +58,12 @@ class ReaderConfig:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """z [B, S, C] and the variance of its error, alike. What training holds to the truth besides:
-    `places` [B, V, K, h*w], in which cell the tip is at each picture after the first (logits);
-    `seen_m` [B, V, K, 3] where it is by each view alone, and `tips_m` [B, K, 3] by all, base
-    frame."""
+class MotionReading:
+    """z [B, S, C], and what training holds to the truth besides: `places` [B, V, K, h*w], in which
+    cell the tip is at each picture after the first (logits); `seen_m` [B, V, K, 3] where it is by
+    each view alone, and `tips_m` [B, K, 3] by all, base frame."""
 
     z: torch.Tensor
-    variance: torch.Tensor
     places: torch.Tensor
     seen_m: torch.Tensor
     tips_m: torch.Tensor
@@ -90,23 +88,14 @@ class CellBlock(nn.Module):
 
 
 class MotionReader(nn.Module):
-    """Latents of any number of calibrated views to z.
+    """Latents of any number of calibrated views to z."""
 
-    Buffers, measured on imagined futures of episodes that no step saw: `head_variance` [S, C] is
-    that of the generator's own reading, `spread` what the reader's variances were short by, and
-    `disagreement` how far apart the two may be and still be of one motion (`together`).
-    """
-
-    head_variance: torch.Tensor
-    spread: torch.Tensor
-    disagreement: torch.Tensor
     centre_m: torch.Tensor
 
     def __init__(self, model: ModelConfig, own: ReaderConfig) -> None:
         super().__init__()
         self.config = own
         trajectory, width = model.trajectory, own.width
-        self._channels = trajectory.channels
         self._parts = model.transformer.patch[1:]
         self.pictures = model.frame_count - 1
         shown = 2 * model.codec.latent_channels * model.latent_frames
@@ -127,14 +116,13 @@ class MotionReader(nn.Module):
         )
         self.decoder = nn.TransformerDecoder(layer, own.layers, nn.LayerNorm(width))
         self.project = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 * self._channels)
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, trajectory.channels)
         )
-        self.register_buffer("head_variance", torch.ones(trajectory.tokens, self._channels))
-        self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("disagreement", torch.full((), torch.inf))
         self.register_buffer("centre_m", torch.tensor(TRAINED.centre_m, dtype=torch.float32))
 
-    def forward(self, grid: torch.Tensor, cameras: ViewCameras, joints: torch.Tensor) -> Reading:
+    def forward(
+        self, grid: torch.Tensor, cameras: ViewCameras, joints: torch.Tensor
+    ) -> MotionReading:
         """grid [B, C, T', V*h, 2*w] of the cameras' views; joints [B, J] before the motion."""
         latents = from_grid(grid.float(), cameras.views)
         batch, views, *_, height, width = latents.shape
@@ -156,10 +144,8 @@ class MotionReader(nn.Module):
         start = self.queries + self.joints(joints.float())[:, None]
         start = start + track.view_as(start)
         memory = self.norm(seen.flatten(2).transpose(1, 2)).unflatten(0, (batch, views))
-        read = self.project(self.decoder(start, memory.flatten(1, 2))).float()
-        z, log_variance = read.chunk(2, dim=-1)
-        variance = log_variance.exp().clamp(LEAST_VARIANCE, LARGEST_VARIANCE) * self.spread
-        return Reading(z, variance, places, seen_m, tips_m)
+        z = self.project(self.decoder(start, memory.flatten(1, 2))).float()
+        return MotionReading(z, places, seen_m, tips_m)
 
     def _rays(self, cameras: ViewCameras, height: int, width: int) -> _Rays:
         parts_down, parts_across = self._parts
@@ -203,31 +189,23 @@ def _tips(
     return seen_m, (seen_m * belief.softmax(dim=1)).sum(dim=1)
 
 
-@torch.no_grad()
-def read_motion(
-    reader: MotionReader, grid: torch.Tensor, cameras: ViewCameras, joints: torch.Tensor
-) -> Reading:
-    """What a future shows, in full precision: a reading costs next to nothing."""
-    with torch.autocast(grid.device.type, enabled=False):
-        found: Reading = reader(grid, cameras, joints)
-    return found
+@dataclass(frozen=True)
+class Watched:
+    """A future [1, C, T', V*h, 2*w] before a reader: every view that there is of it, by its camera,
+    and joint positions [1, J] before the motion."""
 
+    reader: MotionReader
+    grid: torch.Tensor
+    cameras: ViewCameras
+    joints: torch.Tensor
 
-def together(reader: MotionReader, seen: Reading, head: torch.Tensor) -> torch.Tensor:
-    """z [1, S, C] of what a future shows and the generator's reading of it [1, S, C], each by how
-    far it can be believed. Where they cannot be of one motion what is shown decides: the generator
-    heard the words, and they may be another's."""
-    variance = reader.head_variance
-    if apart(reader, seen, head) > reader.disagreement:
-        return seen.z
-    share = seen.variance / (seen.variance + variance)
-    return seen.z + share * (head - seen.z)
-
-
-def apart(reader: MotionReader, seen: Reading, head: torch.Tensor) -> torch.Tensor:
-    """[B]: mean square distance of two readings in what either may be wrong by; about 1 where both
-    are of one motion."""
-    return ((head - seen.z) ** 2 / (seen.variance + reader.head_variance)).mean(dim=(1, 2))
+    @torch.no_grad()
+    def read(self) -> torch.Tensor:
+        """z [1, S, C] of the motion that it shows; in full precision, which costs next to
+        nothing."""
+        with torch.autocast(self.grid.device.type, enabled=False):
+            found: MotionReading = self.reader(self.grid, self.cameras, self.joints)
+        return found.z
 
 
 def save_reader(model: MotionReader, directory: Path) -> Path:

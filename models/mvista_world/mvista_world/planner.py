@@ -166,7 +166,7 @@ class WorldModelPlanner:
         with self.compute.autocast():
             found = infer_latent(
                 self._checkpoint.generator,
-                self._checkpoint.reader,
+                held.watched_by(self._checkpoint.reader),
                 evidence,
                 held.conditions,
                 initialisation,
@@ -273,9 +273,9 @@ class WorldModelPlanner:
         if views.vantage is not None:
             first = take_views(latents, len(views.grid), [0])
             vantage = self._pictures(first, [views.vantage])
-        latents = take_views(latents, len(views.grid), explained)
         conditions = self._conditions(asked, explained)
-        self._keep(HeldRollout(rollout, asked, latents, clean, conditions, vantage))
+        part = take_views(latents, len(views.grid), explained)
+        self._keep(HeldRollout(rollout, asked, part, clean, conditions, latents, vantage))
 
     def _keep(self, held: HeldRollout) -> None:
         """The oldest beyond `KEPT_ROLLOUTS` is dropped."""

@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
-from safetensors.torch import save, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
@@ -160,6 +160,22 @@ def networks_of(
     if compute.explicit_attention:
         model.use_explicit_attention()
     return Networks(model, InstructionEncoder(asked.config.text, tokenizer))
+
+
+def trained_networks(asked: TrainingRequest, compute: Compute) -> Networks:
+    """Both as they were trained in `asked.out`.
+
+    Raises:
+        ConfigError: nothing was trained there, or networks of another shape.
+    """
+    networks = networks_of(asked, load_tokenizer(asked.out), compute)
+    for name in ("generator", "text"):
+        path = asked.out / f"{name}.safetensors"
+        try:
+            networks.get_submodule(name).load_state_dict(load_file(path))
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(f"{path} holds no trained {name} of this preset: {error}") from None
+    return networks
 
 
 def train_generator(

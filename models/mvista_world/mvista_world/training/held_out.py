@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
-from mvista_core.errors import ConfigError
 from mvista_world.compute import choose
-from mvista_world.text import load_tokenizer
 from mvista_world.training.batches import draw_batch, load_sources
 from mvista_world.training.chance import Chance
 from mvista_world.training.curriculum import training_of
-from mvista_world.training.generator import Networks, losses, networks_of
+from mvista_world.training.generator import losses, trained_networks
 from mvista_world.training.loop import SEED_STRIDE
 from mvista_world.training.request import TrainingRequest
 
@@ -40,9 +36,7 @@ def run(asked: TrainingRequest) -> None:
     """
     compute = choose(device=asked.device, threads=asked.threads)
     training = asked.applied_to(training_of(asked.recipe, asked.without))
-    networks = networks_of(asked, load_tokenizer(asked.out), compute)
-    for name in ("generator", "text"):
-        _load(networks, name, asked.out)
+    networks = trained_networks(asked, compute)
     sources = load_sources(asked, compute, grounded=False, held_out=True)
     networks.decode_with(sources.trajectory, sources.arm)
     networks.to(compute.device)
@@ -70,11 +64,3 @@ def _mean(values: list[float]) -> tuple[float, float]:
     """Mean, and its standard error; NaN of too few."""
     spread = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
     return float(np.mean(values)) if values else float("nan"), float(spread)
-
-
-def _load(networks: Networks, name: str, out: Path) -> None:
-    path = out / f"{name}.safetensors"
-    try:
-        networks.get_submodule(name).load_state_dict(load_file(path))
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(f"{path} holds no trained {name} of this preset: {error}") from None

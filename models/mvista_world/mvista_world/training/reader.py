@@ -1,7 +1,7 @@
 """Trains the motion reader: on filmed futures, and on what a trained generator imagines.
 
-Filmed ones show every motion as it was. Those imagined from words alone are what a planner reads:
-held to the demonstration that the words asked for, they also teach how far they can be believed.
+Filmed ones show every motion as it was. Those imagined from words alone are what a planner reads;
+they are held to the demonstration that the words asked for.
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ from mvista_world.flow import known_latents, noised
 from mvista_world.generator import Conditions
 from mvista_world.motion_reader import (
     MotionReader,
+    MotionReading,
     ReaderConfig,
-    Reading,
-    apart,
-    read_motion,
+    Watched,
     save_reader,
 )
 from mvista_world.solvers import Euler
-from mvista_world.text import load_tokenizer
 from mvista_world.training.batches import Batch, Sources, draw_batch, load_sources
 from mvista_world.training.curriculum import GeneratorTraining, training_of
-from mvista_world.training.generator import Networks, networks_of
+from mvista_world.training.generator import Networks, trained_networks
 from mvista_world.training.loop import Run, Schedule, StepLoss, log, train
 from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
@@ -46,16 +44,13 @@ FOLDER, IMAGINED = "reader", "imagined"
 """Where in `--out` the reader is written, and beside it what was imagined for it."""
 FILMED_FROM = 1_000_000
 """Batches of filmed futures are numbered from here: none is also one that was imagined from."""
-AGREE_SHARE = 0.99
-"""Share of readings of one motion that `MotionReader.disagreement` takes for one."""
-MARGIN = 2.0
 
 
 @dataclass(frozen=True)
 class ReaderTraining:
     """Of `steps`, one in `imagined_every` reads imagined futures, of which there are `imagined`
-    batches of `imagined_batch`, solved in `solver_steps`; `tried` more, of episodes that no step
-    sees, are for the variances. Half of the filmed ones are noised, up to `noised_below`. `path`,
+    batches of `imagined_batch`, solved in `solver_steps`; on `tried` more, of episodes that no step
+    sees, it is tried at the end. Half of the filmed ones are noised, up to `noised_below`. `path`,
     `end`, `place` and `tip` weigh the decoded motion, where it ends, in which cell and where in the
     base frame (by the metre) the tip is, against z's error.
     """
@@ -88,22 +83,11 @@ def run(asked: TrainingRequest) -> None:
     """
     compute = choose(device=asked.device, threads=asked.threads)
     training = asked.applied_to(ReaderTraining())
-    networks = _trained_networks(asked, compute)
+    networks = trained_networks(asked, compute)
     sources = load_sources(asked, compute, grounded=False)
     networks.decode_with(sources.trajectory, sources.arm)
     networks.to(compute.device).requires_grad_(False).eval()
     train_reader(networks, sources, asked.out / FOLDER, training, compute, asked.resume)
-
-
-def _trained_networks(asked: TrainingRequest, compute: Compute) -> Networks:
-    networks = networks_of(asked, load_tokenizer(asked.out), compute)
-    for name in ("generator", "text"):
-        path = asked.out / f"{name}.safetensors"
-        try:
-            networks.get_submodule(name).load_state_dict(load_file(path))
-        except (OSError, RuntimeError) as error:
-            raise ConfigError(f"{path} holds no trained {name} of this preset: {error}") from None
-    return networks
 
 
 def train_reader(
@@ -116,8 +100,8 @@ def train_reader(
 ) -> MotionReader:
     """Writes `out/reader.safetensors` and its description."""
     config, drawing = networks.generator.config, _drawing(training)
-    whose = _Whose.of(networks, training)
-    kept = out / f"{IMAGINED}_{whose.generator_sha256[:12]}"
+    whose = _Whose.of(networks, sources, training)
+    kept = out / f"{IMAGINED}_{whose.futures_sha256[:12]}"
     futures = _imagine_all(networks, sources, kept / "seen", training, training.imagined, compute)
     torch.manual_seed(training.seed)
     reader = MotionReader(config, ReaderConfig()).to(compute.device)
@@ -147,22 +131,25 @@ def train_reader(
     reader.eval().requires_grad_(False)
     unseen = sources.unseen()
     tried = _imagine_all(networks, unseen, kept / "unseen", training, training.tried, compute)
-    believe(reader, networks, unseen, tried, training, compute)
+    evaluate(reader, networks, unseen, tried, training, compute)
     save_reader(reader, out)
     return reader
 
 
 @dataclass(frozen=True)
 class _Whose:
-    """Whose run a state is, and whose futures are kept: another generator imagines others."""
+    """Whose run a state is, and whose futures are kept: another generator imagines others, and
+    other data have other motions."""
 
     config: ModelConfig
-    generator_sha256: str
+    futures_sha256: str
 
     @staticmethod
-    def of(networks: Networks, training: ReaderTraining) -> _Whose:
+    def of(networks: Networks, sources: Sources, training: ReaderTraining) -> _Whose:
         said = training.imagined_batch, training.solver_steps, training.seed
         digest = hashlib.sha256(repr(said).encode())
+        for one in (*sources.video, *sources.held_out):
+            digest.update(one.actions.tobytes())
         for name in ("generator", "text"):
             digest.update(save(networks.get_submodule(name).state_dict()))
         return _Whose(networks.generator.config, digest.hexdigest())
@@ -242,21 +229,17 @@ def _noised(batch: Batch, config: ModelConfig, training: ReaderTraining) -> Batc
 
 
 def losses(
-    reading: Reading,
+    reading: MotionReading,
     batch: Batch,
     vae: TrajectoryVae,
     arm: ArmModel,
     config: ModelConfig,
     training: ReaderTraining,
 ) -> StepLoss:
-    """How likely the true z is by what was read, and how far its motion and tips are off."""
+    """How far z, its motion and its tips are off, and whether the tips' cells are found."""
     truth, found = vae.decode(batch.z), vae.decode(reading.z)
     off = ((found - truth) / vae.std) ** 2
     error = (reading.z - batch.z) ** 2
-    # Weighed by the standard deviation (beta-NLL, Seitzer et al. 2022): by the likelihood alone
-    # what is hard to read would be given up early.
-    weight = reading.variance.detach().sqrt()
-    likely = (0.5 * weight * (error / reading.variance + reading.variance.log())).mean()
     tips_m = tips_at_pictures(truth, arm, config)
     u, v, depth = projected(tips_m[:, :, None], batch.cameras)
     cells, inside = _cells(u[..., 0], v[..., 0], depth[..., 0], config)
@@ -265,8 +248,8 @@ def losses(
     place = (place * inside.flatten()).sum() / count
     each_m = ((reading.seen_m - tips_m[:, None]).norm(dim=-1) * inside).sum() / count
     all_m = (reading.tips_m - tips_m).norm(dim=-1).mean()
-    parts = {"likely": likely, "z": error.mean(), "path": off.mean(), "end": off[:, -1].mean()}
-    total = parts["likely"] + parts["z"] + training.path * parts["path"]
+    parts = {"z": error.mean(), "path": off.mean(), "end": off[:, -1].mean()}
+    total = parts["z"] + training.path * parts["path"]
     total = total + training.end * parts["end"] + training.place * place
     total = total + training.tip * (each_m + all_m)
     return StepLoss(total, {"total": total, **parts, "place": place, "tips_m": all_m})
@@ -296,49 +279,34 @@ def _cells(
 
 
 @torch.no_grad()
-def believe(
+def evaluate(
     reader: MotionReader,
     networks: Networks,
     unseen: Sources,
     futures: Sequence[torch.Tensor],
     training: ReaderTraining,
     compute: Compute,
-) -> None:
-    """Set the reader's buffers by imagined futures of episodes that no step saw."""
+) -> dict[str, float]:
+    """Mean square error in z of this reading and of the generator's own, on futures imagined of
+    episodes that no step saw."""
     generator = networks.generator
     config, drawing = generator.config, _drawing(training)
-    readings, heads, truths = [], [], []
+    off: dict[str, list[float]] = {"reader": [], "generator": []}
     for k, future in enumerate(futures):
         batch = replace(_batch(unseen, config, drawing, training, k), x0=future.float())
         batch = batch.map(lambda x: x.to(compute.device))
         told = _told(networks, batch)
         for i in range(len(batch.x0)):
-            one = _one(told, i)
+            one, x = _one(told, i), batch.x0[i : i + 1]
             rng = torch.Generator().manual_seed(i)
-            x = batch.x0[i : i + 1]
             with compute.autocast():
-                heads.append(read_latent(generator, x, batch.clean, one, config.optimisation, rng))
-            readings.append(read_motion(reader, x, one.cameras, batch.joints[i : i + 1]))
-        truths.append(batch.z)
-    if not readings:
-        return
-    truth, head = torch.cat(truths), torch.cat(heads)
-    z = torch.cat([reading.z for reading in readings])
-    variance = torch.cat([reading.variance for reading in readings])
-    reader.head_variance.copy_(((head - truth) ** 2).mean(dim=0))
-    reader.spread.copy_((((z - truth) ** 2) / variance).mean())
-    # Where the two agree to begin with; what the words of another motion bring lies far beyond.
-    scaled = [replace(reading, variance=reading.variance * reader.spread) for reading in readings]
-    gaps = [apart(reader, one, told) for one, told in zip(scaled, heads, strict=True)]
-    reader.disagreement.copy_(MARGIN * torch.quantile(torch.cat(gaps), AGREE_SHARE))
-    log(
-        "reader-belief",
-        len(readings),
-        head=float(((head - truth) ** 2).mean()),
-        reader=float(((z - truth) ** 2).mean()),
-        spread=float(reader.spread),
-        disagreement=float(reader.disagreement),
-    )
+                own = read_latent(generator, x, batch.clean, one, config.optimisation, rng)
+            seen = Watched(reader, x, one.cameras, batch.joints[i : i + 1]).read()
+            for name, z in (("reader", seen), ("generator", own)):
+                off[name].append(float((z[0] - batch.z[i]).pow(2).mean()))
+    found = {name: float(np.mean(errors)) for name, errors in off.items() if errors}
+    log("reader-evaluation", len(off["reader"]), **found)
+    return found
 
 
 def _one(told: Conditions, i: int) -> Conditions:

@@ -63,8 +63,8 @@ def add_action_head(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--action-head",
         choices=ACTION_HEADS,
-        help="who reads a future: the generator, the motion reader, or both, each by how far it "
-        "can be believed (default: the checkpoint's)",
+        help="who reads a future: the motion reader, where the checkpoint has one, or the "
+        "generator's own head (default: the checkpoint's)",
     )
 
 

@@ -1,9 +1,10 @@
 """Which numbers tell a wrong future from a right one: `mvista eval gate`.
 
-Futures that are right, of every task; those of a second task, from where the first ended; and three
-that are wrong on purpose: told other words, swapped for another scene's, and asked from a camera
-out of the trained range (which a planner refuses to begin with; here it is asked to). Limits come
-of right futures of seeds of their own; what they refuse is counted on others.
+Futures that are right, of every task; those that were asked for alike and show another goal than
+the expert's; those of a second task, from where the first ended; and three that are wrong on
+purpose: told other words, swapped for another scene's, and asked from a camera out of the trained
+range (which a planner refuses to begin with; here it is asked to). Limits come of right futures of
+seeds of their own; what they refuse is counted on others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.machine import describe
 from mvista_core.records import ActionTrajectory, CameraFrame, Observation, Rollout
@@ -31,11 +33,15 @@ from mvista_sim.tasks import TEMPLATES
 from mvista_world.choices import AS_CHECKPOINT
 from mvista_world.config import INITIALISATIONS
 from mvista_world.gate import save_limits
-from mvista_world.plausibility import Doubts, doubts_of
+from mvista_world.plausibility import Doubts, doubts_of, goal_gap_m
 from mvista_world.probe import ANYWHERE, PlannerProbe
 
 RIGHT, WORDS, SWAPPED, CAMERA = "right", "wrong words", "swapped future", "camera out of range"
 AGAIN = "from where a task ended"
+ASTRAY = "imagined another goal"
+ASTRAY_M = 0.06
+"""A plan's tip that ends so far from the expert's is at another thing, or at none: cubes stand
+95 mm apart at least."""
 FARTHER = 500_000
 """From a scene's seed to that of the scene whose future is put in its place."""
 OUT_OF_RANGE = STANDARD[3:]
@@ -170,7 +176,7 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     """One scene's right future and the wrong ones, and the right ones of the other tasks."""
     cell, planner, arm = planner_and_cell(asked.checkpoint)
     own = cell.reset(TASK, asked.seed)
-    observation = _observe(cell, planner, own)
+    observation, expert = _observe(cell, planner, own), cell.expert()
     seen = observation.frame(planner.config.cameras[0])
 
     right = _imagine(planner, observation, asked.seed)
@@ -184,8 +190,9 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
         found = doubts_of(rollout, seen, shown, told, arm, planner.config.window)
         return DoubtedFuture(asked.seed, case, tuple(asdict(found).values()))
 
+    shows = RIGHT if _ends_right(expert, plan, arm) else ASTRAY
     rows = [
-        doubted(RIGHT, planner, right.rollout_id, right),
+        replace(doubted(RIGHT, planner, right.rollout_id, right), case=shows),
         doubted(WORDS, planner, told_other, right),
     ]
     viewpoint = OUT_OF_RANGE[asked.seed % len(OUT_OF_RANGE)]
@@ -202,7 +209,10 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     for task in TEMPLATES:
         if task != TASK:
             words_there = cell.reset(task, asked.seed)
-            rows.append(_as_it_stands(f"{RIGHT}, {task}", words_there, asked.seed, cell, planner))
+            wanted = cell.expert()
+            found, there = _as_it_stands(RIGHT, words_there, asked.seed, cell, planner)
+            right_there = _ends_right(wanted, there, arm)
+            rows.append(replace(found, case=f"{RIGHT}, {task}" if right_there else ASTRAY))
     return rows
 
 
@@ -215,17 +225,23 @@ def after_carrying_out(
         execute_in_process(cell, plan, cell.arm, SimClock(cell))
     except MvistaError:
         return []
-    return [_as_it_stands(AGAIN, words, seed, cell, planner)]
+    found, _ = _as_it_stands(AGAIN, words, seed, cell, planner)
+    return [found]
 
 
 def _as_it_stands(
     case: str, words: str, seed: int, cell: SimCell, planner: PlannerProbe
-) -> DoubtedFuture:
-    """A future of the cell as it stands, judged as a planner does."""
+) -> tuple[DoubtedFuture, ActionTrajectory]:
+    """A future of the cell as it stands, judged as a planner does, and the plan read from it."""
     rollout = _imagine(planner, _observe(cell, planner, words), seed)
     plan = planner.infer_actions(rollout.rollout_id, INITIALISATIONS[0], 0, quiet)
     judged = planner.judge(rollout.rollout_id, plan, quiet)
-    return DoubtedFuture(seed, case, tuple(doubt.value for doubt in judged))
+    return DoubtedFuture(seed, case, tuple(doubt.value for doubt in judged)), plan.refined
+
+
+def _ends_right(expert: ActionTrajectory, plan: ActionTrajectory, arm: ArmModel) -> bool:
+    """Whether a plan's tip ends where the expert's does, or at another thing."""
+    return goal_gap_m(expert, plan, arm) < ASTRAY_M
 
 
 def _observe(cell: SimCell, planner: PlannerProbe, words: str) -> Observation:
