@@ -11,6 +11,7 @@ from mvista_bringup import paths
 from mvista_core.errors import ConfigError
 from mvista_eval.doubt import (
     AGAIN,
+    ASTRAY,
     CAMERA,
     LEAST_OUTSIDE_M,
     NUMBERS,
@@ -46,6 +47,19 @@ def test_limits_are_the_worst_right_value_widened_and_wrong_ones_do_not_move_the
     assert limits["goal_gap_m"] == pytest.approx(0.02 * WIDENED)
     assert limits["targets_first_abs_rel"] == pytest.approx(0.04 * WIDENED_TARGETS)
     assert limits["outside_m"] == LEAST_OUTSIDE_M
+
+
+def test_what_shows_another_goal_moves_no_limit_and_without_a_right_future_there_is_none() -> None:
+    """One that went to another cube would set the limit by which it has to be refused."""
+    right, astray = future(RIGHT, 0.02, 0.0, 0.0, 0.0, 0.0), future(ASTRAY, 0.2, 0.0, 0.0, 0.0, 0.0)
+    limits = limits_of([right, astray])
+    assert limits["goal_gap_m"] == pytest.approx(0.02 * WIDENED)
+    assert {row.case: row.refused for row in rows_of([right, astray], limits)} == {
+        RIGHT: 0,
+        ASTRAY: 1,
+    }
+    with pytest.raises(ConfigError, match="of 1 futures none shows the goal"):
+        limits_of([astray])
 
 
 def test_a_future_is_refused_by_any_number_beyond_its_limit_and_never_by_none() -> None:

@@ -108,7 +108,7 @@ def measure(
     with `write` the limits are the checkpoint's from now on.
 
     Raises:
-        ConfigError: no scene, a negative seed, or seeds that overlap.
+        ConfigError: no scene, a negative seed, seeds that overlap, or no right future.
         WeightsError: the checkpoint is not whole.
     """
     if episodes < 1 or min(first_seed, limits_seed) < 0:
@@ -148,8 +148,18 @@ def measure(
 
 
 def limits_of(found: Sequence[DoubtedFuture]) -> dict[str, float]:
-    """For each number, the largest value that is not refused."""
+    """For each number, the largest value that is not refused.
+
+    Raises:
+        ConfigError: no future is right: these weights imagine nothing that limits could be of.
+    """
     right = np.array([one.numbers for one in found if one.case.startswith(RIGHT)])
+    if not len(right):
+        raise ConfigError(
+            f"of {len(found)} futures none shows the goal that was asked for (the plan's tip "
+            f"within {ASTRAY_M * 1e3:g} mm of the expert's): no limits can be fitted; see "
+            "--episodes, or `mvista eval success` for what these weights can do"
+        )
     limits = dict(zip(NUMBERS, (WIDENED * np.nanmax(right, axis=0)).tolist(), strict=True))
     limits["targets_first_abs_rel"] *= WIDENED_TARGETS / WIDENED
     # A hand that never left its workspace would leave a limit of nothing at all.
