@@ -16,7 +16,7 @@ from mvista_core.errors import (
     RigError,
     RolloutError,
 )
-from mvista_core.records import Rollout
+from mvista_core.records import STEPS_AS_USUAL, Rollout
 from mvista_core.timing import ManualClock
 from mvista_world.choices import MethodChoices
 from mvista_world.config import INITIALISATIONS
@@ -178,6 +178,12 @@ def test_the_null_start_is_the_null_token_itself(planner: WorldModelPlanner) -> 
     np.testing.assert_array_equal(plans[0].prior.positions, plans[1].prior.positions)
     moved = planner.infer_actions(first.rollout_id, "null", 2, go_on)
     assert not np.array_equal(moved.prior.positions, plans[0].prior.positions)
+
+
+def test_as_many_steps_are_taken_as_the_weights_say(planner: WorldModelPlanner) -> None:
+    first = imagine(planner)
+    usual = planner.infer_actions(first.rollout_id, "head", STEPS_AS_USUAL, go_on)
+    assert len(usual.losses) == usual.prior.provenance.steps == CONFIG.optimisation.head_steps
 
 
 def test_eq_11_to_the_letter_is_told_the_requests_words_and_weighs_nothing(

@@ -22,6 +22,7 @@ from mvista_core.ports import Clock, Progress
 from mvista_core.records import (
     AS_NEEDED,
     AS_TRAINED,
+    STEPS_AS_USUAL,
     ActionTrajectory,
     CameraCalibration,
     Doubt,
@@ -151,9 +152,9 @@ class WorldModelPlanner:
     ) -> InferredPlan:
         """z* by Eq. 11 from one of `INITIALISATIONS`, decoded, refined.
 
-        Zero steps decodes the start itself. Of a rollout of more views than the generator was
-        trained on, as many as it was trained on are explained, the source first, or its vantage in
-        its place.
+        Zero steps decodes the start itself; `STEPS_AS_USUAL` are those of `config.optimisation`. Of
+        a rollout of more views than the generator was trained on, as many as it was trained on are
+        explained, the source first, or its vantage in its place.
 
         Raises:
             RolloutError: the rollout is not held here. ConfigError: unknown initialisation.
@@ -161,6 +162,8 @@ class WorldModelPlanner:
         held = self._find(rollout_id)
         if initialisation not in INITIALISATIONS:
             raise ConfigError(f"initialisation '{initialisation}' is none of {INITIALISATIONS}")
+        if steps == STEPS_AS_USUAL:
+            steps = self.config.optimisation.steps_from(initialisation)
         evidence = self._evidence(held, steps, progress)
         proceed(progress, "action head", 0.0)
         with self.compute.autocast():

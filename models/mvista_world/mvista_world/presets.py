@@ -14,6 +14,7 @@ from mvista_world.config import (
     CrossModalityConfig,
     CrossViewConfig,
     ModelConfig,
+    OptimisationConfig,
     SamplerConfig,
     SourcePointsConfig,
     SourceRenderConfig,
@@ -39,6 +40,8 @@ def tiny_views() -> ModelConfig:
         source_points=SourcePointsConfig(),
         arm_points=ArmPointsConfig(),
         vantage=Vantage(),
+        # Eq. 11's steps undo what its motion reader read: 9 of 20 put_orange instead of 19.
+        optimisation=OptimisationConfig(head_steps=0),
     )
 
 

@@ -318,6 +318,8 @@ MOST_ROLLOUTS = 16
 """As many as one request may ask for."""
 AS_NEEDED = 0
 """... or as many as it takes until one says where the words send the hand."""
+STEPS_AS_USUAL = 2**32 - 1
+"""Steps of Eq. 11 (a uint32 in messages): as many as the weights take from that start."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mvista_core.ports import Progress
 from mvista_core.rig import load_rig
 from mvista_planning.exclusive import ExclusivePlanner
 from mvista_planning.imagined_show_node import ImaginedShow
-from mvista_planning.settings import PlanningParameters
+from mvista_planning.settings import PlanningParameters, steps_asked
 from mvista_ros import qos
 from mvista_ros.actions import WorkServer
 from mvista_ros.age import Age
@@ -118,7 +118,7 @@ class PlanningNode(HouseNode):
     def _infer(self, request: InferActions.Goal, progress: Progress) -> InferActions.Result:
         start, steps = request.initialisation, request.steps
         if not start:
-            start, steps = self._settings.initialisation, self._settings.steps
+            start, steps = self._settings.initialisation, steps_asked(self._settings.steps)
         plan = self._planner.infer_actions(request.rollout_id, start, steps, progress)
         made = plan.refined.provenance
         self._plans.publish(trajectory_to_msg(plan.refined))

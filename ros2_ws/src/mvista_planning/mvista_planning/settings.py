@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvista_core.records import STEPS_AS_USUAL
 from mvista_ros.observation import ObservationLimits
 from mvista_ros.parameters import parameter
-from mvista_world.config import OptimisationConfig
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,10 @@ class PlanningParameters(ObservationLimits):
     joint_topic: str = parameter("piper/joint_states", "Measured joints of the arm")
     initialisation: str = parameter("head", "Start of a goal that names none: head, random, null")
     steps: int = parameter(
-        OptimisationConfig.head_steps, "Optimisation steps of a goal that names no start", 0, 1000
+        -1,
+        "Optimisation steps of a goal that names no start; -1: as many as the weights take",
+        -1,
+        1000,
     )
     playback_hz: float = parameter(2.0, "Imagined frames published per second", 0.1, 30.0)
     voxel_m: float = parameter(0.004, "Voxel edge of the imagined cloud, 0 keeps all", 0.0, 0.1)
@@ -35,3 +38,8 @@ class PlanningParameters(ObservationLimits):
     tiled_decoding: bool = parameter(False, "Pictures larger than a tile in tiles: less memory")
     threads: int = parameter(0, "Processor threads of the networks, 0: all cores but one", 0, 256)
     niceness: int = parameter(5, "Nice value of this process: an arm goes first", 0, 19)
+
+
+def steps_asked(parameter: int) -> int:
+    """What a `steps` parameter asks a planner for."""
+    return STEPS_AS_USUAL if parameter < 0 else parameter

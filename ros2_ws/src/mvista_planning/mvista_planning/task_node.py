@@ -11,6 +11,7 @@ from std_srvs.srv import SetBool
 from mvista_core.errors import MvistaError
 from mvista_core.ports import Progress
 from mvista_planning.confirmation import Confirmation
+from mvista_planning.settings import steps_asked
 from mvista_planning.task import GateLimits, Task, TaskReport, TaskRequest
 from mvista_planning.task_steps_node import Optimisation, RosSteps
 from mvista_ros.actions import WorkServer
@@ -24,7 +25,7 @@ from mvista_ros.convert import (
 )
 from mvista_ros.convert.joints import doubles
 from mvista_ros.parameters import declare, parameter
-from mvista_world.config import CAMERAS, OptimisationConfig
+from mvista_world.config import CAMERAS
 
 THREADS = 6
 FIXED = "the arm, the optimisation and the gate are those that the node began with"
@@ -43,7 +44,9 @@ class TaskParameters:
     )
     arm: str = parameter("piper", "Namespace of the arm that executes")
     initialisation: str = parameter("head", "Start of the optimisation: head, random or null")
-    steps: int = parameter(OptimisationConfig.head_steps, "Optimisation steps", 0, 1000)
+    steps: int = parameter(
+        -1, "Optimisation steps; -1: as many as the weights take from that start", -1, 1000
+    )
     confirm: bool = parameter(
         False, "Whether every plan waits for the service `confirm`", live=True
     )
@@ -64,7 +67,7 @@ class TaskNode(HouseNode):
         self._settings = declare(self, TaskParameters, self._change, FIXED)
         settings, clock = self._settings, self.system_clock
         self._operator = Confirmation(clock, settings.confirm_timeout_s)
-        optimisation = Optimisation(settings.initialisation, settings.steps)
+        optimisation = Optimisation(settings.initialisation, steps_asked(settings.steps))
         self._steps = RosSteps(self, clock, settings.arm, optimisation, self._operator)
         self._task = Task(self._steps, GateLimits(settings.plan_age_limit_s), clock)
         self.create_service(SetBool, "confirm", self._confirm)

@@ -108,7 +108,9 @@ class RosSteps:
         start, steps = self._optimisation.initialisation, self._optimisation.steps
         goal = InferActions.Goal(rollout_id=rollout_id, initialisation=start, steps=steps)
         found = self._ask(self._infer, goal, Stage.INFER, progress)
-        made = Provenance(found.plan_id, found.weights_sha256, int(found.seed), start, steps)
+        # One loss a step: how many were taken, where the weights had the choice.
+        taken = len(found.losses)
+        made = Provenance(found.plan_id, found.weights_sha256, int(found.seed), start, taken)
         prior, refined = (trajectory_from_msg(t, made) for t in (found.prior, found.refined))
         doubts = doubts_from_msg(found.doubts)
         return InferredPlan(
