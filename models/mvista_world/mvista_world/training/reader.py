@@ -193,7 +193,10 @@ def _imagine_all(
         if not path.is_file():
             batch = _batch(sources, config, drawing, training, k)
             x = _imagined(networks, batch.map(lambda x: x.to(compute.device)), training, k, compute)
-            save_file({"latents": x.half().cpu()}, path)
+            partial = path.with_suffix(".partial")
+            save_file({"latents": x.half().cpu()}, partial)
+            # Whole or not at all: what a killed run leaves is read by the next.
+            partial.replace(path)
             if (k + 1) % 10 == 0:
                 log("imagined", k + 1)
         found.append(load_file(path)["latents"])
