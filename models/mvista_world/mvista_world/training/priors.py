@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mvista_core.arm import ArmModel
-from mvista_core.records import CameraFrame, JointState, RigCalibration
+from mvista_core.records import STEPS_AS_USUAL, CameraFrame, JointState, RigCalibration
 from mvista_core.timing import SystemClock
 from mvista_world.compute import choose
 from mvista_world.probe import PlannerProbe, load_probe
@@ -25,12 +25,13 @@ from mvista_world.training.request import TrainingRequest
 
 @dataclass(frozen=True)
 class PriorSettings:
-    """`every`-th episode of each folder, at most `per_folder`; steps of Eq. 11 from the head."""
+    """`every`-th episode of each folder, at most `per_folder`; steps of Eq. 11 from the head, as
+    many as a plan of these weights takes where nobody says."""
 
     per_folder: int = 80
     # Prime to the refiner's ten (`VALIDATION_EVERY`): some of these episodes it holds out.
     every: int = 7
-    steps: int = 10
+    steps: int = STEPS_AS_USUAL
     views: int = 3
     seed: int = 0
 
