@@ -113,7 +113,7 @@ def test_the_command_plans_from_one_view_to_five_and_says_what_a_plan_took(
 ) -> None:
     monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
     checkpoint = write_checkpoint(tmp_path / "tiny")
-    rows = "head alone;head alone, refined;true-rollout, head alone"
+    rows = "full: as planned;head alone;head alone, refined;true-rollout, head alone"
     line = f"eval success --episodes 1 --workers 1 --drawn held-out --views {views} --mode 2"
     found = tmp_path / "success.json"
     where = ["--checkpoint", str(checkpoint), "--json", str(found)]
@@ -121,7 +121,8 @@ def test_the_command_plans_from_one_view_to_five_and_says_what_a_plan_took(
     told = json.loads(found.read_text(encoding="utf-8"))
     assert told["views"] == views
     costs = {row["name"]: row["median_plan_cpu_s"] for row in told["rows"]}
-    assert costs["head alone, refined"] > 0 and costs["head alone"] is None
+    assert costs["full: as planned"] > 0 and costs["head alone, refined"] > 0
+    assert costs["head alone"] is None
     assert costs["true-rollout, head alone"] is None
 
 

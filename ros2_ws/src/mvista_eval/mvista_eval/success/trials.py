@@ -20,6 +20,7 @@ from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import ConfigError, MvistaError
 from mvista_core.records import (
     AS_NEEDED,
+    STEPS_AS_USUAL,
     ActionTrajectory,
     ImagineOptions,
     InferredPlan,
@@ -134,7 +135,10 @@ class PlannedScene:
         return filmed(self.cell, self._planner, self.expert, joints, words, self.names)
 
     def plan(self, source: str, start: str, steps: int) -> InferredPlan:
-        """Actions inferred from the imagined or the true rollout."""
+        """Actions inferred from the imagined or the true rollout; `STEPS_AS_USUAL`: by as many
+        steps as these weights take."""
+        if steps == STEPS_AS_USUAL:
+            steps = self._planner.config.optimisation.steps_from(start)
         key = (source, start, steps)
         if key not in self._plans:
             rollout = self.imagined if source == "imagined" else self.true
@@ -151,7 +155,8 @@ class PlannedScene:
 
 
 WAYS: dict[str, Callable[[PlannedScene], ActionTrajectory]] = {
-    "full: +ActionInit, refined": lambda s: s.plan("imagined", "head", HEAD_STEPS).refined,
+    "full: as planned": lambda s: s.plan("imagined", "head", STEPS_AS_USUAL).refined,
+    "+ActionInit, refined": lambda s: s.plan("imagined", "head", HEAD_STEPS).refined,
     "+ActionInit": lambda s: s.plan("imagined", "head", HEAD_STEPS).prior,
     "head alone, refined": lambda s: s.plan("imagined", "head", 0).refined,
     "head alone": lambda s: s.plan("imagined", "head", 0).prior,
@@ -166,6 +171,7 @@ WAYS: dict[str, Callable[[PlannedScene], ActionTrajectory]] = {
     "true-actions": lambda s: s.expert,
 }
 FULL = next(iter(WAYS))
+"""What a plan is where nobody says how."""
 
 
 def study(checkpoint: Path) -> Study[PlanJob, PlanTrial]:
@@ -252,7 +258,8 @@ def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTr
     scene.last_cpu_s = float("nan")
     actions = WAYS[way](scene)
     # Actions are refined in any case: a row of unrefined ones would be charged for both.
-    cpu_s = scene.last_cpu_s if way.endswith("refined") else float("nan")
+    whole = way == FULL or way.endswith("refined")
+    cpu_s = scene.last_cpu_s if whole else float("nan")
     goal = arm.base_from_tip(scene.expert.positions[-1])[:3, 3]
     aimed = arm.base_from_tip(actions.positions[-1])[:3, 3]
     error_mm = float(np.linalg.norm(goal - aimed) * 1000)
