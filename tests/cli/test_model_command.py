@@ -11,6 +11,8 @@ from mvista_cli import cli
 from mvista_cli.commands.model_make_random import SIZES
 from mvista_world.assemble import Sizes
 
+VIEWS = ("--preset", "tiny_views", "--start", "models/checkpoints/tiny_views")
+FROM_SHIPPED = ("train", "generator", *VIEWS)
 SMALL = ["--depth", "1", "--heads", "1", "--vae-width", "10", "--text-width", "64", "--frames", "5"]
 
 
@@ -62,6 +64,10 @@ def test_a_converted_checkpoint_is_told_of_as_what_it_was(
         (("model", "make-random", "tests"), "has something in it"),
         (("train", "codec", "--preset", "wan22_ti2v_5b"), "is generator and trajectory; its auto"),
         (("train", "generator", "--preset", "wan22_ti2v_5b"), "starts from a folder: --start"),
+        (("train", "generator", "--renew", "cross_view"), "of generator with --start, and of"),
+        ((*FROM_SHIPPED, "--renew", "source_render"), "['cross_modality', 'cross_view', 'source_"),
+        (("train", "codec", "--batch", "4"), "has batches of its own; --batch is of generator"),
+        (("train", "generator", "--batch", "0"), "a step is of at least 1 sample"),
         (("model", "merge", "models/checkpoints/tiny", "x", "y"), "no transformer/ of its own"),
         (("model", "make-random", "x", "--text-width", "100"), "text_width a multiple of 64"),
     ],

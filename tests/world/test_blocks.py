@@ -206,6 +206,19 @@ def test_weights_without_fusion_start_with_it_at_zero() -> None:
         fresh.load_state_dict(old.state_dict())
 
 
+@pytest.mark.parametrize("name", ["cross_modality", "cross_view"])
+def test_without_a_module_and_with_it_begun_again_training_goes_on_from_one_function(
+    name: str,
+) -> None:
+    trained, conditions = make_generator(), make_conditions(1, 3)
+    with_it = make_generator(awakened=False)
+    with_it.start_from(trained.state_dict(), renewed=[name])
+    without = MultiViewGenerator(replace(CONFIG, **{name: None})).eval()
+    without.start_from(trained.state_dict())
+    torch.testing.assert_close(evaluate(with_it, conditions), evaluate(without, conditions))
+    assert not torch.allclose(evaluate(with_it, conditions), evaluate(trained, conditions))
+
+
 def test_style_that_was_saved_beside_the_backbone_is_found_again(tmp_path: Path) -> None:
     generator, conditions = make_generator(), make_conditions(1, 2)
     within = re.compile(r"^backbone\.blocks\.(\d+)\.style\.")

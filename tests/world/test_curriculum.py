@@ -99,6 +99,19 @@ def test_a_run_that_would_hide_no_trajectory_is_refused_with_the_numbers() -> No
     assert TRAINING["tiny"].epoch_steps(1200) == 100
 
 
+@given(samples=st.integers(1, 96))
+def test_a_batch_that_was_asked_for_leaves_the_kinds_of_step_in_proportion(samples: int) -> None:
+    usual, asked = TRAINING["views"], TRAINING["views"].of_batch(samples)
+    assert asked.many_batch == samples and usual.of_batch(None) == usual
+    share = samples / usual.many_batch
+    for found, was in (
+        (asked.one_batch, usual.one_batch),
+        (asked.ground_batch, usual.ground_batch),
+    ):
+        assert found >= 1 and abs(found - share * was) <= 1
+    assert asked.epoch_steps(960) == -(-960 // samples)
+
+
 def test_the_papers_rate_warms_up_for_a_thousand_steps_and_stays() -> None:
     schedule = Schedule(PAPER.learning_rate, PAPER.steps, PAPER.warmup, PAPER.decay)
     assert schedule.at(0) == pytest.approx(1e-8)

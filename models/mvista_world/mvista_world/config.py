@@ -28,6 +28,9 @@ FUSION = ("cross_modality", "cross_view", "source_render", "source_points", "arm
 """Fields of the modules that join modalities and views. Each may be absent (None), and weights to
 start from may lack it: at zero it adds nothing. With `source_render` the network's output means
 another thing, and begins at zero too."""
+ADDED = tuple(name for name in FUSION if name != "source_render")
+"""Those whose output is added to what is there: a model is the same without them and with them at
+zero, so that both can be trained from the same weights on to see what one pays."""
 LEFT_OUT = (*FUSION, "vantage", "offsets", "spherical")
 """What a preset can be made without, for ablations: modules of `FUSION`; the place that a source is
 brought to, without which it is read from where it stands; Eq. 8's offsets, which

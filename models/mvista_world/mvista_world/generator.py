@@ -11,7 +11,7 @@ it is told what the source shows is that output the difference from there.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,7 +29,7 @@ from mvista_world.block import (
     KnownTokens,
     MultiViewBlock,
 )
-from mvista_world.config import FUSION, ModelConfig
+from mvista_world.config import ADDED, FUSION, ModelConfig
 from mvista_world.layout import token_owner
 from mvista_world.modality import TokenIdentity
 from mvista_world.source_points import SourcePoints
@@ -170,14 +170,23 @@ class MultiViewGenerator(nn.Module):
         """The null trajectory token as style [B, S, C]."""
         return self.null_style.expand(batch, -1, -1)
 
-    def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def start_from(self, weights: Mapping[str, torch.Tensor], renewed: Sequence[str] = ()) -> None:
         """Load weights to train on from; a module of `FUSION` that they lack stays at zero, as does
         `flat_cameras` in the place of Eq. 7's token (the other way round is refused). Without
         `source_render` their output was the velocity itself: it begins at zero too.
 
+        Of `ADDED`, those that this model is without are left behind, and the `renewed` begin at
+        zero again, whatever the weights had learnt.
+
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.
         """
+        dropped = [*renewed, *(name for name in ADDED if self.config.lacks(name))]
+        weights = {
+            key: value
+            for key, value in weights.items()
+            if not any(name in key.split(".") for name in dropped)
+        }
         if self.config.flat_cameras:
             weights = {k: v for k, v in weights.items() if not k.startswith("identity.camera.")}
         replaced = (*FUSION, "flat_camera")

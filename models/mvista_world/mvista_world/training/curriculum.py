@@ -129,6 +129,20 @@ class GeneratorTraining:
     log_every: int = 50
     extras: Extras = Extras()
 
+    def of_batch(self, samples: int | None) -> GeneratorTraining:
+        """With so many samples in a step of several views, others in proportion; None: as it is.
+
+        Raises:
+            ConfigError: fewer than one.
+        """
+        if samples is None:
+            return self
+        if samples < 1:
+            raise ConfigError(f"--batch {samples}: a step is of at least 1 sample")
+        share = samples / self.many_batch
+        ground, one = (max(1, round(share * n)) for n in (self.ground_batch, self.one_batch))
+        return dataclasses.replace(self, ground_batch=ground, one_batch=one, many_batch=samples)
+
     def null_share(self, step: int, epoch_steps: int) -> float:
         """Share of samples that are told no trajectory at `step`, by the steps of an epoch."""
         first = self.null_after_epochs * epoch_steps

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -109,6 +110,7 @@ def run(asked: TrainingRequest) -> None:
     # Before the networks are made: their first weights are the seed's too.
     torch.manual_seed(asked.seed)
     training = asked.applied_to(training_of(asked.recipe, asked.without))
+    training = training.of_batch(asked.batch)
     networks = new_networks(asked, compute)
     if asked.start is not None:
         training = dataclasses.replace(
@@ -116,7 +118,8 @@ def run(asked: TrainingRequest) -> None:
             ground_until=min(training.ground_until, WARM_UNTIL),
             one_until=min(training.one_until, WARM_UNTIL),
         )
-        data.start_from(networks.generator.start_from, asked.start / "generator.safetensors")
+        begin = functools.partial(networks.generator.start_from, renewed=asked.renew)
+        data.start_from(begin, asked.start / "generator.safetensors")
         data.start_from(networks.text.start_from, asked.start / "text.safetensors")
     training = _with_what_is_there(training, asked)
     sources = load_sources(asked, compute, training.extras.grounding)

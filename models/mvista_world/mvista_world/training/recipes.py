@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from mvista_core.errors import ConfigError
-from mvista_world.config import LEFT_OUT
+from mvista_world.config import ADDED, LEFT_OUT
 from mvista_world.presets import PRESETS, preset
 from mvista_world.training.request import TrainingRequest
 
@@ -77,11 +77,27 @@ def run(network: str, asked: TrainingRequest) -> None:
         raise ConfigError(
             f"network '{network}' starts from no checkpoint; --start is of {', '.join(WITH_START)}"
         )
+    _check_renewed(network, asked)
     # Told by the autoencoder: Wan's own is never trained here, `tiny`'s is.
     if asked.config.codec.kind == "wan":
         _run_wan(network, asked)
         return
     named[network].run(asked)
+
+
+def _check_renewed(network: str, asked: TrainingRequest) -> None:
+    """Only what is there can begin again, and only in a run that starts from weights."""
+    if asked.batch is not None and network != "generator":
+        raise ConfigError(f"network '{network}' has batches of its own; --batch is of generator")
+    if not asked.renew:
+        return
+    there = [name for name in ADDED if not asked.config.lacks(name)]
+    wrong = sorted(set(asked.renew) - set(there))
+    if network != "generator" or asked.start is None or wrong:
+        raise ConfigError(
+            f"--renew {','.join(asked.renew)}: of generator with --start, and of {there} of preset "
+            f"'{asked.config.name}'"
+        )
 
 
 def _run_wan(network: str, asked: TrainingRequest) -> None:

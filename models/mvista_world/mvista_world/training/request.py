@@ -34,7 +34,9 @@ class TrainingRequest:
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
     `steps` None leaves the length to the recipe. `recipe` is of generator and refine
     (`curriculum.TRAINING`, `refine.RECIPES`), `without` of the generator (`curriculum.Extras`);
-    `held_out` takes both as the generator did.
+    `held_out` takes both as the generator did. `renew` are modules of `config.ADDED` that begin at
+    zero again, `batch` the samples of a generator's step of several views (other kinds of step in
+    proportion; None: the recipe's).
     """
 
     config: ModelConfig
@@ -54,6 +56,8 @@ class TrainingRequest:
     profile: Path | None = None
     lora: int | None = None
     adapter: Path | None = None
+    renew: tuple[str, ...] = ()
+    batch: int | None = None
 
     def data_sets(self) -> tuple[DataSet, ...]:
         """All there are, checked against the rig and the model.

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_world.config import LEFT_OUT
+from mvista_world.config import ADDED, LEFT_OUT
 from mvista_world.presets import preset
 from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.request import TrainingRequest
@@ -16,7 +16,7 @@ from mvista_world.training.tuning import PROFILES
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """`--start`, `--recipe`, `--without`, `--device`, `--profile`, `--lora`, `--adapter`."""
+    """All that is not a folder, a length or a seed."""
     start = "generator: a checkpoint to go on from; codec, trajectory: its own, as they are; "
     start += "codec is trained on with --steps; distill: whose solver is distilled"
     parser.add_argument("--start", type=Path, help=start)
@@ -28,6 +28,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(LEFT_OUT)}"
     )
     parser.add_argument("--without", default="", help=without)
+    renew = f"comma-separated; generator with --start: begin at zero again: {', '.join(ADDED)}"
+    parser.add_argument("--renew", default="", help=renew)
+    batch = "generator: samples of a step of several views (default: the recipe's)"
+    parser.add_argument("--batch", type=int, help=batch)
     where = "generator, held_out, distill: auto, cpu, cuda"
     parser.add_argument("--device", default=TrainingRequest.device, help=where)
     wan = "generator of a preset of Wan's size"

@@ -30,12 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=TrainingRequest.threads)
     parser.add_argument("--rig", type=Path, default=paths.config_file("rigs", "sim_cell.yaml"))
     parser.add_argument("--arm", type=Path, default=paths.config_file("arms", "piper.yaml"))
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=Path("models/checkpoints/tiny"),
-        help="where pack writes and priors reads",
-    )
+    where = "where pack writes and priors reads (default: models/checkpoints/PRESET)"
+    parser.add_argument("--checkpoint", type=Path, help=where)
     training_choices.add_options(parser)
     parser.add_argument("--restart", action="store_true", help="ignore an unfinished run")
 
@@ -46,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         preset(args.preset, [name for name in without if name in LEFT_OUT]),
         args.data,
         args.out,
-        args.checkpoint,
+        args.checkpoint or Path("models/checkpoints") / args.preset,
         load_rig(args.rig),
         load_arm(args.arm),
         args.seed,
@@ -60,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         training_choices.profile_of(args),
         args.lora,
         args.adapter,
+        tuple(name for name in args.renew.split(",") if name),
+        args.batch,
     )
     run_recipe(args.network, asked)
     return 0
