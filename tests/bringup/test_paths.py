@@ -14,7 +14,7 @@ def test_the_source_tree_comes_first() -> None:
     root = paths.source_root()
     assert root is not None
     assert paths.config_file("arms", "piper.yaml") == root / "config" / "arms" / "piper.yaml"
-    assert paths.checkpoint_dir() == root / "models" / "checkpoints" / "tiny"
+    assert paths.checkpoint_dir() == root / "models" / "checkpoints" / "tiny_views"
 
 
 def test_an_installed_share_folder_serves_where_there_is_no_source(

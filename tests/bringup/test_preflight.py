@@ -17,6 +17,7 @@ from mvista_bringup.graph.robot import REAL_ROBOT, REAL_ROBOT_OPTIONS
 from mvista_bringup.graph.sim import SIM_DEMO, SIM_DEMO_OPTIONS
 from mvista_bringup.graph.spec import every_row
 from mvista_bringup.graph.teleop_record import TELEOP_RECORD, TELEOP_RECORD_OPTIONS
+from mvista_bringup.paths import DEFAULT_CHECKPOINT
 from mvista_bringup.preflight import Call, in_words, look, look_at_rows
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +39,8 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "config", share / "config")
     (share / "config" / "arms" / "bent.yaml").write_text("joints: []\n", encoding="utf-8")
     checkpoints = share / "models" / "checkpoints"
-    for name in ("tiny", "half"):
-        shutil.copytree(ROOT / "models" / "checkpoints" / "tiny", checkpoints / name)
+    for name in (DEFAULT_CHECKPOINT, "half"):
+        shutil.copytree(ROOT / "models" / "checkpoints" / DEFAULT_CHECKPOINT, checkpoints / name)
     (checkpoints / "half" / "codec.safetensors").unlink()
     return share
 

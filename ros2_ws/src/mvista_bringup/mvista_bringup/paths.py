@@ -12,6 +12,8 @@ from pathlib import Path
 from mvista_core.errors import ConfigError
 
 PACKAGE = "mvista_bringup"
+DEFAULT_CHECKPOINT = "tiny_views"
+"""Of `models/checkpoints`, where nobody names one."""
 
 
 def source_root() -> Path | None:
@@ -60,7 +62,7 @@ def launch_file(name: str) -> Path:
     return _existing(share_root() / "launch", (name,))
 
 
-def checkpoint_dir(name: str = "tiny") -> Path:
+def checkpoint_dir(name: str = DEFAULT_CHECKPOINT) -> Path:
     """A checkpoint's folder, which need not exist yet (training makes it)."""
     return share_root() / "models" / "checkpoints" / name
 

@@ -13,7 +13,9 @@ from mvista_ros.parameters import parameter
 class PlanningParameters(ObservationLimits):
     """What it plans with, how, and what may be in an observation."""
 
-    checkpoint: str = parameter("models/checkpoints/tiny", "Folder of the world model's weights")
+    checkpoint: str = parameter(
+        "models/checkpoints/tiny_views", "Folder of the world model's weights"
+    )
     rig_file: str = parameter("config/rigs/sim_cell.yaml", "The rig file: cameras and their poses")
     arm_file: str = parameter("config/arms/piper.yaml", "The arm file: joints and limits")
     joint_topic: str = parameter("piper/joint_states", "Measured joints of the arm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mvista_bringup.graph.spec import NodeSpec, Template
 from mvista_bringup.options import LARGEST, Kind, RunOption
+from mvista_bringup.paths import DEFAULT_CHECKPOINT
 
 SCENES = ("touch_cube", "open_drawer", "put_orange")
 
@@ -21,7 +22,7 @@ ARM_FILE_OPTION = RunOption(
 )
 RIG_OPTION = RunOption("rig", "sim_cell", "a file of config/rigs/, without .yaml", kind=Kind.FILE)
 CHECKPOINT_OPTION = RunOption(
-    "checkpoint", "tiny", "a folder of models/checkpoints/", kind=Kind.FILE
+    "checkpoint", DEFAULT_CHECKPOINT, "a folder of models/checkpoints/", kind=Kind.FILE
 )
 
 PIPER_FILE = "{share}/config/arms/piper.yaml"

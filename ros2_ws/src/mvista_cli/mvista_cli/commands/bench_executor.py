@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mvista_bringup.paths import checkpoint_dir
+from mvista_bringup.paths import DEFAULT_CHECKPOINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--cores", type=int, default=2, help="processor cores for the whole graph")
-    parser.add_argument("--checkpoint", default=checkpoint_dir().name, help="of models/checkpoints")
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="of models/checkpoints")
     parser.add_argument("--json", type=Path, help="write the figures here")
 
 

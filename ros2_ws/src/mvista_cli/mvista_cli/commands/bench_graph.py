@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mvista_bringup.paths import checkpoint_dir
+from mvista_bringup.paths import DEFAULT_CHECKPOINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="simulated",
         help="the simulator's own, or one behind the Piper driver and an emulated CAN bus",
     )
-    parser.add_argument("--checkpoint", default=checkpoint_dir().name, help="of models/checkpoints")
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="of models/checkpoints")
     parser.add_argument("--json", type=Path, help="write the figures here")
 
 

@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from mvista_bringup.paths import DEFAULT_CHECKPOINT
 from mvista_cli import view_choices
 
 EXIT_REFUSED = 2
@@ -26,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--instruction", default="", help='words other than the task\'s own: "touch the blue cube"'
     )
     parser.add_argument("--seed", type=int, default=0, help="of the scene and of the imagination")
-    parser.add_argument("--checkpoint", default="tiny", help="a folder of models/checkpoints")
+    parser.add_argument(
+        "--checkpoint", default=DEFAULT_CHECKPOINT, help="a folder of models/checkpoints"
+    )
     parser.add_argument(
         "--arm",
         choices=("simulated", "emulated"),

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mvista_bringup.paths import DEFAULT_CHECKPOINT
 from mvista_cli.doctor import PURPOSES
 
 EXIT_UNFIT = 2
@@ -15,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `mvista doctor`."""
     parser.add_argument("--for", dest="purpose", choices=PURPOSES, default="sim")
     parser.add_argument("--rig", default="sim_cell", help="a file of config/rigs/, without .yaml")
-    parser.add_argument("--checkpoint", default="tiny", help="a folder of models/checkpoints/")
+    parser.add_argument(
+        "--checkpoint", default=DEFAULT_CHECKPOINT, help="a folder of models/checkpoints/"
+    )
     parser.add_argument("--arm", default="piper", help="a file of config/arms/, without .yaml")
     parser.add_argument(
         "--can-port", type=int, default=0, help="ask an emulated arm at this UDP port, not CAN"
