@@ -79,6 +79,14 @@ def test_a_task_that_missed_says_why_it_can_and_what_can_be_done(record: RunReco
     assert "--best-of" not in verdict(record) + to_html(record)
 
 
+def test_a_plan_without_a_step_of_the_optimisation_is_not_told_as_optimised(
+    record: RunRecord,
+) -> None:
+    read = to_html(dataclasses.replace(record, losses=np.zeros(0)))
+    assert "action head reads off the imagined rollout" in read and "optimised" not in read
+    assert "optimised through the frozen generator" in to_html(record)
+
+
 def test_a_run_that_failed_at_the_start_still_has_a_page() -> None:
     stages = (StageTime("start", 2.0, "gone"),)
     failed = RunRecord(

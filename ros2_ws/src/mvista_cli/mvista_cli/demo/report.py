@@ -125,9 +125,8 @@ def _header(record: RunRecord) -> str:
         f"<p>{badge}{_success_badge(record)}<span class=meta>task {html.escape(record.task)} · "
         f"seed {record.seed} · {record.arm} arm · {total_s:.1f} s in all</span></p>{message}"
         "<p class=lead>From one RGB-D view and the sentence above, the world model imagines what "
-        "three cameras will see; the actions that explain this imagination are found by "
-        "optimising a trajectory latent, refined on the imagined point clouds, and carried out by "
-        "the arm.</p></header>"
+        "three cameras will see; the actions that explain this imagination are inferred from it "
+        "and carried out by the arm.</p></header>"
     )
 
 
@@ -238,8 +237,16 @@ def _cloud(record: RunRecord) -> str:
 
 
 def _optimisation(record: RunRecord) -> str:
-    if not len(record.losses):
+    title = "Which actions explain it?"
+    if record.refined is None:
         return ""
+    if not len(record.losses):
+        return _section(
+            title,
+            "Those that the action head reads off the imagined rollout: no step of the latent "
+            "optimisation was asked for, by these weights or by the call.",
+            "",
+        )
     gap = record.head_disagreement_rad
     health = (
         ""
@@ -247,10 +254,10 @@ def _optimisation(record: RunRecord) -> str:
         else f" The optimised actions end {np.rad2deg(gap):.2f}° ({gap:.4f} rad) from the action "
         "head's on average."
     )
-    start = record.refined.provenance.initialisation if record.refined else ""
+    start = record.refined.provenance.initialisation
     begun = {"head": "the action head's reading", "random": "a random draw"}.get(start, "its start")
     return _section(
-        "Which actions explain it?",
+        title,
         f"The trajectory latent, begun at {begun}, optimised through the frozen generator so that "
         f"it explains the imagined rollout.{health}",
         _image(pictures.loss_curve(record.losses), "loss per optimisation step", "narrow"),
