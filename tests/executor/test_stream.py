@@ -22,7 +22,7 @@ from mvista_core.errors import (
 from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.timing import ManualClock
 from mvista_executor.in_process import execute_in_process
-from mvista_executor.report import Status, Tick
+from mvista_executor.report import Status, Tick, Tolerances
 from mvista_executor.stream import ExecutionStream
 from tests.executor.rig import (
     FollowerArm,
@@ -233,6 +233,26 @@ def test_blocked_arm_stops_and_unreached_goal_is_told(
         follower.lag_s = lag_s
         report = execute_in_process(follower, trajectory_of(arm, points), arm, clock, tight)
         assert report.status is Status.ABORTED and isinstance(report.error, kind)
+        assert_within_limits(arm, *follower.sent)
+
+
+@pytest.mark.parametrize(("short_rad", "reached"), [(0.1, True), (0.2, False)])
+def test_a_plan_may_end_where_the_arm_presses_on_something_but_not_far_from_its_end(
+    arm: ArmModel, settings: ExecutorSettings, short_rad: float, reached: bool
+) -> None:
+    points = np.tile(arm.home, (60, 1))
+    points[:, 0] += np.linspace(0, short_rad, 60)
+    usual = Tolerances.default(arm, settings)
+    for tolerances, done in ((usual, False), (usual.of_plan(arm, settings), reached)):
+        clock, follower = _set_up(arm)
+        follower.lag_s = 1e6
+        report = execute_in_process(
+            follower, trajectory_of(arm, points), arm, clock, settings, tolerances
+        )
+        assert report.status is (Status.DONE if done else Status.ABORTED)
+        assert done or isinstance(report.error, GoalToleranceError)
+        # It is waited for all the same: an arm that only lags has its second.
+        assert report.times_s[-1] > report.plan.duration_s + settings.goal_time_s
         assert_within_limits(arm, *follower.sent)
 
 

@@ -88,6 +88,9 @@ class ExecutorSettings:
     goal_tolerance_rad: float = _setting(
         0.05, "At rest this near to the last point: done", 0.001, 1.0
     )
+    plan_goal_tolerance_rad: float = _setting(
+        0.15, "At rest this near to a plan's last point after goal_time_s: done", 0.001, 1.0
+    )
     goal_time_s: float = _setting(
         1.0, "Not done so long after the last set-point: goal tolerance violated", 0.05, 30.0
     )

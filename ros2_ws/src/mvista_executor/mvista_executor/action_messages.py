@@ -58,6 +58,7 @@ class GoalData(NamedTuple):
     start_ns: int
     made_ns: int = 0
     plan_id: str = ""
+    of_plan: bool = False
 
 
 class Goal(NamedTuple):
@@ -99,6 +100,7 @@ def _of_plan(goal: ExecutePlan.Goal) -> GoalData:
         start_ns=stamp_to_ns(goal.trajectory.header.stamp),
         made_ns=stamp_to_ns(goal.observed),
         plan_id=goal.plan_id,
+        of_plan=True,
     )
 
 
@@ -134,6 +136,8 @@ def goal_from_data(
     asked_s = float(left.times_s[-1])
     names = left.joint_names
     tolerances = tolerances_of(goal.path, goal.end, goal.goal_time_s, asked_s, names, arm, settings)
+    if goal.of_plan:
+        tolerances = tolerances.of_plan(arm, settings)
     return Goal(without_start_point(left, measured, arm, settings), tolerances, delay_s)
 
 

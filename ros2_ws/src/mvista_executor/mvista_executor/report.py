@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -40,7 +40,8 @@ class Tolerances:
     Positions in rad (m), velocities per s, infinite where nothing is checked. Positions are not
     checked for the gripper by default: an object between the fingers is what it is for.
     `goal_time_s` counts from the last set-point; `end_by_s`, where given, from the start: a plan
-    that cannot end by then is refused.
+    that cannot end by then is refused. `late_goal` [J], where given, is what is accepted instead of
+    `goal` once that time is over.
     """
 
     path: Float64
@@ -49,6 +50,7 @@ class Tolerances:
     path_velocity: Float64
     goal_velocity: Float64
     end_by_s: float | None = None
+    late_goal: Float64 | None = None
 
     @staticmethod
     def default(arm: ArmModel, settings: ExecutorSettings) -> Tolerances:
@@ -60,6 +62,11 @@ class Tolerances:
             np.full(len(arm.joint_names), np.inf),
             per_joint(arm, settings.rest_speed_rad_s, np.inf),
         )
+
+    def of_plan(self, arm: ArmModel, settings: ExecutorSettings) -> Tolerances:
+        """The same for an imagined motion, which may end in contact: an arm that presses on what it
+        opened or touched rests short of its last point, and nothing brings it nearer."""
+        return replace(self, late_goal=per_joint(arm, settings.plan_goal_tolerance_rad, np.inf))
 
 
 @dataclass(frozen=True)

@@ -390,10 +390,10 @@ class ExecutionStream:
         if fresh is None:
             return
         allowed = self._tolerances
-        not_there = self._tracking.not_there(fresh, self._plan.end, allowed)
         over_s = waited_s - allowed.goal_time_s
         if allowed.end_by_s is not None:
             over_s = ns_to_seconds(now_ns - self._begin_ns) - allowed.end_by_s
+        not_there = self._tracking.not_there(fresh, self._plan.end, allowed, over_s > 0.0)
         if not_there is None:
             self._status = Status.DONE
         elif over_s > 0.0:

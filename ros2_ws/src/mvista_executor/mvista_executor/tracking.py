@@ -55,18 +55,19 @@ class Tracking:
         return None
 
     def not_there(
-        self, fresh: JointState, end: Float64, allowed: Tolerances
+        self, fresh: JointState, end: Float64, allowed: Tolerances, late: bool
     ) -> GoalToleranceError | None:
-        """What keeps the arm from having arrived, at rest, at `end` [J]."""
+        """What keeps the arm from having arrived, at rest, at `end` [J]; `late`: time is over."""
+        goal = allowed.goal if not late or allowed.late_goal is None else allowed.late_goal
         names = self._arm.joint_names
         distance = np.abs(fresh.ordered(names) - end)
         speed = np.abs(velocities_of(fresh, names))
         # As joint_trajectory_controller's goal and stopped-velocity tolerances.
-        late = (distance > allowed.goal) | (speed > allowed.goal_velocity)
-        for joint in np.flatnonzero(late):
+        away = (distance > goal) | (speed > allowed.goal_velocity)
+        for joint in np.flatnonzero(away):
             return GoalToleranceError(
                 f"{names[joint]} is {distance[joint]:.4f} from the last point and moves at "
-                f"{speed[joint]:.4f}/s, at most {allowed.goal[joint]:.4f} and "
+                f"{speed[joint]:.4f}/s, at most {goal[joint]:.4f} and "
                 f"{allowed.goal_velocity[joint]:.4f}/s within {allowed.goal_time_s:.2f} s "
                 "allowed; the arm holds"
             )

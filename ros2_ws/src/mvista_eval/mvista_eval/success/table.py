@@ -27,7 +27,7 @@ from mvista_world.view_passes import MOST_VIEWS
 @dataclass(frozen=True)
 class Row:
     """One line of the table; `low` and `high` are Wilson's 95 % interval of the success rate,
-    `median_plan_cpu_s` is None for what is no whole plan (`PlanTrial.plan_cpu_s`)."""
+    `median_plan_cpu_s` is None for what is no whole plan; the rest as in `PlanTrial`."""
 
     name: str
     episodes: int
@@ -38,6 +38,7 @@ class Row:
     refused: int
     median_tip_error_mm: float
     median_plan_cpu_s: float | None
+    aborted: int
 
     def __str__(self) -> str:
         right = "" if self.right_object is None else f"  right object {self.right_object:3d}"
@@ -46,7 +47,8 @@ class Row:
         return (
             f"{self.name:36s} {self.successes:3d}/{self.episodes} "
             f"= {self.successes / self.episodes:4.0%} [{self.low:.0%}, {self.high:.0%}]{right}"
-            f"  refused {self.refused}  tip error {self.median_tip_error_mm:.0f} mm{cost}"
+            f"  refused {self.refused}  aborted {self.aborted}"
+            f"  tip error {self.median_tip_error_mm:.0f} mm{cost}"
         )
 
 
@@ -173,6 +175,7 @@ def pair_rows(found: Sequence[PlanTrial]) -> list[Row]:
             a.right_object and b.right_object,
             a.refused or b.refused,
             max(a.tip_error_mm, b.tip_error_mm),
+            aborted=a.aborted or b.aborted,
         )
         for a, b in pairs
     ]
@@ -193,4 +196,5 @@ def _row(name: str, found: Sequence[PlanTrial], named: bool) -> Row:
         sum(t.refused for t in found),
         float(np.median([t.tip_error_mm for t in found])),
         None if np.isnan(cost) else cost,
+        sum(t.aborted for t in found),
     )

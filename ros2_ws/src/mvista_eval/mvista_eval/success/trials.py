@@ -18,6 +18,7 @@ import numpy as np
 
 from mvista_core.arm import ArmModel, load_arm
 from mvista_core.errors import ConfigError, MvistaError
+from mvista_core.executor_settings import ExecutorSettings
 from mvista_core.records import (
     AS_NEEDED,
     STEPS_AS_USUAL,
@@ -41,6 +42,7 @@ from mvista_eval.cell import (
 )
 from mvista_eval.trials import Study
 from mvista_executor.in_process import execute_in_process
+from mvista_executor.report import Status, Tolerances
 from mvista_sim import tasks
 from mvista_sim.cell import SimCell, SimClock
 from mvista_world.choices import AS_CHECKPOINT, MethodChoices
@@ -55,7 +57,9 @@ RANDOM_STEPS = OptimisationConfig.random_steps
 class PlanTrial:
     """What one way of planning did in one episode; `tip_error_mm` is to the expert's last tip,
     `plan_cpu_s` what all rollouts imagined, decoded, and refined actions took of the processor (NaN
-    where a stage was left out, or the truth taken)."""
+    where a stage was left out, or the truth taken). `refused` before anything moved, `aborted` on
+    the way or short of its end, which the task's success does not depend on: an arm that presses on
+    what it opened does not reach its last point."""
 
     way: str
     seed: int
@@ -65,6 +69,7 @@ class PlanTrial:
     refused: bool
     tip_error_mm: float
     plan_cpu_s: float = float("nan")
+    aborted: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,13 +272,16 @@ def _trial(scene: PlannedScene, arm: ArmModel, job: PlanJob, way: str) -> PlanTr
     cell = scene.cell
     words = cell.instruction
     try:
-        execute_in_process(cell, actions, arm, SimClock(cell))
+        settings = ExecutorSettings()
+        allowed = Tolerances.default(arm, settings).of_plan(arm, settings)
+        report = execute_in_process(cell, actions, arm, SimClock(cell), settings, allowed)
     except MvistaError as error:
         sys.stderr.write(f"seed {job.seed}, '{way}': refused: {error}\n")
         return PlanTrial(way, job.seed, words, False, False, True, error_mm, cpu_s)
     named = job.task == "touch_cube" and cell.approached_object() == f"{words.split()[2]}_cube"
     won = cell.evaluate().success
-    return PlanTrial(way, job.seed, words, won, named, False, error_mm, cpu_s)
+    aborted = report.status is Status.ABORTED
+    return PlanTrial(way, job.seed, words, won, named, False, error_mm, cpu_s, aborted)
 
 
 def pair_jobs(first_seed: int, count: int, asked: PlanJob) -> list[PlanJob]:
