@@ -71,6 +71,17 @@ def test_tolerances_are_per_joint_over_the_defaults(
     assert (found.goal_time_s, found.end_by_s) == (settings.goal_time_s, None)
 
 
+def test_a_plans_end_is_taken_late_and_wider_and_no_other_goals(
+    arm: ArmModel, settings: ExecutorSettings
+) -> None:
+    state = JointState(arm.joint_names, arm.home, np.zeros(7), NOW_NS)
+    plan = take_message(ExecutePlan.Goal(trajectory=message(arm).trajectory), settings)
+    found = goal_from_data(plan, state, NOW_NS, arm, settings).tolerances
+    assert found.late_goal is not None and found.late_goal[0] == settings.plan_goal_tolerance_rad
+    assert np.array_equal(found.goal, Tolerances.default(arm, settings).goal)
+    assert read(message(arm), arm, settings).tolerances.late_goal is None
+
+
 def test_a_goal_time_counts_from_the_asked_end_and_must_be_possible(
     arm: ArmModel, settings: ExecutorSettings
 ) -> None:

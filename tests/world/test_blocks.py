@@ -213,7 +213,7 @@ def test_without_a_module_and_with_it_begun_again_training_goes_on_from_one_func
     trained, conditions = make_generator(), make_conditions(1, 3)
     with_it = make_generator(awakened=False)
     with_it.start_from(trained.state_dict(), renewed=[name])
-    without = MultiViewGenerator(replace(CONFIG, **{name: None})).eval()
+    without = MultiViewGenerator(CONFIG.without([name])).eval()
     without.start_from(trained.state_dict())
     torch.testing.assert_close(evaluate(with_it, conditions), evaluate(without, conditions))
     assert not torch.allclose(evaluate(with_it, conditions), evaluate(trained, conditions))
