@@ -1,7 +1,6 @@
 """`mvista demo`: imagine, infer and execute one task on the simulated cell, over real ROS 2.
 
-Leaves `report.html` and `report.json` in the output folder. Exit code 0 when the pipeline ran to
-the end, whether or not the task succeeded: that is `success` in the report.
+Leaves `report.html` and `.json`; exit code 0 when it ran to the end, whatever came of the task.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from mvista_bringup.paths import DEFAULT_CHECKPOINT
+from mvista_bringup.paths import DEFAULT_CHECKPOINT, output_dir
 from mvista_cli import view_choices
 
 EXIT_REFUSED = 2
@@ -27,9 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--instruction", default="", help='words other than the task\'s own: "touch the blue cube"'
     )
     parser.add_argument("--seed", type=int, default=0, help="of the scene and of the imagination")
-    parser.add_argument(
-        "--checkpoint", default=DEFAULT_CHECKPOINT, help="a folder of models/checkpoints"
-    )
+    folder = "a folder of models/checkpoints"
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help=folder)
     parser.add_argument(
         "--arm",
         choices=("simulated", "emulated"),
@@ -46,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
 
     assignment = assignment_of(args.task, args.instruction)
     # Below this line so that a refused instruction does not wait for them.
-    from mvista_bringup.paths import output_dir
     from mvista_cli.demo.record import OK
     from mvista_cli.demo.report import verdict, write_report
     from mvista_cli.demo.run import DemoRun
