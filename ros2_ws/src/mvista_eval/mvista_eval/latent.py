@@ -25,8 +25,6 @@ from mvista_sim.tasks import TEMPLATES
 from mvista_world.config import INITIALISATIONS
 
 NOISE_LEVELS = (0.2, 0.4, 0.6, 0.8, 0.95)
-
-
 FILMED, IMAGINED = "filmed", "imagined"
 """Which future is explained: the film of the expert's motion, or what the words bring."""
 TRUE = "true"
