@@ -1,7 +1,7 @@
 """A client as a process of its own: `python client_of_joint_states.py DOMAIN SECONDS`.
 
-Prints the stamps (ns) of the joint states that come within so long of the first, as JSON. A process
-that takes four cameras' images besides is late for joint states by itself.
+Prints the stamps (ns) of the joint states that come within so long of the first, as JSON. What the
+asking process does besides is not measured here.
 """
 
 from __future__ import annotations
