@@ -19,7 +19,7 @@ from mvista_world.choices import MethodChoices
 from mvista_world.compute import choose
 from mvista_world.motion_reader import (
     RAY,
-    READER_FILES,
+    READER,
     MotionReader,
     MotionReading,
     ReaderConfig,
@@ -131,12 +131,12 @@ def test_it_is_saved_and_loaded_whole_or_refused(tmp_path: Path) -> None:
     longer = replace(CONFIG, trajectory=replace(CONFIG.trajectory, channels=8))
     with pytest.raises(WeightsError, match="does not fit"):
         load_reader(tmp_path, longer)
-    stored, description = (tmp_path / name for name in READER_FILES)
+    stored, description = (tmp_path / name for name in READER.names)
     stored.write_bytes(stored.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="sha256"):
         load_reader(tmp_path, CONFIG)
     description.write_text("[]", encoding="utf-8")
-    with pytest.raises(WeightsError, match="no reader's|not a reader's"):
+    with pytest.raises(WeightsError, match="not a motion reader's"):
         load_reader(tmp_path, CONFIG)
     stored.unlink()
     with pytest.raises(WeightsError, match="mvista train reader"):
@@ -148,7 +148,7 @@ def reading_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with a reader."""
     folder = write_checkpoint(tmp_path_factory.mktemp("reading") / "checkpoint")
     save_reader(make_reader(), folder)
-    weights.write_manifest(folder, [*weights.listed(folder), *READER_FILES])
+    weights.write_manifest(folder, [*weights.listed(folder), *READER.names])
     return folder
 
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_in_parts_keeps_its_reader(reading_checkpoint: Path, tmp_pa
     assert ours is not None and theirs is not None
     assert torch.equal(read(ours).z, read(theirs).z)
     names = {path.name for path in (tmp_path / "parts").iterdir()}
-    assert set(READER_FILES) <= names & set(weights.listed(tmp_path / "parts"))
+    assert set(READER.names) <= names & set(weights.listed(tmp_path / "parts"))
 
 
 @pytest.mark.parametrize("sizes", [(0, 1, 1, 1), (16, 1, 1, 3), (12, 1, 1, 2)])
@@ -278,11 +278,11 @@ def test_the_command_trains_packs_and_plans_with_it(trained: TrainingRequest) ->
         patch.setattr(reader, "ReaderTraining", lambda: SHORT)
         recipes.run("reader", replace(trained, steps=2))
     recipes.run("pack", trained)
-    assert set(READER_FILES) <= set(weights.listed(trained.checkpoint))
+    assert set(READER.names) <= set(weights.listed(trained.checkpoint))
     loaded = load_reader(trained.checkpoint, CONFIG)
     assert torch.isfinite(read(loaded).z).all()
     # Packed again without one, the folder keeps none that no manifest lists.
-    for name in READER_FILES:
+    for name in READER.names:
         (trained.out / "reader" / name).unlink()
     recipes.run("pack", trained)
     assert load_checkpoint(trained.checkpoint).reader is None

@@ -21,6 +21,7 @@ from mvista_core.camera_range import TrainedCameras
 from mvista_core.errors import ConfigError, WeightsError
 from mvista_core.files import make_folder
 from mvista_world import random_weights
+from mvista_world.checkpoint import DESCRIBED
 from mvista_world.config import ModelConfig, StyleConfig
 from mvista_world.config_file import load_config, save_config, stated_cameras
 from mvista_world.folder import (
@@ -41,9 +42,8 @@ from mvista_world.folder import (
 )
 from mvista_world.generator import style_into_blocks
 from mvista_world.lora import check_base, merged_backbone
-from mvista_world.motion_reader import READER_FILES
 from mvista_world.parts import is_wan
-from mvista_world.refine import REFINER_FILES, RefineConfig, ResidualRefiner, save_refiner
+from mvista_world.refine import RefineConfig, ResidualRefiner, save_refiner
 from mvista_world.shards import read_tensors, stored_weights, write_shards
 from mvista_world.solvers import unipc_config
 from mvista_world.text_cache import ENCODER, TIED, TOKENIZER, encoder_identity
@@ -137,7 +137,7 @@ def convert(flat: Path, out: Path) -> str:
         write_shards(load_file(flat / f"{name}.safetensors").items(), out / folder, stem)
     (out / TOKENIZER).mkdir()
     shutil.copyfile(flat / "tokenizer.json", out / TOKENIZER / "tokenizer.json")
-    for name in (*READER_FILES, *REFINER_FILES, CARD):
+    for name in (*DESCRIBED, CARD):
         if (flat / name).is_file():
             shutil.copyfile(flat / name, out / name)
     _write_json(out / VAE / "config.json", "StackedCodec", dataclasses.asdict(config.codec))
@@ -218,7 +218,7 @@ def from_start(
     # No gate.json among it: its limits are of the weights of `start`.
     for name in (VAE, ENCODER, TOKENIZER, TEXT_CACHE):
         _take(start / name, out / name)
-    for name in (*READER_FILES, *REFINER_FILES):
+    for name in DESCRIBED:
         if (start / name).is_file():
             shutil.copyfile(start / name, out / name)
     write_shards(backbone, out / TRANSFORMER, DIFFUSION)

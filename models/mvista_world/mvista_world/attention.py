@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
-Z = TypeVar("Z", nn.Linear, nn.Conv1d)
+Z = TypeVar("Z", nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def cross_attention(dim: int, heads: int, width: int | None = None) -> WanAttention:
@@ -31,7 +31,7 @@ def cross_attention(dim: int, heads: int, width: int | None = None) -> WanAttent
 
 
 def zeroed(layer: Z) -> Z:
-    """The layer at zero: what is added to the backbone has no effect before it is trained."""
+    """The layer at zero: what it is added to is as it was before it is trained."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

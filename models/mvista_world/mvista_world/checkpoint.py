@@ -26,15 +26,18 @@ from mvista_world.config_file import load_config, stated_cameras
 from mvista_world.folder import BACKBONE, PARTS, recognise
 from mvista_world.gate import load_limits
 from mvista_world.generator import MultiViewGenerator
-from mvista_world.motion_reader import READER_FILES, MotionReader, load_reader
+from mvista_world.motion_reader import READER, MotionReader, load_reader
 from mvista_world.offload import check_offload
 from mvista_world.parts import TINY_KINDS, LoadedNetworks, frozen, is_wan, load_networks
-from mvista_world.refine import REFINER_FILES, ResidualRefiner, load_refiner
+from mvista_world.refine import REFINER, ResidualRefiner, load_refiner
+from mvista_world.retouch import RETOUCHER, Retoucher, load_retoucher
 from mvista_world.speed import AS_USUAL, RESIDENT, Running
 from mvista_world.text import InstructionEncoder, TextEncoder, load_tokenizer
 from mvista_world.trajectory import TrajectoryVae
 
 M = TypeVar("M", bound=nn.Module)
+DESCRIBED = (*READER.names, *REFINER.names, *RETOUCHER.names)
+"""Files of what a folder may have beside its generator."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Checkpoint:
 
     `sha256` is that of the manifest, which names every file's: it identifies the whole.
     `trained_cameras` are where views can be asked from, `gate_limits` what a plan is held to
-    (empty: none were fitted). `reader` and `refiner` are None in a folder without them.
+    (empty: none were fitted). `reader`, `refiner` and `retoucher` are None in a folder without.
     """
 
     config: ModelConfig
@@ -57,6 +60,7 @@ class Checkpoint:
     trajectory: TrajectoryVae
     reader: MotionReader | None
     refiner: ResidualRefiner | None
+    retoucher: Retoucher | None
     compute: Compute
 
     def held_bytes(self) -> dict[str, int]:
@@ -68,6 +72,7 @@ class Checkpoint:
             "trajectory": self.trajectory,
             "reader": self.reader,
             "refiner": self.refiner,
+            "retoucher": self.retoucher,
         }
         # Blocks that wait beside a card have their parameters on "meta" between two forwards.
         return {
@@ -102,17 +107,18 @@ def load_checkpoint(
     sha = weights.verify(folder)
     config, templates = load_config(folder / "config.json")
     config = (choices or MethodChoices()).applied_to(config)
-    has_refiner = (folder / REFINER_FILES[0]).is_file()
-    refiner = load_refiner(folder) if has_refiner else None
+    refiner = load_refiner(folder) if REFINER.are_in(folder) else None
     load = load_networks if layout == PARTS else _load_flat
     found = load(folder, config, compute, running.offload)
     # Written out, attention holds all L x L scores: that pays at a few hundred tokens only.
     if compute.explicit_attention and not is_wan(config):
         found.generator.use_explicit_attention()
-    has_reader = (folder / READER_FILES[0]).is_file()
+    has_reader = READER.are_in(folder)
     reader = load_reader(folder, config).to(compute.device) if has_reader else None
-    if refiner is not None:
-        refiner.to(compute.device)
+    retoucher = load_retoucher(folder, config.window) if RETOUCHER.are_in(folder) else None
+    for beside in (refiner, retoucher):
+        if beside is not None:
+            beside.to(compute.device)
     codec = found.codec
     apply_speed(running, found.generator, codec, compute)
     if isinstance(codec, StackedCodec):
@@ -130,6 +136,7 @@ def load_checkpoint(
         found.trajectory,
         reader,
         refiner,
+        retoucher,
         compute,
     )
 

@@ -33,21 +33,39 @@ def given_to(
     """
     if views.vantage is None:
         return whole_window(own)
-    source, vantage = views.calibrations[0], views.vantage
-    here = PosedLens(seen.intrinsics, source.base_from_camera)
-    there = PosedLens(vantage.intrinsics, vantage.base_from_camera)
-    drawn = reproject(seen.color, seen.depth_m, here, there)
+    drawn = _drawn(views, seen, views.vantage)
     share = float(drawn.covered.mean())
     if share < SMALLEST_SHARE:
         raise ObservationError(
-            f"camera '{source.name}' shows {share:.0%} of what the model looks at (at least "
+            f"camera '{views.names[0]}' shows {share:.0%} of what the model looks at (at least "
             f"{SMALLEST_SHARE:.0%} is asked): it is aimed elsewhere, its depth is missing or its "
             "pose is wrong"
         )
+    return _windowed(drawn, views.vantage, window)
+
+
+def shown_of(
+    views: RequestedViews, seen: CameraFrame, own: CameraFrame, window: ModelWindow, place: int
+) -> Reprojection:
+    """What the source's whole image `seen` shows of the window of one of the views asked for; of
+    the source's own that is its window `own`."""
+    if place == 0:
+        return whole_window(own)
+    camera = views.calibrations[place]
+    return _windowed(_drawn(views, seen, camera), camera, window)
+
+
+def _drawn(views: RequestedViews, seen: CameraFrame, camera: CameraCalibration) -> Reprojection:
+    """The source's whole image as another camera would see it."""
+    here = PosedLens(seen.intrinsics, views.calibrations[0].base_from_camera)
+    there = PosedLens(camera.intrinsics, camera.base_from_camera)
+    return reproject(seen.color, seen.depth_m, here, there)
+
+
+def _windowed(drawn: Reprojection, camera: CameraCalibration, window: ModelWindow) -> Reprojection:
+    """The model window of that, filled."""
     filled = drawn.filled()
-    whole = CameraFrame(
-        filled.color, filled.depth_m, vantage.intrinsics, seen.stamp_ns, vantage.name
-    )
+    whole = CameraFrame(filled.color, filled.depth_m, camera.intrinsics, 0, camera.name)
     # As depth, 1 where the source shows something: of a block of pixels the window keeps that.
     shown = replace(whole, depth_m=drawn.covered.astype(np.float32))
     frame = window.frame(whole)

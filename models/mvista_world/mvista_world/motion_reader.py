@@ -11,33 +11,27 @@ cells. No words are heard: what was imagined decides.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mvista_core.camera_range import TRAINED
-from mvista_core.errors import ConfigError, WeightsError
+from mvista_core.errors import ConfigError
 from mvista_world.codec import ResBlock
 from mvista_world.config import ModelConfig
+from mvista_world.described import DescribedFiles, halved
 from mvista_world.layout import from_grid
 from mvista_world.views import ViewCameras
 
-READER_FILES = ("reader.safetensors", "reader.json")
-"""Weights and description of a reader, in its own folder or in a checkpoint's."""
+READER = DescribedFiles("motion reader", "reader.safetensors", "reader.json", "mvista train reader")
 MIDDLE_M, SPREAD_M = 0.7, 0.2
 """Depths of tips before training, and their unit."""
 RAY = 6
 """Numbers that tell a cell's ray: its direction and the camera's place."""
 TIP = 4
 """Numbers of a tip in a cell: offsets in cells, depth, and how far the view is believed."""
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -193,16 +187,7 @@ class Watched:
 
 def save_reader(model: MotionReader, directory: Path) -> Path:
     """Write weights (float16) and description (config and sha256); returns the former."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights, description = (directory / name for name in READER_FILES)
-    save_file({k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}, weights)
-    document = {
-        "format": _FORMAT,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "config": asdict(model.config),
-    }
-    description.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return weights
+    return READER.save(halved(model.state_dict()), asdict(model.config), directory)
 
 
 def load_reader(directory: Path, model: ModelConfig) -> MotionReader:
@@ -212,22 +197,5 @@ def load_reader(directory: Path, model: ModelConfig) -> MotionReader:
         WeightsError: a file is missing, truncated or altered, or fits not its description or not
             the model.
     """
-    weights, description = (directory / name for name in READER_FILES)
-    for path in (weights, description):
-        if not path.is_file():
-            raise WeightsError(f"no motion reader at {path}; train it with `mvista train reader`")
-    try:
-        document = json.loads(description.read_text(encoding="utf-8"))
-        expected = str(document["sha256"])
-        own = ReaderConfig(**document["config"])
-    except (ValueError, KeyError, TypeError, OSError, ConfigError) as error:
-        raise WeightsError(f"{description} is not a reader's description ({error!r})") from None
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
-    if found != expected:
-        raise WeightsError(f"{weights} has sha256 {found}, expected {expected}; fetch it again")
-    reader = MotionReader(model, own)
-    try:
-        reader.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{weights} does not fit {description} and the model: {error}") from None
-    return reader.requires_grad_(False).eval()
+    reader = READER.load(directory, lambda sizes: MotionReader(model, ReaderConfig(**sizes)))
+    return reader.requires_grad_(False)

@@ -28,27 +28,29 @@ COLOR, DEPTH = 0, 1
 
 
 class Pictures:
-    """Of latents [1, C, T', V*h, 2*w]; `lenses` are the whole images' intrinsics, view by view.
+    """Of maps [T, H, W, 3] in [-1, 1] that `decode(view, modality)` makes (`decoded_maps`);
+    `lenses` are the whole images' intrinsics, view by view.
 
-    Every map is decoded by itself, so that a picture is the same to the bit whoever reads it first.
+    Every map is decoded once, so that a picture is the same to the bit whoever reads it first.
     """
 
     def __init__(
         self,
-        codec: VideoCodec,
-        latents: torch.Tensor,
+        decode: Callable[[int, int], torch.Tensor],
         lenses: Sequence[Intrinsics],
         config: ModelConfig,
-        compute: Compute,
     ) -> None:
-        self._codec = codec
-        self._maps = from_grid(latents, len(lenses))[0]
+        self._decode = decode
         self._lenses = tuple(lenses)
-        self._config, self._compute = config, compute
+        self.config = config
         self._color: dict[int, UInt8] = {}
         self._depth_m: dict[int, Float32] = {}
         # A node shows a rollout while its planner reads it.
         self._lock = threading.Lock()
+
+    def decoded_by(self, decode: Callable[[int, int], torch.Tensor]) -> Pictures:
+        """The same views, their maps made otherwise."""
+        return Pictures(decode, self._lenses, self.config)
 
     def __len__(self) -> int:
         """How many maps there are."""
@@ -70,8 +72,8 @@ class Pictures:
         """Of one view [T, H, W], 0 where there is none."""
         with self._lock:
             if view not in self._depth_m:
-                window, lens = self._config.window, self._lenses[view]
-                metres = depth_of(self._decode(view, DEPTH), self._config.depth)
+                window, lens = self.config.window, self._lenses[view]
+                metres = depth_of(self._decode(view, DEPTH), self.config.depth)
                 # What is imagined in the padding is seen by no camera: no surface may stand there.
                 kept = window.without_padding(metres, lens)
                 self._depth_m[view] = kept.astype(np.float32)
@@ -89,8 +91,13 @@ class Pictures:
         if missing:
             on_map(1.0)
 
-    def _decode(self, view: int, modality: int) -> torch.Tensor:
-        return decode_map(self._codec, self._maps[view, modality], self._compute)
+
+def decoded_maps(
+    codec: VideoCodec, latents: torch.Tensor, views: int, compute: Compute
+) -> Callable[[int, int], torch.Tensor]:
+    """What `Pictures` decode by: latents [1, C, T', V*h, 2*w], every map by itself."""
+    maps = from_grid(latents, views)[0]
+    return lambda view, modality: decode_map(codec, maps[view, modality], compute)
 
 
 PICTURES = {"color", "depth_m"}

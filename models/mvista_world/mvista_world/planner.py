@@ -9,8 +9,8 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -46,15 +46,17 @@ from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_shown, encode_source, source_mask
 from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, likelihood
 from mvista_world.generator import Conditions
-from mvista_world.given import given_to, seen_of
+from mvista_world.given import given_to, seen_of, shown_of
 from mvista_world.guidance import WordGuidance
 from mvista_world.held import AskedFuture, HeldRollout, look, look_explained, proceed
 from mvista_world.infer import infer_latent
 from mvista_world.latent_optimisation import Evidence, motion_weight
-from mvista_world.pictures import Pictures, UnreadRollout, described
+from mvista_world.pictures import Pictures, UnreadRollout, decoded_maps, described
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
+from mvista_world.reprojection import lenses_of
 from mvista_world.requested_views import ViewFinder
+from mvista_world.retouch import retouched
 from mvista_world.speed import AS_USUAL, Running
 from mvista_world.view_passes import take_views
 
@@ -139,11 +141,11 @@ class WorldModelPlanner:
             RolloutError: the rollout is not held here. CancelledError.
         """
         held = self._find(rollout_id)
-        look(held, (0,), progress)
+        look(held.imagined, (0,), progress)
         proceed(progress, "judge", 0.0)
         told = self._read_hidden(held)
         window = self.config.window
-        found = doubts_of(held.rollout, held.asked.observed, plan.refined, told, self._arm, window)
+        found = doubts_of(held.imagined, held.asked.observed, plan.refined, told, self._arm, window)
         proceed(progress, "judge", 1.0)
         return judged(found, self._checkpoint.gate_limits)
 
@@ -179,7 +181,7 @@ class WorldModelPlanner:
                 lambda fraction: proceed(progress, "optimise", fraction),
             )
         if self._checkpoint.refiner is not None:
-            look(held, range(len(held.asked.views)), progress)
+            look(held.rollout, range(len(held.asked.views)), progress)
         proceed(progress, "refine", 0.0)
         provenance = Provenance(
             uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
@@ -257,16 +259,24 @@ class WorldModelPlanner:
                 self._guidance,
             )
         wanted = take_views(latents, len(views.grid), views.on_grid)
+        described_as = asked.described(config, seed, self._clock.now_ns())
         pictures = self._pictures(wanted, views.calibrations)
-        rollout = UnreadRollout.of(pictures, **self._described(asked, seed))
-        self._hold(rollout, asked, latents)
-        return rollout
+        imagined = UnreadRollout.of(pictures, **described_as)
+        drawn = partial(shown_of, views, asked.observed, asked.own, config.window)
+        lenses = lenses_of(imagined)
+        pictures = retouched(pictures, checkpoint.retoucher, lenses, drawn, compute)
+        shown = UnreadRollout.of(pictures, **described_as)
+        self._hold(shown, imagined, asked, latents)
+        return shown
 
     def _pictures(self, latents: torch.Tensor, cameras: Sequence[CameraCalibration]) -> Pictures:
         lenses = [camera.intrinsics for camera in cameras]
-        return Pictures(self._checkpoint.codec, latents, lenses, self.config, self.compute)
+        maps = decoded_maps(self._checkpoint.codec, latents, len(cameras), self.compute)
+        return Pictures(maps, lenses, self.config)
 
-    def _hold(self, rollout: Rollout, asked: AskedFuture, latents: torch.Tensor) -> None:
+    def _hold(
+        self, shown: Rollout, imagined: Rollout, asked: AskedFuture, latents: torch.Tensor
+    ) -> None:
         """Keep a rollout for `infer_actions`, with the latents of its grid."""
         views = asked.views
         # The generator explains no more views at once than it was trained on.
@@ -278,7 +288,8 @@ class WorldModelPlanner:
             vantage = self._pictures(first, [views.vantage])
         conditions = self._conditions(asked, explained)
         part = take_views(latents, len(views.grid), explained)
-        self._keep(HeldRollout(rollout, asked, part, clean, conditions, latents, vantage))
+        held = HeldRollout(shown, imagined, asked, part, clean, conditions, latents, vantage)
+        self._keep(held)
 
     def _keep(self, held: HeldRollout) -> None:
         """The oldest beyond `KEPT_ROLLOUTS` is dropped."""
@@ -365,20 +376,6 @@ class WorldModelPlanner:
     def _text(self, instruction: str) -> torch.Tensor:
         with torch.no_grad():
             return self._checkpoint.text([instruction])
-
-    def _described(self, asked: AskedFuture, seed: int) -> dict[str, Any]:
-        """All fields of a new `Rollout` but its pictures."""
-        cameras, window = asked.views.calibrations, self.config.window
-        return {
-            "rollout_id": uuid.uuid4().hex[:12],
-            "instruction": asked.instruction,
-            "cameras": asked.views.names,
-            "intrinsics": tuple(window.intrinsics(camera.intrinsics) for camera in cameras),
-            "base_from_camera": np.stack([camera.base_from_camera for camera in cameras]),
-            "times_s": self.config.episode.frame_times_s,
-            "seed": seed,
-            "stamp_ns": self._clock.now_ns(),
-        }
 
 
 def load_planner(

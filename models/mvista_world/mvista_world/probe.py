@@ -31,7 +31,7 @@ from mvista_world.compute import Compute
 from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
-from mvista_world.given import given_to
+from mvista_world.given import given_to, shown_of
 from mvista_world.held import AskedFuture
 from mvista_world.layout import to_grid
 from mvista_world.pictures import described
@@ -101,8 +101,8 @@ class PlannerProbe(WorldModelPlanner):
             [window.without_padding(*pair) for pair in zip(depth_m, lenses, strict=True)]
         )
         shown: dict[str, Any] = {"color": color, "depth_m": depth_m.astype(np.float32)}
-        rollout = Rollout(**self._described(asked, 0), **shown)
-        self._hold(rollout, asked, latents)
+        rollout = Rollout(**asked.described(self.config, 0, self._clock.now_ns()), **shown)
+        self._hold(rollout, rollout, asked, latents)
         return rollout
 
     def recoded(self, rollout_id: str) -> Rollout:
@@ -126,13 +126,39 @@ class PlannerProbe(WorldModelPlanner):
         """
         held = self._find(rollout_id)
         wanted = instructions.check(instruction, self.templates)
-        told = described(held.rollout, rollout_id=uuid.uuid4().hex[:12], instruction=wanted)
+        said = {"rollout_id": uuid.uuid4().hex[:12], "instruction": wanted}
+        told, imagined = (described(one, **said) for one in (held.rollout, held.imagined))
         # The seed stays: whatever is drawn to explain it is the same, and the words alone differ.
         text = self._text(wanted)
         asked = replace(held.asked, instruction=wanted)
         conditions = replace(held.conditions, text=text)
-        self._keep(replace(held, rollout=told, asked=asked, conditions=conditions))
+        self._keep(
+            replace(held, rollout=told, imagined=imagined, asked=asked, conditions=conditions)
+        )
         return told.rollout_id
+
+    @property
+    def retouches(self) -> bool:
+        """Whether what is shown is not what was decoded."""
+        return self._checkpoint.retoucher is not None
+
+    def as_decoded(self, rollout_id: str) -> Rollout:
+        """A held rollout before its pictures were retouched; itself where they were not.
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        return self._find(rollout_id).imagined
+
+    def drawn(self, rollout_id: str) -> tuple[Reprojection, ...]:
+        """What the source's first picture shows of each view of a held rollout.
+
+        Raises:
+            RolloutError: the rollout is not held here.
+        """
+        asked = self._find(rollout_id).asked
+        images = asked.observed, asked.own, self.config.window
+        return tuple(shown_of(asked.views, *images, place) for place in range(len(asked.views)))
 
     def read_hidden(self, rollout_id: str) -> ActionTrajectory:
         """What the action head reads where the rollout is all noise (t = 1): of the words and the

@@ -11,8 +11,6 @@ action.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,15 +20,14 @@ import fpsample
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mvista_core.arm import ArmModel
 from mvista_core.camera_range import TRAINED
-from mvista_core.errors import ConfigError, ObservationError, TrajectoryError, WeightsError
+from mvista_core.errors import ConfigError, ObservationError, TrajectoryError
 from mvista_core.records import ActionTrajectory, Float32, Float64, JointState, Rollout, UInt8
 from mvista_world.corrections import spread_correction, step_correction
+from mvista_world.described import DescribedFiles
 from mvista_world.fusion import FusionConfig, PointCloud, fuse
 
 POINT_FEATURES = 7
@@ -41,10 +38,7 @@ ABOVE_TABLE = FusionConfig(lower_m=(0.0, -0.5, 0.012))
 """The default crop leaves the table top (z = 0) out: it is three points in four around a hand
 that reaches down, and says nothing about where the hand is."""
 
-REFINER_FILES = ("refine.safetensors", "refine.json")
-"""Weights and description of a refiner, in its own folder or in a checkpoint's."""
-
-_FORMAT = 1
+REFINER = DescribedFiles("refiner", "refine.safetensors", "refine.json", "mvista train refine")
 
 
 @dataclass(frozen=True)
@@ -296,16 +290,7 @@ def local_clouds(
 
 def save_refiner(model: ResidualRefiner, directory: Path) -> Path:
     """Write `refine.safetensors` and `refine.json` (config and sha256) and return the former."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights, description = (directory / name for name in REFINER_FILES)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
-    document = {
-        "format": _FORMAT,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "config": asdict(model.config),
-    }
-    description.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return weights
+    return REFINER.save(model.state_dict(), asdict(model.config), directory)
 
 
 def load_refiner(directory: Path) -> ResidualRefiner:
@@ -314,25 +299,7 @@ def load_refiner(directory: Path) -> ResidualRefiner:
     Raises:
         WeightsError: a file is missing, truncated, altered, or does not fit its configuration.
     """
-    weights, description = (directory / name for name in REFINER_FILES)
-    for path in (weights, description):
-        if not path.is_file():
-            raise WeightsError(f"no refiner at {path}; train it with `mvista train refine`")
-    try:
-        document = json.loads(description.read_text(encoding="utf-8"))
-        expected = str(document["sha256"])
-        config = _config_from(document["config"])
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, ConfigError) as error:
-        raise WeightsError(f"{description} is not a refiner's description ({error!r})") from None
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
-    if found != expected:
-        raise WeightsError(f"{weights} has sha256 {found}, expected {expected}; fetch it again")
-    model = ResidualRefiner(config)
-    try:
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{weights} does not fit {description}: {error}") from None
-    return model.eval()
+    return REFINER.load(directory, lambda sizes: ResidualRefiner(_config_from(sizes)))
 
 
 def _config_from(document: dict[str, object]) -> RefineConfig:

@@ -25,6 +25,7 @@ from mvista_world.config import ModelConfig, SamplerConfig
 from mvista_world.config_file import save_config
 from mvista_world.config_limits import SOLVERS
 from mvista_world.denoise import solve
+from mvista_world.described import halved
 from mvista_world.flow import known_latents, noised, shifted
 from mvista_world.folder import FLAT, recognise
 from mvista_world.generator import Conditions, MultiViewGenerator, Prediction
@@ -40,7 +41,6 @@ from mvista_world.training.loop import (
     train,
     trained,
 )
-from mvista_world.training.pack import halved
 from mvista_world.training.request import TrainingRequest
 
 DISTILLED = "distilled"

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from mvista_core import weights
 from mvista_core.camera_range import CameraRange, FixedCameras, TrainedCameras
 from mvista_core.errors import ConfigError
+from mvista_world.checkpoint import DESCRIBED
 from mvista_world.config_file import save_config
+from mvista_world.described import halved
 from mvista_world.gate import GATE_FILE
-from mvista_world.motion_reader import READER_FILES
-from mvista_world.refine import REFINER_FILES
+from mvista_world.motion_reader import READER
+from mvista_world.refine import REFINER
+from mvista_world.retouch import RETOUCHER
 from mvista_world.training.request import TrainingRequest
 
 NETWORKS = ("codec", "trajectory", "generator", "text")
 
 
 def run(asked: TrainingRequest) -> None:
-    """Assemble `asked.checkpoint`; reader and refiner join where there are any.
+    """Assemble `asked.checkpoint`; reader, refiner and retoucher join where there are any.
 
     Weights are stored as float16: half the folder, and finer than the bfloat16 they run in where
     the processor multiplies that.
@@ -33,29 +35,20 @@ def run(asked: TrainingRequest) -> None:
     names = [f"{network}.safetensors" for network in NETWORKS]
     for name in names:
         save_file(halved(load_file(asked.out / name)), folder / name)
-    beside = [asked.out / "reader" / name for name in READER_FILES]
-    beside += [asked.out / "refine" / name for name in REFINER_FILES]
+    own = {"reader": READER, "refine": REFINER, "retouch": RETOUCHER}
+    beside = [asked.out / folder / name for folder, files in own.items() for name in files.names]
     copied = [asked.out / "tokenizer.json", *(path for path in beside if path.is_file())]
     for path in copied:
         shutil.copyfile(path, folder / path.name)
     cameras = cameras_of(asked.video_folders(), asked)
     save_config(asked.config, asked.templates(), folder / "config.json", cameras)
-    # The limits there were fitted to the weights that these replace, and what reads or refines them
-    # to others' futures: no manifest would list it, and it would be loaded.
-    left = {GATE_FILE, *READER_FILES, *REFINER_FILES} - {path.name for path in copied}
+    # The limits there were fitted to the weights that these replace, and what reads, refines or
+    # retouches them to others' futures: no manifest would list it, and it would be loaded.
+    left = {GATE_FILE, *DESCRIBED} - {path.name for path in copied}
     for name in left:
         (folder / name).unlink(missing_ok=True)
     names += [path.name for path in copied] + ["config.json"]
     weights.write_manifest(folder, names)
-
-
-def halved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights as they are stored: float16 what was float32. What is in double is a fact (the arm of
-    `arm_points`), and stays."""
-    return {
-        key: (value.half() if value.dtype == torch.float32 else value).cpu().contiguous()
-        for key, value in tensors.items()
-    }
 
 
 def cameras_of(folders: Sequence[Path], asked: TrainingRequest) -> TrainedCameras:

@@ -35,6 +35,7 @@ RECIPES = (
     Recipe("reader", "what reads a motion off a future; needs codec, trajectory and generator"),
     Recipe("priors", "what a packed checkpoint infers on training scenes, for refine"),
     Recipe("refine", "the residual refiner; takes real priors where they are"),
+    Recipe("retouch", "what corrects the pictures that a packed checkpoint decodes"),
     Recipe("pack", "the checkpoint folder and its manifest, of what was trained"),
 )
 WITH_RECIPES = ("generator", "held_out", "refine")
