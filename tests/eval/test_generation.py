@@ -15,7 +15,8 @@ from mvista_core.camera_range import TRAINED
 from mvista_core.errors import ConfigError
 from mvista_core.records import Rollout
 from mvista_eval.cell import DRAWN, HELD_OUT, rig_file
-from mvista_eval.generation.answers import ANSWERS, REPROJECTED, STILL
+from mvista_eval.generation.answers import ANSWERS, DECODED, IMAGINED, REPROJECTED, STILL
+from mvista_eval.generation.beside import SCENES, differences
 from mvista_eval.generation.pictures import write_sheets
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, WHOLE, compare, of_the_film
 from mvista_eval.generation.table import GenerationRequest, fvd_of, measure, rows_of, scenes
@@ -225,7 +226,9 @@ def test_the_help_says_why_there_is_no_fvd(capsys: pytest.CaptureFixture[str]) -
     assert "Kinetics-400" in capsys.readouterr().out
 
 
-def test_the_command_measures_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_measures_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
     folder, table = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "table.json"
     words = ["eval", "generation", "--task", "open_drawer", "--episodes", "2", "--json", str(table)]
@@ -235,11 +238,26 @@ def test_the_command_measures_a_checkpoint(tmp_path: Path, monkeypatch: pytest.M
     assert document["fvd"].startswith("not computed: weights missing")
     rows = {(row["answer"], row["view"], row["part"]): row for row in document["rows"]}
     assert {row["camera"] for row in document["rows"]} == {"azimuth 44, pitch 30, 0.9 m"}
-    assert {answer for answer, *_ in rows} == {*ANSWERS, AS_NEAREST, FILM}
-    for answer in ANSWERS:
+    # This checkpoint has no retoucher.
+    given = {*ANSWERS} - {DECODED}
+    assert {answer for answer, *_ in rows} == {*given, AS_NEAREST, FILM}
+    for answer in given:
         mean, low, high, count = rows[answer, "cam2", WHOLE]["psnr_db"]
         assert count == 2 and low <= mean <= high and 0.0 < mean < 100.0
         assert rows[answer, ALL_VIEWS, WHOLE]["emd_m"][0] > 0.0
+    # Scene by scene the same: of itself nothing differs, and means differ as the rows' do.
+    itself = differences(document, document, STILL, STILL)
+    assert itself and not any(abs(one.beyond.value) > 0.0 for one in itself)
+    (gap,) = (
+        one.beyond
+        for one in differences(document, document, IMAGINED, REPROJECTED)
+        if (one.place, one.figure) == (f"{ALL_VIEWS}, {WHOLE}", "abs_rel")
+    )
+    ours, theirs = (rows[name, ALL_VIEWS, WHOLE]["abs_rel"][0] for name in (IMAGINED, REPROJECTED))
+    assert gap.count == 2 and gap.value == pytest.approx(ours - theirs, abs=2e-6)
+    capsys.readouterr()
+    assert cli.main(["eval", "beside", str(table), str(table), "--than", REPROJECTED]) == 0
+    assert f"{100 * gap.value:+.3f}" in capsys.readouterr().out
     # The film of the first frame is the truth, and so is its reprojection where it is seen.
     assert rows[STILL, "cam2", FIRST]["psnr_db"][0] == "inf"
     seen = rows[REPROJECTED, "cam2", "first frame, seen"]
@@ -256,3 +274,28 @@ def test_sheets_show_every_view_of_a_scene(tmp_path: Path) -> None:
     for path in paths:
         image = np.asarray(Image.open(path))
         assert image.shape[2] == 3 and image.std() > 20
+
+
+def test_what_scenes_share_is_no_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wide over scenes, narrow between two: the interval is of what differs."""
+    shared = np.array([0.1, 0.5, 0.9, 0.3])
+
+    def document(values: list[float], episodes: int = 4) -> dict[str, object]:
+        answers = {IMAGINED: {"all views, whole": {"abs_rel": values}}}
+        return {"task": "t", "episodes": episodes, SCENES: {"cell": answers}}
+
+    alone = document(shared.tolist())
+    more = document((shared + np.array([0.010, 0.012, 0.008, 0.010])).tolist())
+    (found,) = differences(more, alone, IMAGINED, IMAGINED)
+    assert found.beyond.value == pytest.approx(0.010)
+    assert found.beyond.low > 0.006
+    with pytest.raises(ConfigError, match="episodes is 4 in one and 5 in the other"):
+        differences(alone, document(shared.tolist(), 5), IMAGINED, IMAGINED)
+    with pytest.raises(ConfigError, match="no answer 'dreamt' of cell; there are"):
+        differences(alone, more, "dreamt", IMAGINED)
+    one = tmp_path / "one.json"
+    one.write_text(json.dumps({"rows": []}))
+    assert cli.main(["eval", "beside", str(one), str(one)]) == 2
+    assert "has no 'scenes'" in capsys.readouterr().err

@@ -63,6 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     _verb("eval generation", "imagined views against filmed ones, in process"),
     _verb("eval follow", "does the plan follow what was imagined, or the words"),
     _verb("eval gate", "which wrong futures can be told from right ones"),
+    _verb("eval beside", "two tables of eval generation, scene by scene"),
     _verb("eval latent", "how far the generator's error depends on z"),
     _verb("eval style", "how much of a motion's style a line reads from the latents"),
     _verb("eval experts", "success rate of the scripted experts in process"),

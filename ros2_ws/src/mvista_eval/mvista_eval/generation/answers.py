@@ -33,6 +33,8 @@ from mvista_world.probe import ANYWHERE, PlannerProbe
 from mvista_world.reprojection import PosedLens, reproject
 
 IMAGINED = "imagined"
+DECODED = "imagined, before retouching"
+"""What the codec decodes, where the checkpoint has a retoucher (`mvista_world.retouch`)."""
 REPROJECTED = "source's first frame reprojected"
 """The source's whole first image, drawn from each view and held still; where it saw nothing, the
 nearest pixel that it saw."""
@@ -43,7 +45,7 @@ STILL = "own first frame held still"
 """The truth of the view itself at first: no motion."""
 RECODED = "autoencoder of the film"
 """decode(encode(truth)): the ceiling of whatever is generated in latents."""
-ANSWERS = (IMAGINED, REPROJECTED, NEAREST, STILL, RECODED)
+ANSWERS = (IMAGINED, DECODED, REPROJECTED, NEAREST, STILL, RECODED)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def _answered(
     }
     first = views[config.cameras[0]][0]
     answers[REPROJECTED], seen = reprojected(film, first, asked.rig, config.window)
-    within = {name: _in_range(answers[name], config.depth) for name in ANSWERS}
+    if planner.retouches:
+        answers[DECODED] = planner.as_decoded(imagined.rollout_id)
+    within = {n: _in_range(answers[n], config.depth) for n in ANSWERS if n in answers}
     return AnsweredScene(_in_range(film, config.depth), within, seen, nearest)
 
 

@@ -19,6 +19,7 @@ from mvista_core.errors import ConfigError
 from mvista_core.machine import describe
 from mvista_eval.cell import DRAWN, cell_settings, rig_name
 from mvista_eval.generation.answers import ANSWERS
+from mvista_eval.generation.beside import SCENES
 from mvista_eval.generation.scores import ALL_VIEWS, FIGURES, FIRST, OF_PARTS, PARTS, WHOLE
 from mvista_eval.generation.trials import (
     AS_NEAREST,
@@ -36,6 +37,8 @@ from mvista_world.fvd import frechet_distance
 NO_LPIPS = "not computed: no library here brings its weights"
 NO_FVD = "not computed: weights missing (--i3d FILE: the TorchScript I3D of the FVD tools)"
 SHOWN = ("psnr_db", "abs_rel")
+APART = ("not seen", "moving")
+"""Parts whose values are kept scene by scene."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def measure(
         "lpips": NO_LPIPS,
         "fvd": fvd_of(found) if asked.i3d is not None else NO_FVD,
         "rows": [_as_document(row) for row in rows],
+        SCENES: scenes_of(found),
     }
 
 
@@ -143,6 +147,22 @@ def rows_of(scores: Sequence[ViewScore]) -> list[GenerationRow]:
         for key, values in grouped.items()
         if not np.isnan(values).all()
     ]
+
+
+def scenes_of(scores: Sequence[ViewScore]) -> dict[str, Any]:
+    """Values scene by scene, as `beside.SCENES` says: of all views together, and of each what the
+    source does not see and what moves."""
+    found: dict[str, Any] = {}
+    for score in scores:
+        whole = (score.view, score.part) == (ALL_VIEWS, WHOLE)
+        if not whole and score.part not in APART:
+            continue
+        of_answer = found.setdefault(score.camera, {}).setdefault(score.answer, {})
+        figures = of_answer.setdefault(f"{score.view}, {score.part}", {})
+        for name, value in zip(FIGURES, score.values, strict=True):
+            if whole or name in SHOWN:
+                figures.setdefault(name, []).append(_number(value))
+    return found
 
 
 def fvd_of(scores: Sequence[ViewScore]) -> dict[str, dict[str, float]]:
@@ -186,7 +206,8 @@ def pose_lines(rows: Sequence[GenerationRow]) -> list[str]:
     for camera in dict.fromkeys(row.camera for row in rows):
         here = [row for row in rows if row.camera == camera]
         asked = list(dict.fromkeys(row.view for row in here))[1]
-        for name in (*ANSWERS, AS_NEAREST):
+        given = {row.answer for row in here}
+        for name in (n for n in (*ANSWERS, AS_NEAREST) if n in given):
             found = {r.part: r for r in here if r.answer == name and r.view == asked}
             cells = "".join(f"{_pair(found.get(title)):>26s}" for title in titles)
             lines.append(f"{camera:34s}{name:40s}{cells}")
@@ -207,8 +228,9 @@ def _parts(rows: Sequence[GenerationRow]) -> list[str]:
     """PSNR and AbsRel by part of each view that is imagined."""
     views = list(dict.fromkeys(row.view for row in rows if row.view != ALL_VIEWS))[1:]
     lines = [f"{'PSNR dB, AbsRel %':40s}{'view':10s}" + "".join(f"{p:>24s}" for p in PARTS)]
+    given = {row.answer for row in rows}
     for view in views:
-        for name in ANSWERS:
+        for name in (n for n in ANSWERS if n in given):
             found = {r.part: r for r in rows if (r.view, r.answer) == (view, name)}
             lines.append(
                 f"{name:40s}{view:10s}" + "".join(f"{_pair(found.get(p)):>24s}" for p in PARTS)
