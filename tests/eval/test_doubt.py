@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mvista_bringup import paths
+from mvista_core import weights
 from mvista_core.errors import ConfigError
 from mvista_eval.doubt import (
     AGAIN,
@@ -29,6 +31,9 @@ from mvista_eval.doubt import (
 )
 from mvista_eval.follow.trials import TASK
 from mvista_sim.tasks import TEMPLATES
+from mvista_world.retouch import RETOUCHER, RetouchConfig, Retoucher, save_retoucher
+from tests.fakes.random_checkpoint import write_random_checkpoint
+from tests.world.tiny import awake
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +100,16 @@ def test_each_wrong_future_of_a_scene_is_doubted_by_its_own_number() -> None:
     assert found[AGAIN]["source_first_rms"] != right["source_first_rms"], "the arm moved"
     assert {RIGHT, AGAIN, *(f"{RIGHT}, {task}" for task in TEMPLATES if task != TASK)} < set(found)
     assert all(np.isfinite(row.numbers).all() for row in rows)
+
+
+def test_what_is_doubted_is_what_was_imagined_whatever_retouching_makes_of_it(
+    tmp_path: Path,
+) -> None:
+    """As a planner judges: limits of retouched pictures would be another thing's."""
+    plain, retouching = (write_random_checkpoint(tmp_path / name) for name in ("plain", "other"))
+    torch.manual_seed(0)
+    save_retoucher(awake(Retoucher(RetouchConfig((8,)))), retouching)
+    weights.write_manifest(retouching, [*weights.listed(retouching), *RETOUCHER.names])
+    ours, theirs = (doubt_scene(DoubtScene(10_000, folder)) for folder in (plain, retouching))
+    assert [row.case for row in ours] == [row.case for row in theirs]
+    np.testing.assert_array_equal([row.numbers for row in ours], [row.numbers for row in theirs])

@@ -194,26 +194,28 @@ def doubt_scene(asked: DoubtScene) -> list[DoubtedFuture]:
     told_other = planner.retold(right.rollout_id, other_words(own, asked.seed))
     words = {RIGHT: planner.read_hidden(right.rollout_id), WORDS: planner.read_hidden(told_other)}
 
-    def doubted(case: str, by: PlannerProbe, held: str, rollout: Rollout) -> DoubtedFuture:
+    def doubted(case: str, by: PlannerProbe, held: str) -> DoubtedFuture:
         shown = by.infer_actions(held, INITIALISATIONS[0], 0, quiet).refined
         told = words.get(case, words[RIGHT])
-        found = doubts_of(rollout, seen, shown, told, arm, planner.config.window)
+        # As a planner judges it: what was imagined, not what retouching made of that.
+        imagined = by.as_decoded(held)
+        found = doubts_of(imagined, seen, shown, told, arm, planner.config.window)
         return DoubtedFuture(asked.seed, case, tuple(asdict(found).values()))
 
     shows = RIGHT if _ends_right(expert, plan, arm) else ASTRAY
     rows = [
-        replace(doubted(RIGHT, planner, right.rollout_id, right), case=shows),
-        doubted(WORDS, planner, told_other, right),
+        replace(doubted(RIGHT, planner, right.rollout_id), case=shows),
+        doubted(WORDS, planner, told_other),
     ]
     viewpoint = OUT_OF_RANGE[asked.seed % len(OUT_OF_RANGE)]
     rig = moved_to(cell.rig, planner.config.cameras[1], viewpoint)
     elsewhere = PlannerProbe(loaded(asked.checkpoint, AS_CHECKPOINT), rig, arm, SimClock(cell))
     moved = replace(observation, rig_hash=rig.content_hash)
     asked_there = _imagine(elsewhere, moved, asked.seed)
-    rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id, asked_there))
+    rows.append(doubted(CAMERA, elsewhere, asked_there.rollout_id))
     cell.reset(TASK, asked.seed + FARTHER, own)
     swapped = _imagine(planner, _observe(cell, planner, own), asked.seed)
-    rows.append(doubted(SWAPPED, planner, swapped.rollout_id, swapped))
+    rows.append(doubted(SWAPPED, planner, swapped.rollout_id))
     cell.reset(TASK, asked.seed, own)
     rows += after_carrying_out(plan, own, asked.seed, cell, planner)
     for task in TEMPLATES:
