@@ -259,7 +259,9 @@ def train_retoucher(
         return losses(found, truth.to(compute.device), training)
 
     schedule = Schedule(training.learning_rate, training.steps, decay=training.decay)
-    whose = _Whose(config, hashlib.sha256(repr([*map(str, seen)]).encode()).hexdigest())
+    # Their folders are named by what they were imagined of; where those lie says nothing.
+    named = "\n".join(f"{path.parent.name}/{path.name}" for path in seen)
+    whose = _Whose(config, hashlib.sha256(named.encode()).hexdigest())
     this_run = Run.of("retouch", training, schedule.at, out, whose)
     train(this_run, model, optimiser, loss_at, resume)
     model.eval().requires_grad_(False)
