@@ -21,6 +21,7 @@ from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
 from mvista_world.config import DepthConfig
 from mvista_world.depth_codec import decode_depth
+from mvista_world.model_facts import read_facts
 from mvista_world.pictures import UnreadRollout
 from mvista_world.planner import WorldModelPlanner, load_planner
 from mvista_world.reprojection import PosedLens, Reprojection
@@ -184,6 +185,13 @@ def test_a_checkpoint_in_parts_keeps_its_retoucher(retouching: Path, tmp_path: P
     convert(retouching, tmp_path / "parts")
     assert load_checkpoint(tmp_path / "parts").retoucher is not None
     assert set(RETOUCHER.names) <= set(weights.listed(tmp_path / "parts"))
+
+
+def test_what_a_model_holds_counts_it(plain: Path, retouching: Path) -> None:
+    before, after = read_facts(plain), read_facts(retouching)
+    own = sum(parameter.numel() for parameter in Retoucher(SMALL).parameters())
+    assert after.parameters - before.parameters == own
+    assert [part.name for part in after.parts if part not in before.parts] == ["retouch"]
 
 
 def still_scene(seed: int, folder: Path) -> Path:

@@ -32,8 +32,11 @@ from mvista_world.folder import (
     recognise,
 )
 from mvista_world.generator import make_backbone
+from mvista_world.motion_reader import READER
 from mvista_world.parts import is_wan, load_text
 from mvista_world.presets import wan22_ti2v_5b
+from mvista_world.refine import REFINER
+from mvista_world.retouch import RETOUCHER
 from mvista_world.shards import Stored, check_fits, stored_weights
 from mvista_world.text import NO_WORDS
 from mvista_world.text_cache import ENCODER, FOLDER
@@ -103,8 +106,10 @@ def read_facts(folder: Path) -> ModelFacts:
     else:
         parts = _generator_parts(generator_weights(folder))
         parts += [Part.of(TRAJECTORY, stored_weights(folder, TRAJECTORY)), *_beside(folder)]
-    if (folder / "refine.safetensors").is_file():
-        parts.append(Part.of("refine", stored_weights(folder, "refine")))
+    for files in (READER, REFINER, RETOUCHER):
+        if files.are_in(folder):
+            stem = Path(files.weights).stem
+            parts.append(Part.of(stem, stored_weights(folder, stem)))
     sentences = tuple(text for template in templates for text in expand(template))
     if config.sampler.guided:
         sentences = (*sentences, NO_WORDS)
