@@ -33,7 +33,7 @@ from mvista_world.training.batches import draw_batch, load_sources
 from mvista_world.training.generator import trained_networks
 from mvista_world.training.reader import ReaderTraining, tips_at_pictures
 from mvista_world.training.request import TrainingRequest
-from tests.world.test_training import run_codec, run_generator, run_trajectory
+from tests.world.test_training import trained_in
 from tests.world.tiny import (
     ARM,
     CONFIG,
@@ -42,7 +42,6 @@ from tests.world.tiny import (
     make_latents,
     make_observation,
     write_checkpoint,
-    write_episodes,
 )
 
 SMALL = ReaderConfig(16, 1, 1, 2)
@@ -230,14 +229,7 @@ SHORT = ReaderTraining(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
-    root = tmp_path_factory.mktemp("reader")
-    choose(threads=1)
-    data = write_episodes(root / "data")
-    asked = TrainingRequest(CONFIG, data, root / "out", root / "checkpoint", RIG, ARM, threads=1)
-    run_codec(asked, asked.out)
-    run_trajectory(asked, asked.out)
-    run_generator(asked, asked.out, 0)
-    return asked
+    return trained_in(tmp_path_factory.mktemp("reader"))
 
 
 def train(asked: TrainingRequest, out: Path, training: ReaderTraining) -> MotionReader:

@@ -38,7 +38,7 @@ from mvista_world.retouch import (
 from mvista_world.training import recipes, retouch
 from mvista_world.training.request import TrainingRequest
 from mvista_world.training.retouch import Future, RetouchTraining, evaluate, train_retoucher
-from tests.world.test_training import run_codec, run_generator, run_trajectory
+from tests.world.test_training import trained_in
 from tests.world.tiny import (
     ARM,
     CONFIG,
@@ -46,7 +46,6 @@ from tests.world.tiny import (
     awake,
     make_observation,
     write_checkpoint,
-    write_episodes,
 )
 
 DEPTH = DepthConfig(0.3, 2.0)
@@ -248,13 +247,7 @@ SHORT = RetouchTraining(steps=5, batch=2, per_set=3, tried=1, state_every=2)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
-    root = tmp_path_factory.mktemp("retouch")
-    choose(threads=1)
-    data = write_episodes(root / "data")
-    asked = TrainingRequest(CONFIG, data, root / "out", root / "checkpoint", RIG, ARM, threads=1)
-    run_codec(asked, asked.out)
-    run_trajectory(asked, asked.out)
-    run_generator(asked, asked.out, 0)
+    asked = trained_in(tmp_path_factory.mktemp("retouch"))
     recipes.run("pack", asked)
     return asked
 

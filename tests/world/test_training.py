@@ -97,6 +97,17 @@ def run_generator(
     return networks
 
 
+def trained_in(root: Path) -> TrainingRequest:
+    """Networks of a few steps, by the request that trained them; nothing is packed."""
+    choose(threads=1)
+    data = write_episodes(root / "data")
+    asked = TrainingRequest(CONFIG, data, root / "out", root / "checkpoint", RIG, ARM, threads=1)
+    run_codec(asked, asked.out)
+    run_trajectory(asked, asked.out)
+    run_generator(asked, asked.out, 0)
+    return asked
+
+
 def assert_same_weights(first: Path, second: Path) -> None:
     ours, theirs = load_file(first), load_file(second)
     assert ours.keys() == theirs.keys()

@@ -44,7 +44,7 @@ def given_to(
     return _windowed(drawn, views.vantage, window)
 
 
-def shown_of(
+def drawn_in(
     views: RequestedViews, seen: CameraFrame, own: CameraFrame, window: ModelWindow, place: int
 ) -> Reprojection:
     """What the source's whole image `seen` shows of the window of one of the views asked for; of

@@ -46,7 +46,7 @@ from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_shown, encode_source, source_mask
 from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, likelihood
 from mvista_world.generator import Conditions
-from mvista_world.given import given_to, seen_of, shown_of
+from mvista_world.given import drawn_in, given_to, seen_of
 from mvista_world.guidance import WordGuidance
 from mvista_world.held import AskedFuture, HeldRollout, look, look_explained, proceed
 from mvista_world.infer import infer_latent
@@ -262,7 +262,7 @@ class WorldModelPlanner:
         described_as = asked.described(config, seed, self._clock.now_ns())
         pictures = self._pictures(wanted, views.calibrations)
         imagined = UnreadRollout.of(pictures, **described_as)
-        drawn = partial(shown_of, views, asked.observed, asked.own, config.window)
+        drawn = partial(drawn_in, views, asked.observed, asked.own, config.window)
         lenses = lenses_of(imagined)
         pictures = retouched(pictures, checkpoint.retoucher, lenses, drawn, compute)
         shown = UnreadRollout.of(pictures, **described_as)

@@ -31,7 +31,7 @@ from mvista_world.compute import Compute
 from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
-from mvista_world.given import given_to, shown_of
+from mvista_world.given import drawn_in, given_to
 from mvista_world.held import AskedFuture
 from mvista_world.layout import to_grid
 from mvista_world.pictures import described
@@ -158,7 +158,7 @@ class PlannerProbe(WorldModelPlanner):
         """
         asked = self._find(rollout_id).asked
         images = asked.observed, asked.own, self.config.window
-        return tuple(shown_of(asked.views, *images, place) for place in range(len(asked.views)))
+        return tuple(drawn_in(asked.views, *images, place) for place in range(len(asked.views)))
 
     def read_hidden(self, rollout_id: str) -> ActionTrajectory:
         """What the action head reads where the rollout is all noise (t = 1): of the words and the

@@ -6,7 +6,7 @@ A small convolutional network, trained on this generator's own futures beside th
 decoded picture beside the source's first one drawn in the same view (`reproject`) and beside the
 ground that the arm stands on, which calibration places: it takes over what has not moved and
 corrects the rest. Latents stay what they are, and so does all that is read off them; pictures are
-for whoever looks, clouds among them.
+for whoever looks: people, and a refiner, whose clouds they make.
 """
 
 from __future__ import annotations

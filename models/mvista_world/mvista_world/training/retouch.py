@@ -19,6 +19,7 @@ from mvista_core import weights
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_core.records import (
+    MM_PER_M,
     CameraCalibration,
     CameraFrame,
     Intrinsics,
@@ -227,7 +228,7 @@ def imagine(
 
 
 def _millimetres(depth_m: np.ndarray) -> np.ndarray:
-    return np.round(depth_m * 1000.0).astype(np.uint16)
+    return np.round(depth_m * MM_PER_M).astype(np.uint16)
 
 
 def train_retoucher(
