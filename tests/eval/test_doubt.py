@@ -11,6 +11,7 @@ import torch
 from mvista_bringup import paths
 from mvista_core import weights
 from mvista_core.errors import ConfigError
+from mvista_eval import doubt
 from mvista_eval.doubt import (
     AGAIN,
     ASTRAY,
@@ -103,10 +104,15 @@ def test_each_wrong_future_of_a_scene_is_doubted_by_its_own_number() -> None:
 
 
 def test_what_is_doubted_is_what_was_imagined_whatever_retouching_makes_of_it(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a planner judges: limits of retouched pictures would be another thing's."""
-    plain, retouching = (write_random_checkpoint(tmp_path / name) for name in ("plain", "other"))
+    # What a planner judges itself is the same by `tests/world/test_retouch.py`.
+    monkeypatch.setattr(doubt, "TEMPLATES", {TASK: TEMPLATES[TASK]})
+    monkeypatch.setattr(doubt, "after_carrying_out", lambda *_: [])
+    plain, retouching = (
+        write_random_checkpoint(tmp_path / name, quick=True) for name in ("plain", "other")
+    )
     torch.manual_seed(0)
     save_retoucher(awake(Retoucher(RetouchConfig((8,)))), retouching)
     weights.write_manifest(retouching, [*weights.listed(retouching), *RETOUCHER.names])

@@ -31,7 +31,7 @@ def test_the_command_explains_filmed_and_imagined_futures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
-    checkpoint, found = write_random_checkpoint(tmp_path), tmp_path / "latent.json"
+    checkpoint, found = write_random_checkpoint(tmp_path, quick=True), tmp_path / "latent.json"
     line = f"eval latent --episodes 2 --workers 1 --json {found}"
     assert cli.main([*line.split(), "--checkpoint", str(checkpoint)]) == 0
     rows = json.loads(found.read_text(encoding="utf-8"))["rows"]

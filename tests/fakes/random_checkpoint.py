@@ -7,6 +7,7 @@ around the arm's home pose.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,11 +27,15 @@ ROOT = Path(__file__).parents[2]
 MOTION_RAD = 0.003
 
 
-def write_random_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """Write the checkpoint; returns its folder. No refiner: the prior is the plan."""
+def write_random_checkpoint(folder: Path, seed: int = 0, quick: bool = False) -> Path:
+    """Write the checkpoint; returns its folder. No refiner: the prior is the plan. `quick`: of two
+    steps of the solver and one of Eq. 11."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     config, templates = preset("tiny"), tuple(TEMPLATES.values())
+    if quick:
+        steps = replace(config.sampler, steps=2), replace(config.optimisation, head_steps=1)
+        config = replace(config, sampler=steps[0], optimisation=steps[1])
     tokenizer = build_tokenizer(templates)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     trajectory = TrajectoryVae(config.trajectory, len(config.joint_names))
