@@ -66,6 +66,10 @@ def test_a_converted_checkpoint_is_told_of_as_what_it_was(
         (("train", "generator", "--preset", "wan22_ti2v_5b"), "starts from a folder: --start"),
         (("train", "generator", "--renew", "cross_view"), "of generator with --start, and of"),
         ((*FROM_SHIPPED, "--renew", "source_render"), "['cross_modality', 'cross_view', 'source_"),
+        (
+            (*FROM_SHIPPED, "--renew", "spherical", "--without", "spherical"),
+            "'cross_view', 'source_points', 'arm_points'] of preset",
+        ),
         (("train", "codec", "--batch", "4"), "has batches of its own; --batch is of generator"),
         (("train", "generator", "--batch", "0"), "a step is of at least 1 sample"),
         (("model", "merge", "models/checkpoints/tiny", "x", "y"), "no transformer/ of its own"),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from mvista_core.errors import ConfigError
 from mvista_core.geometry import exp_so3, pose_from
 from mvista_world.block import MultiViewBlock
-from mvista_world.cameras import window_cameras
+from mvista_world.cameras import FLAT_DIM, window_cameras
 from mvista_world.flow import denoising_error
 from mvista_world.generator import TIME_SCALE, Conditions, MultiViewGenerator
 from mvista_world.views import ViewCameras
@@ -217,6 +217,21 @@ def test_without_a_module_and_with_it_begun_again_training_goes_on_from_one_func
     without.start_from(trained.state_dict())
     torch.testing.assert_close(evaluate(with_it, conditions), evaluate(without, conditions))
     assert not torch.allclose(evaluate(with_it, conditions), evaluate(trained, conditions))
+
+
+def test_both_ways_of_telling_cameras_go_on_from_one_function() -> None:
+    """Table 10: Eq. 7's token begun again, and flattened extrinsics in its place."""
+    trained, conditions = make_generator(), make_conditions(1, 3)
+    told = make_generator(awakened=False)
+    told.start_from(trained.state_dict(), renewed=["spherical"])
+    flat = MultiViewGenerator(CONFIG.without(["spherical"])).eval()
+    flat.start_from(trained.state_dict())
+    cameras = replace(conditions.cameras, embedding=torch.randn(1, 3, FLAT_DIM))
+    found = evaluate(flat, replace(conditions, cameras=cameras))
+    torch.testing.assert_close(evaluate(told, conditions), found)
+    assert not torch.allclose(found, evaluate(trained, conditions))
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        told.start_from(flat.state_dict(), renewed=["spherical"])
 
 
 def test_style_that_was_saved_beside_the_backbone_is_found_again(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ another thing, and begins at zero too."""
 ADDED = tuple(name for name in FUSION if name != "source_render")
 """Those whose output is added to what is there: a model is the same without them and with them at
 zero, so that both can be trained from the same weights on to see what one pays."""
+RENEWABLE = (*ADDED, "spherical")
+"""What training can begin at zero again: these, and how Eq. 7's token is told."""
 LEFT_OUT = (*FUSION, "vantage", "offsets", "spherical")
 """What a preset can be made without, for ablations: modules of `FUSION`; the place that a source is
 brought to, without which it is read from where it stands; Eq. 8's offsets, which

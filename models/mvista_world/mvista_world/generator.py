@@ -175,21 +175,22 @@ class MultiViewGenerator(nn.Module):
         `flat_cameras` in the place of Eq. 7's token (the other way round is refused). Without
         `source_render` their output was the velocity itself: it begins at zero too.
 
-        Of `ADDED`, those that this model is without are left behind, and the `renewed` begin at
-        zero again, whatever the weights had learnt.
+        Of `ADDED`, those that this model is without are left behind, and the `renewed`, of
+        `RENEWABLE`, begin at zero again, whatever the weights had learnt.
 
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.
         """
+        renewed = ["camera" if name == "spherical" else name for name in renewed]
         dropped = [*renewed, *(name for name in ADDED if self.config.lacks(name))]
+        if self.config.flat_cameras:
+            dropped.append("camera")
         weights = {
             key: value
             for key, value in weights.items()
             if not any(name in key.split(".") for name in dropped)
         }
-        if self.config.flat_cameras:
-            weights = {k: v for k, v in weights.items() if not k.startswith("identity.camera.")}
-        replaced = (*FUSION, "flat_camera")
+        replaced = {*FUSION, "flat_camera", *renewed}
         lacking = [name for name in replaced if not any(name in key.split(".") for key in weights)]
         fresh = {
             key: value

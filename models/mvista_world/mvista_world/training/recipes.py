@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from mvista_core.errors import ConfigError
-from mvista_world.config import ADDED, LEFT_OUT
+from mvista_world.config import LEFT_OUT, RENEWABLE
 from mvista_world.presets import PRESETS, preset
 from mvista_world.training.request import TrainingRequest
 
@@ -92,7 +92,7 @@ def _check_renewed(network: str, asked: TrainingRequest) -> None:
         raise ConfigError(f"network '{network}' has batches of its own; --batch is of generator")
     if not asked.renew:
         return
-    there = [name for name in ADDED if not asked.config.lacks(name)]
+    there = [name for name in RENEWABLE if not asked.config.lacks(name)]
     wrong = sorted(set(asked.renew) - set(there))
     if network != "generator" or asked.start is None or wrong:
         raise ConfigError(

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from mvista_bringup import paths
-from mvista_world.config import ADDED, LEFT_OUT
+from mvista_world.config import LEFT_OUT, RENEWABLE
 from mvista_world.presets import preset
 from mvista_world.training.curriculum import TRAINING, Extras
 from mvista_world.training.request import TrainingRequest
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(LEFT_OUT)}"
     )
     parser.add_argument("--without", default="", help=without)
-    renew = f"comma-separated; generator with --start: begin at zero again: {', '.join(ADDED)}"
+    renew = f"comma-separated; generator with --start: begin at zero again: {', '.join(RENEWABLE)}"
     parser.add_argument("--renew", default="", help=renew)
     batch = "generator: samples of a step of several views (default: the recipe's)"
     parser.add_argument("--batch", type=int, help=batch)
