@@ -16,17 +16,23 @@ from mvista_core.geometry import back_project, transform_points
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import Rollout
 from mvista_core.timing import ManualClock
+from mvista_world.arm_pictures import ROD_M, draw_arm
+from mvista_world.arm_points import dh_rows, link_ends
 from mvista_world.assemble import convert
 from mvista_world.checkpoint import load_checkpoint
 from mvista_world.compute import choose
 from mvista_world.config import DepthConfig
 from mvista_world.depth_codec import decode_depth
 from mvista_world.model_facts import read_facts
+from mvista_world.motion_reader import READER, MotionReader, ReaderConfig, save_reader
 from mvista_world.pictures import UnreadRollout
 from mvista_world.planner import WorldModelPlanner, load_planner
+from mvista_world.probe import load_probe
+from mvista_world.refine import REFINER, RefineConfig, ResidualRefiner, save_refiner
 from mvista_world.reprojection import PosedLens, Reprojection
 from mvista_world.retouch import (
     RETOUCHER,
+    Known,
     RetouchConfig,
     Retoucher,
     Seen,
@@ -64,7 +70,15 @@ def make_seen(seed: int = 0) -> Seen:
     color = rng.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
     depth_m = rng.uniform(0.2, 2.2, (FRAMES, HEIGHT, WIDTH)).astype(np.float32)
     drawn = Reprojection(color[0][::-1].copy(), depth_m[0][::-1].copy(), depth_m[0] > 1.0)
-    return seen_film(color, depth_m, drawn, LENS, DEPTH)
+    arm = draw_arm(make_poses(FRAMES, seed), ARM, LENS)
+    return seen_film(color, depth_m, Known(drawn, arm, LENS), DEPTH)
+
+
+def make_poses(count: int, seed: int = 0) -> np.ndarray:
+    """Joint positions [T, J] of an arm that reaches out."""
+    reached = ARM.home + np.array([0.2, 1.0, 0.6, 0.1, 0.4, -0.3, 0.0])
+    away = np.random.default_rng(seed).uniform(-0.2, 0.2, (count, len(ARM.home)))
+    return np.asarray(reached + away * np.array([1, 1, 1, 1, 1, 1, 0]))
 
 
 def with_retoucher(folder: Path, model: Retoucher) -> Path:
@@ -73,16 +87,26 @@ def with_retoucher(folder: Path, model: Retoucher) -> Path:
     return folder
 
 
+def refining(folder: Path) -> Path:
+    """A checkpoint with a refiner that moves every plan."""
+    write_checkpoint(folder)
+    torch.manual_seed(0)
+    sizes = RefineConfig(points=32, point_widths=(16,), hidden=16)
+    save_refiner(awake(ResidualRefiner(sizes)), folder)
+    weights.write_manifest(folder, [*weights.listed(folder), *REFINER.names])
+    return folder
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("plain") / "checkpoint")
+    return refining(tmp_path_factory.mktemp("plain") / "checkpoint")
 
 
 @pytest.fixture(scope="module")
 def retouching(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same weights, and a retoucher that changes every pixel."""
+    folder = refining(tmp_path_factory.mktemp("retouching") / "checkpoint")
     torch.manual_seed(0)
-    folder = write_checkpoint(tmp_path_factory.mktemp("retouching") / "checkpoint")
     return with_retoucher(folder, awake(Retoucher(SMALL)))
 
 
@@ -120,6 +144,53 @@ def test_the_ground_is_where_rays_meet_it() -> None:
     assert (code == -1.0).all() and not np.any(places), "looking up, no ray meets it"
 
 
+def test_an_arm_is_drawn_where_its_links_are() -> None:
+    """Back-projected, every pixel of it lies on a rod round the line through its links, and at the
+    place along them that is told; where no camera looks at it, it is not drawn."""
+    poses = make_poses(4)
+    drawn = draw_arm(poses, ARM, LENS)
+    flange = torch.tensor(ARM.flange_from_tip_m)
+    ends = link_ends(torch.from_numpy(poses), dh_rows(ARM), flange).numpy()
+    np.testing.assert_allclose(ends[:, -1], ARM.tip_positions(poses), atol=1e-6)
+    share = np.linspace(0.0, 1.0, 100)[:, None]
+    for at, (depth_m, along) in enumerate(zip(drawn.depth_m, drawn.along, strict=True)):
+        there = depth_m > 0
+        assert 0.01 < there.mean() < 0.5
+        points = back_project(depth_m, LENS.intrinsics.matrix)[there]
+        points = transform_points(LENS.base_from_camera, points)
+        pairs = zip(ends[at], ends[at, 1:], strict=False)
+        line = np.concatenate([a + share * (b - a) for a, b in pairs])
+        away = np.linalg.norm(points[:, None] - line, axis=-1)
+        # Seen aslant, the outline of a ball is a little more than its section.
+        np.testing.assert_allclose(away.min(axis=1), ROD_M, atol=0.3 * ROD_M)
+        near_tip = np.linalg.norm(points - line[-1], axis=-1) < ROD_M
+        if near_tip.any():
+            assert along[there][near_tip].min() > 0.8
+    turned = PosedLens(LENS.intrinsics, LENS.base_from_camera @ np.diag([-1.0, 1.0, -1.0, 1.0]))
+    assert not draw_arm(poses, ARM, turned).depth_m.any(), "it is behind the camera"
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_arm_is_drawn_by_the_motion_that_a_plan_reads(reads: bool, tmp_path: Path) -> None:
+    """And as it was measured where there is no reader."""
+    folder = write_checkpoint(tmp_path)
+    if reads:
+        torch.manual_seed(0)
+        save_reader(awake(MotionReader(CONFIG, ReaderConfig(16, 1, 1, 2))), folder)
+        weights.write_manifest(folder, [*weights.listed(folder), *READER.names])
+    planner = load_probe(folder, RIG, ARM, ManualClock(7))
+    observation = make_observation("touch the red cube")
+    held = planner.imagine(observation, "cam1", ["cam2", "cam0"], 3, go_on).rollout_id
+    read = planner.infer_actions(held, "head", 0, go_on).prior.positions
+    start = observation.joints.ordered(CONFIG.joint_names)
+    later = read[CONFIG.episode.pictured_actions] if reads else [start] * (CONFIG.frame_count - 1)
+    poses = np.stack([start, *later])
+    for view, known in enumerate(planner.known(held)):
+        wanted = draw_arm(poses, ARM, known.lens)
+        assert wanted.depth_m.any()
+        np.testing.assert_allclose(known.arm.depth_m, wanted.depth_m, atol=1e-5, err_msg=str(view))
+
+
 def test_a_picture_is_retouched_by_itself() -> None:
     """Whatever other views and times there are, and whoever reads which map first."""
     model, one, other = awake(Retoucher(SMALL)).eval(), make_seen(0), make_seen(1)
@@ -128,23 +199,23 @@ def test_a_picture_is_retouched_by_itself() -> None:
         names = vars(one)
         both = Seen(**{n: torch.cat([getattr(one, n), getattr(other, n)]) for n in names})
         torch.testing.assert_close(model(both)[:1], alone, rtol=0, atol=1e-5)
-        late = replace(one, imagined=one.imagined[:, 3:], times=one.times[:, 3:])
+        late = replace(one, **{n: getattr(one, n)[:, 3:] for n in ("imagined", "times", "arm")})
         torch.testing.assert_close(model(late), alone[:, 3:], rtol=0, atol=1e-5)
 
 
 def test_what_is_planned_and_judged_is_what_was_imagined(plain: Path, retouching: Path) -> None:
-    """To the bit: a retoucher is for whoever looks."""
+    """To the bit, and with a refiner: a retoucher is for people."""
     found = []
     for folder in (plain, retouching):
         planner, rollout = imagine(folder)
         plan = planner.infer_actions(rollout.rollout_id, "head", 2, go_on)
+        assert not np.array_equal(plan.refined.positions, plan.prior.positions)
         doubts = planner.judge(rollout.rollout_id, plan, go_on)
         found.append((plan.refined.positions, [d.value for d in doubts], rollout, planner))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
     decoded, shown = found[0][2], found[1][2]
     assert (shown.color != decoded.color).mean() > 0.5
-    assert shown.pictures.decoded > 0, "these were read above"
     assert found[1][3].held_bytes["retoucher"] > 0 == found[0][3].held_bytes.get("retoucher", 0)
 
 
@@ -207,6 +278,8 @@ def still_scene(seed: int, folder: Path) -> Path:
         np.where(covered[..., None], seen, 0).astype(np.uint8),
         np.where(covered, near, 0).astype(np.uint16),
         covered,
+        np.zeros(shape, np.uint16),
+        np.zeros(shape, np.uint8),
         np.array([[lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px]]),
         LENS.base_from_camera[None],
     )

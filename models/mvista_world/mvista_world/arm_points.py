@@ -54,9 +54,7 @@ class ArmDrawing(nn.Module):
         self._parts = down, across
         self._stride = config.codec.temporal_stride
         self._own = own
-        episode = config.episode
-        due = np.searchsorted(episode.action_times_s, episode.frame_times_s[1:] - 1e-6)
-        self._due = due.clip(max=config.trajectory.action_count - 1).tolist()
+        self._due = config.episode.pictured_actions
         points = PER_LINK * (own.links + 1) + joints - own.links
         self.embed = nn.Linear(points * FEATURES * self._stride * down * across, own.width)
         self.to_out = zeroed(nn.Linear(own.width, 2 * config.inner_dim))
@@ -75,7 +73,7 @@ class ArmDrawing(nn.Module):
         self.decoder.load_state_dict(trajectory.decoder.state_dict())
         self.mean.copy_(trajectory.mean)
         self.std.copy_(trajectory.std)
-        self.dh.copy_(_rows(arm))
+        self.dh.copy_(dh_rows(arm))
         self.flange_from_tip_m.fill_(arm.flange_from_tip_m)
 
     def require(self, arm: ArmModel) -> None:
@@ -84,7 +82,7 @@ class ArmDrawing(nn.Module):
         Raises:
             ConfigError: its kinematics are not those that the weights were trained with.
         """
-        rows = _rows(arm)
+        rows = dh_rows(arm)
         same = rows.shape == self.dh.shape and torch.allclose(rows, self.dh.cpu())
         if not same or not np.isclose(float(self.flange_from_tip_m), arm.flange_from_tip_m):
             raise ConfigError(
@@ -213,6 +211,7 @@ def projected(
     return u, v, depth
 
 
-def _rows(arm: ArmModel) -> torch.Tensor:
+def dh_rows(arm: ArmModel) -> torch.Tensor:
+    """Modified DH as `link_ends` takes it, float64 [links, 4]."""
     rows = [(row.a_m, row.alpha_rad, row.d_m, row.theta_offset_rad) for row in arm.dh]
     return torch.tensor(rows, dtype=torch.float64)

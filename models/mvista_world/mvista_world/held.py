@@ -53,7 +53,7 @@ class AskedFuture:
 @dataclass(frozen=True)
 class HeldRollout:
     """A rollout as it is shown, and `imagined` before its pictures were retouched (the same where
-    they are not), which is what is explained and judged.
+    they are not), which is what is explained, refined by and judged.
 
     It stays with the generator: latents of the views that are explained, which of them were given
     (`clean`), what they were imagined from, and the pictures of the vantage, where there is one:

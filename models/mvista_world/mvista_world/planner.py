@@ -9,7 +9,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +45,15 @@ from mvista_world.denoise import solve_views
 from mvista_world.encode import checked_depth, encode_shown, encode_source, source_mask
 from mvista_world.gate import MOST_AS_NEEDED, check_comparable, enough, judged, likelihood
 from mvista_world.generator import Conditions
-from mvista_world.given import drawn_in, given_to, seen_of
+from mvista_world.given import given_to, seen_of
 from mvista_world.guidance import WordGuidance
 from mvista_world.held import AskedFuture, HeldRollout, look, look_explained, proceed
 from mvista_world.infer import infer_latent
+from mvista_world.known_views import KnownViews
 from mvista_world.latent_optimisation import Evidence, motion_weight
 from mvista_world.pictures import Pictures, UnreadRollout, decoded_maps, described
 from mvista_world.plausibility import doubts_of
 from mvista_world.refine import refine
-from mvista_world.reprojection import lenses_of
 from mvista_world.requested_views import ViewFinder
 from mvista_world.retouch import retouched
 from mvista_world.speed import AS_USUAL, Running
@@ -181,7 +180,7 @@ class WorldModelPlanner:
                 lambda fraction: proceed(progress, "optimise", fraction),
             )
         if self._checkpoint.refiner is not None:
-            look(held.rollout, range(len(held.asked.views)), progress)
+            look(held.imagined, range(len(held.asked.views)), progress)
         proceed(progress, "refine", 0.0)
         provenance = Provenance(
             uuid.uuid4().hex[:12], self.weights_sha256, held.rollout.seed, initialisation, steps
@@ -262,11 +261,10 @@ class WorldModelPlanner:
         described_as = asked.described(config, seed, self._clock.now_ns())
         pictures = self._pictures(wanted, views.calibrations)
         imagined = UnreadRollout.of(pictures, **described_as)
-        drawn = partial(drawn_in, views, asked.observed, asked.own, config.window)
-        lenses = lenses_of(imagined)
-        pictures = retouched(pictures, checkpoint.retoucher, lenses, drawn, compute)
+        held = self._explainable(imagined, asked, latents)
+        pictures = retouched(pictures, checkpoint.retoucher, self._known(held), compute)
         shown = UnreadRollout.of(pictures, **described_as)
-        self._hold(shown, imagined, asked, latents)
+        self._keep(replace(held, rollout=shown))
         return shown
 
     def _pictures(self, latents: torch.Tensor, cameras: Sequence[CameraCalibration]) -> Pictures:
@@ -274,10 +272,11 @@ class WorldModelPlanner:
         maps = decoded_maps(self._checkpoint.codec, latents, len(cameras), self.compute)
         return Pictures(maps, lenses, self.config)
 
-    def _hold(
-        self, shown: Rollout, imagined: Rollout, asked: AskedFuture, latents: torch.Tensor
-    ) -> None:
-        """Keep a rollout for `infer_actions`, with the latents of its grid."""
+    def _explainable(
+        self, imagined: Rollout, asked: AskedFuture, latents: torch.Tensor
+    ) -> HeldRollout:
+        """A rollout, shown as it was imagined, as `infer_actions` explains it: with the latents of
+        its grid."""
         views = asked.views
         # The generator explains no more views at once than it was trained on.
         explained = range(min(len(views), self.config.max_views))
@@ -288,8 +287,7 @@ class WorldModelPlanner:
             vantage = self._pictures(first, [views.vantage])
         conditions = self._conditions(asked, explained)
         part = take_views(latents, len(views.grid), explained)
-        held = HeldRollout(shown, imagined, asked, part, clean, conditions, latents, vantage)
-        self._keep(held)
+        return HeldRollout(imagined, imagined, asked, part, clean, conditions, latents, vantage)
 
     def _keep(self, held: HeldRollout) -> None:
         """The oldest beyond `KEPT_ROLLOUTS` is dropped."""
@@ -336,7 +334,7 @@ class WorldModelPlanner:
         if self._checkpoint.refiner is None:
             return prior
         initial = held.asked.joints.ordered(self.config.joint_names)
-        refined = refine(self._checkpoint.refiner, held.rollout, prior, initial, self._arm)
+        refined = refine(self._checkpoint.refiner, held.imagined, prior, initial, self._arm)
         # A closed gripper refined a micrometre below zero is a plan that the executor refuses.
         return replace(refined, positions=within_range(refined.positions, self._arm))
 
@@ -345,11 +343,15 @@ class WorldModelPlanner:
         given first frame alone, a policy without imagination."""
         blind = replace(self.config.optimisation, head_t_low=1.0, head_t_high=1.0)
         rng = torch.Generator().manual_seed(held.rollout.seed + 1)
-        generator = self._checkpoint.generator
+        told = held.latents, held.clean, held.conditions
         with self.compute.autocast():
-            z = read_latent(generator, held.latents, held.clean, held.conditions, blind, rng)
+            z = read_latent(self._checkpoint.generator, *told, blind, rng)
         provenance = Provenance("hidden", self.weights_sha256, held.rollout.seed)
         return self._trajectory(z, held.asked.joints, provenance)
+
+    def _known(self, held: HeldRollout) -> KnownViews:
+        reader = self._checkpoint.reader
+        return KnownViews(held, reader, self._trajectory, self._arm, self.config)
 
     def _seen(self, asked: AskedFuture, progress: Progress) -> AskedFuture:
         """With what the source's window shows of the views, where the model is told."""

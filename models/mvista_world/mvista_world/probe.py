@@ -31,13 +31,14 @@ from mvista_world.compute import Compute
 from mvista_world.decode import decode_views
 from mvista_world.encode import encode_views
 from mvista_world.flow import denoising_error
-from mvista_world.given import drawn_in, given_to
+from mvista_world.given import given_to
 from mvista_world.held import AskedFuture
 from mvista_world.layout import to_grid
 from mvista_world.pictures import described
 from mvista_world.planner import WorldModelPlanner
 from mvista_world.reprojection import Reprojection
 from mvista_world.requested_views import RequestedViews
+from mvista_world.retouch import Known
 
 ANYWHERE = ImagineOptions(allow_out_of_range=True)
 
@@ -102,7 +103,7 @@ class PlannerProbe(WorldModelPlanner):
         )
         shown: dict[str, Any] = {"color": color, "depth_m": depth_m.astype(np.float32)}
         rollout = Rollout(**asked.described(self.config, 0, self._clock.now_ns()), **shown)
-        self._hold(rollout, rollout, asked, latents)
+        self._keep(self._explainable(rollout, asked, latents))
         return rollout
 
     def recoded(self, rollout_id: str) -> Rollout:
@@ -150,15 +151,14 @@ class PlannerProbe(WorldModelPlanner):
         """
         return self._find(rollout_id).imagined
 
-    def drawn(self, rollout_id: str) -> tuple[Reprojection, ...]:
-        """What the source's first picture shows of each view of a held rollout.
+    def known(self, rollout_id: str) -> tuple[Known, ...]:
+        """What a retoucher is told of each view of a held rollout.
 
         Raises:
             RolloutError: the rollout is not held here.
         """
-        asked = self._find(rollout_id).asked
-        images = asked.observed, asked.own, self.config.window
-        return tuple(drawn_in(asked.views, *images, place) for place in range(len(asked.views)))
+        held = self._find(rollout_id)
+        return tuple(map(self._known(held), range(len(held.asked.views))))
 
     def read_hidden(self, rollout_id: str) -> ActionTrajectory:
         """What the action head reads where the rollout is all noise (t = 1): of the words and the

@@ -3,26 +3,29 @@
 Not the paper's. A generator's latents hold an eighth of the pixels and are one of many futures: its
 pictures are soft where the source shows every detail, and its depth scatters where nobody looked.
 A small convolutional network, trained on this generator's own futures beside the films, sees each
-decoded picture beside the source's first one drawn in the same view (`reproject`) and beside the
-ground that the arm stands on, which calibration places: it takes over what has not moved and
-corrects the rest. Latents stay what they are, and so does all that is read off them; pictures are
-for whoever looks: people, and a refiner, whose clouds they make.
+decoded picture beside what is known of that view: the source's first one drawn there (`reproject`),
+the ground that the arm stands on, which calibration places, and the arm's links, which the motion
+read off the same future places (`known_views`). It takes over what has not moved and corrects the
+rest. Latents stay what they are, and so does all that is read off them; retouched pictures are for
+people. A refiner has to see what was imagined: in these the arm is drawn where its prior has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_core.records import Float32, UInt8
+from mvista_world.arm_pictures import DrawnArm
 from mvista_world.attention import zeroed
 from mvista_world.codec import ResBlock
 from mvista_world.compute import Compute
@@ -35,11 +38,11 @@ from mvista_world.reprojection import PosedLens, Reprojection
 RETOUCHER = DescribedFiles(
     "retoucher", "retouch.safetensors", "retouch.json", "mvista train retouch"
 )
-SHOWN, GROUND = 4, 3
-"""Channels of a picture: colour, and the one code of `depth_codec`; and of `ground_of`."""
-FOUND = SHOWN + 3
+SHOWN, GROUND, ARM = 4, 3, 2
+"""Channels of a picture: colour, and the one code of `depth_codec`; of `ground_of`; of an arm."""
+FOUND = SHOWN + 4
 """What is found of each pixel: a correction, how far colour and depth go over to the source's, and
-how far depth goes to the ground's."""
+how far depth goes to the ground's and to the arm's."""
 FARTHEST_M = 2.0
 """Where the ground is told: farther from the base it is nowhere in particular."""
 FOLD = 2
@@ -75,14 +78,26 @@ class RetouchConfig:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What is known of one view beside its pictures: its lens, the source's first image drawn
+    there, and the arm drawn as it is at the time of each picture."""
+
+    drawn: Reprojection
+    arm: DrawnArm
+    lens: PosedLens
+
+
+@dataclass(frozen=True)
 class Seen:
     """What is retouched, in [-1, 1]: decoded pictures [B, T, 4, H, W] of views, each at its time of
-    the film [B, T] (0 first, 1 last); the first pictures of those films and the source's first one
+    the film [B, T] (0 first, 1 last), and the arm then [B, T, 2, H, W], the code of its depth (-1:
+    no arm) and which place of it; the first pictures of those films and the source's first one
     drawn there, [B, 4, H, W] each; `covered` [B, H, W], 1 where the source shows something; and
     `ground` [B, 3, H, W] (`ground_of`)."""
 
     imagined: torch.Tensor
     times: torch.Tensor
+    arm: torch.Tensor
     first: torch.Tensor
     drawn: torch.Tensor
     covered: torch.Tensor
@@ -100,9 +115,9 @@ class Retoucher(nn.Module):
         super().__init__()
         self.config = config
         first, *others = config.widths
-        # A picture, the first of its film, the source's drawn here, what that covers, the time, and
-        # the ground.
-        told = 3 * SHOWN + 2 + GROUND
+        # A picture, the first of its film, the source's drawn here, what that covers, the time, the
+        # arm, and the ground.
+        told = 3 * SHOWN + 2 + ARM + GROUND
         self.embed = nn.Conv2d(FOLD**2 * told, first, 3, padding=1)
         self.before = nn.ModuleList(ResBlock(above) for above in config.widths[:-1])
         self.down = nn.ModuleList(
@@ -129,15 +144,20 @@ class Retoucher(nn.Module):
             still,
             seen.covered[:, None, None].expand_as(plane),
             seen.times[:, :, None, None, None].expand_as(plane),
+            seen.arm,
             seen.ground[:, None].expand(-1, frames, -1, -1, -1),
         ]
         x = torch.cat(told, dim=2).flatten(0, 1).to(memory_format=torch.channels_last)
         found = F.pixel_shuffle(self._levels(F.pixel_unshuffle(x, FOLD)), FOLD).float()
-        added, of_source, of_ground = found.unflatten(0, (-1, frames)).split([SHOWN, 2, 1], dim=2)
+        added, of_source, of_ground, of_arm = found.unflatten(0, (-1, frames)).split(
+            [SHOWN, 2, 1, 1], dim=2
+        )
         over = of_source[:, :, [0] * (SHOWN - 1) + [1]]
         color, depth = (imagined + over * (still - imagined) + added).split([SHOWN - 1, 1], dim=2)
-        away = seen.ground[:, None, :1] - imagined[:, :, SHOWN - 1 :]
-        return torch.cat([color, depth + of_ground * away], dim=2)
+        decoded = imagined[:, :, SHOWN - 1 :]
+        depth = depth + of_ground * (seen.ground[:, None, :1] - decoded)
+        depth = depth + of_arm * (seen.arm[:, :, :1] - decoded)
+        return torch.cat([color, depth], dim=2)
 
     def _levels(self, x: torch.Tensor) -> torch.Tensor:
         x = self.embed(x)
@@ -156,8 +176,12 @@ class Retoucher(nn.Module):
 def coded(color: UInt8, depth_m: Float32, depth: DepthConfig) -> torch.Tensor:
     """Colour [..., H, W, 3] and depth [..., H, W] (m, 0: none) to [..., 4, H, W] in [-1, 1]."""
     rgb = torch.from_numpy(np.ascontiguousarray(color)).float() / 127.5 - 1.0
-    code = encode_depth(torch.from_numpy(np.ascontiguousarray(depth_m)).float(), depth)[..., :1]
-    return torch.cat([rgb, code], dim=-1).movedim(-1, -3)
+    return torch.cat([rgb.movedim(-1, -3), _code(depth_m, depth).unsqueeze(-3)], dim=-3)
+
+
+def _code(depth_m: NDArray[np.floating], depth: DepthConfig) -> torch.Tensor:
+    """The one code of `depth_codec` of depths (m, 0: none), alike in shape."""
+    return encode_depth(torch.from_numpy(np.ascontiguousarray(depth_m)).float(), depth)[..., 0]
 
 
 def ground_of(lens: PosedLens, depth: DepthConfig) -> torch.Tensor:
@@ -172,34 +196,33 @@ def ground_of(lens: PosedLens, depth: DepthConfig) -> torch.Tensor:
         metres = -centre[2] / along[2]
         places = centre[:2, None, None] + metres * along[:2]
     there = (metres > 0) & (np.abs(places) < FARTHEST_M).all(axis=0)
-    code = encode_depth(torch.from_numpy(np.where(there, metres, 0.0)).float(), depth)[..., 0]
+    code = _code(np.where(there, metres, 0.0), depth)
     told = torch.from_numpy(np.where(there, places, 0.0)).float()
     return torch.cat([code[None], told])
 
 
-def seen_film(
-    color: UInt8, depth_m: Float32, drawn: Reprojection, lens: PosedLens, depth: DepthConfig
-) -> Seen:
+def seen_film(color: UInt8, depth_m: Float32, known: Known, depth: DepthConfig) -> Seen:
     """One view's whole film [T, H, W, 3], [T, H, W] before the retoucher."""
-    film = coded(color, depth_m, depth)[None]
+    film, drawn = coded(color, depth_m, depth)[None], known.drawn
     covered = torch.from_numpy(drawn.covered).float()[None]
     times = torch.linspace(0.0, 1.0, film.shape[1])[None]
+    along = torch.from_numpy(known.arm.along)
+    arm = torch.stack([_code(known.arm.depth_m, depth), along], dim=1)[None]
     still = coded(drawn.color, drawn.depth_m, depth)[None]
-    return Seen(film, times, film[:, 0], still, covered, ground_of(lens, depth)[None])
+    return Seen(film, times, arm, film[:, 0], still, covered, ground_of(known.lens, depth)[None])
 
 
 def retouched(
     pictures: Pictures,
     model: Retoucher | None,
-    lenses: Sequence[PosedLens],
-    drawn: Callable[[int], Reprojection],
+    known: Callable[[int], Known],
     compute: Compute,
 ) -> Pictures:
-    """Pictures of the views that `lenses` show, corrected when they are first read; themselves
-    where there is no retoucher. `drawn(view)` is what the source shows of one."""
+    """The same views, corrected when they are first read; themselves where there is no retoucher.
+    `known(view)` is asked then."""
     if model is None:
         return pictures
-    return pictures.decoded_by(_RetouchedMaps(model, pictures, lenses, drawn, compute))
+    return pictures.decoded_by(_RetouchedMaps(model, pictures, known, compute))
 
 
 class _RetouchedMaps:
@@ -209,12 +232,11 @@ class _RetouchedMaps:
         self,
         model: Retoucher,
         pictures: Pictures,
-        lenses: Sequence[PosedLens],
-        drawn: Callable[[int], Reprojection],
+        known: Callable[[int], Known],
         compute: Compute,
     ) -> None:
         self._model, self._pictures, self._compute = model, pictures, compute
-        self._lenses, self._drawn = tuple(lenses), drawn
+        self._known = known
         # The other map of a view, until it is asked for.
         self._left: dict[tuple[int, int], torch.Tensor] = {}
 
@@ -224,7 +246,7 @@ class _RetouchedMaps:
         if (view, modality) not in self._left:
             film = self._pictures.color(view), self._pictures.depth_m(view)
             depth = self._pictures.config.depth
-            seen = seen_film(*film, self._drawn(view), self._lenses[view], depth)
+            seen = seen_film(*film, self._known(view), depth)
             with self._compute.autocast():
                 after = self._model(seen.map(lambda x: x.to(self._compute.device)))
             pixels = after[0].clamp(-1.0, 1.0).cpu().movedim(1, -1)

@@ -82,8 +82,10 @@ def make_priors(
         indices.append(index)
         rows["views"].append(views)
         rows["positions"].append(plan.prior.positions.astype(np.float32))
-        rows["color"].append(rollout.color)
-        rows["depth"].append(np.round(rollout.depth_m * 1000.0).astype(np.uint16))
+        # What a refiner is shown: a retoucher would draw the prior's own arm into it.
+        imagined = planner.as_decoded(rollout.rollout_id)
+        rows["color"].append(imagined.color)
+        rows["depth"].append(np.round(imagined.depth_m * 1000.0).astype(np.uint16))
         if len(indices) % 20 == 0:
             log("priors", len(indices))
     stacked = {key: np.stack(values) for key, values in rows.items()}

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from mvista_core.arm import ArmModel
 from mvista_core.errors import ConfigError
 from mvista_world.action_head import read_latent
-from mvista_world.arm_points import NEAR_M, link_ends, projected
+from mvista_world.arm_points import NEAR_M, dh_rows, link_ends, projected
 from mvista_world.compute import Compute, choose
 from mvista_world.config import ModelConfig
 from mvista_world.denoise import solve
@@ -260,13 +260,9 @@ def losses(
 
 def tips_at_pictures(actions: torch.Tensor, arm: ArmModel, config: ModelConfig) -> torch.Tensor:
     """Finger tips [B, K, 3] of actions [B, L, J], base frame, at each picture after the first."""
-    episode = config.episode
-    due = np.searchsorted(episode.action_times_s, episode.frame_times_s[1:] - 1e-6)
-    due = due.clip(max=actions.shape[1] - 1)
-    rows = [(row.a_m, row.alpha_rad, row.d_m, row.theta_offset_rad) for row in arm.dh]
-    dh, flange = torch.tensor(rows), torch.tensor(arm.flange_from_tip_m)
-    poses = actions[:, torch.from_numpy(due).to(actions.device)]
-    return link_ends(poses, dh.to(poses), flange.to(poses))[..., -1, :]
+    poses = actions[:, config.episode.pictured_actions]
+    flange = torch.tensor(arm.flange_from_tip_m)
+    return link_ends(poses, dh_rows(arm).to(poses), flange.to(poses))[..., -1, :]
 
 
 def _cells(

@@ -27,6 +27,7 @@ from mvista_core.records import (
     RigCalibration,
 )
 from mvista_core.timing import SystemClock
+from mvista_world.arm_pictures import DrawnArm
 from mvista_world.checkpoint import Checkpoint, load_checkpoint
 from mvista_world.compute import Compute, choose
 from mvista_world.config import DepthConfig
@@ -36,6 +37,7 @@ from mvista_world.probe import PlannerProbe
 from mvista_world.reprojection import PosedLens, Reprojection
 from mvista_world.retouch import (
     SHOWN,
+    Known,
     RetouchConfig,
     Retoucher,
     Seen,
@@ -77,8 +79,9 @@ class RetouchTraining:
 @dataclass(frozen=True)
 class Future:
     """One imagined future beside its film: `color` uint8 [2, V, T, H, W, 3] and `depth_mm` uint16
-    [2, V, T, H, W], first what was imagined; what the source shows of each view, `drawn_color`
-    [V, H, W, 3], `drawn_mm` and `covered` [V, H, W]; and its window's camera, `intrinsics` [V, 4]
+    [2, V, T, H, W], first what was imagined; what is known of each view: of the source
+    `drawn_color` [V, H, W, 3], `drawn_mm` and `covered` [V, H, W], of the arm `arm_mm` and
+    `arm_along` (of 255) [V, T, H, W]; and its window's camera, `intrinsics` [V, 4]
     (fx, fy, cx, cy, px) and `base_from_camera` [V, 4, 4]."""
 
     color: np.ndarray
@@ -86,6 +89,8 @@ class Future:
     drawn_color: np.ndarray
     drawn_mm: np.ndarray
     covered: np.ndarray
+    arm_mm: np.ndarray
+    arm_along: np.ndarray
     intrinsics: np.ndarray
     base_from_camera: np.ndarray
 
@@ -101,14 +106,14 @@ class Future:
         with np.load(path) as stored:
             return Future(**{name: stored[name] for name in stored.files})
 
-    def drawn(self, view: int) -> Reprojection:
+    def known(self, view: int) -> Known:
         depth_m = metres(self.drawn_mm[view])
-        return Reprojection(self.drawn_color[view], depth_m, self.covered[view])
-
-    def lens(self, view: int) -> PosedLens:
+        drawn = Reprojection(self.drawn_color[view], depth_m, self.covered[view])
         height, width = self.covered.shape[1:]
-        lens = Intrinsics(width, height, *self.intrinsics[view].tolist())
-        return PosedLens(lens, self.base_from_camera[view])
+        own = Intrinsics(width, height, *self.intrinsics[view].tolist())
+        along = self.arm_along[view].astype(np.float32) / 255.0
+        arm = DrawnArm(metres(self.arm_mm[view]), along)
+        return Known(drawn, arm, PosedLens(own, self.base_from_camera[view]))
 
 
 def run(asked: TrainingRequest) -> None:
@@ -215,13 +220,16 @@ def imagine(
     joints = JointState(arm.joint_names, start, np.zeros_like(start), 0)
     told = shard.instructions[row][0], shard.actions[row, 0], int(rng.integers(2**31))
     rollout = planner.as_decoded(planner.imagine_told(frame, targets, joints, *told).rollout_id)
-    drawn = planner.drawn(rollout.rollout_id)
+    known = planner.known(rollout.rollout_id)
+    drawn = [one.drawn for one in known]
     return Future(
         np.stack([rollout.color, shard.color[row, views]]),
         np.stack([_millimetres(rollout.depth_m), shard.depth_mm[row, views]]),
         np.stack([one.color for one in drawn]),
         np.stack([_millimetres(one.depth_m) for one in drawn]),
         np.stack([one.covered for one in drawn]),
+        np.stack([_millimetres(one.arm.depth_m) for one in known]),
+        np.stack([np.round(one.arm.along * 255.0).astype(np.uint8) for one in known]),
         lenses[views],
         poses[views],
     )
@@ -289,7 +297,8 @@ def _batch(
         view = int(rng.integers(future.color.shape[1]))
         seen, truth = _film(future, view, depth)
         few = torch.from_numpy(rng.permutation(truth.shape[1])[: training.pictures])
-        seen = replace(seen, imagined=seen.imagined[:, few], times=seen.times[:, few])
+        moving = {n: getattr(seen, n)[:, few] for n in ("imagined", "times", "arm")}
+        seen = replace(seen, **moving)
         truth = truth[:, few]
         if rng.random() < 0.5:
             seen = seen.map(lambda x: x if x.ndim < 3 else x.flip(-1))
@@ -303,7 +312,7 @@ def _batch(
 
 def _film(future: Future, view: int, depth: DepthConfig) -> tuple[Seen, torch.Tensor]:
     color, depth_m = future.color[:, view], metres(future.depth_mm[:, view])
-    seen = seen_film(color[0], depth_m[0], future.drawn(view), future.lens(view), depth)
+    seen = seen_film(color[0], depth_m[0], future.known(view), depth)
     return seen, coded(color[1], depth_m[1], depth)[None]
 
 

@@ -35,6 +35,13 @@ class EpisodeShape:
         """Seconds [L] from the start; the first action is due one period after it."""
         return np.asarray(np.arange(1.0, self.action_count + 1.0) / self.action_rate_hz, np.float64)
 
+    @property
+    def pictured_actions(self) -> list[int]:
+        """Index of the action that is due at each picture after the first; the last one where all
+        are past."""
+        due = np.searchsorted(self.action_times_s, self.frame_times_s[1:] - 1e-6)
+        return [int(index) for index in due.clip(max=self.action_count - 1)]
+
 
 TINY = EpisodeShape(ModelWindow(96, 64, 2), 9, 0.8, 96, 15.0)
 """Of the `tiny` preset: 6.4 s, which hold every task of the simulated cell."""
