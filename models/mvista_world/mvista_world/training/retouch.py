@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -175,11 +175,13 @@ def _of_shard(
     rows: Sequence[int],
     folder: Path,
 ) -> list[Path]:
-    """Futures of some episodes of one shard, named by its content, the weights and the seed."""
+    """Futures of some episodes of one shard, named by its content, the weights, the seed and what
+    is kept of them."""
     if not rows:
         return []
     shard, found = load_shard(path), []
-    said = f"{weights.sha256_of(path)} {checkpoint.sha256} {training.seed}"
+    kept = " ".join(field.name for field in fields(Future))
+    said = f"{weights.sha256_of(path)} {checkpoint.sha256} {training.seed} {kept}"
     own = folder / hashlib.sha256(said.encode()).hexdigest()[:12]
     own.mkdir(parents=True, exist_ok=True)
     for row in rows:
