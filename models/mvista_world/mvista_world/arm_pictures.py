@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mvista_core.arm import ArmModel
+from mvista_core.geometry import invert, project, transform_points
 from mvista_core.records import Float32, Float64
 from mvista_world.arm_points import NEAR_M, dh_rows, link_ends
 from mvista_world.reprojection import PosedLens
@@ -33,20 +34,19 @@ class DrawnArm:
 
 def draw_arm(poses: Float64, arm: ArmModel, lens: PosedLens) -> DrawnArm:
     """The arm's links at joint positions [T, J]."""
-    balls = _balls(poses, arm) - torch.from_numpy(lens.base_from_camera[:3, 3])
-    x, y, z = (balls @ torch.from_numpy(lens.base_from_camera[:3, :3])).float().unbind(-1)
-    own = lens.intrinsics
-    before = z.clamp(min=NEAR_M)
-    u, v = own.fx_px * x / before + own.cx_px, own.fy_px * y / before + own.cy_px
+    own, balls = lens.intrinsics, _balls(poses, arm).numpy()
+    seen = transform_points(invert(lens.base_from_camera), balls)
+    # Behind the camera a pixel is NaN, which is near nothing.
+    u, v = torch.from_numpy(project(seen, own.matrix)).float().unbind(-1)
+    z = torch.from_numpy(seen[..., 2]).float()
     columns = torch.arange(own.width_px, dtype=torch.float32)
     rows = torch.arange(own.height_px, dtype=torch.float32)
     # Metres from a ball's centre, in its own plane: a little less than what its outline spans.
-    across = ((columns - u[..., None]) * (before / own.fx_px)[..., None]).square()
-    down = ((rows - v[..., None]) * (before / own.fy_px)[..., None]).square()
+    across = ((columns - u[..., None]) * (z / own.fx_px)[..., None]).square()
+    down = ((rows - v[..., None]) * (z / own.fy_px)[..., None]).square()
     found = np.zeros((2, len(poses), *lens.shape), np.float32)
     places = torch.linspace(0.0, 1.0, balls.shape[1])
-    for depth_m, along, *seen in zip(*found, z, across, down, strict=True):
-        depth, one, other = seen
+    for depth_m, along, depth, one, other in zip(*found, z, across, down, strict=True):
         inward = ROD_M**2 - one[:, None, :] - other[:, :, None]
         surface = depth[:, None, None] - inward.clamp(min=0.0).sqrt()
         there = (inward > 0) & (depth > NEAR_M)[:, None, None]
