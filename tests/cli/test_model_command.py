@@ -68,7 +68,7 @@ def test_a_converted_checkpoint_is_told_of_as_what_it_was(
         ((*FROM_SHIPPED, "--renew", "source_render"), "['cross_modality', 'cross_view', 'source_"),
         (
             (*FROM_SHIPPED, "--renew", "spherical", "--without", "spherical"),
-            "'cross_view', 'source_points', 'arm_points'] of preset",
+            "'cross_view', 'source_points', 'arm_points', 'latents'] of preset",
         ),
         (("train", "codec", "--batch", "4"), "has batches of its own; --batch is of generator"),
         (("train", "generator", "--batch", "0"), "a step is of at least 1 sample"),

@@ -12,11 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from mvista_core.errors import ConfigError
+from mvista_core.timing import ManualClock
+from mvista_world.config_file import load_config
+from mvista_world.planner import load_planner
 from mvista_world.training import codec, recipes
 from mvista_world.training.request import TrainingRequest
 from tests.world.test_training import run_generator, trained
 from tests.world.test_training_batches import drawn_cameras
-from tests.world.tiny import write_episodes
+from tests.world.tiny import ARM, RIG, write_episodes
 
 pytestmark = pytest.mark.slow
 __all__ = ["trained"]
@@ -40,6 +43,35 @@ def test_a_trajectory_latent_stays_what_it_was_in_the_checkpoint(
     for steps, start, words in ((5, trained.out, "--steps 5"), (None, tmp_path, "--start")):
         with pytest.raises(ConfigError, match=words):
             recipes.run("trajectory", replace(there, start=start, steps=steps))
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_without_a_tcn_vae_how_actions_are_standardised_is_all_there_is_of_it(
+    trained: TrainingRequest, tmp_path: Path, start: bool
+) -> None:
+    bare = replace(trained, config=trained.config.without(["tcn_vae"]), out=tmp_path, steps=None)
+    bare = replace(bare, start=trained.out if start else None)
+    recipes.run("trajectory", bare)
+    found, wanted = (load_file(r.out / "trajectory.safetensors") for r in (bare, trained))
+    assert found.keys() == {"mean", "std"}
+    assert all(torch.equal(found[key], wanted[key]) for key in found)
+    with pytest.raises(ConfigError, match="--steps 5: .* nothing to train"):
+        recipes.run("trajectory", replace(bare, steps=5))
+
+
+@pytest.mark.parametrize("left_out", ["depth_tokens", "tcn_vae"])
+def test_what_table_5_leaves_out_is_trained_read_and_packed_without(
+    trained: TrainingRequest, tmp_path: Path, left_out: str
+) -> None:
+    run_generator(trained, trained.out, seed=0)
+    out, config = tmp_path / "out", trained.config.without([left_out])
+    asked = replace(trained, config=config, out=out, start=trained.out, steps=None)
+    recipes.run("trajectory", asked)
+    shutil.copyfile(trained.out / "codec.safetensors", out / "codec.safetensors")
+    recipes.run("generator", replace(asked, steps=2))
+    recipes.run("pack", replace(asked, start=None, checkpoint=tmp_path / "packed"))
+    assert load_config(tmp_path / "packed" / "config.json")[0] == config
+    load_planner(tmp_path / "packed", RIG, ARM, ManualClock(7))
 
 
 @pytest.mark.parametrize("network", ["held_out", "priors", "refine", "pack"])

@@ -15,7 +15,7 @@ from mvista_core.episode_shape import TINY, EpisodeShape
 from mvista_core.errors import ConfigError
 from mvista_core.imaging import ModelWindow
 from mvista_core.vantage import Vantage
-from mvista_world.config_limits import ACTION_HEADS, validate
+from mvista_world.config_limits import ACTION_HEADS, TRAJECTORIES, validate
 
 INITIALISATIONS = ("head", "random", "null")
 """Where Eq. 11 may start: at the action head's reading, at N(0, 1) as in Sec. 4.4, or at the null
@@ -31,13 +31,16 @@ another thing, and begins at zero too."""
 ADDED = tuple(name for name in FUSION if name != "source_render")
 """Those whose output is added to what is there: a model is the same without them and with them at
 zero, so that both can be trained from the same weights on to see what one pays."""
-RENEWABLE = (*ADDED, "spherical")
-"""What training can begin at zero again: these, and how Eq. 7's token is told."""
-LEFT_OUT = (*FUSION, "vantage", "offsets", "spherical")
+RENEWABLE = (*ADDED, "spherical", "latents")
+"""What training can begin anew: these and how Eq. 7's token is told, at zero; and what reads and
+writes the trajectory latent, at random."""
+LEFT_OUT = (*FUSION, "vantage", "offsets", "spherical", "depth_tokens", "tcn_vae")
 """What a preset can be made without, for ablations: modules of `FUSION`; the place that a source is
 brought to, without which it is read from where it stands; Eq. 8's offsets, which
 leaves plain epipolar attention (Table 2's "EA"); Eq. 7's spherical token, which leaves flattened
-extrinsics (Table 10's "Flatten Cam")."""
+extrinsics (Table 10's "Flatten Cam"); tokens of its own for depth, which leaves one for both maps
+of a place (Table 5's "cat depth") and takes cross_modality along; the TCN-VAE, which leaves actions
+themselves as the trajectory latent (Table 5)."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,9 @@ class TextConfig:
 class TrajectoryConfig:
     """The TCN-VAE of Eq. 9-10: `action_count` actions to `tokens` x `channels` (C = 32, paper).
 
+    `kind` "actions" has none: z is the standardised actions themselves, those of a stretch one
+    token (Table 5's "w/o TCN-VAE"); `channels` is then 2^stages of every joint.
+
     What is decoded jitters by a few milliradians, which at 15 Hz asks for tens of rad/s^2: it is
     smoothed over `smoothing_actions` (standard deviation) and led from the measured pose into the
     decoded motion over `anchor_s` (both our choice; the paper only says "interpolate").
@@ -174,6 +180,7 @@ class TrajectoryConfig:
     beta: float = 5e-3
     smoothing_actions: float = 3.0
     anchor_s: float = 1.2
+    kind: str = TRAJECTORIES[0]
 
     @property
     def tokens(self) -> int:
@@ -252,6 +259,7 @@ class ModelConfig:
     `source_points`, which the paper does not have; nor has it `vantage`, a place that the source's
     RGB-D is drawn at before it is read, whatever camera it comes from. `flat_cameras`: a view is
     told by its flattened extrinsics and an MLP instead of Eq. 7's token (Table 10's "Flatten Cam").
+    `joined_depth`: both maps of a place are one token (Table 5's "cat depth"; `joined_depth.py`).
     """
 
     name: str
@@ -271,6 +279,7 @@ class ModelConfig:
     arm_points: ArmPointsConfig | None = None
     vantage: Vantage | None = None
     flat_cameras: bool = False
+    joined_depth: bool = False
     style: StyleConfig = field(default_factory=StyleConfig)
     text: TextConfig = field(default_factory=TextConfig)
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
@@ -304,10 +313,19 @@ class ModelConfig:
         _, down, across = self.transformer.patch
         return self.latent_size[0] // down, self.latent_size[1] // across
 
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of a row of one view: those of both maps, side by side, or `joined_depth`'s."""
+        return self.token_grid[1] * (1 if self.joined_depth else 2)
+
     def lacks(self, name: str) -> bool:
         """Whether it is without one of `LEFT_OUT`."""
         if name == "spherical":
             return self.flat_cameras
+        if name == "depth_tokens":
+            return self.joined_depth
+        if name == "tcn_vae":
+            return self.trajectory.kind == "actions"
         if name == "offsets":
             return self.cross_view is None or self.cross_view.max_offset == 0.0
         return getattr(self, name) is None
@@ -326,6 +344,12 @@ class ModelConfig:
         )
         if "spherical" in names:
             changed["flat_cameras"] = True
+        if "depth_tokens" in names:
+            changed |= {"joined_depth": True, "cross_modality": None}
+        if "tcn_vae" in names:
+            channels = 2**self.trajectory.stages * len(self.joint_names)
+            own = replace(self.trajectory, kind="actions", channels=channels)
+            changed["trajectory"] = own
         if "offsets" in names:
             if self.cross_view is None or "cross_view" in names:
                 raise ConfigError("offsets are those of cross_view, which is left out itself")

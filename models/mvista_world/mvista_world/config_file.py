@@ -83,6 +83,7 @@ def load_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             arm_points=_optional(ArmPointsConfig, model.get("arm_points")),
             vantage=_optional(Vantage, model.get("vantage")),
             flat_cameras=model.get("flat_cameras", False),
+            joined_depth=model.get("joined_depth", False),
             # Those of before it was stated have the backbone's own width.
             style=StyleConfig(**model.get("style", {})),
             text=TextConfig(**model["text"]),

@@ -24,6 +24,8 @@ ACTION_HEADS = ("reader", "generator")
 """Who reads a future: the motion reader, where the checkpoint has one, or the generator's own
 consistency head."""
 SOLVERS = ("euler", "unipc")
+TRAJECTORIES = ("tcn_vae", "actions")
+"""What the trajectory latent is: Eq. 9's, or the actions themselves."""
 SUBCELLS = 2
 """Parts of a latent cell along each axis whose depth is told (`shown.cell_depths`)."""
 # Wan2.2's `rope_max_seq_len`: positions of one axis, which the rows of all views share.
@@ -37,10 +39,11 @@ def validate(config: ModelConfig) -> None:
         ConfigError: with the value, what is allowed, and the field's name.
     """
     _check_grid(config)
-    if config.trajectory.action_count % 2**config.trajectory.stages:
+    _check_trajectory(config)
+    if config.joined_depth and config.cross_modality is not None:
         raise ConfigError(
-            f"action_count {config.trajectory.action_count} is not a multiple of "
-            f"{2**config.trajectory.stages} (2^stages)"
+            "with joined_depth colour and depth of a place are one token, and cross_modality has "
+            "nothing to join: with depth_tokens left out, leave out both"
         )
     _check_sampler(config.sampler)
     if config.sampler.step_cache and config.transformer.num_layers < 2:
@@ -70,6 +73,23 @@ def validate(config: ModelConfig) -> None:
         raise ConfigError(
             f"style: width {width} of {heads} heads; a width is a multiple of its heads, and both "
             "are null for the backbone's own"
+        )
+
+
+def _check_trajectory(config: ModelConfig) -> None:
+    own = config.trajectory
+    stretch = 2**own.stages
+    if own.action_count % stretch:
+        raise ConfigError(
+            f"action_count {own.action_count} is not a multiple of {stretch} (2^stages)"
+        )
+    if own.kind not in TRAJECTORIES:
+        raise ConfigError(f"trajectory kind '{own.kind}' is none of {list(TRAJECTORIES)}")
+    joints = len(config.joint_names)
+    if own.kind == "actions" and own.channels != stretch * joints:
+        raise ConfigError(
+            f"trajectory channels {own.channels}: a token of actions is {stretch} (2^stages) of "
+            f"{joints} joints, {stretch * joints}"
         )
 
 
@@ -130,10 +150,10 @@ def _check_grid(config: ModelConfig) -> None:
         )
     if config.max_views < 1:
         raise ConfigError(f"max_views {config.max_views}: at least the source view is needed")
-    rows, columns = config.token_grid
+    rows, _ = config.token_grid
     for axis, count in (
         ("rows", config.max_views * rows),
-        ("columns", 2 * columns),
+        ("columns", config.row_tokens),
         ("frames", config.latent_frames // patch[0]),
     ):
         if count > ROPE_LIMIT:

@@ -30,6 +30,7 @@ from mvista_world.block import (
     MultiViewBlock,
 )
 from mvista_world.config import ADDED, FUSION, ModelConfig
+from mvista_world.joined_depth import JoinedDepth
 from mvista_world.layout import token_owner
 from mvista_world.modality import TokenIdentity
 from mvista_world.source_points import SourcePoints
@@ -38,6 +39,10 @@ from mvista_world.speed import Speed
 from mvista_world.views import TokenGrid, ViewCameras, token_geometry
 
 TIME_SCALE = 1000.0
+OF_LATENTS = ("style_in", "null_style", "head.project.3", "arm_points.decoder")
+"""What reads and writes z, and so has its shape."""
+PARTS_OF = {"spherical": ("camera",), "latents": OF_LATENTS}
+"""Of `config.RENEWABLE`, those that are called otherwise here."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Velocity [B, C, T, V*h, M*w] and the final hidden tokens H_out [B, L, d]."""
+    """Velocity [B, C, T, V*h, M*w] and the final hidden tokens H_out [B, L, d]; of `joined_depth`
+    half as many."""
 
     velocity: torch.Tensor
     hidden: torch.Tensor
@@ -144,6 +150,7 @@ class MultiViewGenerator(nn.Module):
         self.source_points = None if points is None else SourcePoints(config, points)
         arm = config.arm_points
         self.arm_points = None if arm is None else ArmDrawing(config, arm)
+        self.joined_depth = JoinedDepth(dim) if config.joined_depth else None
         self.style_in = nn.Linear(trajectory.channels, dim)
         # z's tokens are ordered in time, which attention by itself does not see.
         self.style_position = nn.Parameter(torch.randn(trajectory.tokens, dim) * 0.02)
@@ -173,34 +180,30 @@ class MultiViewGenerator(nn.Module):
     def start_from(self, weights: Mapping[str, torch.Tensor], renewed: Sequence[str] = ()) -> None:
         """Load weights to train on from; a module of `FUSION` that they lack stays at zero, as does
         `flat_cameras` in the place of Eq. 7's token (the other way round is refused). Without
-        `source_render` their output was the velocity itself: it begins at zero too.
+        `source_render` their output was the velocity itself: it begins at zero too. `joined_depth`
+        begins with the mean of both maps. What reads and writes z begins anew where the weights'
+        z is the TCN-VAE's and this model's is of actions (the other way round is refused).
 
         Of `ADDED`, those that this model is without are left behind, and the `renewed`, of
-        `RENEWABLE`, begin at zero again, whatever the weights had learnt.
+        `RENEWABLE`, begin anew, whatever the weights had learnt.
 
         Raises:
             RuntimeError: any other key is missing, or one is unknown or of another shape.
         """
-        renewed = ["camera" if name == "spherical" else name for name in renewed]
+        renewed = [part for name in renewed for part in PARTS_OF.get(name, (name,))]
+        if self.config.lacks("tcn_vae") and weights["null_style"].shape != self.null_style.shape:
+            renewed += OF_LATENTS
         dropped = [*renewed, *(name for name in ADDED if self.config.lacks(name))]
         if self.config.flat_cameras:
             dropped.append("camera")
-        weights = {
-            key: value
-            for key, value in weights.items()
-            if not any(name in key.split(".") for name in dropped)
-        }
-        replaced = {*FUSION, "flat_camera", *renewed}
-        lacking = [name for name in replaced if not any(name in key.split(".") for key in weights)]
-        fresh = {
-            key: value
-            for key, value in self.state_dict().items()
-            if any(name in key.split(".") for name in lacking)
-        }
+        kept = {key: value for key, value in weights.items() if not _within(key, dropped)}
+        replaced = (*FUSION, "flat_camera", "joined_depth", *renewed)
+        lacking = [name for name in replaced if not any(_within(key, [name]) for key in kept)]
+        fresh = {key: value for key, value in self.state_dict().items() if _within(key, lacking)}
         if self.source_render is not None and "source_render" in lacking:
             output = self.backbone.proj_out.state_dict(prefix="backbone.proj_out.")
             fresh |= {key: torch.zeros_like(value) for key, value in output.items()}
-        self.load_state_dict({**weights, **fresh})
+        self.load_state_dict({**kept, **fresh})
 
     def forward(
         self,
@@ -226,22 +229,18 @@ class MultiViewGenerator(nn.Module):
         backbone, cameras = self.backbone, conditions.cameras
         # Weights say in which numbers: bf16 ones take what they are given in float32.
         number = backbone.patch_embedding.weight.dtype
-        rotary = backbone.rope(x)
         volume = backbone.patch_embedding(x.to(number))
         grid = self._grid(cameras.views, volume.shape[2:])
-        tokens = volume.flatten(2).transpose(1, 2).contiguous()
-        tokens = self.identity(tokens, *self._owners(grid), cameras.embedding.to(number))
-        if self.source_render is not None:
-            tokens = self.source_render(tokens, conditions.shown, volume.shape[2])
-        if self.source_points is not None and conditions.shown is not None:
-            tokens = self.source_points(tokens, conditions.shown, cameras, grid)
-        if self.arm_points is not None:
-            moving = conditions.style, self.null_style, conditions.joints
-            tokens = self.arm_points(tokens, *moving, cameras, grid)
+        tokens = self._told(volume, grid, conditions)
+        held, laid_out = grid, x
+        if self.joined_depth is not None:
+            tokens, clean, held = self.joined_depth.together(tokens, clean, grid)
+            laid_out = x[..., : x.shape[-1] // 2]
+        rotary = backbone.rope(laid_out)
         heard = self._hear(conditions, number, kept)
         temb, modulation = self._embed(t, clean, heard.instruction, number)
         known = KnownTokens(clean) if self.speed.distinct_times else EveryToken(clean)
-        geometry = token_geometry(cameras, grid, self.config.cross_modality, self.config.cross_view)
+        geometry = token_geometry(cameras, held, self.config.cross_modality, self.config.cross_view)
         told = BlockInputs(heard.text, modulation, rotary, heard.style, known, geometry)
         keep_nothing = backbone.gradient_checkpointing and torch.is_grad_enabled()
         for k, block in enumerate(backbone.blocks):
@@ -253,11 +252,27 @@ class MultiViewGenerator(nn.Module):
                 tokens = block(tokens, told)
         hidden = layer_norm(backbone.norm_out, tokens)
         shift, scale = (backbone.scale_shift_table[:, None] + temb[:, :, None]).unbind(2)
-        velocity = backbone.proj_out(known.affine(hidden, scale, shift))
-        found = self._unpatchify(velocity, volume.shape[2:])
+        finished = known.affine(hidden, scale, shift)
+        if self.joined_depth is not None:
+            finished = self.joined_depth.apart(finished, grid)
+        found = self._unpatchify(backbone.proj_out(finished), volume.shape[2:])
         if self.source_render is not None and conditions.shown is not None:
             found = self.source_render.velocity(found, x, t, conditions.shown)
         return Prediction(found, hidden)
+
+    def _told(self, volume: torch.Tensor, grid: TokenGrid, conditions: Conditions) -> torch.Tensor:
+        """Tokens [B, L, d] of embedded patches, and of what each of them is told of its place."""
+        cameras, number = conditions.cameras, self.backbone.patch_embedding.weight.dtype
+        tokens = volume.flatten(2).transpose(1, 2).contiguous()
+        tokens = self.identity(tokens, *self._owners(grid), cameras.embedding.to(number))
+        if self.source_render is not None:
+            tokens = self.source_render(tokens, conditions.shown, volume.shape[2])
+        if self.source_points is not None and conditions.shown is not None:
+            tokens = self.source_points(tokens, conditions.shown, cameras, grid)
+        if self.arm_points is not None:
+            moving = conditions.style, self.null_style, conditions.joints
+            tokens = self.arm_points(tokens, *moving, cameras, grid)
+        return tokens
 
     def _grid(self, views: int, volume: torch.Size) -> TokenGrid:
         frames, height, width = volume
@@ -322,6 +337,11 @@ class MultiViewGenerator(nn.Module):
         # Each axis of the grid beside its share of the patch: the inverse of the patch embedding.
         x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
         return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def _within(key: str, names: Sequence[str]) -> bool:
+    """Whether a weight is of one of these modules, or one of these itself."""
+    return any(f".{name}." in f".{key}." for name in names)
 
 
 def make_backbone(config: ModelConfig) -> WanTransformer3DModel:

@@ -1,4 +1,5 @@
-"""Eq. 9-10: the TCN-VAE that turns an action sequence into S style tokens of C channels."""
+"""Eq. 9-10: the TCN-VAE that turns an action sequence into S style tokens of C channels; and what
+there is in its place in Table 5's "w/o TCN-VAE"."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 
 from mvista_core.records import Float64
 from mvista_world.config import TrajectoryConfig
+
+LEAST_LOG_VARIANCE = -12.0
+"""Of a posterior that is a point."""
 
 
 class TcnBlock(nn.Module):
@@ -30,8 +34,33 @@ class TcnBlock(nn.Module):
         return x + self.body(x)
 
 
+class ToStretches(nn.Module):
+    """Actions [B, J, L] as they are: those of a stretch in the channels of its token [B, 2 C, S],
+    behind them a log-variance that is none."""
+
+    def __init__(self, stretch: int) -> None:
+        super().__init__()
+        self._stretch = stretch
+
+    def forward(self, actions: torch.Tensor) -> torch.Tensor:
+        tokens = actions.unflatten(2, (-1, self._stretch)).movedim(3, 1).flatten(1, 2)
+        return torch.cat([tokens, torch.full_like(tokens, LEAST_LOG_VARIANCE)], dim=1)
+
+
+class FromStretches(nn.Module):
+    """Inverse of `ToStretches` without that variance: [B, C, S] to [B, J, L]."""
+
+    def __init__(self, stretch: int) -> None:
+        super().__init__()
+        self._stretch = stretch
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens.unflatten(1, (self._stretch, -1)).movedim(1, 3).flatten(2, 3)
+
+
 class TrajectoryVae(nn.Module):
-    """Actions [B, L, J] (rad, m) <-> latent [B, S, C]. Standardisation is part of the weights."""
+    """Actions [B, L, J] (rad, m) <-> latent [B, S, C]. Standardisation is part of the weights, and
+    all there is of them for latents of kind "actions"."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -39,6 +68,14 @@ class TrajectoryVae(nn.Module):
     def __init__(self, config: TrajectoryConfig, joints: int) -> None:
         super().__init__()
         self.config = config
+        self.register_buffer("mean", torch.zeros(joints))
+        self.register_buffer("std", torch.ones(joints))
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if config.kind == "actions":
+            stretch = 2**config.stages
+            self.encoder, self.decoder = ToStretches(stretch), FromStretches(stretch)
+            return
         w = config.width
         down: list[nn.Module] = [nn.Conv1d(joints, w, 3, padding=1)]
         up: list[nn.Module] = [nn.Conv1d(config.channels, w, 3, padding=1)]
@@ -48,15 +85,13 @@ class TrajectoryVae(nn.Module):
             up += [TcnBlock(w, 1), TcnBlock(w, 2), nn.ConvTranspose1d(w, w, 4, stride=2, padding=1)]
         self.encoder = nn.Sequential(*down, TcnBlock(w, 1), nn.Conv1d(w, 2 * config.channels, 1))
         self.decoder = nn.Sequential(*up, TcnBlock(w, 1), nn.Conv1d(w, joints, 3, padding=1))
-        self.register_buffer("mean", torch.zeros(joints))
-        self.register_buffer("std", torch.ones(joints))
 
     def posterior(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log-variance [B, S, C] of q(z | a)."""
         x = ((actions - self.mean) / self.std).transpose(1, 2)
         mean, log_variance = self.encoder(x).transpose(1, 2).chunk(2, dim=-1)
         # Beyond these a posterior is a point, or wider than the prior; exp must not overflow.
-        return mean, log_variance.clamp(-12.0, 4.0)
+        return mean, log_variance.clamp(LEAST_LOG_VARIANCE, 4.0)
 
     def encode(self, actions: torch.Tensor) -> torch.Tensor:
         """The mode of q(z | a), [B, S, C]."""

@@ -195,7 +195,7 @@ def goal_tokens(
     z = np.maximum(z, 1e-3)
     column = np.clip((fx * x / z + cx) // cell_px, 0, columns - 1)
     row = np.clip((fy * y / z + cy) // cell_px, 0, rows - 1)
-    return np.asarray(row * 2 * columns + column, np.int64)
+    return np.asarray(row * config.row_tokens + column, np.int64)
 
 
 class _Seen(TypedDict):

@@ -377,6 +377,6 @@ def _goal_logits(networks: Speaking, hidden: torch.Tensor) -> torch.Tensor:
     A dense, local signal for "which thing do the words name": regression alone stays for tens of
     thousands of samples on the plateau of the mean.
     """
-    rows, columns = networks.generator.config.token_grid
-    scores: torch.Tensor = networks.goal(hidden[:, : rows * 2 * columns])
+    config: ModelConfig = networks.generator.config
+    scores: torch.Tensor = networks.goal(hidden[:, : config.token_grid[0] * config.row_tokens])
     return scores.squeeze(-1).float()

@@ -115,10 +115,8 @@ def _gathered(generator: nn.Module, number: Callable[[str], torch.dtype]) -> int
 
 def activation_bytes(config: ModelConfig, tuning: Tuning, compute: Compute) -> int:
     """At most, of `micro_batch` samples of as many views as a step may have."""
-    rows, columns = config.token_grid
     views = max(tuning.view_counts)
-    # Colour and depth lie side by side (Sec. 4): twice the columns.
-    tokens = views * config.latent_frames * rows * 2 * columns
+    tokens = views * config.latent_frames * config.token_grid[0] * config.row_tokens
     t, modality, view = config.transformer, config.cross_modality, config.cross_view
     each = KEPT_D * config.inner_dim + KEPT_FFN * t.ffn_dim
     if modality is not None:

@@ -43,8 +43,9 @@ WITH_RECIPES = ("generator", "held_out", "refine")
 WITHOUT = ("generator", "held_out")
 """Which of them can leave parts of a recipe out; what is held out is asked as it was trained."""
 
-WITH_MODULES = ("generator", "held_out", "pack")
-"""Which of them make or read a generator without some of `config.LEFT_OUT`."""
+WITH_MODULES = ("generator", "held_out", "reader", "pack")
+"""Which of them make or read a generator without some of `config.LEFT_OUT`; trajectory is another
+without the TCN-VAE alone."""
 WITH_START = ("codec", "trajectory", "generator", "distill")
 """Which of them can take a checkpoint's weights, or go on from them."""
 
@@ -69,7 +70,7 @@ def run(network: str, asked: TrainingRequest) -> None:
     if network not in WITH_MODULES and asked.config.name in PRESETS:
         whole = preset(asked.config.name)
         left = [name for name in LEFT_OUT if asked.config.lacks(name) and not whole.lacks(name)]
-        if left:
+        if left and (network, left) != ("trajectory", ["tcn_vae"]):
             raise ConfigError(
                 f"network '{network}' is the same with and without {left}; --without is of "
                 f"{', '.join(WITH_MODULES)}"
@@ -92,7 +93,7 @@ def _check_renewed(network: str, asked: TrainingRequest) -> None:
         raise ConfigError(f"network '{network}' has batches of its own; --batch is of generator")
     if not asked.renew:
         return
-    there = [name for name in RENEWABLE if not asked.config.lacks(name)]
+    there = [name for name in RENEWABLE if name not in LEFT_OUT or not asked.config.lacks(name)]
     wrong = sorted(set(asked.renew) - set(there))
     if network != "generator" or asked.start is None or wrong:
         raise ConfigError(

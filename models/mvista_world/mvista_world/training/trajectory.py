@@ -19,6 +19,8 @@ from mvista_world.training.loop import SEED_STRIDE, Run, Schedule, StepLoss, log
 from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 
+STANDARDISATION = ("mean", "std")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryTraining:
@@ -34,11 +36,18 @@ def run(asked: TrainingRequest) -> None:
     """Train the TCN-VAE on executed episodes and on the plans of grounding scenes, if any.
 
     Started from a checkpoint it is that checkpoint's, unchanged: another one's latents mean
-    something else to a generator that is gone on with.
+    something else to a generator that is gone on with. Where actions themselves are the latent
+    there is nothing to train but how they are standardised.
 
     Raises:
-        ConfigError: a checkpoint to start from, and a length: this network is not gone on with.
+        ConfigError: a checkpoint to start from, and a length: this network is not gone on with; or
+            a length where nothing is trained.
     """
+    if asked.steps and asked.config.lacks("tcn_vae"):
+        raise ConfigError(
+            f"--steps {asked.steps}: without the TCN-VAE there is nothing to train but the mean "
+            "and spread of actions; leave --steps out"
+        )
     if asked.start is not None:
         _take(asked, asked.start)
         return
@@ -55,7 +64,13 @@ def _take(asked: TrainingRequest, start: Path) -> None:
             "or trained from nothing; leave out one of the two"
         )
     vae = TrajectoryVae(asked.config.trajectory, len(asked.config.joint_names))
-    data.start_from(vae.load_state_dict, start / "trajectory.safetensors")
+
+    def take(weights: dict[str, torch.Tensor]) -> None:
+        # Of a TCN-VAE, what stays without it: how actions are standardised.
+        bare = asked.config.lacks("tcn_vae")
+        vae.load_state_dict({k: v for k, v in weights.items() if not bare or k in STANDARDISATION})
+
+    data.start_from(take, start / "trajectory.safetensors")
     asked.out.mkdir(parents=True, exist_ok=True)
     save_file(vae.state_dict(), asked.out / "trajectory.safetensors")
 
@@ -90,9 +105,26 @@ def train_trajectory(
     # Joints move by a radian, the gripper by centimetres: standardised, Eq. 10 weighs them alike.
     vae.mean.copy_(actions.mean(dim=(0, 1)))
     vae.std.copy_(actions.std(dim=(0, 1)).clamp(min=1e-2))
-    optimiser = torch.optim.AdamW(vae.parameters(), lr=training.learning_rate)
     held = torch.arange(len(actions)) % 50 == 0
     weights[held] = 0.0
+    if not config.lacks("tcn_vae"):
+        _fit(vae, actions, weights, out, config, training, resume)
+    evaluate(vae, actions[held][:400], arm)
+    path = out / "trajectory.safetensors"
+    save_file(vae.state_dict(), path)
+    return path
+
+
+def _fit(
+    vae: TrajectoryVae,
+    actions: torch.Tensor,
+    weights: torch.Tensor,
+    out: Path,
+    config: ModelConfig,
+    training: TrajectoryTraining,
+    resume: bool,
+) -> None:
+    optimiser = torch.optim.AdamW(vae.parameters(), lr=training.learning_rate)
 
     def loss_at(step: int) -> StepLoss:
         # A generator of its own: the batch does not depend on what else the step draws.
@@ -104,10 +136,6 @@ def train_trajectory(
     schedule = Schedule(training.learning_rate, training.steps)
     this_run = Run.of("trajectory", training, schedule.at, out, config)
     train(this_run, vae, optimiser, loss_at, resume)
-    evaluate(vae, actions[held][:400], arm)
-    path = out / "trajectory.safetensors"
-    save_file(vae.state_dict(), path)
-    return path
 
 
 @torch.no_grad()

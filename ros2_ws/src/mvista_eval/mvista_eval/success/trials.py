@@ -154,6 +154,10 @@ class PlannedScene:
         self.last_cpu_s = self._cpu_s[key]
         return self._plans[key]
 
+    def unseen(self) -> ActionTrajectory:
+        """What words and first frame alone say to the generator's head, the future hidden."""
+        return self._planner.read_hidden(self.imagined.rollout_id)
+
     def reconstructed(self) -> ActionTrajectory:
         self.reset()
         return self._planner.reconstruct(self.expert, self.cell.state())
@@ -169,6 +173,7 @@ WAYS: dict[str, Callable[[PlannedScene], ActionTrajectory]] = {
     "100 steps from random": lambda s: s.plan("imagined", "random", RANDOM_STEPS).prior,
     "random latent, refined": lambda s: s.plan("imagined", "random", 0).refined,
     "random latent": lambda s: s.plan("imagined", "random", 0).prior,
+    "hidden: words alone": lambda s: s.unseen(),
     "true-rollout, +ActionInit, refined": lambda s: s.plan("true", "head", HEAD_STEPS).refined,
     "true-rollout, +ActionInit": lambda s: s.plan("true", "head", HEAD_STEPS).prior,
     "true-rollout, head alone": lambda s: s.plan("true", "head", 0).prior,
