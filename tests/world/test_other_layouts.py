@@ -18,6 +18,8 @@ from mvista_world.generator import OF_LATENTS, MultiViewGenerator, Prediction
 from mvista_world.joined_depth import JoinedDepth
 from mvista_world.planner import load_planner
 from mvista_world.presets import preset
+from mvista_world.training import recipes
+from mvista_world.training.request import TrainingRequest
 from mvista_world.trajectory import TrajectoryVae
 from mvista_world.views import TokenGrid
 from tests.world.tiny import (
@@ -186,3 +188,16 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         replace(preset("tiny"), trajectory=TrajectoryConfig(kind="dct"))
     assert preset("tiny_views", ["tcn_vae"]).trajectory.channels == 112
     assert preset("tiny_views", ["depth_tokens"]).cross_modality is None
+
+
+def test_what_is_read_off_a_generator_may_be_of_one_without(tmp_path: Path) -> None:
+    """Its reader has to be trained on what it imagines."""
+    cases = (
+        ("reader", "offsets", "no instruction encoder was trained there"),
+        ("trajectory", "tcn_vae", "no data sets?"),
+    )
+    for network, left_out, wanting in cases:
+        config = preset("tiny").without([left_out])
+        asked = TrainingRequest(config, tmp_path, tmp_path / "out", tmp_path, RIG, ARM)
+        with pytest.raises(ConfigError, match=wanting):
+            recipes.run(network, asked)

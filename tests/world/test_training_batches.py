@@ -312,19 +312,6 @@ def test_leaving_a_module_out_is_refused_where_it_changes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_read_off_a_generator_may_be_of_one_without(tmp_path: Path) -> None:
-    """Its reader has to be trained on what it imagines."""
-    cases = (
-        ("reader", "offsets", "no instruction encoder was trained there"),
-        ("trajectory", "tcn_vae", "no data sets?"),
-    )
-    for network, left_out, wanting in cases:
-        config = preset("tiny").without([left_out])
-        asked = TrainingRequest(config, tmp_path, tmp_path / "out", tmp_path, RIG, ARM)
-        with pytest.raises(ConfigError, match=wanting):
-            recipes.run(network, asked)
-
-
 def test_what_is_reached_is_the_last_pose_and_teaches_the_reading_alone() -> None:
     torch.manual_seed(0)
     networks = generator.Networks(
