@@ -119,7 +119,8 @@ speed() {
 data() {
   mvista dataset collect --episodes "$EPISODES" --preset wan22_ti2v_5b --out "$OUT/data/wan" \
     --workers 2 &&
-    mvista dataset collect --episodes "$EPISODES" --out "$OUT/data/tiny/touch" --workers 2
+    mvista dataset collect --episodes "$EPISODES" --preset tiny --out "$OUT/data/tiny/touch" \
+      --workers 2
 }
 folder() {
   mvista model make-random "$OUT/folder" --depth "$DEPTH" "${WIDTH[@]}" &&
@@ -143,7 +144,8 @@ full() {
   tune --steps "$STEPS" --out "$OUT/full"
 }
 tiny() {
-  local shared=(--data "$OUT/data/tiny" --out "$OUT/tiny_run" --steps "$TINY_STEPS" --restart)
+  local shared=(--preset tiny --data "$OUT/data/tiny" --out "$OUT/tiny_run" --steps "$TINY_STEPS"
+    --restart)
   mvista train codec "${shared[@]}" &&
     mvista train trajectory "${shared[@]}" &&
     mvista train generator "${shared[@]}" --device "$DEVICE" &&

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from mvista_bringup import paths
 from mvista_cli import choices, cli, commands, registry
 from mvista_core.errors import InstructionError
 
@@ -109,6 +110,20 @@ def test_choices_that_are_repeated_to_spare_an_import_are_the_librarys() -> None
     assert choices.METHODS == METHODS
     assert (choices.GRIPPER, choices.TABLE) == (GRIPPER, TABLE)
     assert choices.FIRST_SEED == FIRST_SEED
+
+
+@pytest.mark.parametrize(
+    "words", ["train codec", "dataset collect", "dataset convert x --to training --out y"]
+)
+def test_what_is_trained_is_for_the_weights_that_every_command_plans_with(words: str) -> None:
+    given = words.split()
+    command = max(
+        (one for one in registry.COMMANDS if given[: len(one.words)] == list(one.words)),
+        key=lambda one: len(one.words),
+    )
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert parser.parse_args(given[len(command.words) :]).preset == paths.DEFAULT_CHECKPOINT
 
 
 HELP_CPU_S = 1.0

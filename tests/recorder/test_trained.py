@@ -73,7 +73,7 @@ def test_the_command_refuses_another_rig_or_preset(
         "1",
     ]
     assert main(words) == 2
-    assert "has a window of (48, 32, 2), the model (96, 64, 2)" in capsys.readouterr().err
+    assert "has a window of (48, 32, 2), the model (128, 80, 2)" in capsys.readouterr().err
     other = tmp_path / "moved.yaml"
     other.write_text((Path(__file__).parents[2] / "config/rigs/sim_cell.yaml").read_text() + "\n")
     assert main([*words, "--rig", str(other)]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +13,20 @@ from hypothesis import strategies as st
 
 from mvista_core.errors import ConfigError
 from mvista_world.layout import clean_mask
+from mvista_world.presets import preset
 from mvista_world.training.curriculum import (
     NO_EXTRAS,
     TRAINING,
     Extras,
     GeneratorTraining,
     kind_of,
+    recipe_of,
     training_of,
 )
 from mvista_world.training.loop import Schedule
 from mvista_world.training.masking import draw_known
+from mvista_world.training.request import TrainingRequest
+from tests.world.tiny import ARM, RIG
 
 SWITCHES = [field.name for field in dataclasses.fields(Extras)]
 PAPER = TRAINING["paper"]
@@ -29,6 +34,14 @@ PAPER = TRAINING["paper"]
 
 def known_of(training: GeneratorTraining, size: int = 4000, frames: int = 5) -> torch.Tensor:
     return draw_known(np.random.default_rng(3), size, 2, frames, training)
+
+
+def test_a_preset_is_trained_as_its_shipped_weights_were_unless_asked_otherwise() -> None:
+    nowhere = Path("nowhere")
+    for name, recipe in (("tiny", "tiny"), ("tiny_views", "views")):
+        asked = TrainingRequest(preset(name), nowhere, nowhere, nowhere, RIG, ARM)
+        assert recipe_of(asked) == recipe
+        assert recipe_of(dataclasses.replace(asked, recipe="paper")) == "paper"
 
 
 def test_the_papers_masks_are_half_first_frame_half_any_number_and_each_samples_own() -> None:

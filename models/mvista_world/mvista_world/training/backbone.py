@@ -142,7 +142,7 @@ def tuning_of(asked: TrainingRequest) -> Tuning:
     Raises:
         ConfigError: no such profile, one that cannot be, or choices of a small model's recipe.
     """
-    if asked.recipe != TrainingRequest.recipe or asked.without:
+    if asked.recipe is not None or asked.without:
         raise ConfigError(
             f"preset '{asked.config.name}' is trained as its --profile says; --recipe and "
             "--without are of the small presets"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mvista_core.errors import ConfigError
+from mvista_world.training.request import TrainingRequest
 
 READ_BELOW = 0.7
 """Noise level up to which a future is read (`Extras.read`); the head's own are within."""
@@ -193,6 +194,15 @@ TRAINING = {
 }
 """The generator's recipes by name: how `tiny` was trained (before `reached` and `read`), that for
 mode 2, the paper's letter."""
+
+
+SHIPPED = {"tiny_views": "views"}
+"""By which of them the weights of a preset were trained, where not by `tiny`."""
+
+
+def recipe_of(asked: TrainingRequest) -> str:
+    """What was asked for, or how shipped weights of this preset were trained."""
+    return asked.recipe or SHIPPED.get(asked.config.name, "tiny")
 
 
 def kind_of(step: int, training: GeneratorTraining) -> str:

@@ -43,6 +43,7 @@ from mvista_world.training.curriculum import (
     WARM_UNTIL,
     GeneratorTraining,
     kind_of,
+    recipe_of,
     training_of,
 )
 from mvista_world.training.loop import (
@@ -109,7 +110,7 @@ def run(asked: TrainingRequest) -> None:
     compute = choose(device=asked.device, threads=asked.threads)
     # Before the networks are made: their first weights are the seed's too.
     torch.manual_seed(asked.seed)
-    training = asked.applied_to(training_of(asked.recipe, asked.without))
+    training = asked.applied_to(training_of(recipe_of(asked), asked.without))
     training = training.of_batch(asked.batch)
     networks = new_networks(asked, compute)
     if asked.start is not None:

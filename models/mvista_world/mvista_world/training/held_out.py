@@ -14,7 +14,7 @@ import torch
 from mvista_world.compute import choose
 from mvista_world.training.batches import draw_batch, load_sources
 from mvista_world.training.chance import Chance
-from mvista_world.training.curriculum import training_of
+from mvista_world.training.curriculum import recipe_of, training_of
 from mvista_world.training.generator import losses, trained_networks
 from mvista_world.training.loop import SEED_STRIDE
 from mvista_world.training.request import TrainingRequest
@@ -35,7 +35,7 @@ def run(asked: TrainingRequest) -> None:
         ConfigError: nothing was trained in `out`, or it is of another shape.
     """
     compute = choose(device=asked.device, threads=asked.threads)
-    training = asked.applied_to(training_of(asked.recipe, asked.without))
+    training = asked.applied_to(training_of(recipe_of(asked), asked.without))
     networks = trained_networks(asked, compute)
     sources = load_sources(asked, compute, grounded=False, held_out=True)
     networks.decode_with(sources.trajectory, sources.arm)

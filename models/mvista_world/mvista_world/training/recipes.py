@@ -60,9 +60,9 @@ def run(network: str, asked: TrainingRequest) -> None:
     named = {recipe.network: recipe for recipe in RECIPES}
     if network not in named:
         raise ConfigError(f"no network '{network}'; there are {sorted(named)}")
-    # Read off the class, a dataclass's field is its default: then nothing was asked for.
-    chosen = asked.recipe != TrainingRequest.recipe
-    if (chosen and network not in WITH_RECIPES) or (asked.without and network not in WITHOUT):
+    if (asked.recipe is not None and network not in WITH_RECIPES) or (
+        asked.without and network not in WITHOUT
+    ):
         raise ConfigError(
             f"network '{network}' has one recipe; --recipe is of {', '.join(WITH_RECIPES)}, "
             f"--without of {' and '.join(WITHOUT)}"

@@ -80,9 +80,10 @@ RECIPES = {
 
 def recipe(asked: TrainingRequest) -> tuple[RefineConfig, RefineTraining]:
     """One of `RECIPES`, with the seed and the length asked for; `ConfigError`: no such recipe."""
-    if asked.recipe not in RECIPES:
-        raise ConfigError(f"no recipe '{asked.recipe}' of refine; there are {sorted(RECIPES)}")
-    config, training = RECIPES[asked.recipe]
+    name = asked.recipe or "tiny"
+    if name not in RECIPES:
+        raise ConfigError(f"no recipe '{name}' of refine; there are {sorted(RECIPES)}")
+    config, training = RECIPES[name]
     return config, asked.applied_to(training)
 
 

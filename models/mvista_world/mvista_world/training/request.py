@@ -33,7 +33,8 @@ class TrainingRequest:
     `data` is a data set, or a folder of data sets; `rig` the one that they were recorded with.
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
     `steps` None leaves the length to the recipe. `recipe` is of generator and refine
-    (`curriculum.TRAINING`, `refine.RECIPES`), `without` of the generator (`curriculum.Extras`);
+    (`curriculum.TRAINING`, `refine.RECIPES`; None: as shipped weights of this preset were trained),
+    `without` of the generator (`curriculum.Extras`);
     `held_out` takes both as the generator did. `renew` is what of `config.RENEWABLE` begins at
     zero again, `batch` the samples of a generator's step of several views (other kinds of step in
     proportion; None: the recipe's).
@@ -50,7 +51,7 @@ class TrainingRequest:
     resume: bool = True
     threads: int = 2
     start: Path | None = None
-    recipe: str = "tiny"
+    recipe: str | None = None
     without: tuple[str, ...] = ()
     device: str = "auto"
     profile: Path | None = None

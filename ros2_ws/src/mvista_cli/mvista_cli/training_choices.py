@@ -21,8 +21,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     start += "codec is trained on with --steps; distill: whose solver is distilled"
     parser.add_argument("--start", type=Path, help=start)
     recipe = "generator, refine: as the shipped model was trained, or by the paper's letter; "
-    recipe += "held_out: as generator was"
-    parser.add_argument("--recipe", choices=sorted(TRAINING), default="tiny", help=recipe)
+    recipe += "held_out: as generator was (default: as shipped weights of this preset were)"
+    parser.add_argument("--recipe", choices=sorted(TRAINING), help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
     without = (
         f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(LEFT_OUT)}"

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mvista_bringup import paths
 from mvista_cli.choices import FIRST_SEED
 from mvista_sim.tasks import TEMPLATES
 
@@ -17,14 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=sorted(TEMPLATES), default="touch_cube")
     parser.add_argument("--episodes", type=int, default=800)
     parser.add_argument("--out", type=Path, help="default: build/data/<short name of the task>")
-    parser.add_argument(
-        "--grounding",
-        action="store_true",
-        help="first frames only, with the expert's actions for every instruction of the scene",
-    )
+    grounding = "first frames only, with the expert's actions for every instruction of the scene"
+    parser.add_argument("--grounding", action="store_true", help=grounding)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--preset", default="tiny", help="of the model: its window and frame times")
+    preset = "of the model: its window and frame times"
+    parser.add_argument("--preset", default=paths.DEFAULT_CHECKPOINT, help=preset)
     parser.add_argument(
         "--drawn-cameras",
         type=int,
@@ -45,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mvista_bringup import paths
     from mvista_eval.dataset import describe
     from mvista_sim.dataset import Collection, collect
     from mvista_world.presets import preset, vantage_of

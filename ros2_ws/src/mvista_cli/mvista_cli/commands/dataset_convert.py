@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mvista_bringup import paths
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="an episode, or a folder of episodes")
@@ -27,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--stride", type=float, default=1.6, help="training: s between windows")
     parser.add_argument(
-        "--preset", default="tiny", help="training: of the model, its window and frame times"
+        "--preset",
+        default=paths.DEFAULT_CHECKPOINT,
+        help="training: of the model, its window and frame times",
     )
     parser.add_argument(
         "--action",

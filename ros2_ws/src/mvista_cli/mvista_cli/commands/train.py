@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", choices=[recipe.network for recipe in RECIPES], help=rows)
     parser.add_argument("--data", type=Path, default=Path("build/data"), help="data sets, or one")
     parser.add_argument("--out", type=Path, default=Path("build/train"), help="working folder")
-    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--preset", default=paths.DEFAULT_CHECKPOINT)
     parser.add_argument("--steps", type=int, help="length of the run (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=TrainingRequest.seed)
     parser.add_argument("--threads", type=int, default=TrainingRequest.threads)
