@@ -95,7 +95,7 @@ def test_the_command_plans_from_cameras_that_each_scene_draws(
 ) -> None:
     monkeypatch.setenv("MVISTA_OUTPUT", str(tmp_path))
     checkpoint = write_checkpoint(tmp_path / "tiny")
-    rows = "head alone;true-rollout, head alone;true-actions"
+    rows = "head alone;hidden: words alone;true-rollout, head alone;true-actions"
     line = "eval success --task open_drawer --episodes 2 --workers 1 --drawn held-out"
     found = tmp_path / "success.json"
     where = ["--checkpoint", str(checkpoint), "--json", str(found)]
@@ -104,6 +104,7 @@ def test_the_command_plans_from_cameras_that_each_scene_draws(
     assert told["rig"] == "drawn, held out"
     # The expert needs no camera, so that it succeeds from any.
     assert {row["name"]: row["successes"] for row in told["rows"]}["true-actions"] == 2
+    assert len({row["median_tip_error_mm"] for row in told["rows"]}) == 4, "each reads another"
 
 
 @pytest.mark.slow
