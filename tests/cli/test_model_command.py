@@ -70,6 +70,12 @@ def test_a_converted_checkpoint_is_told_of_as_what_it_was(
             (*FROM_SHIPPED, "--renew", "spherical", "--without", "spherical"),
             "'cross_view', 'source_points', 'arm_points', 'latents'] of preset",
         ),
+        (
+            ("train", "trajectory", "--without", "tcn_vae,cross_view"),
+            "without ['cross_view', 'offs",
+        ),
+        (("train", "trajectory", "--without", "tcn_vae", "--steps", "3"), "nothing to train but"),
+        (("train", "generator", "--without", "depth_token"), "'depth_tokens', 'tcn_vae']; see"),
         (("train", "codec", "--batch", "4"), "has batches of its own; --batch is of generator"),
         (("train", "generator", "--batch", "0"), "a step is of at least 1 sample"),
         (("model", "merge", "models/checkpoints/tiny", "x", "y"), "no transformer/ of its own"),

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mvista_core.errors import ConfigError
+from mvista_world.config import LEFT_OUT
 from mvista_world.training.request import TrainingRequest
 
 READ_BELOW = 0.7
@@ -77,7 +78,7 @@ class Extras:
             if name not in on:
                 raise ConfigError(
                     f"cannot train without '{name}': the recipe has {on or 'nothing'} "
-                    "beside the paper; see --without"
+                    f"beside the paper, and a model the modules {list(LEFT_OUT)}; see --without"
                 )
         return dataclasses.replace(self, **dict.fromkeys(names, False))
 
