@@ -34,10 +34,9 @@ class TrainingRequest:
     `checkpoint` is the folder that `pack` writes and `priors` reads; `start` one to go on from;
     `steps` None leaves the length to the recipe. `recipe` is of generator and refine
     (`curriculum.TRAINING`, `refine.RECIPES`; None: as shipped weights of this preset were trained),
-    `without` of the generator (`curriculum.Extras`);
-    `held_out` takes both as the generator did. `renew` is what of `config.RENEWABLE` begins at
-    zero again, `batch` the samples of a generator's step of several views (other kinds of step in
-    proportion; None: the recipe's).
+    `without` of the generator (`curriculum.Extras`); `held_out` takes both as the generator did.
+    `renew` is what of `config.RENEWABLE` begins anew, `batch` the samples of a generator's step of
+    several views (other kinds of step in proportion; None: the recipe's).
     """
 
     config: ModelConfig

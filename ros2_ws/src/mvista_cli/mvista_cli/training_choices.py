@@ -24,11 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     recipe += "held_out: as generator was (default: as shipped weights of this preset were)"
     parser.add_argument("--recipe", choices=sorted(TRAINING), help=recipe)
     extras = ", ".join(field.name for field in fields(Extras))
-    without = (
-        f"comma-separated; generator, held_out: {extras}; these and pack: {', '.join(LEFT_OUT)}"
-    )
+    without = f"comma-separated; generator, held_out: {extras}; these, reader and pack: "
+    without += f"{', '.join(LEFT_OUT)}; trajectory: tcn_vae"
     parser.add_argument("--without", default="", help=without)
-    renew = f"comma-separated; generator with --start: begin at zero again: {', '.join(RENEWABLE)}"
+    renew = f"comma-separated; generator with --start: begin anew: {', '.join(RENEWABLE)}"
     parser.add_argument("--renew", default="", help=renew)
     batch = "generator: samples of a step of several views (default: the recipe's)"
     parser.add_argument("--batch", type=int, help=batch)
